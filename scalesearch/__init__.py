@@ -1,0 +1,75 @@
+"""scalesearch: from a budget to a family of networks you own.
+
+Everything public hangs here (`import scalesearch as ss`); what needs torch, ray, optuna, pandas or
+matplotlib is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.stage import Stage
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Cost, Workload
+from scalesearch.cost.limits import Limit
+from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.scale import scale
+from scalesearch.scaling.solve import solve_phi
+
+if TYPE_CHECKING:
+    from scalesearch.cost.measured import measure
+    from scalesearch.exporters import export
+    from scalesearch.files.architecture import architecture
+    from scalesearch.nn.build import build
+    from scalesearch.nn.weights import load_weights
+    from scalesearch.spaces.backbone import Space
+    from scalesearch.study.run import load_study, run
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Space": "scalesearch.spaces.backbone",
+    "architecture": "scalesearch.files.architecture",
+    "build": "scalesearch.nn.build",
+    "export": "scalesearch.exporters",
+    "load_study": "scalesearch.study.run",
+    "load_weights": "scalesearch.nn.weights",
+    "measure": "scalesearch.cost.measured",
+    "run": "scalesearch.study.run",
+}
+
+__all__ = [
+    "Backbone",
+    "Coefficients",
+    "Cost",
+    "Head",
+    "Limit",
+    "Space",
+    "Stage",
+    "Stem",
+    "UserError",
+    "Workload",
+    "architecture",
+    "build",
+    "cost",
+    "export",
+    "load_study",
+    "load_weights",
+    "measure",
+    "run",
+    "scale",
+    "solve_phi",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'scalesearch' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,86 @@
+"""A whole classification network, described without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scalesearch.arch import check
+from scalesearch.arch.stage import Stage
+from scalesearch.errors import UserError
+
+ACTIVATIONS = ("silu", "relu", "relu6", "hardswish")
+PADDINGS = ("symmetric", "same")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stem:
+    """The first convolution: `width` output channels, square `kernel`, `stride`."""
+
+    width: int = 32
+    kernel: int = 3
+    stride: int = 2
+
+    def __post_init__(self) -> None:
+        check.whole("width", self.width)
+        check.whole("stride", self.stride)
+        check.odd("kernel", self.kernel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A 1x1 convolution to `width` channels, average pooling, `dropout`, a linear classifier."""
+
+    width: int = 1280
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check.whole("width", self.width)
+        check.share("dropout", self.dropout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A classifier: stem, stages, head, and the images it is made for.
+
+    Attributes:
+        stages: at least one.
+        resolution: side of the square input in pixels.
+        in_channels: 3 for colour, 1 for grey.
+        num_classes: outputs of the classifier.
+        activation: one of `ACTIVATIONS`.
+        padding: `symmetric` (PyTorch's, k // 2 on each side) or `same` (TensorFlow's, which puts
+            the odd pixel on the right and bottom); both give ceil(side / stride).
+        drop_path: stochastic depth (Huang et al. 2016): probability of skipping the last residual
+            block; earlier blocks skip proportionally less often.
+        norm_eps, norm_momentum: of every batch norm, in PyTorch's sense.
+        width_divisor: widths become multiples of it when they are scaled.
+    """
+
+    stages: tuple[Stage, ...]
+    stem: Stem = field(default_factory=Stem)
+    head: Head = field(default_factory=Head)
+    resolution: int = 224
+    in_channels: int = 3
+    num_classes: int = 1000
+    activation: str = "silu"
+    padding: str = "symmetric"
+    drop_path: float = 0.0
+    norm_eps: float = 1e-5
+    norm_momentum: float = 0.1
+    width_divisor: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", tuple(self.stages))
+        if not self.stages:
+            raise UserError("a backbone needs at least one stage", key="stages")
+        for key in ("resolution", "in_channels", "num_classes", "width_divisor"):
+            check.whole(key, getattr(self, key))
+        check.one_of("activation", self.activation, ACTIVATIONS)
+        check.one_of("padding", self.padding, PADDINGS)
+        for key in ("drop_path", "norm_eps", "norm_momentum"):
+            check.share(key, getattr(self, key))
+
+    @property
+    def depth(self) -> int:
+        """Blocks in all."""
+        return sum(stage.depth for stage in self.stages)

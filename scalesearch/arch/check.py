@@ -1,0 +1,35 @@
+"""Checks that every field of a description passes when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scalesearch.errors import UserError, nearest
+
+
+def whole(key: str, value: object, least: int = 1) -> None:
+    """Refuses anything but an integer of at least `least` (a bool is no integer)."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{value!r} cannot be used", key=key, allowed=f"a whole number >= {least}")
+
+
+def odd(key: str, value: object) -> None:
+    """Refuses anything but an odd positive integer."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value % 2 == 0:
+        raise UserError(
+            f"{value!r} cannot be used", key=key, allowed="an odd whole number: 1, 3, 5"
+        )
+
+
+def share(key: str, value: object) -> None:
+    """Refuses anything but a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UserError(f"{value!r} cannot be used", key=key, allowed="a number from 0 to 1")
+
+
+def one_of(key: str, value: object, words: Iterable[str]) -> None:
+    """Refuses a word that is not in the list and names the nearest that is."""
+    allowed = list(words)
+    if value not in allowed:
+        hint = nearest(str(value), allowed)
+        raise UserError(f"{value!r} is not known", key=key, allowed=", ".join(allowed), hint=hint)

@@ -1,0 +1,150 @@
+"""Every plug-in contract on one page.
+
+A plug-in is a frozen dataclass whose fields are its options in YAML; its file's name is its name
+there. `package.module:Name` in place of a name takes anyone's class that keeps the same contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.cost import Workload
+from scalesearch.history.jobs import Job, Outcome, Result, Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    import optuna
+    import torch
+
+Choice = int | float | str | bool
+Parameters = Mapping[str, Choice]
+
+
+class Space(Protocol):
+    """`spaces/`: a set of architectures with a bijection from parameters to them."""
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[Choice, ...]]:
+        """Each parameter's choices, in the order of the file."""
+
+    @property
+    def size(self) -> int:
+        """How many different architectures there are, exactly."""
+
+    def decode(self, parameters: Parameters) -> Backbone:
+        """The architecture of these parameters; `UserError` names a wrong one."""
+
+    def encode(self, architecture: Backbone) -> dict[str, Choice]:
+        """The parameters of an architecture of this space; `UserError` if it is none."""
+
+    def sample(self, seed: int) -> Backbone:
+        """One architecture, each equally likely, the same for the same seed."""
+
+    def points(self) -> Iterator[dict[str, Choice]]:
+        """The parameters of every architecture once, in a fixed order."""
+
+
+class Sampler(Protocol):
+    """`samplers/`: proposes parameters. Optuna samplers, and anything that subclasses theirs."""
+
+    def make(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+        """A sampler for one trial: it learns from the study's trials alone and keeps no state."""
+
+
+class Images(Protocol):
+    """Labelled images that a worker can read in batches."""
+
+    labels: np.ndarray  # int64 [N]
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
+        """The images as uint8 [B, C, resolution, resolution], resized with antialiasing."""
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set split for a study.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        channels: 1 or 3.
+        mean, std: of each channel over the training images, on the scale 0 to 1.
+        flip: whether a mirrored image keeps its label.
+    """
+
+    train: Images
+    validation: Images
+    classes: tuple[str, ...]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool
+
+
+class Dataset(Protocol):
+    """`datasets/`: where images come from."""
+
+    def load(self, seed: int) -> ImageData:
+        """Reads or finds the images and splits them; `UserError` when they cannot be had."""
+
+
+class Evaluator(Protocol):
+    """`evaluators/`: gives a built model its scores."""
+
+    @property
+    def workload(self) -> Workload:
+        """What the memory of a candidate is counted for."""
+
+    def evaluate(
+        self, model: torch.nn.Module, architecture: Backbone, data: ImageData, seed: int
+    ) -> Generator[Score, None, None]:
+        """Yields a score after each step; the last counts. The model ends in its scored state.
+
+        `TrialError` for a trial that cannot be scored, such as a loss that is not a number.
+        """
+
+
+Assess = Callable[[Job], Generator[Score, None, Result]]
+
+
+class Executor(Protocol):
+    """`executors/`: runs jobs somewhere."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs run at once."""
+
+    def run(
+        self,
+        ask: Callable[[], Job | None],
+        assess: Assess,
+        keep: Callable[[Job, Score], bool],
+        tell: Callable[[Job, Outcome], None],
+    ) -> None:
+        """Asks for jobs and tells their outcomes until no job is left.
+
+        `ask` returns None when there is no job *now*: it is asked again after the next `tell`,
+        and the run ends when it returns None with nothing in flight. `keep` sees each score and
+        returns False to stop that job early (told as `Stopped`). `ask`, `keep` and `tell` run in
+        the calling thread; `assess` is pickled once and shared, NumPy arrays without a copy.
+        Whatever a job raises becomes a `Failure`; `KeyboardInterrupt` passes through after the
+        workers are gone, with unfinished jobs untold.
+        """
+
+
+class Exporter(Protocol):
+    """`exporters/`: writes a network in a form that lives without scalesearch."""
+
+    def export(
+        self,
+        architecture: Backbone,
+        path: Path,
+        weights: Mapping[str, torch.Tensor] | None,
+        about: Mapping[str, Any],
+    ) -> Sequence[Path]:
+        """Writes to `path` (and beside it) and returns what it wrote."""

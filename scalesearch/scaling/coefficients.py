@@ -1,0 +1,60 @@
+"""Compound coefficients and the multipliers they give."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from scalesearch.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Multipliers:
+    """What depth, width and resolution are multiplied with."""
+
+    depth: float = 1.0
+    width: float = 1.0
+    resolution: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """alpha (depth), beta (width) and gamma (resolution) of compound scaling.
+
+    Tan & Le 2019, equation 3: depth alpha^phi, width beta^phi, resolution gamma^phi, with
+    alpha * beta^2 * gamma^2 close to 2, so that FLOPs grow by about 2^phi.
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+
+    def __post_init__(self) -> None:
+        for key, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e3:
+                raise UserError(f"{value!r} cannot be used", key=key, allowed="a number above 0")
+
+    @property
+    def growth(self) -> float:
+        """alpha * beta^2 * gamma^2: about what FLOPs are multiplied with for each phi."""
+        return self.alpha * self.beta**2 * self.gamma**2
+
+    def at(self, phi: float) -> Multipliers:
+        """The three multipliers at `phi`, which may be a fraction or negative."""
+        return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Coefficients:
+        """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""
+        from scalesearch.files.strict import load_yaml
+
+        plain = load_yaml(Path(path)).plain
+        missing = [key for key in ("alpha", "beta", "gamma") if key not in plain]
+        if missing:
+            raise UserError(
+                f"{missing[0]!r} is missing", file=str(path), allowed="alpha, beta, gamma"
+            )
+        try:
+            return cls(plain["alpha"], plain["beta"], plain["gamma"])
+        except UserError as error:
+            raise error.at(file=str(path)) from None

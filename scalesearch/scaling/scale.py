@@ -1,0 +1,49 @@
+"""Scaling a network: pure functions from one description to another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.rounding import round_depth, round_resolution, round_width
+from scalesearch.scaling.coefficients import Coefficients, Multipliers
+
+
+def scale(backbone: Backbone, coefficients: Coefficients, phi: float) -> Backbone:
+    """The member of the family at `phi`: all three dimensions scaled together.
+
+    Tan & Le 2019, equation 3. `phi` may be a fraction, or negative for smaller networks.
+
+    Raises:
+        UserError: the image would shrink to nothing.
+    """
+    return multiply(backbone, coefficients.at(phi))
+
+
+def multiply(backbone: Backbone, by: Multipliers) -> Backbone:
+    """A network with depth, width and resolution multiplied and rounded (`arch/rounding.py`).
+
+    Depths of all stages, widths of stem, stages and head, and the input's side. A multiplier of
+    exactly 1 changes nothing, whatever the width divisor.
+    """
+    divisor = backbone.width_divisor
+
+    def wide(width: int) -> int:
+        return width if by.width == 1 else round_width(width * by.width, divisor)
+
+    return replace(
+        backbone,
+        stem=replace(backbone.stem, width=wide(backbone.stem.width)),
+        stages=tuple(
+            replace(stage, width=wide(stage.width), depth=round_depth(stage.depth * by.depth))
+            for stage in backbone.stages
+        ),
+        head=replace(backbone.head, width=wide(backbone.head.width)),
+        resolution=round_resolution(backbone.resolution * by.resolution),
+    )
+
+
+def with_depths(backbone: Backbone, depths: tuple[int, ...]) -> Backbone:
+    """The same network with these depths of its stages."""
+    stages = zip(backbone.stages, depths, strict=True)
+    return replace(backbone, stages=tuple(replace(stage, depth=d) for stage, d in stages))
