@@ -7,9 +7,10 @@ there. `package.module:Name` in place of a name takes anyone's class that keeps 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Workload
@@ -58,7 +59,9 @@ class Sampler(Protocol):
 class Images(Protocol):
     """Labelled images that a worker can read in batches."""
 
-    labels: np.ndarray  # int64 [N]
+    @property
+    def labels(self) -> np.ndarray:
+        """The class of each image, int64 [N]."""
 
     def __len__(self) -> int: ...
 
@@ -119,6 +122,9 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many jobs run at once."""
 
+    def hold(self) -> AbstractContextManager[None]:
+        """Keeps what several runs share, such as a cluster that was started, until it is left."""
+
     def run(
         self,
         ask: Callable[[], Job | None],
@@ -138,7 +144,13 @@ class Executor(Protocol):
 
 
 class Exporter(Protocol):
-    """`exporters/`: writes a network in a form that lives without scalesearch."""
+    """`exporters/`: writes a network in a form that lives without scalesearch.
+
+    Attributes:
+        suffix: of the file it writes, such as `.py`.
+    """
+
+    suffix: ClassVar[str]
 
     def export(
         self,

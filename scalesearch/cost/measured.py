@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,14 +15,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import generic_activation_jit
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from scalesearch.cost.cost import Cost, Workload
+
+with warnings.catch_warnings():
+    # fvcore scripts a loss function when it is imported, which torch calls outdated.
+    warnings.simplefilter("ignore", FutureWarning)
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import generic_activation_jit
 
 # fvcore's names of the operations that count as `flops`; batch norm and pooling come on top.
 _CONV_AND_LINEAR = ("conv", "linear", "addmm", "matmul", "bmm", "einsum")

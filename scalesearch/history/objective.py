@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.errors import UserError
@@ -37,7 +38,7 @@ class Objective:
             )
 
     @property
-    def directions(self) -> tuple[str, ...]:
+    def directions(self) -> tuple[Literal["maximize", "minimize"], ...]:
         """`maximize` or `minimize` for each value."""
         return ("maximize", "minimize") if self._is_pair else ("maximize",)
 
@@ -50,6 +51,13 @@ class Objective:
         if self.target is None:
             return (metric, float(spent))
         return (metric * (spent / self.target) ** self.exponent,)
+
+    @property
+    def label(self) -> str:
+        """What is optimised, in words: `accuracy * (flops / 400,000,000) ^ -0.07`."""
+        if self.target is not None:
+            return f"{self.metric} * ({self.cost} / {self.target:,.0f}) ^ {self.exponent:g}"
+        return f"{self.metric} against {self.cost}" if self.cost else self.metric
 
     @property
     def _is_pair(self) -> bool:

@@ -41,7 +41,7 @@ class Classifier(nn.Module):
         x = self.stem(images)
         # A loop over the blocks, as calling a Sequential would keep its input until its end.
         for stage in self.stages:
-            for block in stage:
+            for block in stage.children():
                 x = block(x)
         x = self.pool(self.head(x)).flatten(1)
         return self.classifier(self.dropout(x))

@@ -1,0 +1,134 @@
+"""`scalesearch check`: a study validated and measured before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalesearch import plugins
+from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.limits import excess, worst
+from scalesearch.interfaces import Evaluator, ImageData
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.family import members
+from scalesearch.study.estimate import try_seconds
+from scalesearch.study.feasible import Survey, require_feasible, survey
+from scalesearch.study.load import load_study
+from scalesearch.study.phases import named_baseline, require_match
+from scalesearch.study.schema import Study
+from scalesearch.units import format_count, format_seconds
+
+# Stands in for the grid's winner, which nobody knows yet: the paper's own (Tan & Le 2019).
+_STAND_IN = Coefficients(1.2, 1.1, 1.15)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A phase's part of the whole: what it is, and its seconds on one worker if known."""
+
+    text: str
+    seconds: float | None
+
+
+def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
+    """Prints the size of space and grid, the share within limits, and about how long it takes."""
+    study = load_study(file, overrides)
+    data: ImageData = study.dataset.make().load(study.seed)
+    print(f"{file} is valid")
+    print(
+        f"data          {study.dataset.name}: {len(data.train):,} training and "
+        f"{len(data.validation):,} validation images, {len(data.classes)} classes"
+    )
+    shares = []
+    if study.search is None:
+        network = named_baseline(study, data)
+        print(f"baseline      {format_count(cost(network).flops)} flops")
+    else:
+        network, share = _search(study, data, samples)
+        shares.append(share)
+    if study.grid is not None:
+        shares.append(_grid(study, network, data))
+    if study.family is not None:
+        shares.append(_family(study, network, data))
+    slots = study.execution.executor.make().slots
+    for share in shares:
+        print(share.text + _about(share.seconds, slots))
+    known = [share.seconds for share in shares if share.seconds is not None]
+    if len(known) == len(shares):
+        print(
+            f"in all       {_about(sum(known), slots)} on {slots} worker(s)".replace(", ", " ", 1)
+        )
+
+
+def _search(study: Study, data: ImageData, samples: int) -> tuple[Backbone, Share]:
+    search: Any = study.search
+    space = plugins.load("spaces", "backbone").load(search.space)
+    evaluator: Evaluator = search.evaluator.make()
+    require_match(space.sample(0), data, study.dataset.name, search.space.name)
+    require_feasible(space, search.limits, evaluator.workload, study.seed)
+    found = survey(space, search.limits, evaluator.workload, samples, study.seed)
+    print(f"space         {space.size:,} networks, {len(space.parameters)} parameters")
+    print(f"within limits {describe_survey(found)}")
+    seconds = try_seconds(evaluator, found.typical, data)
+    total = None if seconds is None else seconds * search.trials
+    return found.typical, Share(f"search        {search.trials} trials", total)
+
+
+def describe_survey(found: Survey) -> str:
+    """`41.3 % +- 1.0 % of 10,000 samples; flops 0.4 M to 6.1 M, median 1.9 M`."""
+    low, high = found.flops[0], found.flops[-1]
+    middle = found.flops[len(found.flops) // 2]
+    return (
+        f"{found.within / found.samples:.1%} +- {found.error:.1%} of {found.samples:,} samples; "
+        f"flops {format_count(low)} to {format_count(high)}, median {format_count(middle)}"
+    )
+
+
+def _grid(study: Study, network: Backbone, data: ImageData) -> Share:
+    grid: Any = study.grid
+    space = plugins.load("spaces", "coefficients")(
+        baseline=network,
+        budget=grid.budget,
+        tolerance=grid.tolerance,
+        step=grid.step,
+        phi=grid.phi,
+    )
+    evaluator: Evaluator = grid.evaluator.make()
+    networks = {space.decode(point) for point in space.points()}
+    fitting = [
+        n for n in networks if worst(excess(cost(n, workload=evaluator.workload), grid.limits)) <= 0
+    ]
+    of = "" if study.search is None else " if the baseline is a typical network"
+    text = (
+        f"grid          {space.size} triples, {len(networks)} different networks, "
+        f"{len(fitting)} within limits{of}"
+    )
+    return Share(text, _seconds(evaluator, fitting, data))
+
+
+def _family(study: Study, network: Backbone, data: ImageData) -> Share:
+    family: Any = study.family
+    made = members(network, study.coefficients or _STAND_IN, family.phi, family.strategies)
+    evaluator: Evaluator = family.evaluator.make()
+    networks = list({member.architecture for member in made})
+    text = f"family        {len(made)} members, {len(networks)} different networks"
+    return Share(text, _seconds(evaluator, networks, data))
+
+
+def _seconds(evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData) -> float | None:
+    """Seconds for all of them, from a try of the median one."""
+    if not networks:
+        return 0.0
+    ordered = sorted(networks, key=lambda n: cost(n).flops)
+    median = ordered[len(ordered) // 2]
+    seconds = try_seconds(evaluator, median, data)
+    if seconds is None:
+        return None
+    return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
+
+
+def _about(seconds: float | None, slots: int) -> str:
+    return "" if seconds is None else f", about {format_seconds(seconds / slots)}"

@@ -1,0 +1,131 @@
+"""The commands and their arguments; what each does is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalesearch.errors import UserError
+
+app = typer.Typer(
+    name="scalesearch",
+    help="Neural architecture and scaling search: from a budget to a family of networks you own.",
+    # Rich help texts would triple the time of --help.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="YAML file of the study.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings in place of the file's, such as search.trials=5."),
+]
+Network = Annotated[
+    str, typer.Argument(help="Published name, YAML file, or package.module:function.")
+]
+Folder = Annotated[Path, typer.Argument(help="Run folder, such as runs/quickstart.")]
+Resolution = Annotated[
+    int | None, typer.Option(help="Side of the input in pixels, in place of the network's own.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    overrides: Overrides = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder; runs/<name of the study> by default.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the results alone.")] = False,
+) -> None:
+    """Run a study, or go on with it: search, grid, family, report, export."""
+    from scalesearch.cli.run import run_study
+
+    run_study(study, overrides or [], folder, quiet)
+
+
+@app.command()
+def check(
+    study: StudyFile,
+    overrides: Overrides = None,
+    samples: Annotated[int, typer.Option(min=1, help="Networks drawn from the space.")] = 10_000,
+) -> None:
+    """Validate a study and say how large it is: space, limits, grid, time."""
+    from scalesearch.cli.check import check_study
+
+    check_study(study, overrides or [], samples)
+
+
+@app.command()
+def status(folder: Folder, as_json: Json = False) -> None:
+    """Show how far a run has got, and its best trials so far."""
+    from scalesearch.cli.status import show_status
+
+    show_status(folder, as_json)
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Draw the figures and the page of a run anew."""
+    from scalesearch.cli.status import make_report
+
+    make_report(folder)
+
+
+@app.command()
+def profile(network: Network, resolution: Resolution = None, as_json: Json = False) -> None:
+    """Print what a network costs, stage by stage."""
+    from scalesearch.cli.profile import show_profile
+
+    show_profile(network, resolution, as_json)
+
+
+@app.command()
+def scale(
+    network: Network,
+    phi: Annotated[float, typer.Option(help="How far; a fraction or negative, too.")],
+    alpha: Annotated[float | None, typer.Option(help="Coefficient of depth.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Coefficient of width.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Coefficient of resolution.")] = None,
+    coefficients: Annotated[
+        Path | None, typer.Option(help="coefficients.yaml of a run, in place of the three.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="YAML to write.")] = None,
+) -> None:
+    """Scale a network by compound coefficients and print it before and after."""
+    from scalesearch.cli.scale import choose_coefficients, show_scaled
+
+    triple = choose_coefficients(alpha, beta, gamma, coefficients)
+    show_scaled(network, triple, phi, output)
+
+
+@app.command()
+def export(
+    network: Annotated[str, typer.Argument(help="Run folder, or a network's name or file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write, or a run's export/.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="Name of the exporter.")] = "python",
+    weights: Annotated[
+        str | None, typer.Option(help="A weights file, or timm:NAME; a run has its own.")
+    ] = None,
+) -> None:
+    """Write a network, or every winner of a run, in a form that needs torch alone."""
+    from scalesearch.cli.export import export_network
+
+    export_network(network, output, form, weights)

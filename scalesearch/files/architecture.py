@@ -1,0 +1,62 @@
+"""Architectures as files: `baseline.yaml` and the members of a family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields as fields_of
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.plain import from_plain, make, to_plain
+from scalesearch.arch.published import published
+from scalesearch.errors import UserError
+from scalesearch.files.strict import load_yaml
+from scalesearch.files.write import write_yaml
+from scalesearch.plugins import load_object
+
+
+def architecture(source: str | Path, **fields: Any) -> Backbone:
+    """A network by its published name, its YAML file, or a `package.module:function` of yours.
+
+    Keywords replace its fields: `architecture("efficientnet_b0", num_classes=10, resolution=64)`.
+
+    Raises:
+        UserError: an unknown name or field, a wrong file, or a function that gives no `Backbone`.
+    """
+    text = str(source)
+    if text.endswith((".yaml", ".yml")):
+        return _replaced(load_architecture(source), fields)
+    if ":" not in text:
+        return published(text, **fields)
+    made = load_object(text)()
+    if not isinstance(made, Backbone):
+        raise UserError(
+            f"{text} gives {type(made).__name__}, not a scalesearch.Backbone",
+            hint="a torch model has no description: docs/own_model.md shows how to scale one",
+        )
+    return _replaced(made, fields)
+
+
+def load_architecture(path: Path | str) -> Backbone:
+    """The network that a YAML file describes; a mistake in it is named with its line."""
+    document = load_yaml(path)
+    try:
+        return from_plain(document.plain)
+    except UserError as error:
+        raise document.locate(error) from None
+
+
+def save_architecture(
+    path: Path | str,
+    backbone: Backbone,
+    about: Mapping[str, Any] = {},
+) -> Path:
+    """The path, once it describes the network, with `about` as comments above."""
+    return write_yaml(path, to_plain(backbone), about)
+
+
+def _replaced(backbone: Backbone, fields: Mapping[str, Any]) -> Backbone:
+    own = {field.name: getattr(backbone, field.name) for field in fields_of(backbone)}
+    made: Backbone = make(Backbone, {**own, **fields}, "")
+    return made

@@ -1,0 +1,229 @@
+"""YAML read strictly: plain values with the line of every key, or one clear mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scalesearch.errors import UserError, nearest
+
+Keys = tuple[str | int, ...]
+
+_MOST_BYTES = 4 * 2**20
+_MOST_VALUES = 100_000
+_DEEPEST = 40
+_MERGE = "tag:yaml.org,2002:merge"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file that was read.
+
+    Attributes:
+        plain: mappings, lists, numbers, words, true, false and null.
+        path: of the file.
+        lines: place of a value, such as `("stages", 2, "kernel")`, to its line from 1.
+    """
+
+    plain: dict[str, Any]
+    path: Path
+    lines: Mapping[Keys, int]
+
+    def locate(self, error: UserError) -> UserError:
+        """The same mistake with this file and the line of its key, or of the nearest parent."""
+        return error.at(file=str(self.path), line=self.line(parse_key(error.key)))
+
+    def line(self, keys: Keys) -> int:
+        """The line of a key, or of the nearest parent that has one."""
+        while keys and keys not in self.lines:
+            keys = keys[:-1]
+        return self.lines.get(keys, 0)
+
+
+def load_yaml(path: Path | str) -> Document:
+    """The mapping in a YAML file; `yaml.safe_load`'s values, no tags, no key twice.
+
+    Raises:
+        UserError: with the file and the line of whatever is wrong.
+    """
+    path = Path(path)
+    text = _read(path)
+    try:
+        lines: dict[Keys, int] = {}
+        plain = _Reader(lines).read(text)
+    except UserError as error:
+        raise error.at(file=str(path)) from None
+    if plain is None:
+        raise UserError("the file is empty", file=str(path), allowed="key: value pairs")
+    if not isinstance(plain, dict):
+        raise UserError(
+            f"the top level is {_kind(plain)}", file=str(path), line=1, allowed="key: value pairs"
+        )
+    return Document(plain, path, lines)
+
+
+def parse_value(text: str) -> Any:
+    """The plain value of one piece of YAML, such as the right side of `search.trials=5`."""
+    return _Reader({}).read(text)
+
+
+def parse_key(key: str) -> Keys:
+    """`stages[2].kernel` as `("stages", 2, "kernel")`."""
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", key)
+    return tuple(int(index) if index else word for index, word in parts)
+
+
+def format_key(keys: Keys) -> str:
+    """`("stages", 2, "kernel")` as `stages[2].kernel`."""
+    parts = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return "".join(parts).removeprefix(".")
+
+
+class _Reader:
+    """Builds plain values from YAML's nodes and notes the line of each."""
+
+    def __init__(self, lines: dict[Keys, int]) -> None:
+        self._lines = lines
+        self._values = 0
+        self._open: set[int] = set()
+
+    def read(self, text: str) -> Any:
+        _check_tabs(text)
+        try:
+            _check_events(text)
+            self._loader = yaml.SafeLoader(text)
+            node = self._loader.get_single_node()
+            return None if node is None else self._value(node, ())
+        except yaml.MarkedYAMLError as error:
+            raise _readable(error) from None
+        except yaml.YAMLError as error:
+            raise UserError(f"this is not YAML: {error}".splitlines()[0]) from None
+
+    def _value(self, node: yaml.Node, keys: Keys) -> Any:
+        self._count()
+        if id(node) in self._open:
+            raise _at(node, "an alias refers to the value that holds it", keys)
+        self._open.add(id(node))
+        try:
+            self._lines.setdefault(keys, _line(node))
+            if isinstance(node, yaml.MappingNode):
+                return dict(self._pairs(node, keys))
+            if isinstance(node, yaml.SequenceNode):
+                return [self._value(item, (*keys, i)) for i, item in enumerate(node.value)]
+            return self._scalar(node, keys)
+        finally:
+            self._open.discard(id(node))
+
+    def _pairs(self, node: yaml.MappingNode, keys: Keys) -> Iterator[tuple[str, Any]]:
+        """The entries of a mapping, merged ones first so that its own replace them."""
+        own = [pair for pair in node.value if pair[0].tag != _MERGE]
+        names = [self._name(key, keys) for key, _ in own]
+        merged = [value for key, value in node.value if key.tag == _MERGE]
+        for name, value in [pair for each in merged for pair in self._merged(each, keys)]:
+            if name not in names:
+                yield name, value
+        for (key, _), name, index in zip(own, names, range(len(own)), strict=True):
+            if name in names[:index]:
+                raise _at(key, f"the key {name!r} stands twice", (*keys, name))
+            self._lines[(*keys, name)] = _line(key)
+        for (_, value), name in zip(own, names, strict=True):
+            yield name, self._value(value, (*keys, name))
+
+    def _merged(self, node: yaml.Node, keys: Keys) -> Iterator[tuple[str, Any]]:
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        # The first of several merged mappings wins, so it is given last.
+        for part in reversed(parts):
+            if not isinstance(part, yaml.MappingNode) or id(part) in self._open:
+                raise _at(node, "<< needs a mapping or a list of mappings", keys)
+            self._count()
+            self._open.add(id(part))
+            yield from self._pairs(part, keys)
+            self._open.discard(id(part))
+
+    def _count(self) -> None:
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise UserError(
+                f"the file holds more than {_MOST_VALUES:,} values, aliases written out"
+            )
+
+    def _name(self, node: yaml.Node, keys: Keys) -> str:
+        value = self._scalar(node, keys) if isinstance(node, yaml.ScalarNode) else node.value
+        if not isinstance(value, str):
+            raise _at(
+                node, f"the key {node.value!r} is {_kind(value)}", keys, "a word; or quote it"
+            )
+        return value
+
+    def _scalar(self, node: yaml.Node, keys: Keys) -> Any:
+        if node.tag == _TIMESTAMP:
+            raise _at(node, f"{node.value} reads as a date", keys, f'"{node.value}" in quotes')
+        try:
+            return self._loader.construct_object(node)
+        except ValueError as error:
+            raise _at(node, f"{node.value[:40]!r} cannot be read: {error}", keys) from None
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        beside = [other.name for other in path.parent.glob("*.y*ml")]
+        raise UserError("there is no such file", file=str(path), hint=nearest(path.name, beside))
+    if not path.is_file():
+        raise UserError("this is a folder, not a file", file=str(path), allowed="a YAML file")
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError("the file is larger than 4 MiB", file=str(path), allowed="a YAML file")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError("this is not UTF-8 text", file=str(path), line=line) from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", file=str(path)) from None
+
+
+def _check_tabs(text: str) -> None:
+    for number, line in enumerate(text.splitlines(), 1):
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            raise UserError("a tab indents this line", line=number, allowed="spaces")
+
+
+def _check_events(text: str) -> None:
+    """Refuses tags and deep nesting before anything is built."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        tag = getattr(event, "tag", None)
+        if tag:
+            raise UserError(
+                f"the tag {tag!r} is not allowed",
+                line=_line(event),
+                allowed="plain values without tags",
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise UserError(f"nested deeper than {_DEEPEST}", line=_line(event))
+
+
+def _readable(error: yaml.MarkedYAMLError) -> UserError:
+    mark = error.problem_mark or error.context_mark
+    parts = ", ".join(part for part in (error.context, error.problem) if part)
+    return UserError(f"this is not YAML: {parts}", line=mark.line + 1 if mark else 0)
+
+
+def _at(node: yaml.Node, problem: str, keys: Keys, allowed: str = "") -> UserError:
+    return UserError(problem, key=format_key(keys), allowed=allowed, line=_line(node))
+
+
+def _line(place: yaml.Node | yaml.Event) -> int:
+    return int(place.start_mark.line) + 1 if place.start_mark else 0
+
+
+def _kind(value: object) -> str:
+    kinds = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false"}
+    return kinds.get(type(value), "empty" if value is None else "a number")

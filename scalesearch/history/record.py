@@ -1,0 +1,195 @@
+"""The record: one Optuna study for each phase, in the journal file of a run folder.
+
+Every trial is written to the journal, which Optuna's own tools can read. Proposals are drawn in a
+twin study in memory, so that a trial costs the journal two or three lines instead of one for each
+parameter; and what a sampler may have seen is decided by `settle`, not by which worker was faster.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from scalesearch.history.trials import Trial, from_record
+
+_STATES = {
+    "running": TrialState.RUNNING,
+    "assessed": TrialState.COMPLETE,
+    "reused": TrialState.COMPLETE,
+    # No value is made up for a refused trial: its constraints tell the sampler how far it is off.
+    "refused": TrialState.PRUNED,
+    "stopped": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+Direction = Literal["maximize", "minimize"]
+
+
+class Record:
+    """The trials of one phase: read when opened, then kept in step with the journal.
+
+    Attributes:
+        trials: every trial by number, unfinished ones with state `running`.
+    """
+
+    def __init__(
+        self,
+        storage: JournalStorage,
+        phase: str,
+        parameters: Mapping[str, Sequence[Any]],
+        directions: Sequence[Direction],
+    ) -> None:
+        self._storage = storage
+        study = optuna.create_study(
+            storage=storage, study_name=phase, directions=list(directions), load_if_exists=True
+        )
+        self._study_id = study._study_id
+        self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
+        self._twin = optuna.create_study(storage=InMemoryStorage(), directions=list(directions))
+        self._frozen = study.get_trials(deepcopy=False)
+        self._ids = {frozen.number: frozen._trial_id for frozen in self._frozen}
+        self._twin_ids: dict[int, int] = {}
+        self.trials = {frozen.number: _thaw(frozen) for frozen in self._frozen}
+
+    def open_twin(self, unsettled: Sequence[int] = ()) -> None:
+        """Shows the sampler every recorded trial; the `unsettled` ones look unfinished to it."""
+        for frozen in self._frozen:
+            if frozen.number in unsettled and frozen.state.is_finished():
+                frozen = _running(frozen)
+            self._twin_ids[frozen.number] = self._create(self._twin, frozen)
+        self._frozen = []
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next proposal will have."""
+        return len(self.trials)
+
+    def propose(self, sampler: BaseSampler) -> dict[str, Any]:
+        """Parameters for the next trial. Nothing is recorded before `add`."""
+        self._twin.sampler = sampler
+        trial = self._twin.ask(fixed_distributions=self._distributions)  # type: ignore[arg-type]
+        self._twin_ids[trial.number] = trial._trial_id
+        return dict(trial.params)
+
+    def add(self, trial: Trial) -> None:
+        """Records the trial just proposed: running, or finished at once, in one line."""
+        twin_id = self._twin_ids[trial.number]
+        proposed = self._twin._storage.get_trial(twin_id)
+        finished = trial.state != "running"
+        attributes = trial.proposed() | ({"outcome": trial.outcome()} if finished else {})
+        frozen = create_trial(
+            state=_STATES[trial.state],
+            values=trial.objective or None,
+            params=dict(trial.parameters),
+            distributions=dict(self._distributions),
+            user_attrs=attributes,
+            # Samplers leave notes of their own there, such as NSGA-II's generation.
+            system_attrs=dict(proposed.system_attrs),
+            constraints=dict(trial.excess),
+        )
+        frozen.datetime_start = proposed.datetime_start
+        self._ids[trial.number] = self._storage.create_new_trial(self._study_id, frozen)
+        self.trials[trial.number] = trial
+        for key, value in frozen.system_attrs.items():
+            self._twin._storage.set_trial_system_attr(twin_id, key, value)
+        if finished:
+            self.settle(trial.number)
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Records a score on the way."""
+        self._storage.set_trial_intermediate_value(self._ids[number], step, value)
+        trial = self.trials[number]
+        self.trials[number] = replace(trial, curve={**trial.curve, step: value})
+
+    def finish(self, trial: Trial) -> None:
+        """Records what came of a running trial; the sampler learns of it when it is settled."""
+        trial_id = self._ids[trial.number]
+        self._storage.set_trial_user_attr(trial_id, "outcome", trial.outcome())
+        values = trial.objective or None
+        self._storage.set_trial_state_values(trial_id, _STATES[trial.state], values)
+        self.trials[trial.number] = trial
+
+    def settle(self, number: int) -> None:
+        """Lets the sampler see what came of a finished trial."""
+        trial = self.trials[number]
+        twin_id, storage = self._twin_ids[number], self._twin._storage
+        storage.set_trial_state_values(twin_id, _STATES[trial.state], trial.objective or None)
+
+    def _create(self, study: optuna.Study, frozen: FrozenTrial) -> int:
+        return study._storage.create_new_trial(study._study_id, frozen)
+
+
+def open_storage(path: Path, *, repair: bool) -> JournalStorage:
+    """The journal at `path`, made if it is missing.
+
+    Args:
+        path: of the file.
+        repair: cut a torn last line, and drop the lock of a process that was killed; only for
+            the one process that may write (see `study/folder.py`).
+    """
+    if repair:
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+        if path.exists():
+            _cut_torn_line(path)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:
+    """The trials of a phase in order of number; none if the phase has not begun."""
+    if phase not in {study.study_name for study in storage.get_all_studies()}:
+        return []
+    study = optuna.load_study(study_name=phase, storage=storage)
+    return [_thaw(frozen) for frozen in study.get_trials(deepcopy=False)]
+
+
+def now() -> str:
+    """The present as it is recorded: ISO 8601, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drops a last line without its end: the next append would make the file unreadable."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        start = end
+        while start > 0:
+            start = max(0, start - 65536)
+            file.seek(start)
+            cut = file.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                file.truncate(start + cut + 1)
+                return
+        file.truncate(0)
+
+
+def _thaw(frozen: FrozenTrial) -> Trial:
+    return from_record(
+        frozen.number,
+        frozen.params,
+        frozen.user_attrs,
+        frozen.constraints,
+        frozen.intermediate_values,
+    )
+
+
+def _running(frozen: FrozenTrial) -> FrozenTrial:
+    return create_trial(
+        state=TrialState.RUNNING,
+        params=frozen.params,
+        distributions=frozen.distributions,
+        user_attrs=frozen.user_attrs,
+        system_attrs=frozen.system_attrs,
+    )

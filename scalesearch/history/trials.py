@@ -1,0 +1,86 @@
+"""A trial as it is remembered, and its plain form in the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from scalesearch.cost.cost import Cost
+from scalesearch.cost.limits import worst
+
+# How a trial can stand. `reused` has the result of an equal architecture; `refused` was over its
+# limits and never trained; `stopped` was ended early by a stopping rule.
+STATES = ("running", "assessed", "reused", "refused", "stopped", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One architecture, from its proposal to what came of it.
+
+    Attributes:
+        number: within its phase, from 0, in the order of proposals.
+        state: one of `STATES`.
+        parameters: in the phase's space.
+        digest: identity of the architecture.
+        cost: in closed form; equal to the measured counts if the trial was assessed.
+        excess: over each bound, as a share of it; above 0 is outside.
+        scores: the evaluator's last metrics.
+        objective: the values that the sampler was told.
+        reason: why it was refused or failed.
+        source: number of the trial whose result was reused.
+        curve: the objective's metric after each step.
+        seconds: on the worker.
+        finished: date and time, ISO 8601 in UTC.
+    """
+
+    number: int
+    state: str
+    parameters: Mapping[str, Any]
+    digest: str
+    cost: Cost
+    excess: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    objective: tuple[float, ...] = ()
+    reason: str = ""
+    source: int | None = None
+    curve: Mapping[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ""
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it has scores that count: its own or an equal architecture's."""
+        return self.state in ("assessed", "reused")
+
+    def proposed(self) -> dict[str, Any]:
+        """What is known when it is proposed, flat, so that dashboards can plot it."""
+        return {"digest": self.digest, **asdict(self.cost), "excess": worst(self.excess)}
+
+    def outcome(self) -> dict[str, Any]:
+        """What is known when it is finished."""
+        keys = ("state", "scores", "objective", "reason", "source", "seconds", "finished")
+        plain = {key: getattr(self, key) for key in keys}
+        return plain | {"scores": dict(self.scores), "objective": list(self.objective)}
+
+
+def from_record(
+    number: int,
+    parameters: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    excess: Mapping[str, float],
+    curve: Mapping[int, float],
+) -> Trial:
+    """The trial that `proposed` and (if it is finished) `outcome` were written of."""
+    cost = Cost(**{key: attributes[key] for key in Cost.__dataclass_fields__})
+    outcome = dict(attributes.get("outcome") or {"state": "running"})
+    outcome["objective"] = tuple(outcome.get("objective", ()))
+    return Trial(
+        number=number,
+        parameters=dict(parameters),
+        digest=attributes["digest"],
+        cost=cost,
+        excess=dict(excess),
+        curve=dict(curve),
+        **outcome,
+    )

@@ -1,0 +1,108 @@
+"""What a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.limits import Limits
+from scalesearch.history.pareto import front
+from scalesearch.scaling.coefficients import Coefficients
+
+SCORED = ("assessed", "reused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """A study's results as plain values; whatever a study has not got yet is left out.
+
+    Attributes:
+        name: of the study.
+        trials: one row per trial of every phase, with the columns of `trials.csv`.
+        metric: column of `trials` that is drawn and ranked, more being better.
+        objective: what the search maximised, in words.
+        limits: phase to the limits that its candidates had to meet.
+        baseline: the network that was scaled.
+        baseline_trial: its number in the search; None when it was given.
+        coefficients: the winner of the grid.
+        environment: versions, seed, machine.
+        study_text: the study with every default, as YAML.
+        exports: paths of written networks, relative to the run folder.
+        notes: sentences for the reader.
+    """
+
+    name: str
+    trials: pd.DataFrame
+    metric: str = "accuracy"
+    objective: str = "accuracy"
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    baseline: Backbone | None = None
+    baseline_trial: int | None = None
+    coefficients: Coefficients | None = None
+    environment: Mapping[str, object] = field(default_factory=dict)
+    study_text: str = ""
+    exports: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def phase(self, name: str) -> pd.DataFrame:
+        """The rows of one phase, in the order of their numbers."""
+        if "phase" not in self.trials:
+            return self.trials.iloc[:0]
+        rows = self.trials[self.trials["phase"] == name]
+        return rows.sort_values("number", kind="stable")
+
+    def in_state(self, phase: str, *states: str) -> pd.DataFrame:
+        """The rows of one phase that ended in one of the states."""
+        rows = self.phase(phase)
+        return rows[rows["state"].isin(states)] if "state" in rows else rows
+
+    def scored(self, phase: str) -> pd.DataFrame:
+        """The rows of one phase that have the metric and a cost."""
+        rows = self.in_state(phase, *SCORED)
+        if self.metric not in rows or "flops" not in rows:
+            return rows.iloc[:0]
+        return rows[rows[self.metric].notna() & (rows["flops"] > 0)]
+
+    def front(self, phase: str) -> pd.DataFrame:
+        """The scored rows that no other beats in metric and FLOPs, cheapest first."""
+        rows = self.scored(phase)
+        if rows.empty:
+            return rows
+        points = list(zip(rows[self.metric], rows["flops"], strict=True))
+        chosen = front(points, ("maximize", "minimize"))
+        return rows.iloc[chosen].sort_values("flops", kind="stable")
+
+    def ranking(self, phase: str) -> pd.DataFrame:
+        """The scored rows, best objective first; of equals the earlier trial first."""
+        rows = self.scored(phase)
+        if rows.empty:
+            return rows
+        return rows.sort_values(self.value(rows), ascending=False, kind="stable")
+
+    def value(self, rows: pd.DataFrame) -> str:
+        """The column that was maximised: the objective, or the metric where it is a front."""
+        single = "objective" in rows and rows["objective"].notna().all()
+        pair = "objective_2" in rows and rows["objective_2"].notna().any()
+        return "objective" if single and not pair else self.metric
+
+    def baseline_row(self) -> pd.Series | None:
+        """The baseline's trial: of the search, or the family's member of phi 0."""
+        if self.baseline_trial is not None:
+            rows = self.scored("search")
+            rows = rows[rows["number"] == self.baseline_trial]
+        else:
+            rows = self.scored("family")
+            rows = rows[rows["phi"] == 0] if "phi" in rows else rows.iloc[:0]
+        return None if rows.empty else rows.iloc[0]
+
+    def winner(self) -> pd.Series | None:
+        """The grid's trial of the winning coefficients."""
+        rows = self.ranking("grid")
+        if self.coefficients is None or not {"alpha", "beta", "gamma"} <= set(rows):
+            return None
+        for key in ("alpha", "beta", "gamma"):
+            rows = rows[(rows[key] - getattr(self.coefficients, key)).abs() < 1e-6]
+        return None if rows.empty else rows.iloc[0]

@@ -1,0 +1,96 @@
+"""The figure of the family: accuracy against FLOPs, one line per way of scaling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scalesearch.report.contents import Contents
+from scalesearch.report.numbers import is_share, metric_label, metric_name, score
+from scalesearch.report.style import FAINT, INK, cost_axis, new_figure, style
+
+COMPOUND = "compound"
+# Told apart by marker, dashes and lightness; the colours only help.
+_LINES: tuple[dict[str, Any], ...] = (
+    {"color": "#1f4e9c", "linestyle": (0, (6, 2)), "marker": "s"},
+    {"color": "#d8572a", "linestyle": (0, (6, 2, 1, 2)), "marker": "^"},
+    {"color": "#4aa88f", "linestyle": (0, (1.5, 1.5)), "marker": "D"},
+    {"color": "#8e6bb0", "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
+    {"color": "#7a6a00", "linestyle": (0, (10, 3)), "marker": "X"},
+)
+
+
+@style()
+def draw(contents: Contents) -> Figure | None:
+    """One panel as the EfficientNet paper's Figure 8, or None when no member has a score."""
+    lines = members(contents)
+    if not lines:
+        return None
+    figure = new_figure(7.6, 5)
+    axes = figure.subplots()
+    scale = cost_axis(axes, list(contents.scored("family")["flops"]))
+    factor = 100 if is_share(contents.metric) else 1
+    axes.set(title="Scaling the baseline", ylabel=metric_label(contents.metric))
+    axes.margins(x=0.12, y=0.12)
+    others = iter(_LINES * (1 + len(lines) // len(_LINES)))
+    for strategy, rows in lines.items():
+        looks: dict[str, Any] = {
+            "color": INK,
+            "linestyle": "-",
+            "marker": "o",
+            "linewidth": 3,
+            "zorder": 4,
+        }
+        if strategy != COMPOUND:
+            looks = {**next(others), "linewidth": 1.6}
+        x, y = rows["flops"] / scale, rows[contents.metric] * factor
+        axes.plot(x, y, label=strategy, markersize=7, gid=f"line-{strategy}", **looks)
+    leader = lines.get(COMPOUND, next(iter(lines.values())))
+    _label_phi(axes, leader, scale, contents.metric, factor)
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def members(contents: Contents) -> dict[str, pd.DataFrame]:
+    """Strategy to its scored members by rising FLOPs, compound first.
+
+    The baseline, phi 0, is a member of every strategy even where it was scored for one only.
+    """
+    rows = contents.scored("family")
+    if rows.empty or not {"strategy", "phi"} <= set(rows):
+        return {}
+    start = rows[rows["phi"] == 0].iloc[:1]
+    strategies = sorted(rows["strategy"].unique(), key=lambda name: name != COMPOUND)
+    lines = {}
+    for strategy in strategies:
+        own = rows[rows["strategy"] == strategy]
+        if not (own["phi"] == 0).any():
+            own = pd.concat([start, own])
+        lines[strategy] = own.sort_values(["flops", "phi"], kind="stable")
+    return lines
+
+
+def summary(contents: Contents) -> str:
+    """The figure in words, for those who cannot see it."""
+    ends = (
+        f"{strategy} reaches {score(rows.iloc[-1][contents.metric], contents.metric)}"
+        for strategy, rows in members(contents).items()
+    )
+    return f"{metric_name(contents.metric)} against FLOPs: {', '.join(ends)}."
+
+
+def _label_phi(axes: Axes, rows: pd.DataFrame, scale: float, metric: str, factor: int) -> None:
+    """Writes phi above each member of one line and draws the FLOPs that its rivals share."""
+    for phi, flops, value in zip(rows["phi"], rows["flops"], rows[metric], strict=True):
+        axes.axvline(flops / scale, color=FAINT, linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
+        axes.annotate(
+            f"\N{GREEK SMALL LETTER PHI} = {phi:.4g}",
+            (flops / scale, value * factor),
+            xytext=(-7, 6),
+            textcoords="offset points",
+            ha="right",
+            fontweight="bold",
+        )

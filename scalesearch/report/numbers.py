@@ -1,0 +1,68 @@
+"""Numbers and words as a reader of the report wants them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scalesearch.cost.cost import UNITS
+from scalesearch.units import format_bytes, format_count, format_seconds
+
+# A cost's name in a sentence or at the head of a column.
+NAMES = {
+    "flops": "FLOPs",
+    "flops_total": "FLOPs with norm and pooling",
+    "params": "parameters",
+    "activations": "activations",
+    "inference_bytes": "inference memory",
+    "training_bytes": "training memory",
+}
+NONE = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def cost(name: str, value: float) -> str:
+    """A cost with its prefix: `385.8 M`, and bytes as `64.0 MiB`."""
+    if not math.isfinite(value):
+        return NONE
+    return format_bytes(value) if UNITS[name] == "bytes" else format_count(value)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share that reads best in percent: any accuracy."""
+    return metric.endswith("accuracy")
+
+
+def score(value: float, metric: str) -> str:
+    """A metric: `94.31 %` for an accuracy, four significant digits for any other."""
+    if not math.isfinite(value):
+        return NONE
+    return f"{100 * value:.2f} %" if is_share(metric) else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """A share as `12.3 %`."""
+    return f"{100 * share:.1f} %" if math.isfinite(share) else NONE
+
+
+def seconds(value: float) -> str:
+    """A span of time: `4.2 s`, `2 min 05 s`."""
+    return format_seconds(value) if math.isfinite(value) else NONE
+
+
+def metric_name(metric: str) -> str:
+    """A metric at the head of a title: `Accuracy`."""
+    words = metric.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def metric_label(metric: str) -> str:
+    """A metric as the label of an axis, with its unit: `validation accuracy (%)`."""
+    return f"validation {metric.replace('_', ' ')}{' (%)' if is_share(metric) else ''}"
+
+
+def prefix(values: Sequence[float]) -> tuple[float, str]:
+    """What to divide values by, and the prefix of their unit, so that they lie around 1 to 1000."""
+    middle = math.sqrt(min(values) * max(values)) if values else 1.0
+    return next(((size, word) for size, word in _PREFIXES if middle >= size), (1.0, ""))

@@ -1,0 +1,225 @@
+"""The figure of the search: accuracy against FLOPs with the Pareto front, and its progress."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from scalesearch.cost.limits import Limit
+from scalesearch.report.contents import Contents
+from scalesearch.report.numbers import is_share, metric_label, metric_name, score
+from scalesearch.report.style import (
+    ACCENT,
+    CROWD,
+    FAINT,
+    INK,
+    LIGHTNESS,
+    RASTER_FROM,
+    SHADE,
+    cost_axis,
+    lower_end,
+    new_figure,
+    style,
+)
+from scalesearch.units import format_count
+
+
+@style()
+def draw(contents: Contents) -> Figure | None:
+    """Two panels, or None when no trial of the search has a score."""
+    rows = contents.scored("search")
+    if rows.empty:
+        return None
+    figure = new_figure(11, 4.8)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _draw_front(left, contents, rows)
+    _draw_progress(right, contents, rows)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def summary(contents: Contents) -> str:
+    """The figure in words, for those who cannot see it."""
+    rows, front = contents.scored("search"), contents.front("search")
+    best = front.iloc[-1]
+    reached = score(best[contents.metric], contents.metric)
+    return (
+        f"{metric_name(contents.metric)} against FLOPs of {len(rows)} networks; "
+        f"{len(front)} on the Pareto front, the best with {reached} "
+        f"at {format_count(best['flops'])} FLOPs."
+    )
+
+
+def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
+    refused = contents.in_state("search", "refused")
+    refused = refused[refused["flops"] > 0]
+    limit = contents.limits.get("search", {}).get("flops")
+    bounds = [bound for bound in (limit.min, limit.max) if bound] if limit else []
+    scale = cost_axis(axes, [*rows["flops"], *refused["flops"], *bounds])
+    factor = 100 if is_share(contents.metric) else 1
+    low = lower_end(list(rows[contents.metric])) * factor
+    axes.set_title(f"{metric_name(contents.metric)} against FLOPs")
+    axes.set_ylabel(metric_label(contents.metric))
+    _draw_points(axes, rows["flops"] / scale, rows[contents.metric] * factor, rows["number"])
+    step = contents.front("search")
+    axes.plot(
+        [*step["flops"] / scale],
+        [*step[contents.metric] * factor],
+        color=INK,
+        drawstyle="steps-post",
+        linewidth=1.6,
+        marker="o",
+        markersize=7.5 if len(rows) <= CROWD else 5,
+        fillstyle="none",
+        markeredgewidth=1.4,
+        label=f"Pareto front ({len(step)})",
+        zorder=3,
+        gid="front",
+    )
+    _draw_bottom(axes, refused["flops"] / scale, f"refused, outside a limit ({len(refused)})")
+    below = rows["flops"][rows[contents.metric] * factor < low] / scale
+    _draw_below(axes, below, f"below {low:.4g}{' %' * (factor == 100)} ({len(below)})")
+    _draw_baseline(axes, contents, scale, factor)
+    if limit is not None:
+        _draw_limit(axes, limit, scale)
+    _fit(axes, low, max(rows[contents.metric]) * factor)
+
+
+def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, numbers: pd.Series) -> None:
+    points = axes.scatter(
+        x,
+        y,
+        c=numbers,
+        cmap=LIGHTNESS,
+        s=34 if len(x) <= CROWD else 14,
+        edgecolors=INK,
+        linewidths=0.4,
+        label=f"assessed ({len(x)})",
+        zorder=2,
+        rasterized=len(x) > RASTER_FROM,
+    )
+    if numbers.nunique() < 2:
+        return
+    bar = axes.figure.colorbar(points, ax=axes, pad=0.02, aspect=30)
+    bar.set_label("trial number (later is darker)")
+    bar.outline.set_visible(False)
+
+
+def _draw_bottom(axes: Axes, x: pd.Series, label: str) -> None:
+    """Ticks along the lower edge for trials that have a place on the x axis only."""
+    if x.empty:
+        return
+    axes.plot(
+        x,
+        [0.022] * len(x),
+        color=FAINT,
+        linestyle="none",
+        marker="|",
+        markersize=9,
+        alpha=1 if len(x) <= CROWD else 0.35,
+        transform=axes.get_xaxis_transform(),
+        label=label,
+        rasterized=len(x) > RASTER_FROM,
+    )
+
+
+def _draw_below(axes: Axes, x: pd.Series, label: str) -> None:
+    """Hollow arrows for outliers that would squeeze everything else into a line."""
+    if x.empty:
+        return
+    axes.plot(
+        x,
+        [0.075] * len(x),
+        color=INK,
+        linestyle="none",
+        marker="v",
+        fillstyle="none",
+        transform=axes.get_xaxis_transform(),
+        label=label,
+    )
+
+
+def _draw_baseline(axes: Axes, contents: Contents, scale: float, factor: int) -> None:
+    row = contents.baseline_row()
+    if row is None or contents.baseline_trial is None:
+        return
+    axes.plot(
+        row["flops"] / scale,
+        row[contents.metric] * factor,
+        color=ACCENT,
+        linestyle="none",
+        marker="*",
+        markersize=16,
+        markeredgecolor=INK,
+        markeredgewidth=1,
+        label=(
+            f"baseline: trial {contents.baseline_trial}, {format_count(row['flops'])}, "
+            f"{score(row[contents.metric], contents.metric)}"
+        ),
+        zorder=5,
+    )
+
+
+def _draw_limit(axes: Axes, limit: Limit, scale: float) -> None:
+    """A dashed line at each bound; what lies outside is shaded and holds its label."""
+    left, right = axes.get_xlim()
+    room = (
+        (right / left) ** 0.06 if axes.get_xscale() == "log" else 1 + 0.06 * (right - left) / right
+    )
+    ends = []
+    for bound, words in ((limit.min, "at least"), (limit.max, "at most")):
+        if bound is None:
+            continue
+        place = bound / scale
+        side = 1 if words == "at most" else -1
+        end = max(right, place * room) if side > 0 else min(left, place / room)
+        ends.append(end)
+        axes.axvspan(place, end, color=SHADE, zorder=0, linewidth=0)
+        axes.axvline(place, color=INK, linestyle=(0, (5, 3)), linewidth=1.1)
+        axes.annotate(
+            f"{words} {format_count(bound)}",
+            (place, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(4 * side, -4),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            va="top",
+            rotation=90,
+            fontsize=9,
+        )
+    axes.set_xlim(min(left, *ends, right), max(right, *ends))
+
+
+def _draw_progress(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
+    column = contents.value(rows)
+    same = column == contents.metric or contents.objective == contents.metric
+    factor = 100 if same and is_share(contents.metric) else 1
+    label = metric_label(contents.metric) if same else f"objective: {contents.objective}"
+    values = rows[column] * factor
+    best = values.cummax()
+    axes.set(title="Best so far", xlabel="trial number", ylabel=label)
+    axes.plot(rows["number"], values, ".", color=FAINT, rasterized=len(rows) > RASTER_FROM)
+    last = contents.phase("search")["number"].max()
+    axes.plot(
+        [*rows["number"], last],
+        [*best, best.iloc[-1]],
+        color=INK,
+        drawstyle="steps-post",
+        linewidth=1.6,
+        gid="best",
+    )
+    refused = contents.in_state("search", "refused")["number"]
+    _draw_bottom(axes, refused, "refused")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    low = lower_end(list(values))
+    _draw_below(axes, rows["number"][values < low], "below")
+    _fit(axes, low, max(values))
+
+
+def _fit(axes: Axes, low: float, high: float) -> None:
+    """Leaves room under the points for the marks along the lower edge."""
+    span = (high - low) or max(abs(high) * 0.02, 1e-3)
+    axes.set_ylim(low - 0.16 * span, high + 0.08 * span)

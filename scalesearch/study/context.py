@@ -1,0 +1,107 @@
+"""What the phases of one run share: settings, folder, record, data, executor, watchers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from optuna.storages import JournalStorage
+
+from scalesearch.files.write import write_bytes
+from scalesearch.history.jobs import Job
+from scalesearch.history.objective import Objective
+from scalesearch.history.ranking import best_of
+from scalesearch.history.record import Record
+from scalesearch.history.trials import Trial
+from scalesearch.interfaces import Evaluator, Executor, ImageData, Sampler, Space
+from scalesearch.study.assess import Assess
+from scalesearch.study.folder import RunFolder
+from scalesearch.study.loop import Listener, Loop, Plan
+from scalesearch.study.schema import Study
+from scalesearch.study.watch import Watch
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of a study, from which each phase takes what it needs."""
+
+    study: Study
+    folder: RunFolder
+    storage: JournalStorage
+    watch: Watch
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set, read once for all phases."""
+        data: ImageData = self.study.dataset.make().load(self.study.seed)
+        return data
+
+    @cached_property
+    def executor(self) -> Executor:
+        """The executor of every phase."""
+        executor: Executor = self.study.execution.executor.make()
+        return executor
+
+    def plan(
+        self,
+        phase: str,
+        space: Space,
+        sampler: Sampler,
+        evaluator: Evaluator,
+        **others: Any,
+    ) -> Plan:
+        """The plan of a phase that assesses every point of its space, unless `others` say more."""
+        deterministic = self.study.execution.deterministic
+        plan = Plan(
+            phase=phase,
+            space=space,
+            sampler=sampler,
+            seed=self.study.seed,
+            trials=space.size,
+            proposals=space.size,
+            workload=evaluator.workload,
+            objective=Objective(),
+            limits={},
+            window=self.executor.slots if deterministic else 0,
+        )
+        return replace(plan, **others)
+
+    def carry_out(
+        self, plan: Plan, evaluator: Evaluator, networks: int | None = None
+    ) -> list[Trial]:
+        """Every trial of a phase, once it is done; what was done before is not done again.
+
+        `networks` says how many different ones there are to assess, where that is known.
+        """
+        record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
+        listener = Listener(self.watch.trial, self.watch.score, self._weights_keeper(record, plan))
+        loop = Loop(plan, record, listener)
+        self.watch.phase(plan.phase, networks or plan.trials, loop.done)
+        # Nothing is started for a phase that has nothing left to do.
+        if (first := loop.ask()) is not None:
+            jobs = [first]
+
+            def ask() -> Job | None:
+                return jobs.pop() if jobs else loop.ask()
+
+            assess = Assess(evaluator, self.data)
+            self.executor.run(ask, assess, loop.keep, loop.tell)
+        trials = loop.finish()
+        self.folder.write_trials()
+        self.watch.end(loop.counts)
+        return trials
+
+    def _weights_keeper(self, record: Record, plan: Plan) -> Any:
+        """Writes weights of the family's members, and of the best trial of a search so far."""
+
+        def keep(trial: Trial, weights: bytes) -> None:
+            others = [t for t in record.trials.values() if t.state == "assessed"]
+            best = best_of([*others, trial])
+            if plan.phase == "family" or best.number == trial.number:
+                write_bytes(self.folder.checkpoint(plan.phase, trial.number), weights)
+            for other in others if plan.phase != "family" else ():
+                if best.number != other.number:
+                    self.folder.checkpoint(plan.phase, other.number).unlink(missing_ok=True)
+
+        return keep

@@ -1,0 +1,208 @@
+"""The run folder: where everything of one study lies, and who may write there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.errors import UserError
+from scalesearch.files.architecture import load_architecture
+from scalesearch.files.strict import load_yaml
+from scalesearch.files.write import format_yaml, write_text
+from scalesearch.history.record import open_storage, read_trials
+from scalesearch.history.table import table
+from scalesearch.history.trials import Trial
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.family import Member
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHASES = ("search", "grid", "family")
+# Settings that say how a study is carried out, not what it finds: they may change between runs.
+_FREE = ("execution", "export")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A study's folder: results as values, files by name.
+
+    `ss.load_study("runs/quickstart").baseline` and so on; nothing is read before it is asked for.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The journal of every trial."""
+        return self.path / "record.journal"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The study with every default filled in."""
+        return load_yaml(self.path / "resolved.yaml").plain
+
+    @property
+    def baseline(self) -> Backbone:
+        """The network that the search found, or that the study named."""
+        return load_architecture(self._needed("baseline.yaml"))
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """The winner of the grid, or what the study named."""
+        return Coefficients.load(self._needed("coefficients.yaml"))
+
+    @property
+    def family(self) -> tuple[Member, ...]:
+        """Every member, by phi, the compound one first."""
+        members = []
+        for file in (self.path / "family").glob("*_phi*.yaml"):
+            strategy, phi = file.stem.split("_phi")
+            members.append(Member(strategy, float(phi), load_architecture(file)))
+        return tuple(sorted(members, key=lambda m: (m.phi, m.strategy)))
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """Every recorded trial of every phase, one row each."""
+        return table(self.read())
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What users of the weights must know of the data set: classes, mean and std."""
+        found: Mapping[str, Any] = json.loads(self._needed("data.json").read_text("utf-8"))
+        return found
+
+    def read(self) -> dict[str, list[Trial]]:
+        """The trials of each phase that has begun, straight from the record."""
+        if not self.record.exists():
+            return {}
+        storage = open_storage(self.record, repair=False)
+        found = {phase: read_trials(storage, phase) for phase in PHASES}
+        return {phase: trials for phase, trials in found.items() if trials}
+
+    def checkpoint(self, phase: str, number: int) -> Path:
+        """Where the weights of a trial lie, if they were kept."""
+        return self.path / "checkpoints" / f"{phase}-{number}.safetensors"
+
+    def write_trials(self) -> Path:
+        """`trials.csv`, made anew from the record."""
+        return write_text(self.path / "trials.csv", self.trials.to_csv(index=False))
+
+    def _needed(self, name: str) -> Path:
+        file = self.path / name
+        if not file.exists():
+            raise UserError(
+                f"{self.path} has no {name} yet", hint="run the study to the end of that phase"
+            )
+        return file
+
+
+def existing(path: str | Path) -> RunFolder:
+    """The folder of a study that was run before.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = RunFolder(Path(path))
+    if not (folder.path / "resolved.yaml").exists():
+        raise UserError(
+            f"{folder.path} is no run folder: it has no resolved.yaml",
+            hint="give the folder that `scalesearch run` made, such as runs/quickstart",
+        )
+    return folder
+
+
+def is_running(folder: RunFolder) -> bool:
+    """Whether some process is at work on the study now."""
+    try:
+        with _locked(folder.path / "lock"):
+            return False
+    except UserError:
+        return True
+
+
+@contextlib.contextmanager
+def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Iterator[None]:
+    """The folder, made or gone on with, for this process alone.
+
+    Args:
+        folder: of the study.
+        settings: of the study with every default.
+        source: text of the study file as given.
+
+    Raises:
+        UserError: it holds another study (what differs is told), or another process has it.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.path / "lock"):
+        resolved = folder.path / "resolved.yaml"
+        if resolved.exists():
+            _require_same(folder, settings)
+        write_text(folder.path / "study.yaml", source)
+        write_text(resolved, format_yaml(settings))
+        environment = json.dumps(_environment(settings), indent=2)
+        write_text(folder.path / "environment.json", environment + "\n")
+        yield
+
+
+def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
+    from scalesearch.study.load import differences
+
+    old = {key: value for key, value in folder.settings.items() if key not in _FREE}
+    new = {key: value for key, value in settings.items() if key not in _FREE}
+    if changed := differences(old, new):
+        raise UserError(
+            f"{folder.path} holds another study; what differs: " + "; ".join(changed),
+            hint="choose another name or --folder, undo the change, or delete the folder",
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is running the study in {path.parent}",
+                hint="wait for it, stop it, or choose another --folder",
+            ) from None
+        yield
+
+
+def _environment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    packages = ("scalesearch", "torch", "torchvision", "optuna", "ray", "fvcore", "numpy")
+    return {
+        "seed": settings.get("seed"),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "commit": _commit(),
+        **{name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the folder that the study is run from, if it is under git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

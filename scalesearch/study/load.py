@@ -1,0 +1,164 @@
+"""A study file to a frozen `Study`, and back to plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from scalesearch.cost.limits import Limit
+from scalesearch.errors import UserError
+from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
+from scalesearch.history.objective import Objective
+from scalesearch.study.options import Mistakes, translate
+from scalesearch.study.parts import plain_limits, plain_objective, plain_options
+from scalesearch.study.schema import Study
+
+PHASES = ("search", "grid", "family")
+_DEFAULT_EVALUATOR = "training"
+
+
+def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
+    """The study in a YAML file, with settings such as `search.trials=5` in place of its own.
+
+    Relative paths start at the file's folder, those of overrides too.
+
+    Raises:
+        UserError: every mistake in it, each with file, line, key, value and what is allowed.
+    """
+    document = load_yaml(path)
+    _refuse_empty_sections(document)
+    plain, changed = _overridden(document.plain, overrides)
+    context = {"folder": document.path.resolve().parent}
+    try:
+        text = json.dumps(_with_phase_evaluators(plain))
+        return Study.model_validate_json(text, strict=True, context=context)
+    except ValidationError as error:
+        mistakes = [_placed(mistake, document, changed) for mistake in translate(error, Study)]
+        raise Mistakes(_own(mistakes, plain)).merged() from None
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """The study with every default filled in, as plain values; itself a valid study file."""
+    plain: dict[str, Any] = _plain(study)
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What changed from one resolved study to another: `search.trials: 24 -> 30`."""
+    before, after = dict(_leaves(old, "")), dict(_leaves(new, ""))
+    keys = [*before, *(key for key in after if key not in before)]
+    return [
+        f"{key}: {_word(before, key)} -> {_word(after, key)}"
+        for key in keys
+        if _word(before, key) != _word(after, key)
+    ]
+
+
+def _refuse_empty_sections(document: Document) -> None:
+    for key, value in document.plain.items():
+        if value is None:
+            raise document.locate(
+                UserError(
+                    f"{key!r} is empty",
+                    key=key,
+                    hint=f"write `{key}: {{}}` for its defaults, or leave it out",
+                )
+            )
+
+
+def _overridden(
+    plain: Mapping[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], list[Keys]]:
+    """The plain study with each `key=value` set, and the keys that were."""
+    changed: dict[Any, Any] = json.loads(json.dumps(plain))
+    keys = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        path = parse_key(key.strip())
+        if not equals or not path or not all(isinstance(word, str) for word in path):
+            raise UserError(f"{override!r} is no setting", file="command line", allowed="key=value")
+        try:
+            _set(changed, path, parse_value(text))
+        except UserError as error:
+            raise UserError(
+                error.problem, key=key, allowed=error.allowed, file="command line"
+            ) from None
+        keys.append(path)
+    return changed, keys
+
+
+def _set(plain: dict[str | int, Any], path: Keys, value: Any) -> None:
+    for key in path[:-1]:
+        plain = plain.setdefault(key, {})
+        if not isinstance(plain, dict):
+            raise UserError(f"{key!r} is {plain!r} and has no settings below it")
+    plain[path[-1]] = value
+
+
+def _with_phase_evaluators(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Each phase's evaluator: the study's, with what the phase says otherwise."""
+    base = _named(plain.get("evaluator", _DEFAULT_EVALUATOR))
+    merged = dict(plain)
+    for phase in PHASES:
+        section = plain.get(phase)
+        if isinstance(section, dict):
+            own = _named(section.get("evaluator", {}))
+            same = isinstance(own, dict) and own.get("name", base.get("name")) == base.get("name")
+            merged[phase] = section | {"evaluator": base | own if same else own}
+    return merged
+
+
+def _named(given: Any) -> Any:
+    return {"name": given} if isinstance(given, str) else given
+
+
+def _own(mistakes: list[UserError], plain: Mapping[str, Any]) -> list[UserError]:
+    """Leaves out a phase's mistakes that it has from the study's evaluator: they are told there."""
+    told = {m.key for m in mistakes if m.key.startswith("evaluator")}
+    kept = []
+    for mistake in mistakes:
+        phase, _, rest = mistake.key.partition(".")
+        own = _named((plain.get(phase) or {}).get("evaluator", {})) if phase in PHASES else {}
+        inherited = rest in told and rest.removeprefix("evaluator.") not in own
+        if not inherited:
+            kept.append(mistake)
+    return kept
+
+
+def _placed(mistake: UserError, document: Document, changed: Sequence[Keys]) -> UserError:
+    keys = parse_key(mistake.key)
+    if any(keys[: len(path)] == path for path in changed):
+        return mistake.at(file="command line")
+    return document.locate(mistake)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {key: _plain(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, Mapping):
+        limits = all(isinstance(limit, Limit) for limit in value.values())
+        return plain_limits(value) if limits else dict(value)
+    if isinstance(value, Objective):
+        return plain_objective(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return plain_options(value) if dataclasses.is_dataclass(value) else value
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, Mapping) or not value:
+        yield key, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(inner, f"{key}.{name}".removeprefix("."))
+
+
+def _word(leaves: Mapping[str, Any], key: str) -> str:
+    return json.dumps(leaves[key], ensure_ascii=False) if key in leaves else "not set"

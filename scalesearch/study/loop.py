@@ -1,0 +1,271 @@
+"""The loop of every phase: propose, refuse or hand out, keep, tell, until there is enough.
+
+One loop runs the search over architectures, the grid over coefficients and the family over its
+members. It owns ask and tell; an executor only carries jobs to workers and outcomes back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.plain import digest
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Workload
+from scalesearch.cost.limits import Limits, excess, worst
+from scalesearch.errors import UserError, nearest
+from scalesearch.history.jobs import Failure, Job, Outcome, Result, Score, Stopped, seed_for
+from scalesearch.history.objective import Objective
+from scalesearch.history.record import Record, now
+from scalesearch.history.stopping import Stopping
+from scalesearch.history.trials import Trial
+from scalesearch.interfaces import Sampler, Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one phase shall do.
+
+    Attributes:
+        phase: `search`, `grid` or `family`: name of its Optuna study.
+        trials: networks to assess; refused and reused ones are not counted.
+        proposals: candidates at most, of whatever fate.
+        workload: what memory limits are counted for.
+        window: how many jobs a sampler may be behind; 0 tells it of each result at once, n tells
+            it in order of number and the proposal of job k waits for job k - n, which makes the
+            study the same whichever worker is faster.
+        keep_weights: whether results shall carry their weights.
+    """
+
+    phase: str
+    space: Space
+    sampler: Sampler
+    seed: int
+    trials: int
+    proposals: int
+    workload: Workload
+    objective: Objective
+    limits: Limits
+    stopping: Stopping | None = None
+    window: int = 0
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told what happens, in the thread of the loop.
+
+    Attributes:
+        trial: a trial was finished (its state says how) or, `running`, handed out.
+        score: a running trial has a score.
+        weights: a result came with weights; called before the trial is recorded.
+    """
+
+    trial: Callable[[Trial], None] = lambda trial: None
+    score: Callable[[Trial, Score], None] = lambda trial, score: None
+    weights: Callable[[Trial, bytes], None] = lambda trial, weights: None
+
+
+class Loop:
+    """The state of one phase between calls of its executor."""
+
+    def __init__(self, plan: Plan, record: Record, listener: Listener) -> None:
+        self.plan, self.record, self.listener = plan, record, listener
+        trials = [record.trials[number] for number in sorted(record.trials)]
+        self._refused = {t.digest for t in trials if t.state == "refused"}
+        first = {t.digest: t for t in reversed(trials) if t.state != "refused"}
+        self._jobs = sorted(t.number for t in first.values())
+        # Unfinished trials of a run that was cut off are assessed again, in place.
+        self._again = deque(t for t in trials if t.state == "running")
+        # Handed out and not yet shown to the sampler; digests of those, with who waits for them.
+        self._window = deque(self._jobs[-plan.window :] if plan.window else ())
+        behind = [record.trials[n] for n in self._window if record.trials[n].state != "running"]
+        self._same: dict[str, list[Trial]] = {t.digest: [] for t in behind}
+        self._known = {
+            digest: trial
+            for digest, trial in first.items()
+            if trial.state != "running" and digest not in self._same
+        }
+        record.open_twin([t.number for t in behind])
+
+    def ask(self) -> Job | None:
+        """The next job, or None: no more, or not before another outcome is told."""
+        while True:
+            if self._again:
+                job = self._resume(self._again.popleft())
+            elif self._must_wait() or self._is_enough():
+                return None
+            else:
+                job = self._propose()
+            if job is not None:
+                return job
+
+    def keep(self, job: Job, score: Score) -> bool:
+        """Whether a job goes on after this score."""
+        value = self._metric(score)
+        self.record.report(job.number, score.step, value)
+        self.listener.score(self.record.trials[job.number], score)
+        if self.plan.stopping is None:
+            return True
+        curves = [self.record.trials[number].curve for number in self._peers(job)]
+        peers = [curve[score.step] for curve in curves if score.step in curve]
+        return self.plan.stopping.goes_on(score.step, value, peers)
+
+    def tell(self, job: Job, outcome: Outcome) -> None:
+        """Records what came of a job, and of the trials that waited for the same network."""
+        trial = self._finished(self.record.trials[job.number], outcome)
+        if isinstance(outcome, Result) and outcome.weights is not None:
+            self.listener.weights(trial, outcome.weights)
+        self.record.finish(trial)
+        self.listener.trial(trial)
+        if not self.plan.window:
+            self._settle(job.number)
+
+    def finish(self) -> list[Trial]:
+        """Settles what is left when the executor is done; all trials in order of number."""
+        while self._window:
+            self._settle(self._window[0])
+        return [self.record.trials[number] for number in sorted(self.record.trials)]
+
+    @property
+    def done(self) -> int:
+        """How many networks were assessed, stopped or failed."""
+        return len(self._known)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many trials are in each state."""
+        states = [trial.state for trial in self.record.trials.values()]
+        return {state: states.count(state) for state in sorted(set(states))}
+
+    def _must_wait(self) -> bool:
+        """Shows the sampler the oldest job if the window is full; True if that is unfinished."""
+        if not self.plan.window or len(self._window) < self.plan.window:
+            return False
+        if self.record.trials[self._window[0]].state == "running":
+            return True
+        self._settle(self._window[0])
+        return False
+
+    def _is_enough(self) -> bool:
+        networks = len(self._known) + len(self._same)
+        return (
+            networks >= self.plan.trials
+            or self.record.next_number >= self.plan.proposals
+            or networks + len(self._refused) >= self.plan.space.size
+        )
+
+    def _resume(self, trial: Trial) -> Job | None:
+        return self._hand_out(trial, self.plan.space.decode(trial.parameters))
+
+    def _propose(self) -> Job | None:
+        plan, number = self.plan, self.record.next_number
+        seed = seed_for(plan.seed, plan.phase, number, "sampler")
+        parameters = self.record.propose(plan.sampler.make(plan.space, seed))
+        architecture = plan.space.decode(parameters)
+        spent = cost(architecture, workload=plan.workload)
+        trial = Trial(
+            number=number,
+            state="running",
+            parameters=parameters,
+            digest=digest(architecture),
+            cost=spent,
+            excess=excess(spent, plan.limits),
+        )
+        if worst(trial.excess) > 0:
+            self._add(replace(trial, state="refused", reason=_over(trial), finished=now()))
+            self._refused.add(trial.digest)
+            return None
+        if trial.digest in self._known:
+            self._add(_reuse(trial, self._known[trial.digest]))
+            return None
+        self.record.add(trial)
+        return self._hand_out(trial, architecture)
+
+    def _hand_out(self, trial: Trial, architecture: Backbone) -> Job | None:
+        if trial.digest in self._known:
+            self._end(_reuse(trial, self._known[trial.digest]))
+            self.record.settle(trial.number)
+            return None
+        if trial.digest in self._same:
+            self._same[trial.digest].append(trial)
+            return None
+        self._same[trial.digest] = []
+        if trial.number not in self._window:
+            self._window.append(trial.number)
+        if trial.number not in self._jobs:
+            self._jobs.append(trial.number)
+        self.listener.trial(trial)
+        seed = seed_for(self.plan.seed, self.plan.phase, trial.number)
+        return Job(self.plan.phase, trial.number, architecture, seed, self.plan.keep_weights)
+
+    def _settle(self, number: int) -> None:
+        """Shows a finished job, and those that waited for it, to the sampler."""
+        trial = self.record.trials[number]
+        self._window.remove(number)
+        self.record.settle(number)
+        self._known[trial.digest] = trial
+        for waiting in self._same.pop(trial.digest):
+            self._end(_reuse(waiting, trial))
+            self.record.settle(waiting.number)
+
+    def _peers(self, job: Job) -> list[int]:
+        """Jobs that this one is compared with: those settled when it was handed out, or all."""
+        if self.plan.window:
+            return self._jobs[: max(0, self._jobs.index(job.number) - self.plan.window + 1)]
+        return [number for number in self._jobs if number != job.number]
+
+    def _add(self, trial: Trial) -> None:
+        self.record.add(trial)
+        self.listener.trial(trial)
+
+    def _end(self, trial: Trial) -> None:
+        self.record.finish(trial)
+        self.listener.trial(trial)
+
+    def _metric(self, score: Score) -> float:
+        metric = self.plan.objective.metric
+        if metric not in score.values:
+            raise UserError(
+                f"the evaluator gives no {metric!r}",
+                key="objective",
+                allowed=", ".join(score.values),
+                hint=nearest(metric, score.values),
+            )
+        return score.values[metric]
+
+    def _finished(self, trial: Trial, outcome: Outcome) -> Trial:
+        if isinstance(outcome, Result):
+            values = self.plan.objective.values(outcome.values, outcome.cost)
+            if not all(math.isfinite(value) for value in values):
+                return self._finished(trial, Failure("error", f"the objective is {values}"))
+            done: dict[str, Any] = {"state": "assessed", "scores": outcome.values}
+            done |= {"objective": values, "seconds": outcome.seconds}
+        elif isinstance(outcome, Stopped):
+            done = {"state": "stopped", "scores": outcome.score.values}
+            done |= {"reason": f"stopped after step {outcome.score.step}"}
+        else:
+            done = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
+        return replace(trial, finished=now(), **done)
+
+
+def _reuse(trial: Trial, source: Trial) -> Trial:
+    state = "reused" if source.has_result else source.state
+    return replace(
+        trial,
+        state=state,
+        scores=source.scores,
+        objective=source.objective,
+        reason=source.reason,
+        source=source.number,
+        finished=now(),
+    )
+
+
+def _over(trial: Trial) -> str:
+    over = ", ".join(f"{key} by {share:.1%}" for key, share in trial.excess.items() if share > 0)
+    return f"over its limits: {over}"

@@ -1,0 +1,168 @@
+"""Plain mappings to frozen records, with every mistake told in the words of the YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+
+from scalesearch.errors import UserError, nearest
+from scalesearch.files.strict import format_key
+
+# What pydantic calls a mistake to what would have been right.
+_ALLOWED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a word",
+    "bool_type": "true or false",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "key: value pairs",
+    "model_type": "key: value pairs",
+    "model_attributes_type": "key: value pairs",
+    "dataclass_type": "key: value pairs",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+}
+
+
+class Mistakes(ValueError):
+    """Several user errors found in one reading."""
+
+    def __init__(self, errors: Iterable[UserError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, self.errors)))
+
+    def under(self, key: str) -> Mistakes:
+        """The same mistakes below a key."""
+        return Mistakes(error.at(under=key) for error in self.errors)
+
+    def merged(self) -> UserError:
+        """One error: the first mistake in full, the others a line each below it."""
+        first, *others = self.errors
+        if not others:
+            return first
+        more = [f"and {len(others)} more:", *(_one_line(error) for error in others)]
+        return UserError(
+            first.problem,
+            key=first.key,
+            allowed=first.allowed,
+            hint="\n  ".join(([first.hint] if first.hint else []) + more),
+            file=first.file,
+            line=first.line,
+        )
+
+
+def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
+    """An instance of a dataclass from its options; relative paths start at `folder`.
+
+    Raises:
+        Mistakes: unknown and missing keys, wrong types, values the class refuses.
+    """
+    if not dataclasses.is_dataclass(kind):
+        raise Mistakes([UserError(f"{kind.__name__} is no dataclass, so it has no options")])
+    allowed = [field.name for field in dataclasses.fields(kind) if field.init]
+    unknown = [_unknown(str(key), allowed) for key in plain if key not in allowed]
+    known = {key: value for key, value in plain.items() if key in allowed}
+    for key in path_fields(kind).intersection(known):
+        if isinstance(known[key], str):
+            known[key] = absolute(known[key], folder)
+    try:
+        made = adapter(kind).validate_json(json.dumps(known), strict=True)
+    except ValidationError as error:
+        raise Mistakes([*unknown, *translate(error, kind)]) from None
+    except UserError as error:
+        raise Mistakes([*unknown, error]) from None
+    if unknown:
+        raise Mistakes(unknown)
+    return made
+
+
+def plain_record(record: Any) -> dict[str, Any]:
+    """Every option of a dataclass instance as YAML holds it."""
+    dumped = adapter(type(record)).dump_python(record, mode="json")
+    return {field.name: dumped[field.name] for field in dataclasses.fields(record) if field.init}
+
+
+def path_fields(kind: type[Any]) -> set[str]:
+    """The options of a dataclass that are paths."""
+    return {name for name, hint in get_type_hints(kind).items() if Path in (hint, *get_args(hint))}
+
+
+def absolute(path: str, folder: Path) -> str:
+    """A path as seen from `folder`; `~` is the home folder."""
+    return str((folder / Path(path).expanduser()).resolve())
+
+
+def adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    """Pydantic's reader of a dataclass."""
+    try:
+        return TypeAdapter(kind)
+    except PydanticUserError as error:
+        raise UserError(f"the options of {kind.__name__} cannot be read: {error}") from error
+
+
+def translate(error: ValidationError, kind: type[Any]) -> list[UserError]:
+    """Pydantic's findings on a `kind` as user errors, each with its key; none twice."""
+    found: dict[tuple[str, str], UserError] = {}
+    for detail in error.errors(include_url=False):
+        for mistake in _mistakes(dict(detail), kind):
+            found.setdefault((mistake.key, mistake.problem), mistake)
+    return list(found.values())
+
+
+def _mistakes(detail: dict[str, Any], kind: type[Any]) -> list[UserError]:
+    keys, sort, context = detail["loc"], detail["type"], detail.get("ctx", {})
+    key = format_key(keys)
+    cause = context.get("error")
+    if isinstance(cause, Mistakes):
+        return list(cause.under(key).errors)
+    if isinstance(cause, UserError):
+        return [cause.at(under=key)]
+    if sort == "default_factory_not_called":  # follows from a mistake that is told already
+        return []
+    if sort == "missing":
+        return [UserError(f"{keys[-1]!r} is missing", key=format_key(keys[:-1]))]
+    if sort == "extra_forbidden":
+        return [
+            _unknown(str(keys[-1]), _fields_at(kind, keys[:-1])).at(under=format_key(keys[:-1]))
+        ]
+    value = detail["input"]
+    if sort == "literal_error":
+        words = context["expected"].replace("'", "")
+        near = nearest(str(value), words.replace(" or ", ", ").split(", "))
+        return [UserError(f"{value!r} is not known", key=key, allowed=words, hint=near)]
+    allowed = _ALLOWED.get(sort, detail["msg"]).format(**context)
+    return [UserError(f"{value!r} cannot be used", key=key, allowed=allowed)]
+
+
+def _unknown(key: str, allowed: list[str]) -> UserError:
+    hint = nearest(key, allowed)
+    text = ", ".join(allowed) or "no options"
+    return UserError(f"unknown key {key!r}", key=key, allowed=text, hint=hint)
+
+
+def _fields_at(kind: type[Any], keys: tuple[str | int, ...]) -> list[str]:
+    """The keys that pydantic's model has at a place below `kind`."""
+    model: Any = kind
+    for key in keys:
+        hint = get_type_hints(model).get(str(key))
+        inner = [part for part in (hint, *get_args(hint)) if isinstance(part, type)]
+        model = next(part for part in inner if issubclass(part, BaseModel))
+    return list(model.model_fields)
+
+
+def _one_line(error: UserError) -> str:
+    return "; ".join(line.strip() for line in str(error).splitlines())

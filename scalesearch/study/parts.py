@@ -1,0 +1,237 @@
+"""The parts of a study file that are written in several forms, each to one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scalesearch import plugins
+from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.cost import UNITS
+from scalesearch.cost.limits import Limit, check_limits
+from scalesearch.errors import UserError
+from scalesearch.files.architecture import architecture
+from scalesearch.history.objective import Objective
+from scalesearch.history.stopping import Stopping
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
+from scalesearch.units import parse_bytes, parse_count
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in by folder and name, with every option it has, defaults included."""
+
+    folder: str
+    name: str
+    options: Mapping[str, Any]
+
+    def make(self) -> Any:
+        """The instance that keeps the folder's contract in `interfaces.py`."""
+        return read_record(plugins.load(self.folder, self.name), self.options, Path())
+
+    def plain(self) -> dict[str, Any]:
+        """As it is written in YAML."""
+        return {"name": self.name, **self.options}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where jobs run, and whether their results are told in the order of their numbers."""
+
+    executor: Plugin
+    deterministic: bool
+
+    def plain(self) -> dict[str, Any]:
+        """As it is written in YAML."""
+        own = {"executor": self.executor.name, "deterministic": self.deterministic}
+        return own | dict(self.executor.options)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The network that is scaled when there is no search: its source, and replaced fields."""
+
+    source: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Backbone:
+        """The network."""
+        return architecture(self.source, **self.fields)
+
+    def plain(self) -> dict[str, Any]:
+        """As it is written in YAML."""
+        return {_kind(self.source): self.source, **self.fields}
+
+
+def read_plugin(kind: str, given: Any, folder: Path) -> Plugin:
+    """The plug-in of `{name: tpe, startup: 20}`, or of `tpe` alone."""
+    plain = {"name": given} if isinstance(given, str) else given
+    name = plain.get("name") if isinstance(plain, Mapping) else None
+    if not isinstance(name, str):
+        raise UserError(f"{given!r} names none of the {kind}", allowed="{name: …, its options}")
+    options = {key: value for key, value in plain.items() if key != "name"}
+    return _plugin(kind, name, options, folder)
+
+
+def read_execution(given: Any, folder: Path) -> Execution:
+    """The executor and its options; several workers take `ray` where none is named."""
+    plain = dict(_mapping(given))
+    deterministic = plain.pop("deterministic", False)
+    if not isinstance(deterministic, bool):
+        raise UserError(
+            f"{deterministic!r} cannot be used", key="deterministic", allowed="true or false"
+        )
+    name = plain.pop("executor", "serial" if plain.get("workers", 1) == 1 else "ray")
+    if not isinstance(name, str):
+        raise UserError(f"{name!r} names no executor", key="executor", allowed="a word")
+    return Execution(_plugin("executors", name, plain, folder, "executor"), deterministic)
+
+
+def read_baseline(given: Any, folder: Path) -> Baseline:
+    """A name, a file, a factory, or a mapping of one of them with fields to replace."""
+    plain = {_kind(given): given} if isinstance(given, str) else dict(_mapping(given))
+    sources = [key for key in ("name", "file", "factory") if key in plain]
+    if len(sources) != 1 or not isinstance(plain[sources[0]], str):
+        raise UserError(
+            f"{given!r} does not say which network",
+            allowed="efficientnet_b0, a file.yaml, package.module:function, or one of "
+            "{name: …}, {file: …}, {factory: …} with fields to replace",
+        )
+    source = plain.pop(sources[0])
+    for key in ("stem", "stages", "head"):
+        if key in plain:
+            raise UserError(
+                f"{key!r} cannot be replaced here", key=key, hint="describe the network in a file"
+            )
+    baseline = Baseline(absolute(source, folder) if sources == ["file"] else source, plain)
+    baseline.make()
+    return baseline
+
+
+def read_coefficients(given: Any, folder: Path) -> Coefficients:
+    """`{alpha: 1.2, beta: 1.1, gamma: 1.15}`, or the path of a `coefficients.yaml`."""
+    if isinstance(given, str):
+        return Coefficients.load(absolute(given, folder))
+    made: Coefficients = read_record(Coefficients, _mapping(given), folder)
+    return made
+
+
+def read_stopping(given: Any, folder: Path) -> Stopping:
+    """`{rungs: [1, 3], keep: 0.5}`."""
+    made: Stopping = read_record(Stopping, _mapping(given), folder)
+    return made
+
+
+def read_limits(given: Any, folder: Path) -> dict[str, Limit]:
+    """`{flops: {max: 400M}, training_bytes: {max: 2GiB}}`."""
+    found: dict[str, Limit] = {}
+    mistakes: list[UserError] = []
+    for name, bounds in _mapping(given).items():
+        try:
+            check_limits({name: Limit(min=1)})
+            found[name] = _limit(name, bounds)
+        except UserError as error:
+            mistakes.append(error if error.key == name else error.at(under=name))
+    if mistakes:
+        raise Mistakes(mistakes)
+    return found
+
+
+def plain_limits(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
+    """As they are written in YAML, in plain numbers."""
+    bounds = {name: {"min": limit.min, "max": limit.max} for name, limit in limits.items()}
+    return {
+        name: {key: value for key, value in both.items() if value is not None}
+        for name, both in bounds.items()
+    }
+
+
+def read_objective(given: Any, folder: Path) -> Objective:
+    """`accuracy`, `{reward: accuracy, flops: 400M, exponent: -0.07}` or `[accuracy, flops]`."""
+    forms = "accuracy, or {reward: accuracy, flops: 400M, exponent: -0.07}, or [accuracy, flops]"
+    if isinstance(given, str):
+        return Objective(metric=_metric(given, forms))
+    if isinstance(given, list) and len(given) == 2 and all(isinstance(g, str) for g in given):
+        return Objective(metric=_metric(given[0], forms), cost=given[1])
+    if not isinstance(given, Mapping) or not isinstance(given.get("reward"), str):
+        raise UserError(f"{given!r} is no objective", allowed=forms)
+    costs = [key for key in given if key in UNITS]
+    others = [key for key in given if key not in (*UNITS, "reward", "exponent")]
+    if len(costs) != 1 or others:
+        raise UserError(f"{given!r} is no reward", allowed="{reward: accuracy, flops: 400M}")
+    exponent = given.get("exponent", -0.07)
+    if isinstance(exponent, bool) or not isinstance(exponent, int | float):
+        raise UserError(f"{exponent!r} cannot be used", key="exponent", allowed="a number")
+    target = _placed(_unit(costs[0]), given[costs[0]], costs[0])
+    metric = _metric(given["reward"], forms)
+    return Objective(metric=metric, cost=costs[0], target=target, exponent=exponent)
+
+
+def plain_objective(objective: Objective) -> str | list[str] | dict[str, Any]:
+    """As it is written in YAML."""
+    if objective.cost is None:
+        return objective.metric
+    if objective.target is None:
+        return [objective.metric, objective.cost]
+    return {
+        "reward": objective.metric,
+        objective.cost: objective.target,
+        "exponent": objective.exponent,
+    }
+
+
+def plain_options(record: Any) -> dict[str, Any]:
+    """Any other record as it is written in YAML."""
+    return record.plain() if hasattr(record, "plain") else plain_record(record)
+
+
+def _plugin(
+    kind: str, name: str, options: Mapping[str, Any], folder: Path, key: str = "name"
+) -> Plugin:
+    try:
+        loaded = plugins.load(kind, name)
+    except UserError as error:
+        raise error.at(under=key) from None
+    return Plugin(kind, name, plain_record(read_record(loaded, options, folder)))
+
+
+def _limit(name: str, bounds: Any) -> Limit:
+    plain = _mapping(bounds, "{min: …}, {max: …} or both")
+    for key in plain:
+        if key not in ("min", "max"):
+            raise UserError(f"unknown key {key!r}", key=key, allowed="min, max")
+    return Limit(**{key: _placed(_unit(name), value, key) for key, value in plain.items()})
+
+
+def _unit(name: str) -> Callable[[object], int]:
+    return parse_bytes if UNITS[name] == "bytes" else parse_count
+
+
+def _placed(parse: Callable[[object], int], value: Any, key: str) -> int:
+    try:
+        return parse(value)
+    except UserError as error:
+        raise error.at(under=key) from None
+
+
+def _metric(word: str, forms: str) -> str:
+    if word in UNITS:
+        raise UserError(
+            f"{word!r} is a cost; an objective begins with a metric to be maximised", allowed=forms
+        )
+    return word
+
+
+def _mapping(given: Any, allowed: str = "key: value pairs") -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UserError(f"{given!r} is not a mapping", allowed=allowed)
+    return given
+
+
+def _kind(source: str) -> str:
+    if source.endswith((".yaml", ".yml")):
+        return "file"
+    return "factory" if ":" in source else "name"

@@ -1,0 +1,183 @@
+"""The three phases: search a baseline, search its coefficients, train its family.
+
+Each reads files of the run folder and writes files there, so that any of them can be gone on with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from scalesearch import plugins
+from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.limits import excess, worst
+from scalesearch.errors import UserError
+from scalesearch.files.architecture import save_architecture
+from scalesearch.files.write import write_yaml
+from scalesearch.history.ranking import best_of, ranked, require_results
+from scalesearch.history.trials import Trial
+from scalesearch.interfaces import Evaluator, ImageData, Space
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.family import Member, members
+from scalesearch.study.context import Context
+from scalesearch.study.estimate import grid_sentence
+from scalesearch.study.feasible import require_feasible
+from scalesearch.study.schema import Study
+from scalesearch.units import format_count
+
+RUNNERS_UP = 9
+
+
+def baseline(context: Context) -> Backbone:
+    """The network to be scaled: the search's winner, or the one that the study names.
+
+    Writes `baseline.yaml`.
+    """
+    if context.study.search is not None:
+        return _search(context)
+    network = named_baseline(context.study, context.data)
+    about = {"flops": format_count(cost(network).flops)}
+    save_architecture(context.folder.path / "baseline.yaml", network, about)
+    return network
+
+
+def named_baseline(study: Study, data: ImageData) -> Backbone:
+    """The network that a study without a search names.
+
+    A published network is made for ImageNet: input and output follow the data set, unless the
+    study says otherwise (and is wrong).
+    """
+    given = study.baseline
+    assert given is not None  # the settings were checked: a study has this or a search
+    network = given.make()
+    follow: dict[str, Any] = {"in_channels": data.channels, "num_classes": len(data.classes)}
+    network = replace(network, **{k: v for k, v in follow.items() if k not in given.fields})
+    require_match(network, data, study.dataset.name, "the baseline")
+    return network
+
+
+def require_match(network: Backbone, data: ImageData, name: str, source: str) -> None:
+    """Refuses a network of `source` whose input or output is not that of the data set `name`.
+
+    Raises:
+        UserError: with both numbers.
+    """
+    for key, has in (("in_channels", data.channels), ("num_classes", len(data.classes))):
+        if (mine := getattr(network, key)) != has:
+            raise UserError(
+                f"{key} is {mine} in {source}, but the data set {name!r} has {has}",
+                key=key,
+                allowed=str(has),
+            )
+
+
+def _search(context: Context) -> Backbone:
+    search = context.study.search
+    assert search is not None
+    space: Space = plugins.load("spaces", "backbone").load(search.space)
+    evaluator: Evaluator = search.evaluator.make()
+    require_match(space.sample(0), context.data, context.study.dataset.name, search.space.name)
+    require_feasible(space, search.limits, evaluator.workload, context.study.seed)
+    plan = context.plan(
+        "search",
+        space,
+        search.sampler.make(),
+        evaluator,
+        trials=search.trials,
+        proposals=search.proposals,
+        objective=search.objective,
+        limits=search.limits,
+        stopping=search.stopping,
+        keep_weights=True,
+    )
+    trials = context.carry_out(plan, evaluator)
+    done = require_results(trials, "search")
+    assessed = sum(trial.state == "assessed" for trial in trials)
+    if assessed < search.trials and len(trials) >= search.proposals:
+        context.watch.note(
+            f"the search ended after {len(trials)} proposals with {assessed} of {search.trials} "
+            "networks assessed: few candidates are within the limits"
+        )
+    best = best_of(done)
+    network = space.decode(best.parameters)
+    about = {"trial": best.number, **_measures(best)}
+    save_architecture(context.folder.path / "baseline.yaml", network, about)
+    return network
+
+
+def coefficients(context: Context, network: Backbone) -> Coefficients | None:
+    """The best triple of the grid, or the one that the study names; None if it does neither.
+
+    Writes `coefficients.yaml` with the winner, the runners-up and their scores.
+    """
+    file = context.folder.path / "coefficients.yaml"
+    if (given := context.study.coefficients) is not None:
+        write_yaml(file, _triple(given))
+        return given
+    grid = context.study.grid
+    if grid is None:
+        return None
+    evaluator: Evaluator = grid.evaluator.make()
+    space: Space = plugins.load("spaces", "coefficients")(
+        baseline=network,
+        budget=grid.budget,
+        tolerance=grid.tolerance,
+        step=grid.step,
+        phi=grid.phi,
+    )
+    require_feasible(space, grid.limits, evaluator.workload, context.study.seed)
+    sampler = plugins.load("samplers", "grid")()
+    plan = context.plan("grid", space, sampler, evaluator, limits=grid.limits)
+    networks = {
+        n
+        for point in space.points()
+        if worst(excess(cost(n := space.decode(point), workload=plan.workload), grid.limits)) <= 0
+    }
+    context.watch.note(grid_sentence(context, space.size, tuple(networks), evaluator))
+    trials = context.carry_out(plan, evaluator, len(networks))
+    winner, *others = ranked(require_results(trials, "grid"))
+    best = Coefficients(**winner.parameters)
+    runners_up = [{**t.parameters, **_measures(t)} for t in others[:RUNNERS_UP]]
+    write_yaml(file, _triple(best) | _measures(winner) | {"runners_up": runners_up})
+    return best
+
+
+def family(context: Context, network: Backbone, triple: Coefficients) -> tuple[Member, ...]:
+    """The members of the family, trained.
+
+    Writes `family/*.yaml` and their weights in `checkpoints/`.
+    """
+    settings = context.study.family
+    assert settings is not None
+    evaluator: Evaluator = settings.evaluator.make()
+    made = members(network, triple, settings.phi, settings.strategies)
+    space = plugins.load("spaces", "family")(members=made)
+    sampler = plugins.load("samplers", "grid")()
+    plan = context.plan("family", space, sampler, evaluator, keep_weights=True)
+    networks = {member.architecture for member in made}
+    trials = context.carry_out(plan, evaluator, len(networks))
+    require_results(trials, "family")
+    for member, trial in zip(made, trials, strict=True):
+        about = {"strategy": member.strategy, "phi": member.phi, "trial": trial.number}
+        about |= _measures(trial) if trial.has_result else {"state": trial.state}
+        file = context.folder.path / "family" / f"{member.name}.yaml"
+        save_architecture(file, member.architecture, about)
+    return made
+
+
+def _triple(triple: Coefficients) -> dict[str, Any]:
+    return {
+        "alpha": triple.alpha,
+        "beta": triple.beta,
+        "gamma": triple.gamma,
+        "growth": round(triple.growth, 6),
+    }
+
+
+def _measures(trial: Trial) -> dict[str, Any]:
+    return {
+        **{name: round(float(value), 6) for name, value in trial.scores.items()},
+        "flops": trial.cost.flops,
+        "params": trial.cost.params,
+    }

@@ -1,0 +1,115 @@
+"""What follows from the trials: the report, and the winners as code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.plain import digest
+from scalesearch.history.trials import Trial
+from scalesearch.study.folder import RunFolder
+from scalesearch.study.parts import read_limits, read_objective
+
+if TYPE_CHECKING:
+    from scalesearch.study.parts import Plugin
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A network worth keeping: its name in files, and the trial whose weights it has."""
+
+    name: str
+    architecture: Backbone
+    phase: str
+    trial: Trial
+
+
+def winners(folder: RunFolder) -> Iterator[Winner]:
+    """The baseline of the search, and every member of the family, that have weights."""
+    phases = folder.read()
+    if "search" in phases:
+        network = folder.baseline
+        found = _trial_of(network, phases["search"])
+        if found is not None:
+            yield Winner("baseline", network, "search", found)
+    for member in folder.family:
+        found = _trial_of(member.architecture, phases.get("family", []))
+        if found is not None:
+            yield Winner(member.name, member.architecture, "family", found)
+
+
+def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Path]:
+    """Writes every winner into `export/` in each form and returns the paths."""
+    from safetensors.torch import load_file
+
+    written: list[Path] = []
+    for winner in winners(folder):
+        checkpoint = folder.checkpoint(winner.phase, winner.trial.number)
+        weights = load_file(checkpoint)
+        about = _about(folder, winner)
+        for plugin in exporters:
+            exporter = plugin.make()
+            name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
+            target = folder.path / "export" / name
+            written += exporter.export(winner.architecture, target, weights, about)
+    return written
+
+
+def report(folder: RunFolder) -> list[Path]:
+    """Draws the figures and the page of a run folder, as far as it has got."""
+    from scalesearch.report.contents import Contents
+    from scalesearch.report.write import write_report
+
+    settings, phases = folder.settings, folder.read()
+    search = settings.get("search") or {}
+    has_baseline = (folder.path / "baseline.yaml").exists()
+    baseline = folder.baseline if has_baseline else None
+    found = _trial_of(baseline, phases.get("search", [])) if baseline else None
+    objective = read_objective(search.get("objective", "accuracy"), Path())
+    has_coefficients = (folder.path / "coefficients.yaml").exists()
+    folder.write_trials()
+    contents = Contents(
+        name=settings["name"],
+        trials=folder.trials,
+        metric=objective.metric,
+        objective=objective.label,
+        limits={
+            phase: read_limits(settings[phase].get("limits", {}), Path())
+            for phase in ("search", "grid")
+            if settings.get(phase)
+        },
+        baseline=baseline,
+        baseline_trial=found.number if found else None,
+        coefficients=folder.coefficients if has_coefficients else None,
+        environment=_environment(folder),
+        study_text=(folder.path / "resolved.yaml").read_text(),
+        exports=[
+            str(path.relative_to(folder.path)) for path in sorted(folder.path.glob("export/*.*"))
+        ],
+    )
+    return write_report(contents, folder.path)
+
+
+def _trial_of(network: Backbone, trials: list[Trial]) -> Trial | None:
+    """The trial that trained this network, if one did."""
+    wanted = digest(network)
+    return next((t for t in trials if t.digest == wanted and t.state == "assessed"), None)
+
+
+def _environment(folder: RunFolder) -> Mapping[str, Any]:
+    file = folder.path / "environment.json"
+    found: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return found
+
+
+def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:
+    return {
+        "study": folder.settings["name"],
+        "trial": f"{winner.phase} {winner.trial.number}",
+        **winner.trial.scores,
+        **folder.data,
+    }

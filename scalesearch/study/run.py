@@ -1,0 +1,77 @@
+"""A whole study, from its file to its run folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from scalesearch.errors import UserError
+from scalesearch.files.write import write_text
+from scalesearch.history.record import open_storage
+from scalesearch.study.context import Context
+from scalesearch.study.folder import RunFolder, existing, opened
+from scalesearch.study.load import load_study as read_study
+from scalesearch.study.load import resolved
+from scalesearch.study.phases import baseline, coefficients, family
+from scalesearch.study.results import export_winners, report
+from scalesearch.study.watch import Log, Watch, Watches
+
+
+def run(
+    file: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    folder: str | Path | None = None,
+    watches: Iterable[Watch] = (),
+) -> RunFolder:
+    """Runs a study to its end and returns its folder; goes on where an earlier run stopped.
+
+    Args:
+        file: the study's YAML file.
+        overrides: settings in place of the file's, such as `search.trials=5`.
+        folder: of the run; `runs/<name of the study>` below the current one by default.
+        watches: told of everything as it happens, beside `log.txt`.
+
+    Raises:
+        UserError: a mistake in the file, a folder that holds another study, or no result at all.
+        KeyboardInterrupt: everything finished is recorded; run it again to go on.
+    """
+    study = read_study(file, overrides)
+    place = RunFolder(Path(folder) if folder else Path("runs") / study.name)
+    try:
+        with opened(place, resolved(study), Path(file).read_text(encoding="utf-8")):
+            watch = Watches((Log(place.path / "log.txt"), *watches))
+            storage = open_storage(place.record, repair=True)
+            carry_out(Context(study, place, storage, watch))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"no space is left on the disk of {place.path}",
+            hint="every finished trial is recorded: free some space and run it again",
+        ) from error
+    return place
+
+
+def carry_out(context: Context) -> None:
+    """Every phase of a study, the export of the winners, and the report."""
+    data = context.data
+    about = {"classes": data.classes, "mean": data.mean, "std": data.std}
+    write_text(context.folder.path / "data.json", json.dumps(about, indent=2) + "\n")
+    with context.executor.hold():
+        network = baseline(context)
+        triple = coefficients(context, network)
+        if triple is not None and context.study.family is not None:
+            family(context, network, triple)
+    if context.study.export:
+        paths = export_winners(context.folder, context.study.export)
+        context.watch.note(f"export: {len(paths)} files in {context.folder.path / 'export'}")
+    report(context.folder)
+    context.watch.note(f"report: {context.folder.path / 'report.html'}")
+
+
+def load_study(folder: str | Path) -> RunFolder:
+    """The results of a study that was run before: baseline, coefficients, family, trials."""
+    return existing(folder)

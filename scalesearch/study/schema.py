@@ -1,0 +1,179 @@
+"""The study file as frozen settings: one class for each section, one field for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    model_validator,
+)
+
+from scalesearch.cost.limits import Limit
+from scalesearch.errors import UserError
+from scalesearch.files.write import safe_name
+from scalesearch.history.objective import Objective
+from scalesearch.history.stopping import Stopping
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.family import STRATEGIES
+from scalesearch.study import parts
+from scalesearch.study.options import absolute
+from scalesearch.study.parts import Baseline, Execution, Plugin
+
+# So many candidates are proposed for each trial before a search gives up on its limits.
+PROPOSALS_PER_TRIAL = 100
+
+Strategy = Literal["compound", "depth", "width", "resolution"]
+
+
+def _folder(info: ValidationInfo) -> Path:
+    """Where relative paths start: the folder of the study file."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder
+
+
+def _reads(read: Callable[[Any, Path], Any]) -> PlainValidator:
+    def validate(given: Any, info: ValidationInfo) -> Any:
+        return read(given, _folder(info))
+
+    return PlainValidator(validate, json_schema_input_type=Any)
+
+
+def _plugin(kind: str) -> PlainValidator:
+    return _reads(lambda given, folder: parts.read_plugin(kind, given, folder))
+
+
+def _existing(path: Path, info: ValidationInfo) -> Path:
+    found = Path(absolute(str(path), _folder(info)))
+    if not found.is_file():
+        raise UserError(f"there is no file {found}")
+    return found
+
+
+def _known_task(task: Any) -> Any:
+    if task == "detection":
+        raise UserError("'detection' is not possible yet", allowed="classification")
+    return task
+
+
+def _enough_proposals(settings: dict[str, Any]) -> int:
+    trials: int = settings.get("trials", 1)
+    return trials * PROPOSALS_PER_TRIAL
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise UserError(f"{value!r} stands twice", key=f"[{index}]")
+    return values
+
+
+Limits = Annotated[Mapping[str, Limit], _reads(parts.read_limits)]
+EvaluatorOf = Annotated[Plugin, _plugin("evaluators")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """A section of the file: frozen, and no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Search(Settings):
+    """Phase 1: the baseline is the best network of a space."""
+
+    space: Annotated[Path, AfterValidator(_existing)]
+    sampler: Annotated[Plugin, _plugin("samplers")] = Field(
+        default_factory=lambda: "tpe", validate_default=True
+    )
+    trials: int = Field(ge=1)
+    proposals: int = Field(default_factory=_enough_proposals, ge=1)
+    limits: Limits = Field(default_factory=dict)
+    objective: Annotated[Objective, _reads(parts.read_objective)] = Objective()
+    stopping: Annotated[Stopping | None, _reads(parts.read_stopping)] = None
+    evaluator: EvaluatorOf
+
+    @model_validator(mode="after")
+    def _check(self) -> Search:
+        if self.proposals < self.trials:
+            raise UserError(
+                f"{self.proposals} proposals cannot give {self.trials} trials",
+                key="proposals",
+                allowed=f"at least {self.trials}",
+            )
+        return self
+
+
+class Grid(Settings):
+    """Phase 2: the best triple of coefficients for the baseline."""
+
+    budget: Positive = 2.0
+    tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    step: Positive = 0.05
+    phi: Positive = 1.0
+    limits: Limits = Field(default_factory=dict)
+    evaluator: EvaluatorOf
+
+
+class Family(Settings):
+    """Phase 3: the baseline scaled, and by single dimensions for comparison."""
+
+    phi: Annotated[tuple[float, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+    strategies: Annotated[
+        tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
+    ] = STRATEGIES  # type: ignore[assignment]
+    evaluator: EvaluatorOf
+
+
+class Study(Settings):
+    """A whole study file: every default filled in, every path absolute, every option checked."""
+
+    name: Annotated[str, AfterValidator(safe_name)]
+    task: Annotated[Literal["classification"], BeforeValidator(_known_task)] = "classification"
+    seed: int = Field(default=0, ge=0)
+    dataset: Annotated[Plugin, _plugin("datasets")]
+    evaluator: EvaluatorOf = Field(default_factory=lambda: "training", validate_default=True)
+    baseline: Annotated[Baseline | None, _reads(parts.read_baseline)] = None
+    search: Search | None = None
+    coefficients: Annotated[Coefficients | None, _reads(parts.read_coefficients)] = None
+    grid: Grid | None = None
+    family: Family | None = None
+    execution: Annotated[Execution, _reads(parts.read_execution)] = Field(
+        default_factory=dict, validate_default=True
+    )
+    export: Annotated[tuple[Annotated[Plugin, _plugin("exporters")], ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        if (self.baseline is None) == (self.search is None):
+            raise UserError(
+                "a study needs a search or a baseline, and not both",
+                allowed="`search:` with a space, or `baseline: efficientnet_b0`",
+            )
+        if self.grid is not None and self.coefficients is not None:
+            raise UserError(
+                "the grid finds the coefficients; they cannot be given as well",
+                key="coefficients",
+                hint="leave out one of `grid` and `coefficients`",
+            )
+        if self.family is not None and self.grid is None and self.coefficients is None:
+            raise UserError(
+                "a family needs coefficients",
+                key="family",
+                allowed="`grid:` to find them, or `coefficients:` with alpha, beta and gamma",
+            )
+        if self.family is None and self.coefficients is not None:
+            raise UserError(
+                "coefficients do nothing without a family", key="coefficients", allowed="`family:`"
+            )
+        if self.search is None and self.grid is None and self.family is None:
+            raise UserError("there is nothing to do", allowed="a search, a grid or a family")
+        return self

@@ -1,0 +1,118 @@
+"""Who watches a study: what every phase tells, and the log that always listens."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from scalesearch.history.jobs import Score
+from scalesearch.history.trials import Trial
+from scalesearch.units import format_count, format_seconds
+
+
+class Watch(Protocol):
+    """Something that shows progress: a terminal, a log, a notebook."""
+
+    def phase(self, name: str, trials: int, done: int) -> None:
+        """A phase begins: how many trials it shall assess, and how many it has already."""
+
+    def trial(self, trial: Trial) -> None:
+        """A trial was handed out (`running`) or finished."""
+
+    def score(self, trial: Trial, score: Score) -> None:
+        """A running trial has a score."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the reader."""
+
+    def end(self, counts: Mapping[str, int]) -> None:
+        """The phase is over: how many trials are in each state."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """Lines with their time in `log.txt`."""
+
+    path: Path
+
+    def phase(self, name: str, trials: int, done: int) -> None:
+        """A line for the beginning."""
+        self.note(f"{name}: {trials} trials to assess, {done} there already")
+
+    def trial(self, trial: Trial) -> None:
+        """A line for each trial, but none for the many that are refused."""
+        if trial.state != "refused":
+            self.note(describe(trial))
+
+    def score(self, trial: Trial, score: Score) -> None:
+        """A line for each step."""
+        self.note(f"trial {trial.number} step {score.step}: {_numbers(score.values)}")
+
+    def note(self, text: str) -> None:
+        """The sentence with its time."""
+        time = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{time} {text}\n")
+
+    def end(self, counts: Mapping[str, int]) -> None:
+        """A line for the sum."""
+        self.note(summarise(counts))
+
+
+@dataclass(frozen=True)
+class Watches:
+    """Several that watch the same study."""
+
+    all: Sequence[Watch]
+
+    def phase(self, name: str, trials: int, done: int) -> None:
+        """To each."""
+        for watch in self.all:
+            watch.phase(name, trials, done)
+
+    def trial(self, trial: Trial) -> None:
+        """To each."""
+        for watch in self.all:
+            watch.trial(trial)
+
+    def score(self, trial: Trial, score: Score) -> None:
+        """To each."""
+        for watch in self.all:
+            watch.score(trial, score)
+
+    def note(self, text: str) -> None:
+        """To each."""
+        for watch in self.all:
+            watch.note(text)
+
+    def end(self, counts: Mapping[str, int]) -> None:
+        """To each."""
+        for watch in self.all:
+            watch.end(counts)
+
+
+def describe(trial: Trial) -> str:
+    """One line on a trial: `trial 7 assessed: accuracy 0.9412, 1.21 M flops, 4.2 s`."""
+    head = f"trial {trial.number} {trial.state}"
+    flops = f"{format_count(trial.cost.flops)} flops"
+    if trial.state in ("failed", "refused"):
+        return f"{head}: {trial.reason}"
+    if trial.state == "running":
+        return f"{head}: {flops}"
+    source = f" of trial {trial.source}" if trial.source is not None else ""
+    parts = [_numbers(trial.scores), flops]
+    parts += [format_seconds(trial.seconds)] if trial.seconds else []
+    return f"{head}{source}: {', '.join(parts)}"
+
+
+def summarise(counts: Mapping[str, int]) -> str:
+    """`24 assessed, 31 refused, 2 reused`."""
+    order = ("assessed", "reused", "refused", "stopped", "failed", "running")
+    return ", ".join(f"{counts[s]} {s}" for s in order if counts.get(s)) or "no trials"
+
+
+def _numbers(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in values.items())

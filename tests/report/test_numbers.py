@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from scalesearch.cost.cost import UNITS
+from scalesearch.report import numbers
+
+
+def test_every_cost_has_a_name():
+    assert set(numbers.NAMES) == set(UNITS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (numbers.cost("flops", 385_814_816), "385.8 M"),
+        (numbers.cost("training_bytes", 2**26), "64.0 MiB"),
+        (numbers.cost("params", math.nan), "\N{EN DASH}"),
+        (numbers.score(0.94314, "accuracy"), "94.31 %"),
+        (numbers.score(0.5, "top5_accuracy"), "50.00 %"),
+        (numbers.score(0.123456, "loss"), "0.1235"),
+        (numbers.score(math.nan, "accuracy"), "\N{EN DASH}"),
+        (numbers.percent(0.1234), "12.3 %"),
+        (numbers.percent(math.nan), "\N{EN DASH}"),
+        (numbers.seconds(math.nan), "\N{EN DASH}"),
+        (numbers.metric_label("accuracy"), "validation accuracy (%)"),
+        (numbers.metric_label("mean_precision"), "validation mean precision"),
+        (numbers.metric_name("mean_precision"), "Mean precision"),
+    ],
+)
+def test_words(text, expected):
+    assert text == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([385e6], (1e6, "M")),
+        ([300e6, 1.2e9], (1e6, "M")),  # around 600 M, not 0.6 G
+        ([1.8e9, 37e9], (1e9, "G")),
+        ([900.0], (1.0, "")),
+        ([], (1.0, "")),
+    ],
+)
+def test_prefix_suits_the_middle_of_the_values(values, expected):
+    assert numbers.prefix(values) == expected
