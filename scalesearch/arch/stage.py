@@ -18,9 +18,6 @@ BLOCK_FIELDS = {
 class Stage:
     """A run of `depth` equal blocks, the first of which has the stage's stride.
 
-    A field that the block kind does not read takes its default, so that two descriptions
-    of the same network are equal.
-
     Attributes:
         block: `mbconv` (inverted residual with depthwise convolution, MobileNetV2 and MnasNet)
             or `identity` (parameter-free shortcut: every `stride`-th pixel, channels padded with
@@ -47,6 +44,8 @@ class Stage:
             check.whole(key, getattr(self, key))
         check.odd("kernel", self.kernel)
         check.share("se", self.se)
+        # A field that the block does not read takes its default, so that two descriptions of the
+        # same network are equal.
         for field in fields(self):
             if field.name not in (*BLOCK_FIELDS[self.block], "block", "width", "stride"):
                 object.__setattr__(self, field.name, field.default)

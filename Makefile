@@ -1,0 +1,48 @@
+# Two commands do everything on a machine with Python 3.11 or newer: `make quickstart`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/scalesearch
+
+.PHONY: install quickstart test test-all lint types bench docs clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'scalesearch needs Python 3.11 or newer'"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+install: $(VENV)/.installed
+
+# The whole path on real images: search, grid, family, report and export, in a few minutes.
+quickstart: $(VENV)/.installed
+	$(RUN) run studies/quickstart.yaml
+
+test: lint types
+	$(BIN)/python -m pytest
+
+# Also what takes more than a few seconds each; CI runs this.
+test-all: lint types
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.tested
+	$(BIN)/mypy
+
+bench: $(VENV)/.tested
+	$(BIN)/python -m tests.benchmarks build/benchmarks.json
+
+# Files that are generated from the code; a test holds them to it.
+docs: $(VENV)/.installed
+	$(BIN)/python -m scalesearch.study.jsonschema docs/schema
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

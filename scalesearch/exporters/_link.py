@@ -1,0 +1,209 @@
+"""Joins our own definitions into one text that imports only what others made.
+
+From one name on, every global name that a text uses is followed to the module that defines it,
+and the text is taken as it stands, with the comments right above. Modules come in the order in
+which they import each other, definitions in the order of their module. One rule makes it shorter:
+a frozen dataclass keeps only the methods that are used somewhere in the result. So its checks go,
+as they belong to the making of a description and what is exported was already made.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from functools import cache
+from importlib.abc import InspectLoader
+from typing import NamedTuple
+
+_OURS = "scalesearch."
+
+
+class Definition(NamedTuple):
+    """A class, function or constant, and where it stands."""
+
+    module: str
+    name: str
+    text: str
+
+
+class Import(NamedTuple):
+    """`import module`, or `from module import name`; `known_as` is the global name it makes."""
+
+    module: str
+    name: str
+    known_as: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A module of ours: its lines, its definitions and imports by the global names they make."""
+
+    name: str
+    lines: tuple[str, ...]
+    definitions: dict[str, ast.stmt]
+    imports: dict[str, Import]
+
+
+class Linked(NamedTuple):
+    """Everything that one name needs: import statements, and definitions in a working order."""
+
+    imports: str
+    definitions: tuple[Definition, ...]
+
+
+@cache
+def link(module: str, name: str) -> Linked:
+    """What `name` of `module` needs to live without us."""
+    attributes: Set[str] = frozenset()
+    while True:
+        nodes, outside = _needed(module, name, attributes)
+        used = {
+            part.attr
+            for (place, _), node in nodes.items()
+            for part in _parts(node, attributes)
+            if isinstance(part, ast.Attribute)
+        }
+        if used <= attributes:
+            break
+        attributes |= used
+    names = [name for _, name in nodes]
+    assert len(set(names)) == len(names), f"two definitions of one name: {sorted(names)}"
+    taken = tuple(
+        Definition(place, name, _text(source(place), node, attributes))
+        for place in _in_order(module)
+        for name, node in source(place).definitions.items()
+        if (place, name) in nodes
+    )
+    return Linked(_import_statements(outside), taken)
+
+
+@cache
+def source(module: str) -> Source:
+    """A module of ours, read and not run."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert isinstance(spec.loader, InspectLoader)
+    text = spec.loader.get_source(module) or ""
+    found = Source(module, tuple(text.splitlines()), {}, {})
+    for node in ast.parse(text).body:
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                found.definitions[node.name] = node
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.definitions[name] = node
+            case ast.Import():
+                for alias in node.names:
+                    known_as = alias.asname or alias.name.split(".")[0]
+                    found.imports[known_as] = Import(alias.name, "", known_as)
+            case ast.ImportFrom():
+                for alias in node.names:
+                    known_as = alias.asname or alias.name
+                    found.imports[known_as] = Import(node.module or "", alias.name, known_as)
+    return found
+
+
+def _needed(
+    module: str, name: str, attributes: Set[str]
+) -> tuple[dict[tuple[str, str], ast.stmt], set[Import]]:
+    """Definitions by module and name, and imports from others, that a name leads to."""
+    nodes: dict[tuple[str, str], ast.stmt] = {}
+    outside: set[Import] = set()
+    waiting = [(module, name)]
+    while waiting:
+        place = waiting.pop()
+        if place in nodes:
+            continue
+        home = source(place[0])
+        nodes[place] = node = home.definitions[place[1]]
+        for part in _parts(node, attributes):
+            if not isinstance(part, ast.Name):
+                continue
+            if part.id in home.definitions:
+                waiting.append((home.name, part.id))
+            elif part.id in home.imports:
+                found = home.imports[part.id]
+                if found.module.startswith(_OURS):
+                    assert found.name == found.known_as, f"{place} uses {found} by another name"
+                    waiting.append((found.module, found.name))
+                else:
+                    outside.add(found)
+    return nodes, outside
+
+
+def _parts(node: ast.AST, attributes: Set[str]) -> Iterator[ast.AST]:
+    """Every syntax node of a definition, without the methods it does not keep."""
+    yield node
+    dropped = _dropped(node, attributes)
+    for child in ast.iter_child_nodes(node):
+        if child not in dropped:
+            yield from _parts(child, attributes)
+
+
+def _dropped(node: ast.AST, attributes: Set[str]) -> list[ast.FunctionDef]:
+    if not (isinstance(node, ast.ClassDef) and any(map(_makes_frozen, node.decorator_list))):
+        return []
+    methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]
+    return [method for method in methods if method.name not in attributes]
+
+
+def _makes_frozen(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and "frozen=True" in ast.unparse(decorator)
+
+
+def _text(home: Source, node: ast.stmt, attributes: Set[str]) -> str:
+    """The lines of a definition from the comments right above it, without dropped methods."""
+    first, last = _first_line(node), node.end_lineno or 0
+    while home.lines[first - 2].startswith("#"):
+        first -= 1
+    lines = dict(enumerate(home.lines[first - 1 : last], start=first))
+    for method in _dropped(node, attributes):
+        start = _first_line(method)
+        while not home.lines[start - 2].strip():
+            start -= 1
+        for number in range(start, (method.end_lineno or 0) + 1):
+            del lines[number]
+    return "\n".join(lines.values())
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def _in_order(module: str) -> list[str]:
+    """A module of ours after all modules of ours that it imports."""
+    order: dict[str, None] = {}
+    for found in source(module).imports.values():
+        if found.module.startswith(_OURS):
+            order |= dict.fromkeys(_in_order(found.module))
+    return [*order, module]
+
+
+def _import_statements(outside: Set[Import]) -> str:
+    """Import statements as ruff sorts them: Python's own, then the others."""
+    ours: Set[Import] = {Import("__future__", "annotations", "annotations")}
+    python = {found for found in outside if found.module.split(".")[0] in sys.stdlib_module_names}
+    groups = [_import_lines(group) for group in (ours, python, outside - python)]
+    return "\n\n".join("\n".join(lines) for lines in groups if lines)
+
+
+def _import_lines(group: Set[Import]) -> list[str]:
+    modules: list[str] = []
+    members: dict[str, list[str]] = defaultdict(list)
+    for found in sorted(group, key=lambda found: (found.module, *_rank(found.name))):
+        own = found.name or found.module
+        text = own if found.known_as == own.split(".")[0] else f"{own} as {found.known_as}"
+        (members[found.module] if found.name else modules).append(text)
+    return [
+        *(f"import {module}" for module in modules),
+        *(f"from {module} import {', '.join(names)}" for module, names in members.items()),
+    ]
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Constants before classes before the rest, as ruff sorts members."""
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2, name)

@@ -1,0 +1,98 @@
+"""One readable Python file that needs torch alone, and its weights beside it."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.errors import UserError
+from scalesearch.exporters._file import file_text
+from scalesearch.files.write import write_bytes, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# A file of such a name would stand in the way of what exported files import themselves.
+_TAKEN = {*sys.stdlib_module_names, "torch", "safetensors", "numpy"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """Writes `NAME.py`: our own sources joined with the network's literal; no other code.
+
+    The weights go to `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and
+    `std` of the channels, and the names of the `classes`; whatever else it holds is printed.
+    """
+
+    suffix: ClassVar[str] = ".py"
+
+    def export(
+        self,
+        architecture: Backbone,
+        path: Path,
+        weights: Mapping[str, Tensor] | None,
+        about: Mapping[str, Any],
+    ) -> Sequence[Path]:
+        """The Python file, and the file of the weights if there are any.
+
+        Raises:
+            UserError: a name that Python cannot import, weights or facts that do not fit.
+        """
+        _check_name(path)
+        text = file_text(architecture, path.stem, weights is not None, about)
+        if weights is None:
+            return [write_text(path, text)]
+        content = _weight_bytes(architecture, weights)
+        beside = write_bytes(path.with_suffix(".safetensors"), content)
+        return [write_text(path, text), beside]
+
+
+def _check_name(path: Path) -> None:
+    stem = path.stem
+    if path.suffix == ".py" and stem.isidentifier() and not _is_taken(stem):
+        return
+    words = "_".join(re.findall(r"\w+", stem)).lower()
+    good = words if words.isidentifier() and not _is_taken(words) else f"net_{words}".rstrip("_")
+    raise UserError(
+        f"{path.name!r} is no file that Python can import",
+        file=str(path),
+        allowed="letters, digits and _ , no digit first, no name of a library, ending in .py",
+        hint=f"for example {str(path.with_name(f'{good}.py'))!r}",
+    )
+
+
+def _is_taken(stem: str) -> bool:
+    return keyword.iskeyword(stem) or stem in _TAKEN
+
+
+def _weight_bytes(architecture: Backbone, weights: Mapping[str, Tensor]) -> bytes:
+    """The weights as a safetensors file; `UserError` names those that do not fit."""
+    import torch
+    from safetensors.torch import save
+
+    from scalesearch.nn.build import build
+    from scalesearch.nn.weight_files import unwrapped
+    from scalesearch.nn.weights import fit
+
+    with torch.device("meta"):  # shapes alone: no time, and no draw from the global generator
+        needed = build(architecture).state_dict()
+    state, report = fit(needed, unwrapped(weights))
+    report.check()
+    # Copies, as safetensors takes no tensors that share memory and none in channels_last.
+    return save(
+        {
+            name: state[name]
+            .detach()
+            .to("cpu", shape.dtype)
+            .clone(memory_format=torch.contiguous_format)
+            if name in state
+            else torch.zeros(shape.shape, dtype=shape.dtype)
+            for name, shape in needed.items()
+        }
+    )

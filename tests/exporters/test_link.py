@@ -1,0 +1,131 @@
+"""The linker on a toy package whose joined text is written down by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalesearch.exporters import _link
+
+FILES = {
+    "__init__.py": "",
+    "low.py": '''"""Not taken: a module's docstring."""
+
+from __future__ import annotations
+
+import math as maths
+from dataclasses import dataclass
+from os import path, sep, PathLike
+import json
+import torch.nn
+
+# Not taken: a comment apart.
+
+# Why it is two.
+TWO = 2  # really
+
+
+def unused() -> str:
+    return json.dumps(TWO)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        unused()
+
+    @property
+    def kept(self) -> float:
+        return maths.sqrt(self.also)
+
+    def dropped(self) -> str:
+        return sep
+
+    @property
+    def also(self) -> int:
+        return self.size * TWO
+
+
+def late(place: PathLike) -> str:
+    return path.join(place) + torch.__version__
+''',
+    "high.py": """from toy.low import Record, late
+
+
+def first(record: Record) -> str:
+    return second(record)
+
+
+def second(record: Record) -> str:
+    return late(record.kept)
+""",
+    "clash.py": """from toy.high import first
+
+TWO = 3
+
+
+def both() -> str:
+    return first(TWO)
+""",
+}
+JOINED = '''# Why it is two.
+TWO = 2  # really
+
+@dataclass(frozen=True)
+class Record:
+    """A record."""
+
+    size: int
+
+    @property
+    def kept(self) -> float:
+        return maths.sqrt(self.also)
+
+    @property
+    def also(self) -> int:
+        return self.size * TWO
+
+def late(place: PathLike) -> str:
+    return path.join(place) + torch.__version__
+
+def first(record: Record) -> str:
+    return second(record)
+
+def second(record: Record) -> str:
+    return late(record.kept)'''
+IMPORTS = """from __future__ import annotations
+
+import math as maths
+from dataclasses import dataclass
+from os import PathLike, path
+
+import torch.nn"""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    (tmp_path / "toy").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / "toy" / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(_link, "_OURS", "toy.")
+    yield
+    _link.link.cache_clear()
+    _link.source.cache_clear()
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_is_needed_is_taken_as_it_stands():
+    linked = _link.link("toy.high", "first")
+    assert "\n\n".join(definition.text for definition in linked.definitions) == JOINED
+    assert linked.imports == IMPORTS
+    assert [d.module for d in linked.definitions] == ["toy.low"] * 3 + ["toy.high"] * 2
+
+
+@pytest.mark.usefixtures("toy")
+def test_two_definitions_of_one_name_are_refused():
+    with pytest.raises(AssertionError, match="two definitions of one name"):
+        _link.link("toy.clash", "both")

@@ -1,0 +1,236 @@
+"""Weights of other libraries in our networks: the outputs must be theirs."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.published import published
+from scalesearch.arch.stage import Stage
+from scalesearch.errors import UserError
+from scalesearch.nn.build import build
+from scalesearch.nn.weight_names import our_names
+from scalesearch.nn.weights import LoadReport, Mismatch, load_weights
+
+SMALL = Backbone(
+    stem=Stem(width=8),
+    stages=(Stage(width=8), Stage(width=16, depth=2, expand=4, se=0.25)),
+    head=Head(width=32),
+    num_classes=3,
+)
+
+
+def randomised(model, seed=0):
+    """The model in evaluation mode with drawn norms, so that none of them is the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("running_var", "weight")) and tensor.ndim == 1:
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif name.endswith(("running_mean", "bias")):
+            tensor.normal_(0, 0.2, generator=generator)
+    return model.eval()
+
+
+def assert_same_outputs(ours, peer, resolution=64):
+    images = torch.randn(2, 3, resolution, resolution, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted, got = peer(images), ours.eval()(images)
+    assert wanted.std() > 0
+    assert float((got - wanted).abs().max() / wanted.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("peer", "name", "fields"),
+    [
+        (lambda: timm.create_model("efficientnet_b0"), "efficientnet_b0", {}),
+        (lambda: timm.create_model("efficientnet_b1"), "efficientnet_b1", {}),
+        (lambda: timm.create_model("efficientnet_b2"), "efficientnet_b2", {}),
+        (lambda: torchvision.models.efficientnet_b0(), "efficientnet_b0", {}),
+        (lambda: timm.create_model("tf_efficientnet_b0"), "efficientnet_b0", {"padding": "same"}),
+    ],
+    ids=["timm-b0", "timm-b1", "timm-b2", "torchvision-b0", "timm-tf-b0"],
+)
+def test_outputs_are_the_peers(peer, name, fields):
+    peer = randomised(peer())
+    ours = build(published(name, **fields))
+    report = load_weights(ours, peer.state_dict())
+    assert report.complete
+    assert len(report.loaded) == len(peer.state_dict()) == len(ours.state_dict())
+    assert_same_outputs(ours, peer, 65 if fields else 64)
+
+
+def test_a_known_name_of_each_kind():
+    """Names read off the peers' own printouts; two blocks show where the numbers turn."""
+    assert our_names(["conv_stem.weight", "blocks.0.0.conv_pw.weight", "blocks.0.0.bn2.bias"]) == {
+        "conv_stem.weight": "stem.conv.weight",
+        "blocks.0.0.conv_pw.weight": "stages.0.0.project.conv.weight",
+        "blocks.0.0.bn2.bias": "stages.0.0.project.norm.bias",
+    }
+    names = ["conv_stem.weight", "blocks.1.0.conv_pwl.weight", "blocks.1.0.conv_pw.weight", "x.y"]
+    assert list(our_names(names).values()) == [
+        "stem.conv.weight",
+        "stages.1.0.project.conv.weight",
+        "stages.1.0.expand.conv.weight",
+        "x.y",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+@pytest.mark.parametrize("wrap", ["", "state_dict", "model"])
+def test_files_wrappers_and_prefixes(tmp_path, suffix, wrap):
+    source = randomised(build(SMALL))
+    path = tmp_path / f"weights{suffix}"
+    state = {f"module.{name}": value for name, value in source.state_dict().items()}
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({wrap: state, "epoch": 3} if wrap else state, path)
+    ours = build(SMALL)
+    assert load_weights(ours, path).complete
+    assert load_weights(build(SMALL), str(path)).complete
+    assert_same_outputs(ours, source, 32)
+
+
+def bad_state():
+    state = build(SMALL).state_dict()
+    state["classifier.weight"] = torch.zeros(10, 32)
+    state["classifier.extra"] = state.pop("classifier.bias")
+    return state
+
+
+def test_strict_names_everything_and_changes_nothing():
+    ours = build(SMALL)
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        load_weights(ours, bad_state())
+    assert str(caught.value).splitlines() == [
+        "the weights do not fit the network",
+        "  of another shape (1): classifier.weight is [3, 32], given [10, 32]",
+        "  missing (1): classifier.bias",
+        "  not in the network (1): classifier.extra",
+    ]
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+def test_not_strict_loads_what_fits_and_reports_the_rest():
+    ours, state = build(SMALL), bad_state()
+    report = load_weights(ours, state, strict=False)
+    kept = tuple(name for name in state if not name.startswith("classifier."))
+    assert report == LoadReport(
+        loaded=kept,
+        missing=("classifier.bias",),
+        unexpected=("classifier.extra",),
+        mismatched=(Mismatch("classifier.weight", (3, 32), (10, 32)),),
+    )
+    assert torch.equal(ours.stem.conv.weight, state["stem.conv.weight"])
+
+
+def test_a_long_list_is_cut_with_its_number():
+    with pytest.raises(UserError, match=r"missing \(\d\d\): .* and \d+ more"):
+        load_weights(build(SMALL), {"x": torch.zeros(1)})
+
+
+def test_counters_of_batches_may_be_absent():
+    state = build(SMALL).state_dict()
+    state = {name: value for name, value in state.items() if "num_batches" not in name}
+    assert load_weights(build(SMALL), state).complete
+
+
+def test_weights_of_a_network_without_a_stage_in_common():
+    state = timm.create_model("resnet18").state_dict()
+    report = load_weights(build(SMALL), state, strict=False)
+    assert report.loaded == ()
+    assert set(report.unexpected) == set(state)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({}, "holds no weights"),
+        ({"epoch": 3}, "'epoch' is no tensor but of type int"),
+        (torch.nn.Linear(1, 1), "weights are a mapping, not a module"),
+        ("weights.zip", "not read from this kind of file"),
+        ("nowhere.pt", "nowhere.pt: there is no such file"),
+    ],
+)
+def test_sources_that_are_none(source, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_weights(build(SMALL), source)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 torn"])
+def test_damaged_files(tmp_path, suffix, content):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="weights"):
+        load_weights(build(SMALL), path)
+
+
+def test_a_pickled_model_is_not_run(tmp_path):
+    torch.save(build(SMALL), tmp_path / "model.pt")
+    with pytest.raises(UserError, match="holds more than tensors") as caught:
+        load_weights(build(SMALL), tmp_path / "model.pt")
+    assert "state_dict()" in caught.value.hint
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """timm's `pretrained` networks, drawn at random instead of downloaded."""
+    create = timm.create_model
+
+    def drawn(name, pretrained):
+        assert pretrained
+        torch.manual_seed(0)
+        return randomised(create(name))
+
+    monkeypatch.setattr(timm, "create_model", drawn)
+
+
+@pytest.mark.usefixtures("offline")
+def test_timm_by_name():
+    ours = build(published("efficientnet_b0"))
+    assert load_weights(ours, "timm:efficientnet_b0").complete
+    assert_same_outputs(ours, timm.create_model("efficientnet_b0", pretrained=True))
+
+
+@pytest.mark.usefixtures("offline")
+def test_weights_that_fit_a_network_that_computes_something_else():
+    ours = build(published("efficientnet_b0"))
+    before = ours.stem.conv.weight.clone()
+    with pytest.raises(UserError, match="computes something else") as caught:
+        load_weights(ours, "timm:tf_efficientnet_b0")
+    assert 'padding="same"' in caught.value.hint
+    assert torch.equal(ours.stem.conv.weight, before)
+
+
+@pytest.mark.usefixtures("offline")
+def test_timm_with_other_classes_leaves_the_classifier():
+    report = load_weights(
+        build(published("efficientnet_b0", num_classes=10)), "timm:efficientnet_b0", strict=False
+    )
+    assert {m.name for m in report.mismatched} == {"classifier.weight", "classifier.bias"}
+
+
+def test_timm_mistakes(monkeypatch):
+    with pytest.raises(UserError, match="no network 'eficientnet_b0'") as caught:
+        load_weights(build(SMALL), "timm:eficientnet_b0")
+    assert "did you mean 'efficientnet_b0'?" in caught.value.hint
+
+    def refuse(name, pretrained):
+        raise OSError("no route to host\nand much more")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(UserError, match=r"could not load its weights of 'resnet18': no route to h"):
+        load_weights(build(SMALL), "timm:resnet18")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match="timm is not installed") as caught:
+        load_weights(build(SMALL), "timm:resnet18")
+    assert caught.value.hint == "pip install timm"
