@@ -36,6 +36,7 @@ class Head:
     def __post_init__(self) -> None:
         check.whole("width", self.width)
         check.share("dropout", self.dropout)
+        object.__setattr__(self, "dropout", float(self.dropout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Backbone:
         check.one_of("padding", self.padding, PADDINGS)
         for key in ("drop_path", "norm_eps", "norm_momentum"):
             check.share(key, getattr(self, key))
+            object.__setattr__(self, key, float(getattr(self, key)))
 
     @property
     def depth(self) -> int:

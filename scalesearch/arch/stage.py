@@ -44,6 +44,7 @@ class Stage:
             check.whole(key, getattr(self, key))
         check.odd("kernel", self.kernel)
         check.share("se", self.se)
+        object.__setattr__(self, "se", float(self.se))  # 0 and 0.0 are one network, one digest
         # A field that the block does not read takes its default, so that two descriptions of the
         # same network are equal.
         for field in fields(self):

@@ -16,8 +16,8 @@ from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
 from scalesearch.study.estimate import try_seconds
 from scalesearch.study.feasible import Survey, require_feasible, survey
+from scalesearch.study.inputs import named_baseline, searched_space
 from scalesearch.study.load import load_study
-from scalesearch.study.phases import named_baseline, require_match
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
@@ -65,9 +65,10 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
 
 def _search(study: Study, data: ImageData, samples: int) -> tuple[Backbone, Share]:
     search: Any = study.search
-    space = plugins.load("spaces", "backbone").load(search.space)
+    space, note = searched_space(study, data)
+    if note:
+        print(f"note          {note}")
     evaluator: Evaluator = search.evaluator.make()
-    require_match(space.sample(0), data, study.dataset.name, search.space.name)
     require_feasible(space, search.limits, evaluator.workload, study.seed)
     found = survey(space, search.limits, evaluator.workload, samples, study.seed)
     print(f"space         {space.size:,} networks, {len(space.parameters)} parameters")

@@ -33,7 +33,7 @@ def architecture(source: str | Path, **fields: Any) -> Backbone:
     if not isinstance(made, Backbone):
         raise UserError(
             f"{text} gives {type(made).__name__}, not a scalesearch.Backbone",
-            hint="a torch model has no description: docs/own_model.md shows how to scale one",
+            hint="a torch model has no description: docs/recipes.md shows how to scale one",
         )
     return _replaced(made, fields)
 

@@ -100,7 +100,7 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _set_flow(node: yaml.Node, depth: int) -> None:
-    """Puts a short collection of at most two levels on one line; a list only if it is of scalars."""
+    """Puts a short mapping of at most two levels on one line, and a short list of scalars."""
     if not isinstance(node, yaml.CollectionNode):
         return
     children = [part for pair in node.value for part in pair] if _is_mapping(node) else node.value

@@ -59,6 +59,18 @@ class Space:
             )
         return space
 
+    def with_images(self, in_channels: int, num_classes: int) -> Space:
+        """The same space for other images: the data set decides these two, not the search."""
+        values = {"in_channels": in_channels, "num_classes": num_classes}
+        return Space(
+            tuple(
+                scalar_slot(slot.name, values[slot.name], partial(_check_scalar, slot.name))
+                if slot.name in values
+                else slot
+                for slot in self._slots
+            )
+        )
+
     @cached_property
     def parameters(self) -> Mapping[str, tuple[Choice, ...]]:
         """Each parameter's choices, in the order of the file."""

@@ -8,14 +8,13 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 
-from scalesearch.files.write import write_bytes
 from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
-from scalesearch.history.ranking import best_of
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Evaluator, Executor, ImageData, Sampler, Space
 from scalesearch.study.assess import Assess
+from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.loop import Listener, Loop, Plan
 from scalesearch.study.schema import Study
@@ -52,7 +51,7 @@ class Context:
         **others: Any,
     ) -> Plan:
         """The plan of a phase that assesses every point of its space, unless `others` say more."""
-        deterministic = self.study.execution.deterministic
+        deterministic, search = self.study.execution.deterministic, self.study.search
         plan = Plan(
             phase=phase,
             space=space,
@@ -61,7 +60,7 @@ class Context:
             trials=space.size,
             proposals=space.size,
             workload=evaluator.workload,
-            objective=Objective(),
+            objective=Objective(metric=search.objective.metric) if search else Objective(),
             limits={},
             window=self.executor.slots if deterministic else 0,
         )
@@ -75,8 +74,7 @@ class Context:
         `networks` says how many different ones there are to assess, where that is known.
         """
         record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
-        listener = Listener(self.watch.trial, self.watch.score, self._weights_keeper(record, plan))
-        loop = Loop(plan, record, listener)
+        loop = Loop(plan, record, self._listener(plan, record))
         self.watch.phase(plan.phase, networks or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
@@ -92,16 +90,11 @@ class Context:
         self.watch.end(loop.counts)
         return trials
 
-    def _weights_keeper(self, record: Record, plan: Plan) -> Any:
-        """Writes weights of the family's members, and of the best trial of a search so far."""
+    def _listener(self, plan: Plan, record: Record) -> Listener:
+        checkpoints = Checkpoints(self.folder, plan.phase, record)
 
-        def keep(trial: Trial, weights: bytes) -> None:
-            others = [t for t in record.trials.values() if t.state == "assessed"]
-            best = best_of([*others, trial])
-            if plan.phase == "family" or best.number == trial.number:
-                write_bytes(self.folder.checkpoint(plan.phase, trial.number), weights)
-            for other in others if plan.phase != "family" else ():
-                if best.number != other.number:
-                    self.folder.checkpoint(plan.phase, other.number).unlink(missing_ok=True)
+        def told(trial: Trial) -> None:
+            checkpoints.tidy(trial)
+            self.watch.trial(trial)
 
-        return keep
+        return Listener(told, self.watch.score, checkpoints.keep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from scalesearch.arch.backbone import Backbone
@@ -13,6 +13,10 @@ from scalesearch.cost.limits import Limits, excess, worst
 from scalesearch.errors import UserError
 from scalesearch.history.jobs import seed_for
 from scalesearch.interfaces import Space
+
+_DRAWS, _WALKS = 1_000, 10
+# A space of so many networks is gone through in about two seconds.
+_COUNTABLE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +62,49 @@ def survey(
 def require_feasible(space: Space, limits: Limits, workload: Workload, seed: int) -> None:
     """Refuses limits that nothing in the space can meet.
 
-    Draws networks until one is within; if none of 1,000 is, walks from the closest one to better
+    Draws networks until one is within. If none of 1,000 is, a space that can be gone through is,
+    network by network; in a larger one the closest few of those drawn are walked from to better
     neighbours, one parameter at a time, until none is better.
 
     Raises:
         UserError: with the smallest excess found.
     """
     over = _measure(limits, workload)
-    best: Backbone | None = None
-    least = math.inf
-    for i in range(1_000):
-        network = space.sample(seed_for(seed, "feasible", i))
+    drawn = [space.sample(seed_for(seed, "feasible", 0))]
+    if over(drawn[0]) <= 0:
+        return
+    if space.size <= _COUNTABLE:
+        candidates = (space.decode(point) for point in space.points())
+    else:
+        candidates = _walks(space, over, seed)
+    best, least = drawn[0], math.inf
+    for network in candidates:
         if (value := over(network)) <= 0:
             return
         if value < least:
             best, least = network, value
-    assert best is not None
-    best = _descend(space, best, over)
-    if (least := over(best)) <= 0:
-        return
-    found = excess(cost(best, workload=workload), limits)
-    worst_key = max(found, key=found.__getitem__)
-    value = getattr(cost(best, workload=workload), worst_key.split(".")[0])
-    raise UserError(
-        f"nothing in the space can meet the limits: the closest network found has "
-        f"{worst_key.split('.')[0]} {value:,}, over {worst_key} by {least:.1%}",
+    raise _infeasible(best, limits, workload, space.size <= _COUNTABLE)
+
+
+def _walks(space: Space, over: Callable[[Backbone], float], seed: int) -> Iterator[Backbone]:
+    """Networks drawn at random, then where walks from the closest of them lead."""
+    drawn = []
+    for number in range(_DRAWS):
+        drawn.append(space.sample(seed_for(seed, "feasible", number)))
+        yield drawn[-1]
+    for network in sorted(drawn, key=over)[:_WALKS]:
+        yield _descend(space, network, over)
+
+
+def _infeasible(best: Backbone, limits: Limits, workload: Workload, exact: bool) -> UserError:
+    spent = cost(best, workload=workload)
+    found = excess(spent, limits)
+    bound = max(found, key=found.__getitem__)
+    name = bound.split(".")[0]
+    closest = "the closest network" if exact else "the closest network found"
+    return UserError(
+        f"nothing in the space can meet the limits: {closest} has {name} "
+        f"{getattr(spent, name):,}, over {bound} by {found[bound]:.1%}",
         key="limits",
         hint="loosen the limits or give the space smaller (or larger) choices",
     )

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,6 @@ from scalesearch.files.architecture import load_architecture
 from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import format_yaml, write_text
 from scalesearch.history.record import open_storage, read_trials
-from scalesearch.history.table import table
 from scalesearch.history.trials import Trial
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import Member
@@ -74,6 +74,8 @@ class RunFolder:
     @property
     def trials(self) -> pd.DataFrame:
         """Every recorded trial of every phase, one row each."""
+        from scalesearch.history.table import table
+
         return table(self.read())
 
     @property
@@ -124,11 +126,16 @@ def existing(path: str | Path) -> RunFolder:
 
 def is_running(folder: RunFolder) -> bool:
     """Whether some process is at work on the study now."""
-    try:
-        with _locked(folder.path / "lock"):
-            return False
-    except UserError:
-        return True
+    lock = folder.path / "lock"
+    if not lock.exists():
+        return False
+    with lock.open("rb") as file:
+        try:
+            # Shared, so that two who look do not take each other for a run.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextlib.contextmanager
@@ -143,7 +150,7 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
     Raises:
         UserError: it holds another study (what differs is told), or another process has it.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    _make(folder.path)
     with _locked(folder.path / "lock"):
         resolved = folder.path / "resolved.yaml"
         if resolved.exists():
@@ -153,6 +160,16 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
         environment = json.dumps(_environment(settings), indent=2)
         write_text(folder.path / "environment.json", environment + "\n")
         yield
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the run folder {path} cannot be made: {error.strerror or error}",
+            hint="choose another --folder",
+        ) from error
 
 
 def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
@@ -170,13 +187,17 @@ def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for patience in (0.1, 0.2, 0.0):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(patience)  # someone may only be looking: see `is_running`
+        else:
             raise UserError(
                 f"another process is running the study in {path.parent}",
                 hint="wait for it, stop it, or choose another --folder",
-            ) from None
+            )
         yield
 
 

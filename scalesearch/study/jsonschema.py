@@ -110,9 +110,12 @@ def _plugins(folder: str, key: str = "name", partly: bool = False) -> list[Schem
 
 
 def _execution() -> Schema:
-    deterministic = {"deterministic": {"type": "boolean", "default": False}}
+    shared = {
+        "deterministic": {"type": "boolean", "default": False},
+        "timeout": {"type": ["number", "string", "null"], "description": "such as 90s, 10m, 1.5h"},
+    }
     *shipped, own = (
-        form | {"properties": form["properties"] | deterministic}
+        form | {"properties": form["properties"] | shared}
         for form in _plugins("executors", "executor")
     )
     # The executor may be left out: it follows from the number of workers.

@@ -118,16 +118,17 @@ def _named(given: Any) -> Any:
 
 
 def _own(mistakes: list[UserError], plain: Mapping[str, Any]) -> list[UserError]:
-    """Leaves out a phase's mistakes that it has from the study's evaluator: they are told there."""
+    """By line, without what a phase has from the study's evaluator: that is told there."""
     told = {m.key for m in mistakes if m.key.startswith("evaluator")}
     kept = []
     for mistake in mistakes:
         phase, _, rest = mistake.key.partition(".")
-        own = _named((plain.get(phase) or {}).get("evaluator", {})) if phase in PHASES else {}
+        section = plain.get(phase) if phase in PHASES else None
+        own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
         inherited = rest in told and rest.removeprefix("evaluator.") not in own
         if not inherited:
             kept.append(mistake)
-    return kept
+    return sorted(kept, key=lambda mistake: (mistake.file == "command line", mistake.line))
 
 
 def _placed(mistake: UserError, document: Document, changed: Sequence[Keys]) -> UserError:

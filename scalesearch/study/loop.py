@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +76,7 @@ class Loop:
     def __init__(self, plan: Plan, record: Record, listener: Listener) -> None:
         self.plan, self.record, self.listener = plan, record, listener
         trials = [record.trials[number] for number in sorted(record.trials)]
+        _require_same(plan, trials)
         self._refused = {t.digest for t in trials if t.state == "refused"}
         first = {t.digest: t for t in reversed(trials) if t.state != "refused"}
         self._jobs = sorted(t.number for t in first.values())
@@ -118,7 +119,7 @@ class Loop:
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Records what came of a job, and of the trials that waited for the same network."""
         trial = self._finished(self.record.trials[job.number], outcome)
-        if isinstance(outcome, Result) and outcome.weights is not None:
+        if trial.state == "assessed" and isinstance(outcome, Result) and outcome.weights is not None:
             self.listener.weights(trial, outcome.weights)
         self.record.finish(trial)
         self.listener.trial(trial)
@@ -134,7 +135,7 @@ class Loop:
     @property
     def done(self) -> int:
         """How many networks were assessed, stopped or failed."""
-        return len(self._known)
+        return sum(self.record.trials[number].state != "running" for number in self._jobs)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -236,17 +237,17 @@ class Loop:
                 allowed=", ".join(score.values),
                 hint=nearest(metric, score.values),
             )
-        return score.values[metric]
+        return float(score.values[metric])
 
     def _finished(self, trial: Trial, outcome: Outcome) -> Trial:
         if isinstance(outcome, Result):
             values = self.plan.objective.values(outcome.values, outcome.cost)
             if not all(math.isfinite(value) for value in values):
                 return self._finished(trial, Failure("error", f"the objective is {values}"))
-            done: dict[str, Any] = {"state": "assessed", "scores": outcome.values}
+            done: dict[str, Any] = {"state": "assessed", "scores": _plain(outcome.values)}
             done |= {"objective": values, "seconds": outcome.seconds}
         elif isinstance(outcome, Stopped):
-            done = {"state": "stopped", "scores": outcome.score.values}
+            done = {"state": "stopped", "scores": _plain(outcome.score.values)}
             done |= {"reason": f"stopped after step {outcome.score.step}"}
         else:
             done = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
@@ -264,6 +265,22 @@ def _reuse(trial: Trial, source: Trial) -> Trial:
         source=source.number,
         finished=now(),
     )
+
+
+def _require_same(plan: Plan, trials: Sequence[Trial]) -> None:
+    """Refuses to go on with trials whose parameters have come to mean other networks."""
+    for trial in trials:
+        if digest(plan.space.decode(trial.parameters)) != trial.digest:
+            raise UserError(
+                f"trial {trial.number} of the {plan.phase} was another network than its parameters "
+                "now give: the space or the baseline has changed since",
+                hint="undo the change, or choose another name or --folder",
+            )
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores as the record can hold them, also if an evaluator gave NumPy's or torch's numbers."""
+    return {name: float(value) for name, value in scores.items()}
 
 
 def _over(trial: Trial) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
@@ -17,7 +17,9 @@ from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
-from scalesearch.units import parse_bytes, parse_count
+from scalesearch.units import parse_bytes, parse_count, parse_seconds
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def read_plugin(kind: str, given: Any, folder: Path) -> Plugin:
 def read_execution(given: Any, folder: Path) -> Execution:
     """The executor and its options; several workers take `ray` where none is named."""
     plain = dict(_mapping(given))
+    if isinstance(plain.get("timeout"), str):
+        plain["timeout"] = _placed(parse_seconds, plain["timeout"], "timeout")
     deterministic = plain.pop("deterministic", False)
     if not isinstance(deterministic, bool):
         raise UserError(
@@ -155,7 +159,7 @@ def read_objective(given: Any, folder: Path) -> Objective:
     if isinstance(given, str):
         return Objective(metric=_metric(given, forms))
     if isinstance(given, list) and len(given) == 2 and all(isinstance(g, str) for g in given):
-        return Objective(metric=_metric(given[0], forms), cost=given[1])
+        return _objective(metric=_metric(given[0], forms), cost=given[1])
     if not isinstance(given, Mapping) or not isinstance(given.get("reward"), str):
         raise UserError(f"{given!r} is no objective", allowed=forms)
     costs = [key for key in given if key in UNITS]
@@ -167,7 +171,7 @@ def read_objective(given: Any, folder: Path) -> Objective:
         raise UserError(f"{exponent!r} cannot be used", key="exponent", allowed="a number")
     target = _placed(_unit(costs[0]), given[costs[0]], costs[0])
     metric = _metric(given["reward"], forms)
-    return Objective(metric=metric, cost=costs[0], target=target, exponent=exponent)
+    return _objective(metric=metric, cost=costs[0], target=target, exponent=exponent)
 
 
 def plain_objective(objective: Objective) -> str | list[str] | dict[str, Any]:
@@ -198,6 +202,13 @@ def _plugin(
     return Plugin(kind, name, plain_record(read_record(loaded, options, folder)))
 
 
+def _objective(**fields: Any) -> Objective:
+    try:
+        return Objective(**fields)
+    except UserError as error:  # placed by whoever reads the file
+        raise UserError(error.problem, allowed=error.allowed, hint=error.hint) from None
+
+
 def _limit(name: str, bounds: Any) -> Limit:
     plain = _mapping(bounds, "{min: …}, {max: …} or both")
     for key in plain:
@@ -210,7 +221,7 @@ def _unit(name: str) -> Callable[[object], int]:
     return parse_bytes if UNITS[name] == "bytes" else parse_count
 
 
-def _placed(parse: Callable[[object], int], value: Any, key: str) -> int:
+def _placed(parse: Callable[[object], Number], value: Any, key: str) -> Number:
     try:
         return parse(value)
     except UserError as error:

@@ -5,25 +5,23 @@ Each reads files of the run folder and writes files there, so that any of them c
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import excess, worst
-from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import best_of, ranked, require_results
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Evaluator, ImageData, Space
+from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import Member, members
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_sentence
 from scalesearch.study.feasible import require_feasible
-from scalesearch.study.schema import Study
+from scalesearch.study.inputs import named_baseline, searched_space
 from scalesearch.units import format_count
 
 RUNNERS_UP = 9
@@ -42,42 +40,13 @@ def baseline(context: Context) -> Backbone:
     return network
 
 
-def named_baseline(study: Study, data: ImageData) -> Backbone:
-    """The network that a study without a search names.
-
-    A published network is made for ImageNet: input and output follow the data set, unless the
-    study says otherwise (and is wrong).
-    """
-    given = study.baseline
-    assert given is not None  # the settings were checked: a study has this or a search
-    network = given.make()
-    follow: dict[str, Any] = {"in_channels": data.channels, "num_classes": len(data.classes)}
-    network = replace(network, **{k: v for k, v in follow.items() if k not in given.fields})
-    require_match(network, data, study.dataset.name, "the baseline")
-    return network
-
-
-def require_match(network: Backbone, data: ImageData, name: str, source: str) -> None:
-    """Refuses a network of `source` whose input or output is not that of the data set `name`.
-
-    Raises:
-        UserError: with both numbers.
-    """
-    for key, has in (("in_channels", data.channels), ("num_classes", len(data.classes))):
-        if (mine := getattr(network, key)) != has:
-            raise UserError(
-                f"{key} is {mine} in {source}, but the data set {name!r} has {has}",
-                key=key,
-                allowed=str(has),
-            )
-
-
 def _search(context: Context) -> Backbone:
     search = context.study.search
     assert search is not None
-    space: Space = plugins.load("spaces", "backbone").load(search.space)
+    space, note = searched_space(context.study, context.data)
+    if note:
+        context.watch.note(note)
     evaluator: Evaluator = search.evaluator.make()
-    require_match(space.sample(0), context.data, context.study.dataset.name, search.space.name)
     require_feasible(space, search.limits, evaluator.workload, context.study.seed)
     plan = context.plan(
         "search",

@@ -40,9 +40,9 @@ def _folder(info: ValidationInfo) -> Path:
     return folder
 
 
-def _reads(read: Callable[[Any, Path], Any]) -> PlainValidator:
+def _reads(read: Callable[[Any, Path], Any], optional: bool = False) -> PlainValidator:
     def validate(given: Any, info: ValidationInfo) -> Any:
-        return read(given, _folder(info))
+        return None if optional and given is None else read(given, _folder(info))
 
     return PlainValidator(validate, json_schema_input_type=Any)
 
@@ -98,7 +98,7 @@ class Search(Settings):
     proposals: int = Field(default_factory=_enough_proposals, ge=1)
     limits: Limits = Field(default_factory=dict)
     objective: Annotated[Objective, _reads(parts.read_objective)] = Objective()
-    stopping: Annotated[Stopping | None, _reads(parts.read_stopping)] = None
+    stopping: Annotated[Stopping | None, _reads(parts.read_stopping, optional=True)] = None
     evaluator: EvaluatorOf
 
     @model_validator(mode="after")
@@ -141,9 +141,11 @@ class Study(Settings):
     seed: int = Field(default=0, ge=0)
     dataset: Annotated[Plugin, _plugin("datasets")]
     evaluator: EvaluatorOf = Field(default_factory=lambda: "training", validate_default=True)
-    baseline: Annotated[Baseline | None, _reads(parts.read_baseline)] = None
+    baseline: Annotated[Baseline | None, _reads(parts.read_baseline, optional=True)] = None
     search: Search | None = None
-    coefficients: Annotated[Coefficients | None, _reads(parts.read_coefficients)] = None
+    coefficients: Annotated[Coefficients | None, _reads(parts.read_coefficients, optional=True)] = (
+        None
+    )
     grid: Grid | None = None
     family: Family | None = None
     execution: Annotated[Execution, _reads(parts.read_execution)] = Field(

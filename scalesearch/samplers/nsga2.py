@@ -1,0 +1,100 @@
+"""NSGA-II (Deb et al. 2002): a genetic algorithm for one or two objectives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from scalesearch.interfaces import Space
+from scalesearch.samplers._distributions import distributions
+
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Crosses and mutates the best trials of the generations before.
+
+    A trial over a limit is worse than any within, and better the less it is over (Deb's rule of
+    constrained domination). Refused trials count as members of their generation although they
+    were never assessed, so the search finds its way into the limits at no training cost.
+
+    Attributes:
+        population: trials of a generation; the first is drawn at random.
+        crossover: share of children that come from two parents rather than one.
+        mutation: share of choices drawn anew in a child; by default one choice on average.
+    """
+
+    population: Annotated[int, Ge(2)] = 20
+    crossover: Share = 0.9
+    mutation: Share | None = None
+
+    def make(self, space: Space, seed: int) -> BaseSampler:
+        """A sampler for one trial: generations and parents are read from the study's trials."""
+        return _Nsga2(self, space, seed)
+
+
+class _Nsga2(NSGAIISampler):
+    """Optuna's, but a trial's generation is its place in the history instead of a mark on it.
+
+    So trials that come from a record count as parents, and nothing must be stored beside them.
+    """
+
+    def __init__(self, options: Sampler, space: Space, seed: int) -> None:
+        super().__init__(
+            population_size=options.population,
+            crossover_prob=options.crossover,
+            mutation_prob=options.mutation,
+            seed=seed,
+        )
+        self._space, self._seed = space, seed
+        self._size = options.population
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The whole space."""
+        return distributions(self._space)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """An architecture at random in the first generation, then a child."""
+        if self.get_trial_generation(study, trial) == 0:
+            return self._space.encode(self._space.sample(self._seed))
+        return super().sample_relative(study, trial, search_space)
+
+    def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
+        """How many whole populations came before."""
+        return len(_members(study)) // self._size
+
+    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The best of all earlier generations, no parameters twice: first within the limits."""
+        different: dict[tuple[Any, ...], tuple[FrozenTrial, float]] = {}
+        for member, violation in _members(study)[: generation * self._size]:
+            different.setdefault(tuple(sorted(member.params.items())), (member, violation))
+        within = [member for member, violation in different.values() if violation == 0]
+        over = sorted((pair for pair in different.values() if pair[1] > 0), key=itemgetter(1))
+        best = self._elite_population_selection_strategy(study, within) if within else []
+        return best + [member for member, _ in over[: self._size - len(best)]]
+
+
+def _members(study: Study) -> list[tuple[FrozenTrial, float]]:
+    """Assessed and refused trials by number, and how far each is over its limits in all.
+
+    Failed and stopped ones are no parents.
+    """
+    told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    violations = (sum(over for over in t.constraints.values() if over > 0) for t in told)
+    return [
+        (trial, violation)
+        for trial, violation in zip(told, violations, strict=True)
+        if trial.state == TrialState.COMPLETE or violation > 0
+    ]

@@ -1,0 +1,47 @@
+"""Architectures by name, file and factory."""
+
+import pytest
+
+from scalesearch.arch.published import published
+from scalesearch.errors import UserError
+from scalesearch.files.architecture import architecture, load_architecture, save_architecture
+
+
+def test_a_saved_network_is_the_same_when_loaded(tmp_path):
+    b3 = published("efficientnet_b3", num_classes=10)
+    path = save_architecture(tmp_path / "b3.yaml", b3, {"trial": 12})
+    assert path.read_text().startswith("# trial: 12\n")
+    assert load_architecture(path) == b3
+
+
+def test_a_mistake_in_a_file_is_placed(tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text("resolution: 32\nstages:\n  - {width: 8}\n  - width: 8\n    kernal: 3\n")
+    with pytest.raises(UserError) as caught:
+        load_architecture(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}:5: stages[1].kernal: unknown key 'kernal'")
+    assert "did you mean 'kernel'?" in text
+
+
+def test_sources(tmp_path, monkeypatch):
+    b0 = published("efficientnet_b0")
+    path = save_architecture(tmp_path / "b0.yaml", b0)
+    assert architecture("efficientnet_b0", resolution=64).resolution == 64
+    assert architecture(path, num_classes=10).num_classes == 10
+    assert architecture(str(path)) == b0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_for_test.py").write_text(
+        "from scalesearch.arch.published import published\n"
+        "def net(): return published('efficientnet_b1')\n"
+        "def other(): return 3\n"
+    )
+    assert architecture("mine_for_test:net", resolution=32).resolution == 32
+    with pytest.raises(UserError, match="mine_for_test:other gives int"):
+        architecture("mine_for_test:other")
+
+
+def test_unknown_fields_are_named(tmp_path):
+    path = save_architecture(tmp_path / "b0.yaml", published("efficientnet_b0"))
+    with pytest.raises(UserError, match="did you mean 'resolution'"):
+        architecture(path, resolutoin=3)

@@ -1,0 +1,230 @@
+"""What every sampler must do: made anew for each trial, seeded, at home in any history."""
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState, create_trial
+
+from scalesearch import plugins
+from scalesearch.errors import UserError
+from scalesearch.spaces.backbone import Space
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SPACE = Space.from_plain(
+    {
+        "stages": [
+            {"block": ["mbconv", "identity"], "width": [8, 16], "kernel": [3, 5], "se": [0]},
+            {"width": [16, 24, 32], "expand": [1, 2, 4], "depth": [1, 2, 3]},
+        ]
+    }
+)
+CHOICES = {name: CategoricalDistribution(choices) for name, choices in SPACE.parameters.items()}
+NAMES = plugins.names("samplers")
+
+
+def total_width(parameters):
+    return parameters["stage1.width"] + parameters["stage2.width"]
+
+
+def open_study(pair=False):
+    directions = ["maximize", "minimize"] if pair else ["maximize"]
+    return optuna.create_study(directions=directions)
+
+
+def ask(study, sampler, seed=0):
+    """One proposal by a sampler that lives for this trial alone."""
+    study.sampler = sampler.make(SPACE, seed * 10_000 + len(study.get_trials(deepcopy=False)))
+    return study.ask(fixed_distributions=CHOICES)
+
+
+def tell(study, trial, limit=40):
+    """Depth is good; a total width over the limit is refused; one trial in seven fails."""
+    over = total_width(trial.params) / limit - 1
+    trial.set_constraint("width.max", over)
+    if over > 0:
+        study.tell(trial, state=TrialState.PRUNED)
+    elif trial.number % 7 == 6:
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        values = (float(trial.params["stage2.depth"]), float(total_width(trial.params)))
+        study.tell(trial, values[: len(study.directions)])
+
+
+def run(sampler, trials, seed=0, pair=False):
+    study = open_study(pair)
+    for _ in range(trials):
+        tell(study, ask(study, sampler, seed))
+    return study
+
+
+def proposals(study):
+    return [trial.params for trial in study.trials]
+
+
+def test_the_four_samplers():
+    assert NAMES == ("grid", "nsga2", "random", "tpe")
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["one value", "a pair"])
+@pytest.mark.parametrize("name", NAMES)
+def test_proposals_are_points_and_the_same_for_the_same_seed(name, pair):
+    sampler = plugins.load("samplers", name)()
+    first = proposals(run(sampler, 45, pair=pair))
+    assert first == proposals(run(sampler, 45, pair=pair))
+    for parameters in first:
+        SPACE.decode(parameters)
+        assert list(parameters) == list(SPACE.parameters)
+    if name != "grid":
+        assert first != proposals(run(sampler, 45, seed=1, pair=pair))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_history_from_a_record_is_as_good_as_its_own(name):
+    sampler = plugins.load("samplers", name)()
+    study = run(sampler, 50)
+    reopened = open_study()
+    for trial in study.trials:
+        # What a record gives back: no notes that samplers left beside the trial.
+        reopened.add_trial(
+            create_trial(
+                state=trial.state,
+                values=trial.values,
+                params=dict(reversed(trial.params.items())),
+                distributions=CHOICES,
+                constraints=trial.constraints,
+            )
+        )
+    for _ in range(5):
+        ahead, behind = ask(study, sampler), ask(reopened, sampler)
+        assert ahead.params == behind.params
+        tell(study, ahead)
+        tell(reopened, behind)
+
+
+@pytest.mark.parametrize("name", ["nsga2", "tpe"])
+@pytest.mark.parametrize("pair", [False, True], ids=["one value", "a pair"])
+def test_refused_trials_teach_the_limits(name, pair):
+    options = {"tpe": {"startup": 20}, "nsga2": {"population": 20}}[name]
+    sampler = plugins.load("samplers", name)(**options)
+    allowed = {"random": 0, name: 0}
+    for each, made in (("random", plugins.load("samplers", "random")()), (name, sampler)):
+        for seed in range(3):
+            # Only 8 + 16 is within 24: a sixth of all choices.
+            study = open_study(pair)
+            for _ in range(60):
+                tell(study, trial := ask(study, made, seed), limit=24)
+                late = trial.number >= 40
+                allowed[each] += late and total_width(trial.params) <= 24
+    # 60 late proposals: a sixth of them by chance.
+    assert allowed["random"] < 20 < allowed[name]
+
+
+@pytest.mark.parametrize("name", ["nsga2", "tpe"])
+def test_good_trials_are_followed(name):
+    options = {"tpe": {"startup": 10}, "nsga2": {"population": 10}}[name]
+    sampler = plugins.load("samplers", name)(**options)
+    late = [
+        parameters["stage2.depth"]
+        for seed in range(3)
+        for parameters in proposals(run(sampler, 60, seed))[40:]
+    ]
+    # A third by chance.
+    assert late.count(3) > len(late) / 2
+
+
+def test_many_refusals_do_not_blind_tpe_to_what_is_good():
+    """With 200 refusals, 10 % of all trials would hold all of these 20 assessed ones."""
+    sampler = plugins.load("samplers", "tpe")()
+    study = open_study()
+    allowed = [p for p in SPACE.points() if total_width(p) <= 24]
+    refused = [p for p in SPACE.points() if total_width(p) > 24]
+    for index in range(200):
+        study.add_trial(
+            create_trial(
+                state=TrialState.PRUNED,
+                params=refused[index % len(refused)],
+                distributions=CHOICES,
+                constraints={"width.max": 1.0},
+            )
+        )
+    for index in range(20):
+        point = allowed[index % len(allowed)]
+        study.add_trial(
+            create_trial(
+                value=float(point["stage2.depth"]),
+                params=point,
+                distributions=CHOICES,
+                constraints={"width.max": -0.1},
+            )
+        )
+    depths = []
+    for seed in range(20):
+        depths.append((trial := ask(study, sampler, seed)).params["stage2.depth"])
+        study.tell(trial, state=TrialState.FAIL)
+    # Optuna's own share of good trials gives none of depth 3.
+    assert depths.count(3) >= 15
+
+
+def test_nsga2_puts_the_least_violation_first_where_nothing_is_allowed():
+    sampler = plugins.load("samplers", "nsga2")(population=10, mutation=0.0)
+    study = open_study()
+    for point in list(SPACE.points())[:10] * 3:
+        study.add_trial(
+            create_trial(
+                state=TrialState.PRUNED,
+                params=point,
+                distributions=CHOICES,
+                constraints={"width.max": float(point["stage2.depth"])},
+            )
+        )
+    made = sampler.make(SPACE, 0)
+    parents = made.get_parent_population(study, 3)
+    assert [p.params["stage2.depth"] for p in parents] == sorted(
+        p.params["stage2.depth"] for p in parents
+    )
+    assert len({tuple(p.params.values()) for p in parents}) == len(parents) == 10
+
+
+def test_stopped_and_failed_trials_are_no_parents():
+    study = open_study()
+    point = next(SPACE.points())
+    for state in (TrialState.PRUNED, TrialState.FAIL):
+        study.add_trial(create_trial(state=state, params=point, distributions=CHOICES))
+    sampler = plugins.load("samplers", "nsga2")(population=2).make(SPACE, 0)
+    assert sampler.get_trial_generation(study, None) == 0
+
+
+def test_random_is_uniform_over_architectures():
+    sampler = plugins.load("samplers", "random")()
+    study = open_study()
+    trial = study.ask(fixed_distributions=CHOICES)
+    blocks = [
+        sampler.make(SPACE, seed).sample_relative(study, trial, CHOICES)["stage1.block"]
+        for seed in range(600)
+    ]
+    # Stage 1 has 2 * 2 mbconvs and 2 identities: a third, where equal choices would give half.
+    # The deviation of 600 draws is 11.5.
+    assert 160 < blocks.count("identity") < 240
+
+
+def test_grid_visits_every_point_once_and_then_refuses():
+    sampler = plugins.load("samplers", "grid")()
+    study = open_study()
+    seen = []
+    for _ in range(SPACE.size):
+        trial = ask(study, sampler)
+        seen.append(trial.params)
+        study.tell(trial, state=TrialState.FAIL)
+    assert seen == list(SPACE.points())
+    study.sampler = sampler.make(SPACE, 0)
+    with pytest.raises(UserError, match=f"allowed: at most {SPACE.size}"):
+        study.ask(fixed_distributions=CHOICES)
+
+
+def test_tpe_sees_what_still_runs():
+    """Two workers that ask in turn do not get the same proposal again and again."""
+    sampler = plugins.load("samplers", "tpe")()
+    study = run(sampler, 40)
+    waiting = [ask(study, sampler).params for _ in range(8)]
+    assert len({tuple(parameters.values()) for parameters in waiting}) > 4

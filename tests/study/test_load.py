@@ -1,0 +1,534 @@
+"""Study files: what is read, and a corpus of mistakes with the exact words they are told in."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scalesearch.arch.published import published
+from scalesearch.cost.limits import Limit
+from scalesearch.errors import UserError
+from scalesearch.files.write import format_yaml
+from scalesearch.history.objective import Objective
+from scalesearch.history.stopping import Stopping
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.study.load import differences, load_study, resolved
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "studies" / "quickstart.yaml"
+
+STUDY = """\
+name: tiny
+dataset: {name: mnist5k, limit: 100}
+evaluator: {name: training, epochs: 2}
+search:
+  space: space.yaml
+  trials: 5
+"""
+SPACE = "stages:\n  - {width: [8, 16]}\n"
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "space.yaml").write_text(SPACE)
+
+    def write(text=STUDY, more=""):
+        path = tmp_path / "study.yaml"
+        path.write_text(text + more)
+        return path
+
+    return write
+
+
+def test_the_quickstart():
+    study = load_study(QUICKSTART)
+    assert study.name == "quickstart"
+    assert study.search.space == ROOT / "search_spaces" / "mbconv_small.yaml"
+    assert study.search.limits["flops"] == Limit(max=2_000_000)
+    assert study.search.limits["training_bytes"] == Limit(max=512 * 2**20)
+    assert study.search.objective == Objective(metric="accuracy")
+    assert study.search.proposals == 2400
+    assert study.family.phi == (0, 1, 2)
+    assert study.execution.executor.name == "ray"
+    assert study.execution.executor.options["timeout"] == 600
+    assert study.execution.executor.make().slots == 2
+    assert [exporter.name for exporter in study.export] == ["python"]
+
+
+def test_every_shipped_study_loads():
+    found = sorted((ROOT / "studies").glob("*.yaml"))
+    assert len(found) >= 2
+    for path in found:
+        assert load_study(path).name == path.stem
+
+
+def test_defaults(study):
+    made = load_study(study())
+    assert (made.seed, made.task, made.export) == (0, "classification", ())
+    assert made.search.sampler.name == "tpe"
+    assert made.search.sampler.options["startup"] == 10
+    assert made.execution.executor.name == "serial"
+    assert not made.execution.deterministic
+    assert made.grid is made.family is made.baseline is None
+
+
+def test_several_workers_take_ray(study):
+    made = load_study(study(more="execution: {workers: 2}\n"))
+    assert made.execution.executor.name == "ray"
+
+
+def test_phases_override_the_evaluator(study):
+    text = study(
+        more="  evaluator: {epochs: 1}\ngrid: {}\n"
+        "family: {phi: [0, 0.5], evaluator: {name: training, batch_size: 64}}\n"
+    )
+    made = load_study(text)
+    assert made.evaluator.make().epochs == 2
+    assert made.search.evaluator.make().epochs == 1
+    assert made.grid.evaluator == made.evaluator
+    assert made.family.evaluator.make().batch_size == 64
+    assert made.family.evaluator.make().epochs == 2
+    assert made.family.strategies == ("compound", "depth", "width", "resolution")
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"),
+    [
+        ("accuracy", Objective(metric="accuracy")),
+        ("f1", Objective(metric="f1")),
+        ("[accuracy, flops]", Objective(metric="accuracy", cost="flops")),
+        (
+            "{reward: accuracy, flops: 1.5M}",
+            Objective(metric="accuracy", cost="flops", target=1_500_000, exponent=-0.07),
+        ),
+        (
+            "{reward: top1, training_bytes: 1GiB, exponent: -0.1}",
+            Objective(metric="top1", cost="training_bytes", target=2**30, exponent=-0.1),
+        ),
+    ],
+)
+def test_objectives(study, text, objective):
+    assert load_study(study(more=f"  objective: {text}\n")).search.objective == objective
+
+
+def test_stopping(study):
+    made = load_study(study(more="  stopping: {rungs: [1, 3]}\n"))
+    assert made.search.stopping == Stopping(rungs=(1, 3), keep=0.5)
+
+
+def scaled(baseline, more="coefficients: {alpha: 1.2, beta: 1.1, gamma: 1.15}\n"):
+    return f"name: x\ndataset: mnist5k\nbaseline: {baseline}\n{more}family: {{phi: [0, 1]}}\n"
+
+
+def test_baselines(study, tmp_path, monkeypatch):
+    b0 = published("efficientnet_b0")
+    assert load_study(study(scaled("efficientnet_b0"))).baseline.make() == b0
+    small = load_study(study(scaled("{name: efficientnet_b0, resolution: 64}"))).baseline.make()
+    assert small == published("efficientnet_b0", resolution=64)
+    (tmp_path / "net.yaml").write_text("stages: [{width: 8}]\n")
+    made = load_study(study(scaled("net.yaml"))).baseline
+    assert made.source == str(tmp_path / "net.yaml")
+    assert made.make().stages[0].width == 8
+    made = load_study(study(scaled("{file: net.yaml, num_classes: 5}"))).baseline.make()
+    assert made.num_classes == 5
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_factory_for_test.py").write_text(
+        "from scalesearch import architecture\ndef net(): return architecture('efficientnet_b1')\n"
+    )
+    made = load_study(study(scaled("own_factory_for_test:net"))).baseline.make()
+    assert made == published("efficientnet_b1")
+
+
+def test_coefficients_from_a_file(study, tmp_path):
+    (tmp_path / "c.yaml").write_text("alpha: 1.3\nbeta: 1.1\ngamma: 1.1\nscore: 0.9\n")
+    made = load_study(study(scaled("efficientnet_b0", "coefficients: c.yaml\n")))
+    assert made.coefficients == Coefficients(1.3, 1.1, 1.1)
+
+
+def test_paths_start_at_the_file(study, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    text = STUDY.replace("{name: mnist5k, limit: 100}", "{name: image_folder, path: images}")
+    made = load_study(study(text))
+    assert made.search.space == tmp_path / "space.yaml"
+    assert made.dataset.make().path == tmp_path / "images"
+
+
+def test_a_study_is_frozen(study):
+    with pytest.raises(ValueError, match="frozen"):
+        load_study(study()).seed = 3
+
+
+MISTAKES = [
+    # where in the study, what is added, the line, and how the message goes on
+    ("", "sead: 3\n", 7, "sead: unknown key 'sead'"),
+    ("", "seed: three\n", 7, "seed: 'three' cannot be used\n  allowed: a whole number"),
+    ("", "seed: 1.5\n", 7, "seed: 1.5 cannot be used\n  allowed: a whole number"),
+    ("", "seed: true\n", 7, "seed: True cannot be used\n  allowed: a whole number"),
+    ("", "seed: -1\n", 7, "seed: -1 cannot be used\n  allowed: at least 0"),
+    (
+        "",
+        "task: detection\n",
+        7,
+        "task: 'detection' is not possible yet\n  allowed: classification",
+    ),
+    (
+        "",
+        "task: clasification\n",
+        7,
+        "task: 'clasification' is not known\n  allowed: classification",
+    ),
+    ("", "baseline: efficientnet_b0\n", 1, "a study needs a search or a baseline, and not both"),
+    ("", "grid:\n", 7, "grid: 'grid' is empty\n  write `grid: {}` for its defaults"),
+    ("", "grid: 3\n", 7, "grid: 3 cannot be used\n  allowed: key: value pairs"),
+    ("", "grid: {step: 0}\n", 7, "grid.step: 0 cannot be used\n  allowed: more than 0"),
+    (
+        "",
+        "grid: {steps: 0.1}\n",
+        7,
+        "grid.steps: unknown key 'steps'\n  allowed: budget, tolerance, step",
+    ),
+    (
+        "",
+        "grid: {budget: .inf}\n",
+        7,
+        "grid.budget: inf cannot be used\n  allowed: a finite number",
+    ),
+    ("", "family: {phi: [0, 1]}\n", 7, "family: a family needs coefficients\n  allowed: `grid:`"),
+    ("", "grid: {}\nfamily: {phi: 1}\n", 8, "family.phi: 1 cannot be used\n  allowed: a list"),
+    (
+        "",
+        "grid: {}\nfamily: {phi: []}\n",
+        8,
+        "family.phi: [] cannot be used\n  allowed: at least 1",
+    ),
+    ("", "grid: {}\nfamily:\n  phi: [0, 1, 0]\n", 9, "family.phi[2]: 0.0 stands twice"),
+    (
+        "",
+        "grid: {}\nfamily: {phi: [a]}\n",
+        8,
+        "family.phi[0]: 'a' cannot be used\n  allowed: a number",
+    ),
+    ("", "grid: {}\nfamily: {}\n", 8, "family: 'phi' is missing"),
+    (
+        "",
+        "grid: {}\nfamily: {phi: [0], strategies: [dept]}\n",
+        8,
+        "family.strategies[0]: 'dept' is not known\n"
+        "  allowed: compound, depth, width or resolution\n  did you mean 'depth'?",
+    ),
+    (
+        "",
+        "grid: {}\ncoefficients: {alpha: 1.2, beta: 1.1, gamma: 1.15}\nfamily: {phi: [0]}\n",
+        8,
+        "coefficients: the grid finds the coefficients",
+    ),
+    ("", "coefficients: {alpha: 1.2, beta: 1.1}\n", 7, "coefficients: 'gamma' is missing"),
+    (
+        "",
+        "coefficients: {alpha: 0, beta: 1, gamma: 1}\n",
+        7,
+        "coefficients.alpha: 0.0 cannot be used",
+    ),
+    ("", "coefficients: none.yaml\n", 0, "there is no such file"),
+    ("", "export: python\n", 7, "export: 'python' cannot be used\n  allowed: a list"),
+    ("", "export: [pyton]\n", 7, "export[0].name: there is no 'pyton' among the exporters"),
+    (
+        "",
+        "execution: {executor: rai}\n",
+        7,
+        "execution.executor: there is no 'rai' among the executors",
+    ),
+    ("", "execution: {worker: 2}\n", 7, "execution.worker: unknown key 'worker'"),
+    (
+        "",
+        "execution: {workers: two}\n",
+        7,
+        "execution.workers: 'two' cannot be used\n  allowed: a whole",
+    ),
+    (
+        "",
+        "execution: {executor: serial, workers: 2}\n",
+        7,
+        "execution.workers: 2 cannot be had in one",
+    ),
+    (
+        "",
+        "execution: {timeout: soon}\n",
+        7,
+        "execution.timeout: 'soon' is no time\n  allowed: a number of",
+    ),
+    (
+        "",
+        "execution: {deterministic: maybe}\n",
+        7,
+        "execution.deterministic: 'maybe' cannot be used",
+    ),
+    (
+        "  ",
+        "trails: 3\n",
+        7,
+        "search.trails: unknown key 'trails'\n  allowed: space, sampler, trials",
+    ),
+    ("  ", "proposals: 3\n", 7, "search.proposals: 3 proposals cannot give 5 trials"),
+    ("  ", "sampler: tpee\n", 7, "search.sampler.name: there is no 'tpee' among the samplers"),
+    (
+        "  ",
+        "sampler: {startup: 3}\n",
+        7,
+        "search.sampler: {'startup': 3} names none of the samplers",
+    ),
+    (
+        "  ",
+        "sampler: {name: tpe, startup: 0}\n",
+        7,
+        "search.sampler.startup: 0 cannot be used\n  allowed: at",
+    ),
+    ("  ", "sampler: {name: tpe, start: 9}\n", 7, "search.sampler.start: unknown key 'start'"),
+    ("  ", "limits: {flop: {max: 3}}\n", 7, "search.limits.flop: 'flop' is no cost"),
+    (
+        "  ",
+        "limits: {flops: 400M}\n",
+        7,
+        "search.limits.flops: '400M' is not a mapping\n  allowed: {min",
+    ),
+    (
+        "  ",
+        "limits: {flops: {max: 400m}}\n",
+        7,
+        "search.limits.flops.max: '400m' is not understood",
+    ),
+    ("  ", "limits: {flops: {maxi: 4M}}\n", 7, "search.limits.flops.maxi: unknown key 'maxi'"),
+    ("  ", "limits: {flops: {}}\n", 7, "search.limits.flops: a limit needs a bound"),
+    ("  ", "limits: {flops: {max: 0}}\n", 7, "search.limits.flops.max: 0 cannot be a bound"),
+    (
+        "  ",
+        "limits:\n    flops: {min: 4M, max: 2M}\n",
+        8,
+        "search.limits.flops: min 4e+06 is above max 2e+06: nothing can meet both",
+    ),
+    (
+        "  ",
+        "objective: flops\n",
+        7,
+        "search.objective: 'flops' is a cost; an objective begins with",
+    ),
+    ("  ", "objective: [accuracy]\n", 7, "search.objective: ['accuracy'] is no objective"),
+    ("  ", "objective: [accuracy, speed]\n", 7, "search.objective: 'speed' is no cost"),
+    (
+        "  ",
+        "objective: {reward: accuracy}\n",
+        7,
+        "search.objective: {'reward': 'accuracy'} is no reward",
+    ),
+    (
+        "  ",
+        "objective: {reward: accuracy, flops: x}\n",
+        7,
+        "search.objective.flops: 'x' is not understood",
+    ),
+    ("  ", "stopping: {rungs: []}\n", 7, "search.stopping.rungs: [] cannot be used"),
+    ("  ", "stopping: {rungs: [1], keep: 2}\n", 7, "search.stopping.keep: 2.0 cannot be used"),
+    ("  ", "stopping: {rungs: [1], share: 1}\n", 7, "search.stopping.share: unknown key 'share'"),
+    (
+        "  ",
+        "evaluator: {epochs: 0}\n",
+        7,
+        "search.evaluator.epochs: 0 cannot be used\n  allowed: 1 or",
+    ),
+    ("  ", "evaluator: {epoch: 1}\n", 7, "search.evaluator.epoch: unknown key 'epoch'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("indent", "more", "line", "text"), MISTAKES, ids=[each[1].strip() for each in MISTAKES]
+)
+def test_mistakes(study, indent, more, line, text):
+    path = study(more=indent + more)
+    with pytest.raises(UserError) as caught:
+        load_study(path)
+    message = str(caught.value)
+    assert text in message
+    if line:
+        assert message.startswith(f"{path}:{line}: {text}")
+    assert "pydantic" not in message
+
+
+REPLACED = [
+    ("name: tiny", "name: ../tiny", 1, "name: '../tiny' cannot name a file"),
+    ("name: tiny", "name: 7", 1, "name: 7 cannot be used\n  allowed: a word"),
+    ("name: tiny\n", "", 1, "'name' is missing"),
+    ("  trials: 5\n", "", 4, "search: 'trials' is missing"),
+    ("trials: 5", "trials: 0", 6, "search.trials: 0 cannot be used\n  allowed: at least 1"),
+    ("trials: 5", "trials: 5k", 6, "search.trials: '5k' cannot be used\n  allowed: a whole number"),
+    ("space.yaml", "none.yaml", 5, "search.space: there is no file "),
+    ("space: space.yaml", "space: 3", 5, "search.space: 3 cannot be used"),
+    ("mnist5k", "mnist", 2, "dataset.name: there is no 'mnist' among the datasets"),
+    ("limit: 100", "limits: 100", 2, "dataset.limits: unknown key 'limits'"),
+    ("limit: 100", "limit: many", 2, "dataset.limit: 'many' cannot be used"),
+    ("{name: mnist5k, limit: 100}", "image_folder", 2, "dataset: 'path' is missing"),
+    (
+        "epochs: 2",
+        "optimizer: adam",
+        3,
+        "evaluator.optimizer: 'adam' is not known\n  allowed: adamw,",
+    ),
+    ("epochs: 2", "device: tpu", 3, "evaluator.device: 'tpu' cannot be used"),
+    (
+        "name: training",
+        "name: nowhere_at_all:E",
+        3,
+        "evaluator.name: cannot import 'nowhere_at_all'",
+    ),
+    (
+        "name: training",
+        "name: collections:OrderedDict",
+        3,
+        "evaluator: OrderedDict is no dataclass",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "text"), REPLACED, ids=[each[1] or each[0] for each in REPLACED]
+)
+def test_mistakes_in_place_of_what_is_right(study, old, new, line, text):
+    assert old in STUDY
+    path = study(STUDY.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        load_study(path)
+    assert str(caught.value).startswith(f"{path}:{line}: {text}")
+
+
+def test_a_suggestion_follows_what_is_allowed(study):
+    path = study(more="sead: 3\n")
+    with pytest.raises(UserError) as caught:
+        load_study(path)
+    assert str(caught.value) == (
+        f"{path}:7: sead: unknown key 'sead'\n"
+        "  allowed: name, task, seed, dataset, evaluator, baseline, search, coefficients, grid,"
+        " family, execution, export\n"
+        "  did you mean 'seed'?"
+    )
+
+
+def test_all_mistakes_are_told_at_once(study):
+    path = study(STUDY.replace("epochs: 2", "epoch: 2"), "  trails: 9\nseed: x\n")
+    with pytest.raises(UserError) as caught:
+        load_study(path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{path}:3: evaluator.epoch: unknown key 'epoch'"
+    assert [line.strip() for line in lines if line.strip().startswith("and ")] == ["and 2 more:"]
+    assert f"  {path}:7: search.trails: unknown key 'trails'; allowed: space," in lines[-2]
+    assert f"  {path}:8: seed: 'x' cannot be used; allowed: a whole number" == lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "text"),
+    [
+        ("efficientnet_b9", "no published architecture is called 'efficientnet_b9'"),
+        ("none.yaml", "there is no such file"),
+        ("nowhere_at_all:f", "cannot import 'nowhere_at_all'"),
+        ("3", "baseline: 3 is not a mapping"),
+        ("{resolution: 3}", "baseline: {'resolution': 3} does not say which network"),
+        ("{name: a, file: b}", "does not say which network"),
+        ("{name: efficientnet_b0, resolutoin: 3}", "baseline.resolutoin: unknown key"),
+        ("{name: efficientnet_b0, stem: {width: 3}}", "baseline.stem: 'stem' cannot be replaced"),
+        ("{name: efficientnet_b0, resolution: 0}", "baseline.resolution: 0 cannot be used"),
+    ],
+)
+def test_baselines_that_are_none(study, baseline, text):
+    with pytest.raises(UserError) as caught:
+        load_study(study(scaled(baseline)))
+    assert text in str(caught.value)
+
+
+def test_a_mistake_in_a_baseline_file_is_placed_there(study, tmp_path):
+    (tmp_path / "net.yaml").write_text("resolution: 32\nstages:\n  - {widht: 8}\n")
+    with pytest.raises(UserError) as caught:
+        load_study(study(scaled("net.yaml")))
+    assert str(caught.value).startswith(f"{tmp_path / 'net.yaml'}:3: ")
+    assert "unknown key 'widht'" in str(caught.value)
+
+
+def test_nothing_to_do(study):
+    with pytest.raises(UserError, match="there is nothing to do"):
+        load_study(study("name: x\ndataset: mnist5k\nbaseline: efficientnet_b0\n"))
+
+
+def test_coefficients_without_a_family(study):
+    text = "name: x\ndataset: mnist5k\nbaseline: efficientnet_b0\ngrid: {}\n"
+    assert load_study(study(text)).grid.step == 0.05
+    more = "coefficients: {alpha: 1, beta: 1, gamma: 1}\n"
+    with pytest.raises(UserError, match="coefficients: "):
+        load_study(study(text, more))
+
+
+def test_overrides(study):
+    made = load_study(
+        study(),
+        [
+            "search.trials=7",
+            "name=other",
+            "execution.workers=2",
+            "search.limits.flops.max=3M",
+            "search.objective=[accuracy, flops]",
+        ],
+    )
+    assert (made.search.trials, made.name, made.search.proposals) == (7, "other", 700)
+    assert made.execution.executor.options["workers"] == 2
+    assert made.search.limits["flops"].max == 3_000_000
+    assert made.search.objective.cost == "flops"
+
+
+def test_a_section_can_be_switched_off(study):
+    assert load_study(study(more="grid: {}\n"), ["grid=null"]).grid is None
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("search.trails=7", "command line: search.trails: unknown key 'trails'"),
+        ("search.trials=x", "command line: search.trials: 'x' cannot be used"),
+        ("search.trials", "command line: 'search.trials' is no setting\n  allowed: key=value"),
+        ("=3", "command line: '=3' is no setting"),
+        ("name.of=3", "command line: name.of: 'name' is 'tiny' and has no settings below it"),
+        ("seed={a", "command line: seed: this is not YAML"),
+        ("seed=!!int 3", "command line: seed: the tag"),
+    ],
+)
+def test_overrides_that_are_wrong(study, override, text):
+    with pytest.raises(UserError) as caught:
+        load_study(study(), [override])
+    assert str(caught.value).startswith(text)
+
+
+def test_a_resolved_study_is_a_study_and_itself_again(study):
+    for path in (QUICKSTART, study(more="  objective: {reward: accuracy, flops: 1M}\ngrid: {}\n")):
+        plain = resolved(load_study(path))
+        json.dumps(plain)
+        again = path.parent / "resolved.yaml" if path != QUICKSTART else study().parent / "q.yaml"
+        again.write_text(format_yaml(plain))
+        assert resolved(load_study(again)) == plain
+        assert load_study(again) == load_study(path)
+
+
+def test_resolved_states_every_option(study):
+    plain = resolved(load_study(study()))
+    assert plain["search"]["proposals"] == 500
+    assert plain["search"]["sampler"]["startup"] == 10
+    assert plain["evaluator"]["batch_size"] == 128
+    assert plain["execution"]["executor"] == "serial"
+    assert "grid" not in plain
+
+
+def test_differences(study):
+    old = resolved(load_study(study(), ["search.limits.params.max=1M"]))
+    new = resolved(load_study(study(), ["search.trials=7", "search.limits.flops.max=2M", "seed=4"]))
+    assert differences(old, old) == []
+    assert differences(old, new) == [
+        "seed: 0 -> 4",
+        "search.trials: 5 -> 7",
+        "search.proposals: 500 -> 700",
+        "search.limits.params.max: 1000000 -> not set",
+        "search.limits.flops.max: not set -> 2000000",
+    ]
