@@ -1,0 +1,95 @@
+"""What a trial costs when it does nothing: the executors alone, beside plain Ray Tune with Optuna.
+
+A trial here yields one score and its result, so an executor carries two messages for it. Time is
+counted between the trials, start and end of Ray left out: it is the price of each further trial.
+`python -m tests.benchmarks.overhead` from the repository prints the table.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Generator
+from typing import Any
+
+from scalesearch import plugins
+from scalesearch.arch.published import published
+from scalesearch.cost.cost import Cost
+from scalesearch.executors._quiet import environment, quiet_ray
+from scalesearch.history.jobs import Job, Result, Score
+
+WORKERS = 2
+CHOICES = 28
+TRIALS = {"serial": 2000, "ray": 500, "ray_tune": 200}
+PLAIN_TRIALS = 6
+WARM_UP = 10
+
+
+def rows() -> list[dict[str, Any]]:
+    """One row for each way to run a trial: its milliseconds, and how many trials were timed."""
+    return [executor_overhead(name, trials) for name, trials in TRIALS.items()] + [plain_tune()]
+
+
+def executor_overhead(name: str, trials: int) -> dict[str, Any]:
+    """Milliseconds a trial through one executor; asking and telling cost nothing."""
+    net = published("efficientnet_b0")
+    jobs = (Job("search", number, net, seed=number) for number in range(WARM_UP + trials))
+    told: list[float] = []
+    options = {} if name == "serial" else {"workers": WORKERS}
+    plugins.load("executors", name)(**options).run(
+        lambda: next(jobs, None),
+        assess_nothing,
+        lambda job, score: True,
+        lambda job, outcome: told.append(time.perf_counter()),
+    )
+    seconds = told[-1] - told[-1 - trials]
+    return {"loop": name, "trials": trials, "milliseconds": 1000 * seconds / trials}
+
+
+def assess_nothing(job: Job) -> Generator[Score, None, Result]:
+    """One score and a result, at once."""
+    yield Score(1, {"accuracy": 0.5})
+    return Result({"accuracy": 0.5}, Cost(1, 1, 1, 1, 1, 1), 0.0)
+
+
+def plain_tune(trials: int = PLAIN_TRIALS) -> dict[str, Any]:
+    """Milliseconds a trial through Ray Tune and its OptunaSearch, each in a process of its own."""
+    quiet_ray()
+    import optuna
+    import ray
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = {f"choice{n}": tune.choice([0, 1, 2]) for n in range(CHOICES)}
+    ended: list[float] = []
+
+    class Clock(tune.Callback):
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            ended.append(time.perf_counter())
+
+    ray.init(num_cpus=WORKERS, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    variables = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+    try:
+        with tempfile.TemporaryDirectory() as folder, environment(variables):
+            search = OptunaSearch(space, metric="accuracy", mode="max")
+            tune.Tuner(
+                lambda config: {"accuracy": 0.5},
+                tune_config=tune.TuneConfig(
+                    search_alg=search, num_samples=WORKERS + trials, max_concurrent_trials=WORKERS
+                ),
+                run_config=tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Clock()]),
+            ).fit()
+    finally:
+        ray.shutdown()
+    seconds = ended[-1] - ended[-1 - trials]
+    return {"loop": "plain Ray Tune", "trials": trials, "milliseconds": 1000 * seconds / trials}
+
+
+def main() -> None:
+    for row in rows():
+        print("{loop:16} {trials:5} trials {milliseconds:10.3f} ms a trial".format(**row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+from pydantic import TypeAdapter
+
+from scalesearch import plugins
+from scalesearch.errors import UserError
+from scalesearch.executors._options import Options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers: 0 cannot be used\n  allowed: a whole number from 1"),
+        ({"cpus": 0}, "cpus: 0 cannot be used\n  allowed: a number above 0"),
+        ({"gpus": -1}, "gpus: -1 cannot be used"),
+        ({"gpus": 1.5}, "gpus: 1.5 cannot be used\n  allowed: 0, a share of one GPU such as 0.5"),
+        ({"retries": -1}, "retries: -1 cannot be used"),
+        ({"timeout": 0}, "timeout: 0 cannot be used\n  allowed: seconds above 0"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(UserError) as raised:
+        Options(**options)
+    assert str(raised.value).startswith(message)
+
+
+def test_threads_and_limit_follow():
+    assert [Options(cpus=cpus).threads for cpus in (0.25, 1, 2.5, 4)] == [1, 1, 2, 4]
+    assert Options().limit == math.inf
+    assert Options(timeout=90).limit == 90
+    assert Options(workers=3).slots == 3
+
+
+@pytest.mark.parametrize("name", ["serial", "ray", "ray_tune"])
+def test_all_executors_take_the_same_options_from_yaml(name):
+    given = {"workers": 1, "cpus": 2, "gpus": 0, "address": "local", "retries": 1, "timeout": 60}
+    executor = TypeAdapter(plugins.load("executors", name)).validate_python(given)
+    assert {key: getattr(executor, key) for key in given} == given
+
+
+def test_choosing_an_executor_loads_neither_ray_nor_torch():
+    code = (
+        "import sys; from scalesearch import plugins\n"
+        "for name in plugins.names('executors'): plugins.load('executors', name)()\n"
+        "print(plugins.names('executors'), {'ray', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "('ray', 'ray_tune', 'serial') set()"
