@@ -35,8 +35,7 @@ class Head:
 
     def __post_init__(self) -> None:
         check.whole("width", self.width)
-        check.share("dropout", self.dropout)
-        object.__setattr__(self, "dropout", float(self.dropout))
+        check.share(self, "dropout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +73,16 @@ class Backbone:
         object.__setattr__(self, "stages", tuple(self.stages))
         if not self.stages:
             raise UserError("a backbone needs at least one stage", key="stages")
+        check.made("stem", self.stem, Stem)
+        check.made("head", self.head, Head)
+        for index, stage in enumerate(self.stages):
+            check.made(f"stages[{index}]", stage, Stage)
         for key in ("resolution", "in_channels", "num_classes", "width_divisor"):
             check.whole(key, getattr(self, key))
         check.one_of("activation", self.activation, ACTIVATIONS)
         check.one_of("padding", self.padding, PADDINGS)
         for key in ("drop_path", "norm_eps", "norm_momentum"):
-            check.share(key, getattr(self, key))
-            object.__setattr__(self, key, float(getattr(self, key)))
+            check.share(self, key)
 
     @property
     def depth(self) -> int:

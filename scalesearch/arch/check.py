@@ -21,10 +21,18 @@ def odd(key: str, value: object) -> None:
         )
 
 
-def share(key: str, value: object) -> None:
-    """Refuses anything but a number from 0 to 1."""
+def share(record: object, key: str) -> None:
+    """Refuses anything but a number from 0 to 1, and makes it a float: 0 and 0.0 are the same."""
+    value = getattr(record, key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UserError(f"{value!r} cannot be used", key=key, allowed="a number from 0 to 1")
+    object.__setattr__(record, key, float(value))
+
+
+def made(key: str, value: object, kind: type) -> None:
+    """Refuses anything but a record of `kind`."""
+    if not isinstance(value, kind):
+        raise UserError(f"{value!r} cannot be used", key=key, allowed=f"a {kind.__name__}")
 
 
 def one_of(key: str, value: object, words: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ import math
 
 from scalesearch.errors import UserError
 
-# A product such as 10 * 1.1 lies a hair above 11 in binary; it must not become 12.
+# A product such as 25 * 2.2 lies a hair above 55 in binary; it must not become 56.
 _NOISE = 1e-9
 
 

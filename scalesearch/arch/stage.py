@@ -43,8 +43,7 @@ class Stage:
         for key in ("width", "depth", "stride", "expand"):
             check.whole(key, getattr(self, key))
         check.odd("kernel", self.kernel)
-        check.share("se", self.se)
-        object.__setattr__(self, "se", float(self.se))  # 0 and 0.0 are one network, one digest
+        check.share(self, "se")
         # A field that the block does not read takes its default, so that two descriptions of the
         # same network are equal.
         for field in fields(self):

@@ -21,8 +21,8 @@ class Op(NamedTuple):
 
     Attributes:
         kind: `conv`, `linear`, `pool` (average over the whole image), `gate` (each channel times
-            its squeeze-excite weight), `add` (of the block's input) or `cut` (identity block that
-            changes its input).
+            the sigmoid of its squeeze-excite weight), `add` (of the block's input), `cut`
+            (identity block that changes its input) or `dropout`.
         name: as the module is called within its block.
         inputs, outputs: channels.
         size_in, size_out: height and width.
@@ -30,6 +30,7 @@ class Op(NamedTuple):
         norm: a batch norm follows.
         active: an activation follows.
         counted: whether fvcore counts a pool (it counts AdaptiveAvgPool2d, not `mean`).
+        stride: of a conv or cut.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Op(NamedTuple):
     norm: bool = False
     active: bool = False
     counted: bool = False
+    stride: int = 1
 
     @property
     def values_in(self) -> int:
@@ -103,7 +105,7 @@ def shrink(size: Size, stride: int) -> Size:
 
 def _stem(stem: Stem, in_channels: int, size: Size) -> tuple[Op, ...]:
     out = shrink(size, stem.stride)
-    conv = Op("conv", "conv", in_channels, stem.width, size, out, stem.kernel)
+    conv = Op("conv", "conv", in_channels, stem.width, size, out, stem.kernel, stride=stem.stride)
     return (conv._replace(norm=True, active=True),)
 
 
@@ -113,15 +115,14 @@ def _mbconv(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]
     ops = []
     if stage.expand > 1:
         ops.append(Op("conv", "expand", width, inner, size, size, 1, 1, False, True, True))
-    ops.append(
-        Op("conv", "depthwise", inner, inner, size, out, stage.kernel, inner, False, True, True)
-    )
+    k, flags = stage.kernel, (False, True, True, False)
+    ops.append(Op("conv", "depthwise", inner, inner, size, out, k, inner, *flags, stride))
     if stage.se:
         squeezed, one = squeeze_width(width, stage.se), (1, 1)
         ops += (
             Op("pool", "squeeze.pool", inner, inner, out, one),
             Op("conv", "squeeze.reduce", inner, squeezed, one, one, 1, 1, True, False, True),
-            Op("conv", "squeeze.expand", squeezed, inner, one, one, 1, 1, True, False, True),
+            Op("conv", "squeeze.expand", squeezed, inner, one, one, 1, 1, True),
             Op("gate", "squeeze", inner, inner, out, out),
         )
     ops.append(Op("conv", "project", inner, stage.width, out, out, 1, 1, False, True))
@@ -133,14 +134,16 @@ def _mbconv(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]
 def _identity(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
     if stride == 1 and width == stage.width:
         return ()
-    return (Op("cut", "cut", width, stage.width, size, shrink(size, stride)),)
+    return (Op("cut", "cut", width, stage.width, size, shrink(size, stride), stride=stride),)
 
 
 def _head(head: Head, num_classes: int, width: int, size: Size) -> tuple[Op, ...]:
     wide, one = head.width, (1, 1)
+    dropout = (Op("dropout", "dropout", wide, wide, one, one),) if head.dropout else ()
     return (
         Op("conv", "conv", width, wide, size, size, norm=True, active=True),
         Op("pool", "pool", wide, wide, size, one, counted=True),
+        *dropout,
         Op("linear", "classifier", wide, num_classes, one, one, bias=True),
     )
 

@@ -48,7 +48,7 @@ def stage_rows(net: Backbone) -> Iterator[dict[str, object]]:
     for name, group in parts.items():
         sums = dict.fromkeys(_ADDITIVE, 0)
         for part in group:
-            counted = tally(part.ops, 1, keeps_input=True)
+            counted = tally(part.ops)
             for key in _ADDITIVE:
                 sums[key] += part.repeats * getattr(counted, key)
         spatial = [op.size_out for part in group for op in part.ops if op.size_out != (1, 1)]

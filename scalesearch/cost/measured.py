@@ -54,7 +54,7 @@ def measure(model: nn.Module, shape: Shape, workload: Workload | None = None) ->
 def measure_counts(model: nn.Module, shape: Shape) -> dict[str, int]:
     """flops, flops_total, params and activations of a forward pass, by one fvcore trace."""
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    first = next(model.parameters())
+    first = next(model.parameters(), torch.empty(0))
     images = torch.zeros(shape, dtype=first.dtype, device=first.device)
     activations: Counter[str] = Counter()
     with _evaluating(model), torch.no_grad():

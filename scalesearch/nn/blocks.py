@@ -153,10 +153,12 @@ class Shortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
+        missing = self.width - x.shape[1]
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
-        missing = self.width - x.shape[1]
-        return x if missing == 0 else F.pad(x, (0, 0, 0, 0, 0, missing))
+            # A copy, so that backward need not keep the pixels that are left out.
+            x = x if missing else x.clone()
+        return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
 BLOCKS: dict[str, type[nn.Module]] = {"mbconv": MBConv, "identity": Shortcut}

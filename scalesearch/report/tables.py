@@ -62,7 +62,7 @@ def stages(backbone: Backbone) -> Table:
     flops: Counter[str] = Counter()
     side = backbone.resolution
     for part in walk(backbone):
-        flops[part.name] += part.repeats * tally(part.ops, 1, keeps_input=True).flops
+        flops[part.name] += part.repeats * tally(part.ops).flops
         images = [op.size_out[0] for op in part.ops if op.kind in ("conv", "cut")]
         # Squeeze-excite works on one pixel: the last of the images is the output.
         side = images[-1] if images else side

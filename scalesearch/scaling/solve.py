@@ -46,18 +46,33 @@ def solve_phi(backbone: Backbone, coefficients: Coefficients, **limits: float) -
             return True
         return all(getattr(spent, name) <= value for name, value in limits.items())
 
-    low, high = 0.0, 1.0
-    while fits(high) and high < _LARGEST_PHI:
-        low, high = high, 2 * high
-    while not fits(low):
-        low = 2 * low - 1
-        if low < -_LARGEST_PHI:
-            raise UserError(f"no phi makes this network small enough for {limits}")
+    wanted = ", ".join(f"{name} {value:g}" for name, value in limits.items())
+    low, high = _bracket(fits, wanted)
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    scale(backbone, coefficients, low)  # an image without pixels is told, not returned
+    try:
+        scale(backbone, coefficients, low)
+    except UserError:
+        raise UserError(f"no phi makes this network small enough for {wanted}") from None
     return low
+
+
+def _bracket(fits: Callable[[float], bool], wanted: str) -> tuple[float, float]:
+    """A phi that fits and a larger one that does not."""
+    low, high = 0.0, 1.0
+    while fits(high):
+        low, high = high, 2 * high
+        if high > _LARGEST_PHI:
+            raise UserError(
+                f"every phi up to {low:g} is within {wanted}",
+                hint="limit a cost that these coefficients make grow, such as flops",
+            )
+    while not fits(low):
+        low, high = 2 * low - 1, low
+        if low < -_LARGEST_PHI:
+            raise UserError(f"no phi makes this network small enough for {wanted}")
+    return low, high
 
 
 def match_flops(backbone: Backbone, strategy: str, target: int) -> Backbone:

@@ -1,0 +1,80 @@
+"""What the closed form takes for EfficientNet-B0, beside fvcore on the built model.
+
+`python -m tests.benchmarks.closed_form` from the repository prints the table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+
+from scalesearch.arch.published import published
+from scalesearch.cost import closed_form
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.measured import measure_counts
+from scalesearch.nn.build import build
+
+SHAPE = (1, 3, 224, 224)
+
+
+def rows() -> list[dict[str, Any]]:
+    """Milliseconds of a cost for the first time and again, beside two ways to run fvcore."""
+    torch.set_num_threads(1)  # the peer's best: threads cost a trace more than they give
+    net = published("efficientnet_b0")
+    model, images = build(net).eval(), torch.zeros(SHAPE)
+    if measure_counts(model, SHAPE) != cost(net).counts():
+        raise AssertionError("the two counts differ: there is nothing to compare")
+
+    def cold() -> None:
+        closed_form._counted.cache_clear()
+        cost(net)
+
+    def fvcore() -> None:
+        with torch.no_grad():
+            for analysis in (FlopCountAnalysis, ActivationCountAnalysis):
+                counted = analysis(model, images)
+                counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+                counted.total()
+
+    peer = milliseconds(fvcore, runs=5, calls=1)
+    traced = milliseconds(lambda: measure_counts(model, SHAPE), runs=5, calls=1)
+    return [
+        row("cost of B0, nothing cached", milliseconds(cold), peer, "fvcore", 0.2),
+        row("cost of B0, again", milliseconds(lambda: cost(net)), peer, "fvcore", 0.2),
+        row("measured counts of B0, one trace", traced, peer, "fvcore, two traces", None),
+    ]
+
+
+def row(what: str, ours: float, peer: float, name: str, goal: float | None) -> dict[str, Any]:
+    """One line of the table; the ratio says how many times faster ours is."""
+    wanted = "" if goal is None else f"at most {goal} ms and 1,000 times faster"
+    return {
+        "benchmark": f"{what} (beside {name})",
+        "ours": round(ours, 4),
+        "peer": round(peer, 2),
+        "unit": "ms",
+        "ratio": round(peer / ours, 1),
+        "goal": wanted,
+    }
+
+
+def milliseconds(call: Callable[[], object], *, runs: int = 20, calls: int = 50) -> float:
+    """The best of several runs: what the machine's other work adds is left out."""
+    call()
+    best = float("inf")
+    for _ in range(runs):
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        best = min(best, (time.perf_counter() - start) / calls)
+    return 1000 * best
+
+
+if __name__ == "__main__":
+    from tests.benchmarks.__main__ import table
+
+    table("closed_form", rows())

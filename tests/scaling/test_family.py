@@ -1,0 +1,52 @@
+"""Families: every strategy at the FLOPs of the compound member."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalesearch.arch.published import published
+from scalesearch.cost.closed_form import cost
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.family import STRATEGIES, Member, members
+from scalesearch.scaling.scale import scale
+
+PAPER = Coefficients(1.2, 1.1, 1.15)
+B0 = published("efficientnet_b0")
+
+
+def test_each_phi_has_every_strategy_in_order():
+    family = members(B0, PAPER, [0, 1, 2])
+    assert [(m.phi, m.strategy) for m in family] == [(p, s) for p in (0, 1, 2) for s in STRATEGIES]
+    assert STRATEGIES == ("compound", "depth", "width", "resolution")
+
+
+def test_at_phi_zero_every_strategy_is_the_baseline():
+    assert {m.architecture for m in members(B0, PAPER, [0])} == {B0}
+
+
+def test_every_member_has_nearly_the_flops_of_the_compound_one():
+    for phi in (1, 2, 3):
+        family = {m.strategy: cost(m.architecture).flops for m in members(B0, PAPER, [phi])}
+        assert family["compound"] == cost(scale(B0, PAPER, phi)).flops
+        for strategy in ("depth", "width", "resolution"):
+            assert family[strategy] / family["compound"] == pytest.approx(1, abs=0.05)
+
+
+def test_flops_of_the_compound_members_about_double():
+    # alpha * beta^2 * gamma^2 = 1.92 for each phi; depths are rounded up, so that a little more.
+    first, last = (cost(scale(B0, PAPER, phi)).flops for phi in (0, 4))
+    assert 1.92**4 * 0.9 < last / first < 1.92**4 * 1.5
+
+
+def test_smaller_networks_have_no_single_dimension_to_compare():
+    assert [m.strategy for m in members(B0, PAPER, [-1])] == ["compound"]
+
+
+def test_strategies_can_be_chosen():
+    family = members(B0, PAPER, [1], ["depth"])
+    assert [m.name for m in family] == ["depth_phi1"]
+
+
+def test_names_are_words_for_files():
+    names = [Member("width", phi, B0).name for phi in (0, 0.5, -1, 2.0)]
+    assert names == ["width_phi0", "width_phi0.5", "width_phi-1", "width_phi2"]

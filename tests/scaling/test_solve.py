@@ -1,0 +1,125 @@
+"""Scaling to a target: the last phi that fits, and the same FLOPs by other dimensions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.published import published
+from scalesearch.arch.stage import Stage
+from scalesearch.cost.closed_form import cost
+from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.scale import scale
+from scalesearch.scaling.solve import match_flops, solve_phi
+
+PAPER = Coefficients(1.2, 1.1, 1.15)
+B0 = published("efficientnet_b0")
+
+
+@given(st.floats(-4, 6))
+@settings(max_examples=40)
+def test_the_flops_of_a_phi_reach_at_least_that_phi(phi):
+    # Costs grow in steps, so that a little more phi may cost the same.
+    flops = cost(scale(B0, PAPER, phi)).flops
+    solved = solve_phi(B0, PAPER, flops=flops)
+    assert solved >= phi - 1e-9
+    assert cost(scale(B0, PAPER, solved)).flops <= flops
+
+
+@given(st.integers(50_000_000, 20_000_000_000))
+@settings(max_examples=40)
+def test_a_hair_more_is_over_the_limit(flops):
+    phi = solve_phi(B0, PAPER, flops=flops)
+    assert cost(scale(B0, PAPER, phi)).flops <= flops
+    assert cost(scale(B0, PAPER, phi + 1e-9)).flops > flops
+
+
+def test_b3s_flops_are_about_two_and_a_half_phis_away():
+    # 1.827 G of B3 over 0.386 G are 4.73; log(4.73) / log(1.92) = 2.38, less what rounding adds.
+    assert solve_phi(B0, PAPER, flops=1.827e9) == pytest.approx(2.38, abs=0.4)
+
+
+def test_a_limit_below_the_baseline_gives_a_negative_phi():
+    phi = solve_phi(B0, PAPER, flops=100e6)
+    assert -4 < phi < -1
+    assert cost(scale(B0, PAPER, phi)).flops <= 100e6
+
+
+def test_the_tightest_of_several_limits_counts():
+    both = solve_phi(B0, PAPER, flops=1.8e9, params=8e6)
+    assert both == min(solve_phi(B0, PAPER, flops=1.8e9), solve_phi(B0, PAPER, params=8e6))
+    assert cost(scale(B0, PAPER, both)).params <= 8e6
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({}, "solve_phi needs a limit\n  allowed: flops=1.8e9 or another cost"),
+        (
+            {"flop": 1e9},
+            "'flop' is no cost\n  allowed: flops, flops_total, params, activations, "
+            "inference_bytes, training_bytes\n  did you mean 'flops'?",
+        ),
+        ({"flops": 0}, "flops: 0 cannot be a limit\n  allowed: a number above 0"),
+        ({"flops": 10}, "no phi makes this network small enough for flops 10"),
+        ({"params": 10}, "no phi makes this network small enough for params 10"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_told(limits, text):
+    with pytest.raises(UserError) as told:
+        solve_phi(B0, PAPER, **limits)
+    assert str(told.value) == text
+
+
+def test_coefficients_that_do_not_grow_are_told():
+    with pytest.raises(UserError, match="none is above 1"):
+        solve_phi(B0, Coefficients(1, 1, 1), flops=1e9)
+
+
+def test_a_limit_that_bounds_nothing_is_told():
+    # Resolution alone adds no parameter.
+    with pytest.raises(UserError) as told:
+        solve_phi(B0, Coefficients(1, 1, 1.15), params=1e9)
+    assert str(told.value) == (
+        "every phi up to 64 is within params 1e+09\n"
+        "  limit a cost that these coefficients make grow, such as flops"
+    )
+
+
+# Half of the largest step: one block more, 8 channels more in every stage, one pixel more on an
+# image of a multiple of 32 pixels, which adds a row and a column at every scale (9 % at 352).
+@pytest.mark.parametrize(
+    ("strategy", "within"), [("depth", 0.03), ("width", 0.05), ("resolution", 0.05)]
+)
+@pytest.mark.parametrize("phi", [1, 2, 3.5])
+def test_one_dimension_meets_the_same_flops(strategy, within, phi):
+    target = cost(scale(B0, PAPER, phi)).flops
+    net = match_flops(B0, strategy, target)
+    assert cost(net).flops == pytest.approx(target, rel=within)
+
+
+def test_one_dimension_is_all_that_changes():
+    target = 4 * cost(B0).flops
+    deep, wide, large = (match_flops(B0, s, target) for s in ("depth", "width", "resolution"))
+    assert [s.width for s in deep.stages] == [s.width for s in B0.stages]
+    assert deep.resolution == wide.resolution == 224
+    assert [s.depth for s in wide.stages] == [s.depth for s in B0.stages]
+    assert large.stages == B0.stages
+    # FLOPs grow with the square of the resolution.
+    assert large.resolution == pytest.approx(448, abs=8)
+
+
+def test_depth_grows_evenly_over_the_stages():
+    net = match_flops(B0, "depth", 3 * cost(B0).flops)
+    ratios = [
+        after.depth / before.depth for after, before in zip(net.stages, B0.stages, strict=True)
+    ]
+    assert max(ratios) - min(ratios) <= 1
+
+
+def test_nothing_but_identity_cannot_be_deepened():
+    net = Backbone(stages=(Stage(block="identity", width=8),), resolution=16)
+    assert match_flops(net, "depth", 10**9) == net
