@@ -1,0 +1,76 @@
+"""Images that lie in memory as one array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scalesearch.datasets._split import Split
+from scalesearch.interfaces import ImageData
+
+if TYPE_CHECKING:
+    import torch
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images as one array, which may be read-only (Ray shares it between workers).
+
+    Attributes:
+        pixels: uint8 [N, H, W, C].
+        labels: int64 [N].
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
+        """The images as uint8 [B, C, resolution, resolution], resized with antialiasing."""
+        # Here and not above: the process that only reads and splits the images needs no torch.
+        import torch
+
+        from scalesearch.datasets._resize import resize
+
+        chosen = torch.from_numpy(self.pixels[indices])
+        return resize(chosen.permute(0, 3, 1, 2), resolution)
+
+
+def split_arrays(
+    images: ArrayImages, classes: Sequence[str], *, split: Split, flip: bool, seed: int
+) -> ImageData:
+    """The images split in two, with the statistics of the training part."""
+    train, validation = split.indices(images.labels, classes, seed)
+    chosen = ArrayImages(images.pixels[train], images.labels[train])
+    mean, std = statistics(chosen.pixels)
+    return ImageData(
+        train=chosen,
+        validation=ArrayImages(images.pixels[validation], images.labels[validation]),
+        classes=tuple(classes),
+        channels=images.pixels.shape[-1],
+        mean=mean,
+        std=std,
+        flip=flip,
+    )
+
+
+def statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 [N, H, W, C], on the scale 0 to 1."""
+    count = pixels[..., 0].size
+    total = np.zeros(pixels.shape[-1])
+    squares = np.zeros(pixels.shape[-1])
+    for start in range(0, len(pixels), _CHUNK):
+        chunk = pixels[start : start + _CHUNK].astype(np.float64) / 255
+        total += chunk.sum((0, 1, 2))
+        squares += np.square(chunk).sum((0, 1, 2))
+    mean = total / count
+    # One grey level at least, so that a channel without contrast can be divided by it.
+    std = np.sqrt(np.maximum(squares / count - np.square(mean), 1 / 255**2))
+    return tuple(mean.tolist()), tuple(std.tolist())

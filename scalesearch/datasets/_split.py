@@ -1,0 +1,108 @@
+"""Which images train, which validate, and which a limit leaves out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalesearch.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Options that every data set shares.
+
+    Attributes:
+        validation: share of the images of each class kept for validation.
+        limit: at most so many images in all, each class in its proportion; null takes all.
+    """
+
+    validation: float = 0.2
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_validation(self.validation)
+        check_limit(self.limit)
+
+    def indices(
+        self, labels: np.ndarray, classes: Sequence[str], seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Indices into `labels` of the training and of the validation images."""
+        kept = limited(labels, self.limit, seed)
+        train, validation = stratified(labels[kept], classes, self.validation, seed)
+        return kept[train], kept[validation]
+
+
+def check_validation(share: float) -> None:
+    """Refuses a share that leaves one side without images."""
+    if not 0 < share < 1:
+        raise UserError(f"{share!r} cannot be used", key="validation", allowed="between 0 and 1")
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuses a limit under which nothing can be learned."""
+    if limit is not None and limit < 4:
+        raise UserError(f"{limit!r} cannot be used", key="limit", allowed="4 or more, or null")
+
+
+def stratified(
+    labels: np.ndarray, classes: Sequence[str], share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices of training and validation images: `share` of each class validates.
+
+    Of n images of a class, n * share rounded to the nearest (a half down) validate. The same seed
+    gives the same split.
+
+    Raises:
+        UserError: a class is left without a training image, or nothing is left to validate with.
+    """
+    picked = []
+    for label, members in enumerate(_shuffled_classes(labels, len(classes), seed)):
+        count = math.ceil(len(members) * share - 0.5)
+        if count >= len(members):
+            raise UserError(
+                f"{share:g} leaves no training image of class {classes[label]!r},"
+                f" which has {len(members)} in all",
+                key="validation",
+                hint="take a smaller share, or more images",
+            )
+        picked.append(members[:count])
+    validation = np.sort(np.concatenate(picked))
+    if not len(validation):
+        raise UserError(
+            f"{share:g} of each class is less than one image: nothing is left to validate with",
+            key="validation",
+            hint="take a larger share, or more images",
+        )
+    return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
+def limited(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """Sorted indices of at most `limit` images, each class in its proportion, at least one of each.
+
+    Raises:
+        UserError: fewer than one image a class.
+    """
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    present = int(labels.max()) + 1
+    if limit < present:
+        raise UserError(
+            f"{limit} images cannot show {present} classes",
+            key="limit",
+            allowed=f"{present} or more",
+        )
+    # Image r of the n of a class stands at r / n: taking the lowest first keeps proportions.
+    place = np.empty(len(labels))
+    for members in _shuffled_classes(labels, present, seed):
+        place[members] = np.arange(len(members)) / len(members)
+    return np.sort(np.argsort(place, kind="stable")[:limit])
+
+
+def _shuffled_classes(labels: np.ndarray, classes: int, seed: int) -> list[np.ndarray]:
+    """The indices of each class, in an order that follows from the seed."""
+    draws = np.random.default_rng(seed)
+    return [draws.permutation(np.flatnonzero(labels == label)) for label in range(classes)]

@@ -1,0 +1,42 @@
+"""CIFAR-10: 50,000 small colour photographs (Krizhevsky 2009), through torchvision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scalesearch.datasets._arrays import ArrayImages, split_arrays
+from scalesearch.datasets._split import Split
+from scalesearch.errors import UserError
+from scalesearch.interfaces import ImageData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Split):
+    """Colour 32x32 images; the published test images stay unread, for a last test of your own.
+
+    Attributes:
+        folder: with torchvision's cifar-10-batches-py.
+        download: fetch it into `folder` if it is not there.
+    """
+
+    folder: Path
+    download: bool = False
+
+    def load(self, seed: int) -> ImageData:
+        """Reads and splits the published training images."""
+        from torchvision.datasets import CIFAR10
+
+        try:
+            found = CIFAR10(self.folder, train=True, download=self.download)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"CIFAR-10 cannot be had from {self.folder}: {error}",
+                key="folder",
+                hint="set `download: true` where there is a network, or unpack"
+                " https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there",
+            ) from error
+        images = ArrayImages(found.data, np.asarray(found.targets, dtype=np.int64))
+        return split_arrays(images, found.classes, split=self, flip=True, seed=seed)

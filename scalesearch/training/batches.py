@@ -1,0 +1,55 @@
+"""Which images make up a batch, and reading the next one while the last is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+Batch = TypeVar("Batch")
+
+
+def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[np.ndarray]:
+    """The indices 0 to count - 1 in random order, in batches of `batch_size`.
+
+    An incomplete last batch is left out when it holds less than half of a batch, whose gradient
+    would be noise at full learning rate, or a single image, of which batch norm knows no variance.
+    A batch larger than the data is all of the data.
+    """
+    order = torch.randperm(count, generator=generator).numpy()
+    return [order[start:stop] for start, stop in _bounds(count, batch_size)]
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """How many batches `shuffled` gives."""
+    return len(_bounds(count, batch_size))
+
+
+def in_order(count: int, batch_size: int) -> list[np.ndarray]:
+    """Every index once, in order, the last batch as small as it comes."""
+    return [np.arange(s, min(s + batch_size, count)) for s in range(0, count, batch_size)]
+
+
+def prefetch(read: Callable[[np.ndarray], Batch], batches: Iterable[np.ndarray]) -> Iterator[Batch]:
+    """What `read` gives for each batch; the next is read in a thread while one is in use."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch") as pool:
+        ahead: Future[Batch] | None = None
+        for indices in batches:
+            ready, ahead = ahead, pool.submit(read, indices)
+            if ready is not None:
+                yield ready.result()
+        if ahead is not None:
+            yield ahead.result()
+
+
+def _bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
+    if count <= batch_size:
+        return [(0, count)]
+    bounds = [(start, start + batch_size) for start in range(0, count - batch_size + 1, batch_size)]
+    rest = count % batch_size
+    if rest > 1 and 2 * rest >= batch_size:
+        bounds.append((count - rest, count))
+    return bounds

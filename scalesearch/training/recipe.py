@@ -1,0 +1,122 @@
+"""How a network is trained: every choice in one frozen record, without torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from scalesearch.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerDefaults:
+    """What an optimizer starts from when the recipe leaves it open.
+
+    Attributes:
+        learning_rate: peak, at `batch` images.
+        batch: that it was published for.
+        scaling: how it grows with the batch: `linear` or `root`.
+        weight_decay: of weight matrices and kernels; norms and biases never decay.
+        copies: values kept for each parameter.
+    """
+
+    learning_rate: float
+    batch: int
+    scaling: Literal["linear", "root"]
+    weight_decay: float
+    copies: int
+
+
+# adamw: peak found on MBConv networks trained for the few epochs of a search (mnist5k, 3 epochs,
+#   batch 128: accuracy .61 at Adam's own 1.4e-3, .89 at 3e-3, .94 at 6e-3); it grows with the
+#   square root of the batch (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive
+#   Gradient Algorithms"); decay 0.05 as in DeiT and ConvNeXt.
+# sgd: 0.1 for 256 images, linear (Goyal et al. 2017).
+# rmsprop: EfficientNet's official code, 0.016 for 256 images, linear (0.256 at 4,096).
+OPTIMIZERS = {
+    "adamw": OptimizerDefaults(4e-3, 128, "root", 0.05, 2),
+    "sgd": OptimizerDefaults(0.1, 256, "linear", 1e-4, 1),
+    "rmsprop": OptimizerDefaults(0.016, 256, "linear", 1e-5, 2),
+}
+_DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images in a training step; at least 2, since batch norm needs a variance.
+        optimizer: `adamw`, `sgd` (Nesterov momentum 0.9) or `rmsprop` (as in EfficientNet).
+        learning_rate: the peak; by default the optimizer's own, scaled to the batch.
+        weight_decay: by default the optimizer's own.
+        warmup: share of all steps in which the rate rises from 0; then it falls as a half cosine.
+        label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
+        clip: largest norm of the gradient, or null. The default lets ordinary steps pass and
+            bounds the accidents of networks nobody has looked at (5, as in DARTS).
+        ema: decay of a moving average of the weights, which is then what is scored; null is none.
+        augment: random shifts by up to 1/8 of the side, and mirroring where labels allow it.
+        precision: `bf16` is mixed precision; `auto` takes it on GPUs that support it, since it
+            slows CPUs down.
+        device: `auto` (a GPU if the process sees one), `cpu`, `cuda` or `cuda:N`.
+        validation_batch: images at once in validation; by default twice `batch_size`.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    clip: float | None = 5.0
+    ema: float | None = None
+    augment: bool = True
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    device: str = "auto"
+    validation_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        _check("epochs", self.epochs, self.epochs >= 1, "1 or more")
+        _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more")
+        known = self.optimizer in OPTIMIZERS
+        _check("optimizer", self.optimizer, known, ", ".join(OPTIMIZERS))
+        for key in ("learning_rate", "clip"):
+            value = getattr(self, key)
+            allowed = value is None or (math.isfinite(value) and value > 0)
+            _check(key, value, allowed, "a number above 0, or null")
+        decay = self.weight_decay
+        allowed = decay is None or (math.isfinite(decay) and decay >= 0)
+        _check("weight_decay", decay, allowed, "0 or more, or null")
+        for key in ("warmup", "label_smoothing"):
+            _check(key, getattr(self, key), 0 <= getattr(self, key) < 1, "0 or more, below 1")
+        _check("ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null")
+        words = ("auto", "bf16", "float32")
+        _check("precision", self.precision, self.precision in words, ", ".join(words))
+        known = _DEVICES.fullmatch(self.device) is not None
+        _check("device", self.device, known, "auto, cpu, cuda or cuda:N")
+        images = self.validation_batch
+        _check("validation_batch", images, images is None or images >= 1, "1 or more, or null")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate after warm-up."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        default = OPTIMIZERS[self.optimizer]
+        growth = self.batch_size / default.batch
+        return default.learning_rate * (math.sqrt(growth) if default.scaling == "root" else growth)
+
+    @property
+    def decay(self) -> float:
+        """The weight decay in force."""
+        default = OPTIMIZERS[self.optimizer].weight_decay
+        return default if self.weight_decay is None else self.weight_decay
+
+
+def _check(key: str, value: object, right: bool, allowed: str) -> None:
+    if not right:
+        raise UserError(f"{value!r} cannot be used", key=key, allowed=allowed)

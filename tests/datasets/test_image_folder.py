@@ -1,0 +1,159 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from scalesearch.datasets._folder import decode
+from scalesearch.datasets.image_folder import Dataset
+from scalesearch.errors import TrialError, UserError
+
+
+def picture(width, height, seed=0):
+    """A smooth colour picture, so that lossy formats stay near it."""
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    waves = [np.sin(6 * x + seed), np.cos(5 * y), np.sin(4 * (x + y) + 1)]
+    return Image.fromarray(((np.stack(waves, -1) + 1) * 127).astype(np.uint8))
+
+
+def fill(root, classes=("cat", "dog"), count=5, suffixes=("png", "jpg", "webp", "bmp", "JPEG")):
+    for label, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for n in range(count):
+            suffix = suffixes[n % len(suffixes)]
+            picture(40 + 7 * n, 30 + 11 * label, n).save(root / name / f"{n}.{suffix}")
+    return root
+
+
+def test_every_format_and_size_becomes_a_batch(tmp_path):
+    data = Dataset(path=fill(tmp_path)).load(0)
+    assert data.classes == ("cat", "dog")
+    assert (len(data.train), len(data.validation)) == (8, 2)
+    assert np.bincount(data.validation.labels).tolist() == [1, 1]
+    batch = data.train.batch(np.array([7, 0, 3]), 24)
+    assert (batch.shape, batch.dtype) == ((3, 3, 24, 24), torch.uint8)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    for path, label in zip(data.train.paths, data.train.labels, strict=True):
+        assert f"/{data.classes[label]}/" in path
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (31, 77), (20, 20)])
+def test_equals_torchvisions_resize_and_centre_crop(tmp_path, width, height):
+    picture(width, height).save(tmp_path / "a.png")
+    ours = decode(str(tmp_path / "a.png"), 3, 16)
+    square = min(width, height)
+    crop = v2.CenterCrop(square)(picture(width, height))
+    theirs = v2.Resize(16, antialias=True)(v2.functional.pil_to_tensor(crop))
+    # Half a pixel apart at most where the rest to cut is odd.
+    assert np.abs(ours.astype(int) - theirs.permute(1, 2, 0).numpy().astype(int)).max() <= 6
+
+
+def test_a_large_jpeg_stays_near_the_exact_resize(tmp_path):
+    large = picture(900, 700)
+    large.save(tmp_path / "a.jpg", quality=95)
+    exact = large.crop((100, 0, 800, 700)).resize((50, 50), Image.Resampling.BILINEAR)
+    difference = decode(str(tmp_path / "a.jpg"), 3, 50).astype(int) - np.asarray(exact).astype(int)
+    assert np.abs(difference).max() <= 4
+
+
+def test_grey_images_of_either_kind(tmp_path):
+    fill(tmp_path)
+    data = Dataset(path=tmp_path, channels=1).load(0)
+    assert data.train.batch(np.array([0, 1]), 8).shape == (2, 1, 8, 8)
+    assert data.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
+    Image.fromarray(np.full((4, 4), 51, dtype=np.uint8)).save(tmp_path / "grey.png")
+    assert (decode(str(tmp_path / "grey.png"), 3, 2) == 51).all()
+
+
+def test_sixteen_bits_are_scaled_and_photographs_turned_upright(tmp_path):
+    Image.fromarray(np.full((4, 4), 51 * 257, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert (decode(str(tmp_path / "deep.png"), 1, 4) == 51).all()
+    pixels = np.zeros((8, 8), dtype=np.uint8)
+    pixels[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the top of the picture is its left side
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    upright = decode(str(tmp_path / "turned.png"), 1, 8)[..., 0]
+    assert (upright[:, 4:] == 255).all()
+    assert (upright[:, :4] == 0).all()
+
+
+def test_train_and_val_folders_are_the_split(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "val", count=2)
+    data = Dataset(path=tmp_path).load(0)
+    assert (len(data.train), len(data.validation)) == (10, 4)
+    assert all("/val/" in path for path in data.validation.paths)
+    fewer = Dataset(path=tmp_path, limit=7).load(0)
+    assert (len(fewer.train), len(fewer.validation)) == (5, 2)
+    with pytest.raises(UserError, match="holds its own split") as caught:
+        Dataset(path=tmp_path, validation=0.2).load(0)
+    assert caught.value.key == "validation"
+
+
+def test_train_and_val_must_hold_the_same_classes(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "val", classes=("cat", "dog", "owl"))
+    with pytest.raises(UserError, match="do not hold the same classes: owl"):
+        Dataset(path=tmp_path).load(0)
+
+
+def test_unreadable_files_are_counted_and_the_first_named(tmp_path):
+    fill(tmp_path, count=7)
+    for n in range(6):
+        (tmp_path / "dog" / f"{n}.png").write_bytes(b"no image")
+    (tmp_path / "dog" / "notes.txt").write_text("not looked at")
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path).load(0)
+    text = str(caught.value)
+    # 0.png and 5.png were images, 1 to 4 are new beside 1.jpg to 4.JPEG.
+    assert "6 of 18 files cannot be read as images" in text
+    assert str(tmp_path / "dog" / "0.png") in text
+    assert "and 1 more" in text
+
+
+def test_a_file_that_breaks_off_fails_the_trial_by_name(tmp_path):
+    fill(tmp_path, suffixes=("png",))
+    data = Dataset(path=tmp_path).load(0)
+    broken = data.train.paths[3]
+    Path(broken).write_bytes(Path(broken).read_bytes()[:120])
+    data.train.batch(np.array([0, 1]), 8)
+    with pytest.raises(TrialError, match=r"cannot decode .*png: ") as caught:
+        data.train.batch(np.array([0, 3]), 8)
+    assert broken in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda root: None, "holds 0 sub-folders"),
+        (lambda root: fill(root, classes=("cat",)), "holds 1 sub-folders"),
+        (lambda root: (fill(root), (root / "owl").mkdir()), "no image in .*owl"),
+    ],
+)
+def test_folders_without_a_task_are_refused(tmp_path, make, text):
+    make(tmp_path)
+    with pytest.raises(UserError, match=text) as caught:
+        Dataset(path=tmp_path).load(0)
+    assert caught.value.key == "path"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+        Dataset(path=tmp_path / "nowhere").load(0)
+
+
+@pytest.mark.parametrize(("key", "value"), [("channels", 4), ("validation", 1.5), ("limit", 1)])
+def test_options_out_of_range_are_named(tmp_path, key, value):
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path, **{key: value})
+    assert caught.value.key == key
+
+
+def test_images_travel_to_workers(tmp_path):
+    data = Dataset(path=fill(tmp_path), limit=6, validation=0.34).load(0)
+    again = pickle.loads(pickle.dumps(data))
+    assert torch.equal(again.train.batch(np.arange(4), 9), data.train.batch(np.arange(4), 9))

@@ -1,0 +1,258 @@
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from scalesearch.datasets._arrays import ArrayImages
+from scalesearch.datasets.mnist5k import Dataset
+from scalesearch.errors import TrialError
+from scalesearch.interfaces import ImageData
+from scalesearch.training.loop import train
+from scalesearch.training.recipe import Recipe
+
+
+def network(classes=3, side=8):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(32 * (side // 4) ** 2, classes),
+    )
+
+
+def noise(train_count=40, validation_count=11, classes=3, side=8, flip=False):
+    draws = np.random.default_rng(0)
+
+    def images(count):
+        pixels = draws.integers(0, 256, (count, side, side, 1), dtype=np.uint8)
+        return ArrayImages(pixels, np.arange(count) % classes)
+
+    names = tuple(map(str, range(classes)))
+    return ImageData(images(train_count), images(validation_count), names, 1, (0.5,), (0.25,), flip)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Images that note which were asked for, at which resolution."""
+
+    images: ArrayImages
+    asked: list
+
+    @property
+    def labels(self):
+        return self.images.labels
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, indices, resolution):
+        self.asked.append((indices.tolist(), resolution))
+        return self.images.batch(indices, resolution)
+
+
+def flat(asked):
+    return [index for indices, _ in asked for index in indices]
+
+
+def weights(model):
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_learns_digits():
+    data = Dataset(limit=1200).load(0)
+    model = network(10, 28)
+    scores = list(train(model, data, 28, Recipe(epochs=3, batch_size=32), 0))
+    assert [score.step for score in scores] == [1, 2, 3]
+    assert scores[-1].values["accuracy"] > 0.8
+    assert scores[-1].values["loss"] < scores[0].values["loss"]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
+def test_the_same_seed_gives_bit_equal_weights_and_another_does_not(optimizer):
+    data, recipe = noise(flip=True), Recipe(epochs=2, batch_size=16, optimizer=optimizer, ema=0.9)
+    ends = []
+    for seed in (3, 3, 4):
+        model = network()
+        torch.rand(seed)  # the state of the caller's random numbers has no say
+        values = [score.values for score in train(model, data, 8, recipe, seed)]
+        ends.append((weights(model), values))
+    assert same(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+    assert not same(ends[0][0], ends[2][0])
+
+
+def test_the_callers_random_numbers_are_untouched_between_scores():
+    before = torch.get_rng_state()
+    for _ in train(network_without_draws(), noise(), 8, Recipe(epochs=2, batch_size=16), 0):
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def network_without_draws():
+    state = torch.get_rng_state()
+    model = network()
+    torch.set_rng_state(state)
+    return model
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_the_model_ends_in_the_state_that_was_scored(ema):
+    data, model = noise(), network()
+    recipe = Recipe(epochs=2, batch_size=16, ema=ema)
+    last = list(train(model, data, 8, recipe, 0))[-1].values
+    assert not model.training
+    images = data.validation.batch(np.arange(11), 8).float() / 255
+    with torch.no_grad():
+        logits = model((images - 0.5) / 0.25)
+    labels = torch.from_numpy(data.validation.labels)
+    assert last["accuracy"] == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+    assert last["loss"] == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-5)
+
+
+def test_scores_do_not_depend_on_the_validation_batch():
+    scores = []
+    for size in (1, 4, 100):
+        recipe = Recipe(epochs=1, batch_size=16, validation_batch=size)
+        scores.append(next(train(network(), noise(), 8, recipe, 0)).values)
+    assert scores[0]["accuracy"] == scores[1]["accuracy"] == scores[2]["accuracy"]
+    assert scores[1]["loss"] == pytest.approx(scores[2]["loss"], rel=1e-5)
+
+
+def test_one_step_of_sgd_equals_torchs_own():
+    data = noise(train_count=6)
+    model, other = (nn.Sequential(nn.Flatten(), nn.Linear(64, 3)) for _ in range(2))
+    other.load_state_dict(model.state_dict())
+    recipe = Recipe(
+        epochs=1, batch_size=6, optimizer="sgd", learning_rate=0.1, augment=False, clip=0.01
+    )
+    list(train(model, data, 8, recipe, 0))
+
+    optimizer = torch.optim.SGD(other.parameters(), 0.1, momentum=0.9, nesterov=True)
+    optimizer.param_groups[0]["weight_decay"] = 0.0
+    images = (data.train.batch(np.arange(6), 8).float() / 255 - 0.5) / 0.25
+    criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
+    criterion(other(images), torch.from_numpy(data.train.labels)).backward()
+    nn.utils.clip_grad_norm_(other.parameters(), 0.01)
+    other[1].weight.grad += 1e-4 * other[1].weight.detach()  # decays; the bias does not
+    optimizer.step()
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_each_epoch_reads_every_image_once_in_another_order_at_the_resolution():
+    data = noise(train_count=32)
+    trained, validated = Watched(data.train, []), Watched(data.validation, [])
+    data = replace(data, train=trained, validation=validated)
+    list(train(network(side=12), data, 12, Recipe(epochs=2, batch_size=8), 0))
+    first, second = (flat(trained.asked[n : n + 4]) for n in (0, 4))
+    assert sorted(first) == sorted(second) == list(range(32))
+    assert first != second
+    assert flat(validated.asked) == list(range(11)) * 2
+    assert {side for _, side in trained.asked + validated.asked} == {12}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_batch_larger_than_the_data_and_batch_norm_on_single_pixels_work(count):
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, 8, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3)
+    )
+    for size in (2, 128):
+        recipe = Recipe(epochs=1, batch_size=size)
+        assert list(train(model, noise(train_count=count), 8, recipe, 0))
+
+
+class Exploding(nn.Module):
+    """A linear layer whose loss is NaN from the `after`th training step on."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.linear, self.after, self.seen = nn.Linear(64, 3), after, 0
+
+    def forward(self, images):
+        self.seen += self.training
+        return self.linear(images.flatten(1)) * (math.nan if self.seen >= self.after else 1.0)
+
+
+@pytest.mark.parametrize(("after", "epoch", "step"), [(1, 1, 1), (21, 1, 21), (67, 2, 17)])
+def test_a_loss_that_is_no_number_is_named_with_its_epoch_and_step(after, epoch, step):
+    recipe = Recipe(epochs=3, batch_size=2, learning_rate=0.01, warmup=0.0)
+    rate = 0.01 * 0.5 * (1 + math.cos(math.pi * (after - 1) / 150))
+    with pytest.raises(TrialError) as caught:
+        list(train(Exploding(after), noise(train_count=100), 8, recipe, 0))
+    text = f"loss is nan in epoch {epoch}, step {step} (learning rate {rate:.3g})"
+    assert str(caught.value) == text
+
+
+class Blind(nn.Module):
+    """Learns, but answers infinity in validation."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 3)
+
+    def forward(self, images):
+        logits = self.linear(images.flatten(1))
+        return logits if self.training else logits * math.inf
+
+
+def test_a_validation_loss_that_is_no_number_fails_the_trial():
+    with pytest.raises(TrialError, match="validation loss is nan after epoch 1"):
+        list(train(Blind(), noise(), 8, Recipe(epochs=1), 0))
+
+
+def test_mixed_precision_on_request():
+    seen = []
+
+    class Watch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 3)
+
+        def forward(self, images):
+            logits = self.linear(images.flatten(1))
+            seen.append(logits.dtype)
+            return logits
+
+    for precision in ("auto", "bf16"):
+        scores = list(train(Watch(), noise(), 8, Recipe(epochs=1, precision=precision), 0))
+        assert math.isfinite(scores[0].values["loss"])
+    # A training step and a validation batch each; "auto" leaves a CPU at float32.
+    assert seen == [torch.float32] * 2 + [torch.bfloat16] * 2
+
+
+def test_modules_see_channels_last_images():
+    seen = []
+
+    class Watch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 8)
+
+        def forward(self, images):
+            layout = torch.channels_last
+            seen.append(images.is_contiguous(memory_format=layout))
+            seen.append(self.conv.weight.is_contiguous(memory_format=layout))
+            return self.conv(images).flatten(1)
+
+    data = noise()
+    colour = [
+        ArrayImages(np.repeat(part.pixels, 3, axis=3), part.labels)
+        for part in (data.train, data.validation)
+    ]
+    data = ImageData(*colour, data.classes, 3, (0.5,) * 3, (0.25,) * 3, True)
+    for augment in (True, False):
+        list(train(Watch(), data, 8, Recipe(epochs=1, augment=augment), 0))
+    assert all(seen)

@@ -1,0 +1,48 @@
+import pytest
+
+from scalesearch.errors import UserError
+from scalesearch.training.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch", "rate"),
+    [
+        ("rmsprop", 4096, 0.256),  # EfficientNet, section 5.2
+        ("sgd", 8192, 3.2),  # Goyal et al. 2017: 0.1 * 8192 / 256
+        ("adamw", 512, 2 * 4e-3),  # square root of 512 / 128
+    ],
+)
+def test_peak_learning_rate_grows_with_the_batch(optimizer, batch, rate):
+    assert Recipe(optimizer=optimizer, batch_size=batch).peak_learning_rate == pytest.approx(rate)
+
+
+def test_a_given_learning_rate_and_decay_are_taken_as_they_are():
+    recipe = Recipe(batch_size=1024, learning_rate=0.5, weight_decay=0.0)
+    assert (recipe.peak_learning_rate, recipe.decay) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("optimizer", "adam"),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", -1e-4),
+        ("warmup", 1.0),
+        ("label_smoothing", -0.1),
+        ("clip", 0.0),
+        ("ema", 1.0),
+        ("precision", "fp16"),
+        ("device", "gpu"),
+        ("device", "cuda:x"),
+        ("validation_batch", 0),
+    ],
+)
+def test_values_out_of_range_are_named(key, value):
+    with pytest.raises(UserError) as caught:
+        Recipe(**{key: value})
+    assert caught.value.key == key
+    assert repr(value) in caught.value.problem
+    assert caught.value.allowed
