@@ -25,18 +25,23 @@ def blocks(language):
             yield pytest.param(text, id=f"{page.name}-{language}-{number}")
 
 
-@pytest.mark.parametrize("text", blocks("python"))
-def test_python_snippets_run(text, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A folder to write into that looks like the checkout where snippets read."""
+    for folder in ("studies", "search_spaces"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", list(blocks("python")))
+def test_python_snippets_run(text, checkout, capsys):
     exec(compile(text, "snippet", "exec"), {"__name__": "snippet"})
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", blocks("bash"))
-def test_commands_run(text, tmp_path, monkeypatch):
-    (tmp_path / "studies").symlink_to(ROOT / "studies")
-    (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("text", list(blocks("bash")))
+def test_commands_run(text, checkout):
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if not words or line.startswith(LONG) or "runs/" in line:
@@ -46,12 +51,11 @@ def test_commands_run(text, tmp_path, monkeypatch):
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception}"
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_snippets_are_valid_studies(text, tmp_path):
-    assert isinstance(yaml.safe_load(text), dict)
-    study = tmp_path / "study.yaml"
-    study.write_text(text.replace("search_spaces/", f"{ROOT}/search_spaces/"))
-    assert load_study(study).name
+@pytest.mark.parametrize("text", list(blocks("yaml")))
+def test_yaml_snippets_are_valid_studies(text, checkout):
+    study = checkout / "study.yaml"
+    study.write_text(text)
+    assert load_study(study).name == yaml.safe_load(text)["name"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda p: p.name)
