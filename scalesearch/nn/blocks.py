@@ -92,7 +92,9 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same shape."""
-        weights = self.expand(self.active(self.reduce(x.mean((2, 3), keepdim=True))))
+        # A sum, then a small division: the backward of `mean` would divide a whole image.
+        means = x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])
+        weights = self.expand(self.active(self.reduce(means)))
         return x * torch.sigmoid(weights)
 
 
