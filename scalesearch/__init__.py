@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.rounding import round_depth, round_resolution, round_width
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Workload
@@ -59,6 +60,9 @@ __all__ = [
     "load_study",
     "load_weights",
     "measure",
+    "round_depth",
+    "round_resolution",
+    "round_width",
     "run",
     "scale",
     "solve_phi",

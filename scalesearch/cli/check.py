@@ -11,7 +11,7 @@ from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import excess, worst
-from scalesearch.interfaces import Evaluator, ImageData
+from scalesearch.interfaces import Evaluator, Executor, ImageData
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
 from scalesearch.study.estimate import try_seconds
@@ -37,45 +37,46 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     """Prints the size of space and grid, the share within limits, and about how long it takes."""
     study = load_study(file, overrides)
     data: ImageData = study.dataset.make().load(study.seed)
-    print(f"{file} is valid")
-    print(
+    lines = [
+        f"{file} is valid",
         f"data          {study.dataset.name}: {len(data.train):,} training and "
-        f"{len(data.validation):,} validation images, {len(data.classes)} classes"
-    )
+        f"{len(data.validation):,} validation images, {len(data.classes)} classes",
+    ]
     shares = []
     if study.search is None:
         network = named_baseline(study, data)
-        print(f"baseline      {format_count(cost(network).flops)} flops")
+        lines.append(f"baseline      {format_count(cost(network).flops)} flops")
     else:
-        network, share = _search(study, data, samples)
+        network, share, found = _search(study, data, samples)
         shares.append(share)
+        lines += found
     if study.grid is not None:
         shares.append(_grid(study, network, data))
     if study.family is not None:
         shares.append(_family(study, network, data))
-    slots = study.execution.executor.make().slots
-    for share in shares:
-        print(share.text + _about(share.seconds, slots))
+    slots = _executor(study).slots
+    lines += [share.text + _about(share.seconds, slots) for share in shares]
     known = [share.seconds for share in shares if share.seconds is not None]
     if len(known) == len(shares):
-        print(
-            f"in all       {_about(sum(known), slots)} on {slots} worker(s)".replace(", ", " ", 1)
+        lines.append(
+            f"in all        about {format_seconds(sum(known) / slots)} on {slots} worker(s)"
         )
+    # All at the end, so that a mistake found late does not follow the word that all is well.
+    print("\n".join(lines))
 
 
-def _search(study: Study, data: ImageData, samples: int) -> tuple[Backbone, Share]:
+def _search(study: Study, data: ImageData, samples: int) -> tuple[Backbone, Share, list[str]]:
     search: Any = study.search
     space, note = searched_space(study, data)
-    if note:
-        print(f"note          {note}")
+    lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
     require_feasible(space, search.limits, evaluator.workload, study.seed)
     found = survey(space, search.limits, evaluator.workload, samples, study.seed)
-    print(f"space         {space.size:,} networks, {len(space.parameters)} parameters")
-    print(f"within limits {describe_survey(found)}")
-    seconds = try_seconds(evaluator, found.typical, data)
+    lines.append(f"space         {space.size:,} networks, {len(space.parameters)} parameters")
+    lines.append(f"within limits {describe_survey(found)}")
+    seconds = try_seconds(evaluator, found.typical, data, _threads(study))
     total = None if seconds is None else seconds * search.trials
-    return found.typical, Share(f"search        {search.trials} trials", total)
+    return found.typical, Share(f"search        {search.trials} trials", total), lines
 
 
 def describe_survey(found: Survey) -> str:
@@ -107,7 +108,7 @@ def _grid(study: Study, network: Backbone, data: ImageData) -> Share:
         f"grid          {space.size} triples, {len(networks)} different networks, "
         f"{len(fitting)} within limits{of}"
     )
-    return Share(text, _seconds(evaluator, fitting, data))
+    return Share(text, _seconds(study, evaluator, fitting, data))
 
 
 def _family(study: Study, network: Backbone, data: ImageData) -> Share:
@@ -116,16 +117,18 @@ def _family(study: Study, network: Backbone, data: ImageData) -> Share:
     evaluator: Evaluator = family.evaluator.make()
     networks = list({member.architecture for member in made})
     text = f"family        {len(made)} members, {len(networks)} different networks"
-    return Share(text, _seconds(evaluator, networks, data))
+    return Share(text, _seconds(study, evaluator, networks, data))
 
 
-def _seconds(evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData) -> float | None:
+def _seconds(
+    study: Study, evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData
+) -> float | None:
     """Seconds for all of them, from a try of the median one."""
     if not networks:
         return 0.0
     ordered = sorted(networks, key=lambda n: cost(n).flops)
     median = ordered[len(ordered) // 2]
-    seconds = try_seconds(evaluator, median, data)
+    seconds = try_seconds(evaluator, median, data, _threads(study))
     if seconds is None:
         return None
     return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
@@ -133,3 +136,14 @@ def _seconds(evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData
 
 def _about(seconds: float | None, slots: int) -> str:
     return "" if seconds is None else f", about {format_seconds(seconds / slots)}"
+
+
+def _executor(study: Study) -> Executor:
+    executor: Executor = study.execution.executor.make()
+    return executor
+
+
+def _threads(study: Study) -> int:
+    """Of one worker; someone's own executor need not say."""
+    threads: int = getattr(_executor(study), "threads", 1)
+    return threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scalesearch import plugins
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
 from scalesearch.study.folder import existing
@@ -37,5 +38,6 @@ def _export_one(source: str, output: Path | None, form: str, weights: str | None
         model = build(net)
         load_weights(model, weights)
         state = model.state_dict()
-    target = output or Path(f"{Path(source).stem.replace('-', '_')}.py")
+    suffix = plugins.load("exporters", form).suffix
+    target = output or Path(Path(source).stem.replace("-", "_") + suffix)
     return list(export(net, target, format=form, weights=state))

@@ -13,6 +13,7 @@ from scalesearch.cli.tables import console, print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.family import STRATEGIES
 from scalesearch.study.folder import RunFolder
+from scalesearch.study.parts import read_objective
 from scalesearch.study.run import run
 from scalesearch.study.watch import Watch
 from scalesearch.units import format_count
@@ -59,14 +60,19 @@ def describe_network(folder: RunFolder) -> str:
 
 def _print_family(folder: RunFolder) -> None:
     trials = folder.trials
-    rows = {(t["strategy"], t["phi"]): t for _, t in trials[trials["phase"] == "family"].iterrows()}
+    search = folder.settings.get("search") or {}
+    metric = read_objective(search.get("objective", "accuracy"), Path()).metric
+    rows = {
+        f"{t['strategy']}_phi{t['phi']:g}": t
+        for _, t in trials[trials["phase"] == "family"].iterrows()
+    }
     members = sorted(folder.family, key=lambda m: (m.phi, STRATEGIES.index(m.strategy)))
     compound = {m.phi: cost(m.architecture).flops for m in members if m.strategy == "compound"}
     table = []
     for member in members:
         net, spent = member.architecture, cost(member.architecture)
-        row = rows[(member.strategy, member.phi)]
-        accuracy = row.get("accuracy")
+        row = rows[member.name]
+        score = row.get(metric)
         base = compound.get(member.phi)
         table.append(
             (
@@ -78,10 +84,10 @@ def _print_family(folder: RunFolder) -> None:
                 format_count(spent.flops),
                 f"{spent.flops / base:.2f}" if base else "",
                 format_count(spent.params),
-                f"{accuracy:.4f}" if accuracy == accuracy else row["state"],
+                row["state"] if score is None or score != score else f"{score:.4f}",
             )
         )
-    head = ("phi", "strategy", "blocks", "head", "px", "flops", "ratio", "params", "accuracy")
+    head = ("phi", "strategy", "blocks", "head", "px", "flops", "ratio", "params", metric)
     print_table("family", head, table)
 
 

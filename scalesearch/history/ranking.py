@@ -32,8 +32,9 @@ def require_results(trials: Sequence[Trial], phase: str) -> list[Trial]:
     done = [trial for trial in trials if trial.has_result]
     if done:
         return done
-    reasons = Counter(trial.reason for trial in trials if trial.state in ("failed", "stopped"))
-    hints = [f"{count} times: {reason}" for reason, count in reasons.most_common(3)]
+    ended = [trial for trial in trials if trial.state in ("failed", "stopped")]
+    reasons = Counter(trial.reason for trial in ended if trial.source is None)
+    hints = [f"{count} x {reason}" for reason, count in reasons.most_common(3)]
     over = [max(trial.excess.values()) for trial in trials if trial.state == "refused"]
     if over:
         hints.append(f"{len(over)} refused, the closest over its limits by {min(over):.1%}")

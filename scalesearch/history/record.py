@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from scalesearch.errors import UserError
 from scalesearch.history.trials import Trial, from_record
 
 _STATES = {
@@ -59,17 +61,25 @@ class Record:
         self._study_id = study._study_id
         self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
         self._twin = optuna.create_study(storage=InMemoryStorage(), directions=list(directions))
+        self._complete_halves(study.get_trials(deepcopy=False))
         self._frozen = study.get_trials(deepcopy=False)
+        self._require_same(phase)
         self._ids = {frozen.number: frozen._trial_id for frozen in self._frozen}
         self._twin_ids: dict[int, int] = {}
+        # TPE ranks stopped trials by their last score, but cannot do so for two objectives.
+        self._shows_curves = len(directions) == 1
         self.trials = {frozen.number: _thaw(frozen) for frozen in self._frozen}
 
     def open_twin(self, unsettled: Sequence[int] = ()) -> None:
         """Shows the sampler every recorded trial; the `unsettled` ones look unfinished to it."""
         for frozen in self._frozen:
-            if frozen.number in unsettled and frozen.state.is_finished():
-                frozen = _running(frozen)
-            self._twin_ids[frozen.number] = self._create(self._twin, frozen)
+            shown = copy(frozen)
+            if frozen.number in unsettled:
+                shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
+            if frozen.number in unsettled or not self._shows_curves:
+                shown.intermediate_values = {}
+            twin_id = self._twin._storage.create_new_trial(self._twin._study_id, shown)
+            self._twin_ids[frozen.number] = twin_id
         self._frozen = []
 
     @property
@@ -126,10 +136,33 @@ class Record:
         """Lets the sampler see what came of a finished trial."""
         trial = self.trials[number]
         twin_id, storage = self._twin_ids[number], self._twin._storage
+        for step, value in trial.curve.items() if self._shows_curves else ():
+            storage.set_trial_intermediate_value(twin_id, step, value)
         storage.set_trial_state_values(twin_id, _STATES[trial.state], trial.objective or None)
 
-    def _create(self, study: optuna.Study, frozen: FrozenTrial) -> int:
-        return study._storage.create_new_trial(study._study_id, frozen)
+    def _complete_halves(self, trials: Sequence[FrozenTrial]) -> None:
+        """Gives a trial its state whose outcome was written just before the process was killed."""
+        for frozen in trials:
+            trial = _thaw(frozen)
+            if frozen.state == TrialState.RUNNING and trial.state != "running":
+                values = trial.objective or None
+                self._storage.set_trial_state_values(frozen._trial_id, _STATES[trial.state], values)
+
+    def _require_same(self, phase: str) -> None:
+        """Refuses to go on with trials that were drawn from other choices than these."""
+        if not self._frozen or self._frozen[0].distributions == self._distributions:
+            return
+        before = {
+            name: getattr(d, "choices", ()) for name, d in self._frozen[0].distributions.items()
+        }
+        after = {name: d.choices for name, d in self._distributions.items()}
+        changed = [name for name in before | after if before.get(name) != after.get(name)]
+        told = [f"{name}: {_words(before, name)} -> {_words(after, name)}" for name in changed]
+        raise UserError(
+            f"the space of the {phase} is not the one that its recorded trials were drawn from; "
+            f"what differs: {'; '.join(told)}",
+            hint="undo the change, or choose another name or --folder",
+        )
 
 
 def open_storage(path: Path, *, repair: bool) -> JournalStorage:
@@ -175,6 +208,10 @@ def _cut_torn_line(path: Path) -> None:
         file.truncate(0)
 
 
+def _words(choices: Mapping[str, Any], name: str) -> str:
+    return ", ".join(map(str, choices[name])) if name in choices else "not there"
+
+
 def _thaw(frozen: FrozenTrial) -> Trial:
     return from_record(
         frozen.number,
@@ -182,14 +219,4 @@ def _thaw(frozen: FrozenTrial) -> Trial:
         frozen.user_attrs,
         frozen.constraints,
         frozen.intermediate_values,
-    )
-
-
-def _running(frozen: FrozenTrial) -> FrozenTrial:
-    return create_trial(
-        state=TrialState.RUNNING,
-        params=frozen.params,
-        distributions=frozen.distributions,
-        user_attrs=frozen.user_attrs,
-        system_attrs=frozen.system_attrs,
     )

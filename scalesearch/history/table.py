@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
 
+from scalesearch.cost.cost import Cost
 from scalesearch.cost.limits import worst
 from scalesearch.history.trials import Trial
 
+_FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
+_OBJECTIVES = ("objective", "objective_2")
+_COSTS = (*(field.name for field in fields(Cost)), "excess")
 # Columns that differ when the same study is run again; they stand last.
 TIMES = ("seconds", "finished")
 
 
 def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
     """The trials of each phase in order of number; whatever a phase does not have is empty."""
-    rows = [_row(phase, trial) for phase, trials in phases.items() for trial in trials]
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return pd.DataFrame(columns=["phase", "number", "state", *TIMES])
-    frame["reused_from"] = frame["reused_from"].astype("Int64")
-    return frame[[c for c in frame.columns if c not in TIMES] + list(TIMES)]
+    every = [(phase, trial) for phase, trials in phases.items() for trial in trials]
+    values = max((len(trial.objective) for _, trial in every), default=1)
+    scores = [name for _, trial in every for name in trial.scores]
+    parameters = [name for _, trial in every for name in trial.parameters]
+    columns = [*_FATE, *_OBJECTIVES[: max(values, 1)], *scores, *_COSTS, *parameters, *TIMES]
+    frame = pd.DataFrame([_row(*one) for one in every], columns=list(dict.fromkeys(columns)))
+    whole = [name for name in dict.fromkeys(parameters) if _is_whole(name, every)]
+    frame[["reused_from", *whole]] = frame[["reused_from", *whole]].astype("Int64")
+    return frame
+
+
+def _is_whole(name: str, every: Sequence[tuple[str, Trial]]) -> bool:
+    """Whether a parameter has whole numbers only: gaps would turn 3 into 3.0."""
+    values = (trial.parameters[name] for _, trial in every if name in trial.parameters)
+    return all(type(value) is int for value in values)
 
 
 def _row(phase: str, trial: Trial) -> dict[str, Any]:
-    names = ("objective", "objective_2")
     return {
         "phase": phase,
         "number": trial.number,
@@ -34,7 +46,7 @@ def _row(phase: str, trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "digest": trial.digest,
         "reused_from": trial.source,
-        **dict(zip(names, trial.objective, strict=False)),
+        **dict(zip(_OBJECTIVES, trial.objective, strict=False)),
         **trial.scores,
         **asdict(trial.cost),
         "excess": worst(trial.excess),

@@ -13,6 +13,8 @@ import numpy as np
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Evaluator, ImageData, Images
+from scalesearch.nn.build import build
+from scalesearch.training.allocator import prepare_worker
 from scalesearch.units import format_seconds
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
     from scalesearch.study.context import Context
 
-_BATCHES = 3  # of a try, after one to warm up
+# Of a try, after one batch to warm up.
+_SECONDS, _MOST_BATCHES = 1.0, 32
 
 
 @dataclass(frozen=True)
@@ -43,33 +46,42 @@ class Few:
         return self.images.batch(indices, resolution)
 
 
-def try_seconds(evaluator: Evaluator, network: Backbone, data: ImageData) -> float | None:
+def try_seconds(
+    evaluator: Evaluator, network: Backbone, data: ImageData, threads: int
+) -> float | None:
     """Seconds that one trial of a network will take on one worker here, by training it briefly.
 
-    None if the evaluator does not say how many epochs it trains, so that nothing can be scaled.
+    None if the evaluator does not say how many epochs it trains, so that nothing can be scaled,
+    and if it cannot score the network: the trial itself will record why. Sets up this process as
+    a worker with so many threads, since that decides how fast it is.
     """
-    from scalesearch.nn.build import build
-
     epochs = getattr(evaluator, "epochs", None)
     if epochs is None:
         return None
+    prepare_worker(threads)
     brief: Any = dataclasses.replace(evaluator, epochs=1)  # type: ignore[type-var]
     batch = evaluator.workload.training_batch
-    taken = []
-    for batches in (1, 1 + _BATCHES):
+
+    def timed(batches: int) -> tuple[float, float]:
         few = dataclasses.replace(
-            data,
-            train=Few(data.train, batch * batches),
-            validation=Few(data.validation, batch),
+            data, train=Few(data.train, batch * batches), validation=Few(data.validation, batch)
         )
         started = time.perf_counter()
         for _ in brief.evaluate(build(network), network, few, 0):
             pass
-        taken.append(time.perf_counter() - started)
-    images = min(batch * (1 + _BATCHES), len(data.train)) - min(batch, len(data.train))
-    step = max(taken[1] - taken[0], 0.0) / max(images, 1)
-    # Validation runs forward alone: a third of a training step.
-    return taken[0] + epochs * step * (len(data.train) + len(data.validation) / 3)
+        return time.perf_counter() - started, _work(few)
+
+    try:
+        warm, _ = timed(1)
+        seconds, work = timed(max(1, min(_MOST_BATCHES, round(_SECONDS / warm))))
+    except RuntimeError:  # also TrialError, and torch's own for memory
+        return None
+    return epochs * seconds * _work(data) / work
+
+
+def _work(data: ImageData) -> float:
+    """Images of an epoch, in training steps: validation runs forward alone, a third of one."""
+    return len(data.train) + len(data.validation) / 3
 
 
 def total_seconds(
@@ -85,7 +97,8 @@ def total_seconds(
     rate = _recorded_rate(context, evaluator)
     if rate is None:
         median = sorted(networks, key=lambda n: cost(n).flops)[len(networks) // 2]
-        seconds = try_seconds(evaluator, median, context.data)
+        threads = getattr(context.executor, "threads", 1)
+        seconds = try_seconds(evaluator, median, context.data, threads)
         rate = None if seconds is None else seconds / cost(median).flops
     return None if rate is None else rate * flops / context.executor.slots
 

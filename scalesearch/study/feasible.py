@@ -62,28 +62,25 @@ def survey(
 def require_feasible(space: Space, limits: Limits, workload: Workload, seed: int) -> None:
     """Refuses limits that nothing in the space can meet.
 
-    Draws networks until one is within. If none of 1,000 is, a space that can be gone through is,
-    network by network; in a larger one the closest few of those drawn are walked from to better
-    neighbours, one parameter at a time, until none is better.
+    A space that can be gone through is, until a network is within. In a larger one networks are
+    drawn; if none of 1,000 is within, the closest few are walked from to better neighbours, one
+    parameter at a time, until none is better.
 
     Raises:
         UserError: with the smallest excess found.
     """
     over = _measure(limits, workload)
-    drawn = [space.sample(seed_for(seed, "feasible", 0))]
-    if over(drawn[0]) <= 0:
-        return
-    if space.size <= _COUNTABLE:
-        candidates = (space.decode(point) for point in space.points())
-    else:
-        candidates = _walks(space, over, seed)
-    best, least = drawn[0], math.inf
+    best: Backbone | None = None
+    exact = space.size <= _COUNTABLE
+    candidates = map(space.decode, space.points()) if exact else _walks(space, over, seed)
+    least = math.inf
     for network in candidates:
         if (value := over(network)) <= 0:
             return
         if value < least:
             best, least = network, value
-    raise _infeasible(best, limits, workload, space.size <= _COUNTABLE)
+    assert best is not None
+    raise _infeasible(best, limits, workload, exact)
 
 
 def _walks(space: Space, over: Callable[[Backbone], float], seed: int) -> Iterator[Backbone]:

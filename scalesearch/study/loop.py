@@ -119,7 +119,11 @@ class Loop:
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Records what came of a job, and of the trials that waited for the same network."""
         trial = self._finished(self.record.trials[job.number], outcome)
-        if trial.state == "assessed" and isinstance(outcome, Result) and outcome.weights is not None:
+        if (
+            trial.state == "assessed"
+            and isinstance(outcome, Result)
+            and outcome.weights is not None
+        ):
             self.listener.weights(trial, outcome.weights)
         self.record.finish(trial)
         self.listener.trial(trial)
@@ -241,10 +245,11 @@ class Loop:
 
     def _finished(self, trial: Trial, outcome: Outcome) -> Trial:
         if isinstance(outcome, Result):
-            values = self.plan.objective.values(outcome.values, outcome.cost)
+            scores = _plain(outcome.values)
+            values = self.plan.objective.values(scores, outcome.cost)
             if not all(math.isfinite(value) for value in values):
                 return self._finished(trial, Failure("error", f"the objective is {values}"))
-            done: dict[str, Any] = {"state": "assessed", "scores": _plain(outcome.values)}
+            done: dict[str, Any] = {"state": "assessed", "scores": scores}
             done |= {"objective": values, "seconds": outcome.seconds}
         elif isinstance(outcome, Stopped):
             done = {"state": "stopped", "scores": _plain(outcome.score.values)}

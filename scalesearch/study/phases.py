@@ -11,6 +11,7 @@ from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import excess, worst
+from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import best_of, ranked, require_results
@@ -62,11 +63,16 @@ def _search(context: Context) -> Backbone:
     )
     trials = context.carry_out(plan, evaluator)
     done = require_results(trials, "search")
-    assessed = sum(trial.state == "assessed" for trial in trials)
-    if assessed < search.trials and len(trials) >= search.proposals:
+    tried = sum(trial.source is None and trial.state != "refused" for trial in trials)
+    if tried < search.trials:
+        why = (
+            "few candidates are new and within the limits"
+            if len(trials) >= search.proposals
+            else f"the space has no more than its {space.size} networks"
+        )
         context.watch.note(
-            f"the search ended after {len(trials)} proposals with {assessed} of {search.trials} "
-            "networks assessed: few candidates are within the limits"
+            f"the search ended after {len(trials)} proposals with {tried} of {search.trials} "
+            f"networks tried: {why}"
         )
     best = best_of(done)
     network = space.decode(best.parameters)
@@ -121,6 +127,12 @@ def family(context: Context, network: Backbone, triple: Coefficients) -> tuple[M
     assert settings is not None
     evaluator: Evaluator = settings.evaluator.make()
     made = members(network, triple, settings.phi, settings.strategies)
+    if not made:
+        raise UserError(
+            "the family has no members: below phi 0 only the compound strategy has any",
+            key="family.strategies",
+            hint="add `compound` to the strategies, or a phi from 0 upwards",
+        )
     space = plugins.load("spaces", "family")(members=made)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.plain import digest
+from scalesearch.errors import UserError
 from scalesearch.history.trials import Trial
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.parts import read_limits, read_objective
@@ -26,6 +27,11 @@ class Winner:
     architecture: Backbone
     phase: str
     trial: Trial
+
+    @property
+    def file(self) -> str:
+        """Its description in the run folder."""
+        return "baseline.yaml" if self.phase == "search" else f"family/{self.name}.yaml"
 
 
 def winners(folder: RunFolder) -> Iterator[Winner]:
@@ -49,6 +55,12 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
     written: list[Path] = []
     for winner in winners(folder):
         checkpoint = folder.checkpoint(winner.phase, winner.trial.number)
+        if not checkpoint.exists():
+            raise UserError(
+                f"the weights of {winner.name} are missing: there is no {checkpoint}",
+                hint="put the file back, or export the network without its weights: "
+                f"`scalesearch export {folder.path / winner.file}`",
+            )
         weights = load_file(checkpoint)
         about = _about(folder, winner)
         for plugin in exporters:

@@ -45,6 +45,8 @@ def run(
             watch = Watches((Log(place.path / "log.txt"), *watches))
             storage = open_storage(place.record, repair=True)
             carry_out(Context(study, place, storage, watch))
+    except PermissionError as error:
+        raise UserError(f"{error.filename or place.path}: permission denied") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

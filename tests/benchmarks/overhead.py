@@ -1,5 +1,7 @@
-"""What a trial costs when it does nothing: the executors alone, beside plain Ray Tune with Optuna.
+"""What a trial costs when it does nothing: alone in an executor, and in the whole loop of a search.
 
+The whole loop proposes one of 28 choices each by TPE, counts the network's cost, and writes the
+trial to the journal; plain Ray Tune with its OptunaSearch over as many choices stands beside it.
 A trial here yields one score and its result, so an executor carries two messages for it. Time is
 counted between the trials, start and end of Ray left out: it is the price of each further trial.
 `python -m tests.benchmarks.overhead` from the repository prints the table.
@@ -10,24 +12,80 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.published import published
-from scalesearch.cost.cost import Cost
+from scalesearch.cost.cost import Cost, Workload
 from scalesearch.executors._quiet import environment, quiet_ray
-from scalesearch.history.jobs import Job, Result, Score
+from scalesearch.history.jobs import Job, Outcome, Result, Score
 
 WORKERS = 2
 CHOICES = 28
+SPACE = Path(__file__).parents[2] / "search_spaces" / "mnasnet_imagenet.yaml"
 TRIALS = {"serial": 2000, "ray": 500, "ray_tune": 200}
 PLAIN_TRIALS = 6
 WARM_UP = 10
 
 
+# The whole loop: trials timed, and the milliseconds that one may cost.
+SEARCH_TRIALS = 200
+GOALS = {"serial": 12.0, "ray": 20.0, "ray_tune": 50.0}
+
+
 def rows() -> list[dict[str, Any]]:
     """One row for each way to run a trial: its milliseconds, and how many trials were timed."""
-    return [executor_overhead(name, trials) for name, trials in TRIALS.items()] + [plain_tune()]
+    alone = [executor_overhead(name, trials) for name, trials in TRIALS.items()]
+    return [*alone, *(search_overhead(name) for name in GOALS), plain_tune()]
+
+
+def search_overhead(name: str, trials: int = SEARCH_TRIALS) -> dict[str, Any]:
+    """Milliseconds a trial of a search that does nothing else, through one executor."""
+    from scalesearch.history.objective import Objective
+    from scalesearch.history.record import Record, open_storage
+    from scalesearch.study.loop import Listener, Loop, Plan
+
+    plan = Plan(
+        phase="search",
+        space=plugins.load("spaces", "backbone").load(SPACE),
+        sampler=plugins.load("samplers", "tpe")(),
+        seed=0,
+        trials=WARM_UP + trials,
+        proposals=100 * trials,
+        workload=Workload(),
+        objective=Objective(),
+        limits={},
+    )
+    assert len(plan.space.parameters) == CHOICES
+    told: list[float] = []
+    options = {} if name == "serial" else {"workers": WORKERS}
+    with tempfile.TemporaryDirectory() as folder:
+        storage = open_storage(Path(folder) / "record.journal", repair=True)
+        record = Record(storage, plan.phase, plan.space.parameters, plan.objective.directions)
+        loop = Loop(plan, record, Listener())
+
+        def tell(job: Job, outcome: Outcome) -> None:
+            loop.tell(job, outcome)
+            told.append(time.perf_counter())
+
+        executor = plugins.load("executors", name)(**options)
+        executor.run(loop.ask, assess_something, loop.keep, tell)
+        loop.finish()
+    return _row(f"search, {name}", told, trials) | {"goal": GOALS[name]}
+
+
+def assess_something(job: Job) -> Generator[Score, None, Result]:
+    """As `assess_nothing`, but networks differ in their score, as TPE wants them to."""
+    value = 1 / (1 + job.architecture.depth)
+    yield Score(1, {"accuracy": value})
+    return Result({"accuracy": value}, Cost(1, 1, 1, 1, 1, 1), 0.0)
+
+
+def _row(loop: str, ended: list[float], trials: int) -> dict[str, Any]:
+    """Milliseconds between the last so many ends of trials."""
+    seconds = ended[-1] - ended[-1 - trials]
+    return {"loop": loop, "trials": trials, "milliseconds": 1000 * seconds / trials}
 
 
 def executor_overhead(name: str, trials: int) -> dict[str, Any]:
@@ -42,8 +100,7 @@ def executor_overhead(name: str, trials: int) -> dict[str, Any]:
         lambda job, score: True,
         lambda job, outcome: told.append(time.perf_counter()),
     )
-    seconds = told[-1] - told[-1 - trials]
-    return {"loop": name, "trials": trials, "milliseconds": 1000 * seconds / trials}
+    return _row(name, told, trials)
 
 
 def assess_nothing(job: Job) -> Generator[Score, None, Result]:
@@ -82,13 +139,13 @@ def plain_tune(trials: int = PLAIN_TRIALS) -> dict[str, Any]:
             ).fit()
     finally:
         ray.shutdown()
-    seconds = ended[-1] - ended[-1 - trials]
-    return {"loop": "plain Ray Tune", "trials": trials, "milliseconds": 1000 * seconds / trials}
+    return _row("plain Ray Tune", ended, trials)
 
 
 def main() -> None:
     for row in rows():
-        print("{loop:16} {trials:5} trials {milliseconds:10.3f} ms a trial".format(**row))
+        goal = f"   goal {row['goal']:g}" if "goal" in row else ""
+        print("{loop:16} {trials:5} trials {milliseconds:10.3f} ms a trial".format(**row) + goal)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from scalesearch.cost.closed_form import cost
+from tests.fakes import FOUR, SPACE, write_study
+from tests.pool import space
+
+
+def test_a_study_is_measured_before_anything_is_trained(scalesearch, tmp_path):
+    file = write_study(tmp_path, execution={"executor": "ray", "workers": 2})
+    done = scalesearch("check", file, "--samples", "600")
+    assert done.code == 0
+    assert f"{file} is valid" in done.out
+    assert "16 training and 16 validation images, 10 classes" in done.out
+    assert "24 networks, 4 parameters" in done.out
+    share, error = map(float, re.search(r"([\d.]+)% \+- ([\d.]+)% of 600", done.out).groups())
+    points = [cost(space().decode(p)).flops for p in space().points()]
+    exact = 100 * sum(flops <= 15_000 for flops in points) / len(points)
+    assert abs(share - exact) < 2.5 * error
+    assert "search        6 trials, about" in done.out
+    assert re.search(r"grid +10 triples, \d+ different networks, \d+ within limits", done.out)
+    assert re.search(r"family +8 members, \d different networks", done.out)
+    assert re.search(r"in all +about .* on 2 worker", done.out)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_overrides(scalesearch, tmp_path):
+    done = scalesearch("check", write_study(tmp_path), "search.trials=11", "--samples", "10")
+    assert "11 trials" in done.out
+
+
+def test_a_named_baseline(scalesearch, tmp_path):
+    file = write_study(tmp_path, without=("search",), baseline="efficientnet_b0")
+    done = scalesearch("check", file)
+    assert done.code == 0
+    # B0 with one channel in and ten classes: less the stem's other two and 990 outputs
+    flops = 385_814_752 - 2 * 9 * 32 * 112 * 112 - 1280 * 990
+    assert f"baseline      {flops / 1e6:.1f} M flops" in done.out
+
+
+def bad(tmp_path, text):
+    file = tmp_path / "bad.yaml"
+    (tmp_path / "space.yaml").write_text(SPACE)
+    file.write_text(text)
+    return file
+
+
+GOOD = """\
+name: small
+dataset: {name: "tests.fakes:Dataset"}
+evaluator: {name: "tests.fakes:Evaluator"}
+search: {space: space.yaml, trials: 6}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("trials: 6", "trails: 6"), ["bad.yaml:4", "trails", "did you mean 'trials'?"]),
+        (("trials: 6", "trials: six"), ["bad.yaml:4", "search.trials", "'six'"]),
+        (("trials: 6", "trials: 0"), ["search.trials", "at least 1"]),
+        (("space.yaml", "spice.yaml"), ["search.space", "there is no file"]),
+        (("name: small", "name:\tsmall\n\tx: 1"), ["bad.yaml", "tab"]),
+        (("name: small", "name: !!python/object:os.system x"), ["bad.yaml:1", "tag"]),
+        (("fakes:Evaluator", "fakes:Evaluater"), ["Evaluater", "did you mean 'Evaluator'?"]),
+        (("tests.fakes:Dataset", "mnist6k"), ["mnist6k", "mnist5k"]),
+    ],
+)
+def test_a_study_with_a_mistake(wrong, tmp_path, change, said):
+    file = bad(tmp_path, GOOD.replace(*change))
+    message = wrong("check", file)
+    for words in said:
+        assert words in message, message
+
+
+def test_a_file_that_is_not_there(wrong, tmp_path):
+    assert "nowhere.yaml" in wrong("check", tmp_path / "nowhere.yaml")
+
+
+def test_limits_that_nothing_meets(wrong, tmp_path):
+    file = write_study(tmp_path)
+    message = wrong("run", file, "search.limits.flops.max=1k", "--folder", tmp_path / "r", "-q")
+    assert "nothing in the space can meet the limits" in message
+    assert re.search(r"over flops\.max by [\d.]+%", message)
+
+
+def test_a_space_without_a_choice(wrong, tmp_path):
+    file = write_study(tmp_path)
+    one = FOUR.replace("[1, 2]", "1")
+    (tmp_path / "space.yaml").write_text(one)
+    assert "there is nothing to search" in wrong("check", file)
+
+
+def test_a_phi_without_a_pixel(wrong, tmp_path):
+    file = write_study(tmp_path, family={"phi": [-50], "strategies": ["compound"]})
+    assert "resolution" in wrong("run", file, "--folder", tmp_path / "run", "-q")
+
+
+def test_an_unreadable_image(wrong, tmp_path):
+    for name in "ab":
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "images" / name / f"{number}.png").write_bytes(b"not an image")
+    data = {"name": "image_folder", "path": "images"}
+    message = wrong("check", write_study(tmp_path, dataset=data))
+    assert ".png" in message

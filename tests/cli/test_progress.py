@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from scalesearch.cli.progress import Bars, Lines
+from scalesearch.cost.cost import Cost
+from scalesearch.history.jobs import Score
+from scalesearch.history.trials import Trial
+
+DONE = Trial(
+    number=0,
+    state="assessed",
+    parameters={},
+    digest="d",
+    cost=Cost(1_000_000, 1, 1, 1, 1, 1),
+    scores={"accuracy": 0.5},
+    objective=(0.5,),
+    seconds=2.0,
+)
+FAILED = replace(DONE, number=1, state="failed", reason="error: no", objective=(), scores={})
+REUSED = replace(DONE, number=2, state="reused", source=0, seconds=0.0)
+AGAIN = replace(FAILED, number=3, source=1)
+REFUSED = replace(DONE, number=4, state="refused", reason="over", objective=(), scores={})
+BETTER = replace(DONE, number=5, objective=(0.75,), scores={"accuracy": 0.75})
+ALL = (replace(DONE, state="running"), DONE, FAILED, REUSED, AGAIN, REFUSED, BETTER)
+
+
+def test_lines_number_the_networks_that_were_tried(capsys):
+    lines = Lines()
+    lines.phase("search", 9, 2)
+    for trial in ALL:
+        lines.trial(trial)
+    lines.score(DONE, Score(1, {"accuracy": 0.1}))
+    lines.note("a note")
+    lines.end({"assessed": 2, "failed": 2, "reused": 1, "refused": 1})
+    assert capsys.readouterr().out.splitlines() == [
+        "search: 7 of 9 trials to go",
+        "search [3/9] trial 0 assessed: accuracy 0.5000, 1.0 M flops, 2.0 s",
+        "search [4/9] trial 1 failed: error: no",
+        "search [4/9] trial 2 reused of trial 0: accuracy 0.5000, 1.0 M flops",
+        "search [4/9] trial 3 failed: error: no",
+        "search [5/9] trial 5 assessed: accuracy 0.7500, 1.0 M flops, 2.0 s",
+        "a note",
+        "search: 2 assessed, 1 reused, 1 refused, 2 failed",
+    ]
+
+
+def test_a_bar_counts_networks_and_shows_the_best(monkeypatch):
+    screen = io.StringIO()
+    with Bars(Console(file=screen, force_terminal=True, width=160, highlight=False)) as bars:
+        bars.phase("search", 9, 2)
+        for trial in ALL:
+            bars.trial(trial)
+        bars.score(DONE, Score(1, {"accuracy": 0.1}))
+        task = bars._progress.tasks[0]
+        assert (task.completed, task.total) == (5, 9)
+        assert (
+            task.fields["news"] == "best accuracy 0.7500 (trial 5)  1 reused, 1 refused, 2 failed"
+        )
+        bars.end({"assessed": 5})
+        assert task.finished, "a phase may need fewer trials than were planned"
+        bars.phase("grid", 3, 0)
+        bars.trial(DONE)
+        assert bars._progress.tasks[1].fields["news"] == "best accuracy 0.5000 (trial 0)"
+    text = screen.getvalue()
+    assert text.count("trial 1 failed: error: no") == 1
+    assert "trial 3 failed" not in text, "told once, not for each network that is equal"

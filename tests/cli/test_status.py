@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from scalesearch.study.folder import RunFolder, opened
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    shutil.copytree(whole.folder.path, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_run_that_is_over(scalesearch, whole):
+    done = scalesearch("status", whole.folder.path)
+    assert done.code == 0
+    assert "small in" in done.out
+    assert "not running" in done.out
+    rows = {line.split()[0]: line for line in done.out.splitlines() if line.strip()}
+    assert "6 assessed" in rows["search"]
+    best = max(whole.folder.read()["search"], key=lambda t: t.objective or (0,))
+    assert f"trial {best.number} assessed: accuracy {best.scores['accuracy']:.4f}" in rows["search"]
+    assert set(rows) >= {"search", "grid", "family", "report:"}
+
+
+def test_json(scalesearch, whole):
+    plain = json.loads(scalesearch("status", whole.folder.path, "--json").out)
+    trials = whole.folder.trials
+    for phase in ("search", "grid", "family"):
+        mine = trials[trials["phase"] == phase]
+        assert plain[phase]["assessed"] == (mine["state"] == "assessed").sum()
+        best = mine.loc[mine["objective"].idxmax()]
+        assert plain[phase]["best"]["scores"]["accuracy"] == best["accuracy"]
+    assert plain["running"] is False
+
+
+def test_a_run_before_its_first_trial(scalesearch, copy):
+    for name in ("record.journal", "report.html"):
+        (copy / name).unlink()
+    done = scalesearch("status", copy)
+    assert done.code == 0
+    assert done.out.count("no trials") == 3
+
+
+def test_a_run_under_way(scalesearch, copy):
+    folder = RunFolder(copy)
+    with opened(folder, folder.settings, (copy / "study.yaml").read_text()):
+        assert "running now" in scalesearch("status", copy).out
+        assert json.loads(scalesearch("status", copy, "--json").out)["running"] is True
+
+
+def test_the_last_failure_is_shown(scalesearch, copy):
+    journal = copy / "record.journal"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text(
+        "".join(line.replace('"state":"assessed"', '"state":"failed"') for line in lines)
+    )
+    assert "last failure: trial" in scalesearch("status", copy).out
+
+
+def test_the_report_is_drawn_anew(scalesearch, copy):
+    shutil.rmtree(copy / "figures")
+    (copy / "report.html").unlink()
+    (copy / "trials.csv").unlink()
+    done = scalesearch("report", copy)
+    assert done.code == 0
+    assert f"the page is {copy / 'report.html'}" in done.out
+    for name in ("report.html", "trials.csv", "figures/family.svg"):
+        assert (copy / name).exists()
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_mistakes(wrong, command, tmp_path):
+    assert "is no run folder" in wrong(command, tmp_path)
+    assert "is no run folder" in wrong(command, tmp_path / "nowhere")

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from scalesearch.cost.closed_form import cost
+from scalesearch.errors import TrialError
+from scalesearch.history.jobs import Job, Score
+from scalesearch.nn.build import build
+from scalesearch.study import assess as module
+from scalesearch.study.assess import Assess, agreed_cost
+from tests.fakes import Dataset, Evaluator, accuracy_of
+from tests.pool import space
+
+NET = space().sample(1)
+
+
+def finish(steps):
+    scores = []
+    while True:
+        try:
+            scores.append(next(steps))
+        except StopIteration as end:
+            return scores, end.value
+
+
+def job(**fields):
+    return Job(**({"phase": "search", "number": 3, "architecture": NET, "seed": 5} | fields))
+
+
+@pytest.fixture
+def assess():
+    return Assess(Evaluator(epochs=3), Dataset().load(0))
+
+
+def test_scores_come_as_they_are_and_the_last_one_counts(assess):
+    scores, result = finish(assess(job()))
+    top = accuracy_of(NET, 5)
+    assert [score.step for score in scores] == [1, 2, 3]
+    assert [s.values["accuracy"] for s in scores] == pytest.approx([top / 3, 2 * top / 3, top])
+    assert result.values == scores[-1].values
+    assert result.cost == cost(NET, workload=assess.evaluator.workload)
+    assert result.seconds > 0
+    assert result.weights is None
+
+
+def test_weights_come_when_they_are_asked_for(assess):
+    _, result = finish(assess(job(keep_weights=True)))
+    weights = load(result.weights)
+    torch.manual_seed(5)
+    fresh = build(NET).state_dict()
+    assert weights.keys() == fresh.keys()
+    assert all(torch.equal(weights[name], fresh[name]) for name in fresh), "first weights: the seed"
+
+
+def test_the_callers_random_state_is_left_alone(assess):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    finish(assess(job()))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["flops", "flops_total", "params", "activations"])
+def test_a_mistake_of_the_closed_form_is_a_failed_trial_with_both_numbers(
+    assess, monkeypatch, name
+):
+    wrong = getattr(cost(NET), name) + 1
+    monkeypatch.setattr(
+        module, "cost", lambda net, workload: replace(cost(net, workload=workload), **{name: wrong})
+    )
+    with pytest.raises(TrialError) as error:
+        finish(assess(job()))
+    assert f"{name} of the built model is {wrong - 1:,} by fvcore but {wrong:,}" in str(error.value)
+    assert "please report" in str(error.value)
+
+
+def test_a_model_that_is_not_the_described_network_is_found_out():
+    model = build(replace(NET, num_classes=11))
+    with pytest.raises(TrialError, match="of the built model is"):
+        agreed_cost(model, NET, Evaluator())
+
+
+def test_an_evaluator_without_any_score(assess):
+    class Silent(Evaluator):
+        def evaluate(self, model, architecture, data, seed):
+            yield from ()
+
+    with pytest.raises(TrialError, match="the evaluator gave no score"):
+        finish(Assess(Silent(), assess.data)(job()))
+
+
+def test_a_trial_error_passes_through(assess):
+    failing = Assess(Evaluator(fail_on=NET.depth), assess.data)
+    with pytest.raises(TrialError, match="made to fail"):
+        finish(failing(job()))
+
+
+def test_it_travels_to_workers(assess):
+    again = pickle.loads(pickle.dumps(assess))
+    assert next(again(job())) == Score(1, next(assess(job())).values)
+    again.prepare(torch.get_num_threads())

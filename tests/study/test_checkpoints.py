@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from scalesearch.cost.cost import Cost
+from scalesearch.history.trials import Trial
+from scalesearch.study.checkpoints import Checkpoints
+from scalesearch.study.folder import RunFolder
+
+
+@pytest.fixture
+def record():
+    return SimpleNamespace(trials={})
+
+
+@pytest.fixture
+def kept(tmp_path, record):
+    """Names of the weights that are there once trials with these values were recorded in turn."""
+
+    def go(phase, values, *, killed=False):
+        checkpoints = Checkpoints(RunFolder(tmp_path), phase, record)
+        for value in values:
+            trial = assessed(len(record.trials), value)
+            checkpoints.keep(trial, str(value).encode())
+            if not killed:
+                record.trials[trial.number] = trial
+                checkpoints.tidy(trial)
+        return {file.stem: file.read_text() for file in (tmp_path / "checkpoints").iterdir()}
+
+    return go
+
+
+def assessed(number, value):
+    cost = Cost(1, 1, 1, 1, 1, 1)
+    fields = {"parameters": {}, "digest": str(number), "cost": cost, "objective": (value,)}
+    return Trial(number=number, state="assessed", **fields)
+
+
+def test_a_search_keeps_the_best_alone(kept):
+    assert kept("search", [0.5, 0.4, 0.7, 0.6]) == {"search-2": "0.7"}
+    assert kept("search", [0.7]) == {"search-2": "0.7"}, "the earlier one of equals"
+
+
+def test_a_family_keeps_every_member(kept):
+    assert set(kept("family", [0.5, 0.4, 0.7])) == {"family-0", "family-1", "family-2"}
+
+
+def test_killed_before_the_better_trial_is_recorded_the_old_best_is_still_there(kept):
+    kept("search", [0.5])
+    assert kept("search", [0.7], killed=True) == {"search-0": "0.5", "search-1": "0.7"}
+    # Assessed again it may come out worse (another machine, another library): nothing is missing.
+    assert kept("search", [0.4]) == {"search-0": "0.5"}
+
+
+def test_phases_leave_each_others_weights_alone(kept, record):
+    kept("family", [0.1])
+    record.trials.clear()
+    assert set(kept("search", [0.5, 0.6])) == {"family-0", "search-1"}
+
+
+def test_other_states_change_nothing(kept, tmp_path, record):
+    kept("search", [0.5])
+    failed = Trial(number=1, state="failed", parameters={}, digest="d", cost=Cost(1, 1, 1, 1, 1, 1))
+    Checkpoints(RunFolder(tmp_path), "search", record).tidy(failed)
+    assert (tmp_path / "checkpoints" / "search-0.safetensors").exists()

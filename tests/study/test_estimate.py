@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scalesearch.cost.cost import Cost
+from scalesearch.history.trials import Trial
+from scalesearch.study.estimate import Few, grid_sentence, total_seconds, try_seconds
+from tests.fakes import Dataset, Evaluator, Grey
+from tests.pool import space
+
+NET = space().sample(1)
+
+
+def test_few_are_the_first_images():
+    few = Few(Grey(10), 4)
+    assert len(few) == 4
+    assert few.labels.tolist() == [0, 1, 2, 3]
+    assert tuple(few.batch(np.array([0, 1]), 8).shape) == (2, 1, 8, 8)
+    assert len(Few(Grey(10), 99)) == 10
+
+
+class Timed(Evaluator):
+    """Sleeps for each image, as training does."""
+
+    def evaluate(self, model, architecture, data, seed):
+        import time
+
+        time.sleep(self.epochs * 0.01 * len(data.train))
+        yield from super().evaluate(model, architecture, data, seed)
+
+
+def test_a_short_try_is_scaled_to_images_and_epochs():
+    data = Dataset(images=200).load(0)
+    seconds = try_seconds(Timed(epochs=5), NET, data, 1)
+    # 10 ms for each of 200 training images, a third of it for each of 200 validation images
+    expected = 5 * 0.01 * (200 + 200 / 3)
+    assert expected * 0.9 < seconds < expected * 1.6
+
+
+def test_an_evaluator_without_epochs_cannot_be_timed():
+    assert try_seconds(SimpleNamespace(), NET, Dataset().load(0), 1) is None
+
+
+@pytest.mark.parametrize("fault", ["fail_on", "raise_on"])
+def test_a_network_that_cannot_be_scored_is_left_to_its_trial(fault):
+    evaluator = Evaluator(**{fault: NET.depth})
+    assert try_seconds(evaluator, NET, Dataset().load(0), 1) is None
+
+
+def _context(trials=(), slots=2):
+    search = SimpleNamespace(evaluator=SimpleNamespace(make=lambda: Evaluator(epochs=2)))
+    return SimpleNamespace(
+        folder=SimpleNamespace(read=lambda: {"search": list(trials)}),
+        study=SimpleNamespace(search=search),
+        executor=SimpleNamespace(slots=slots),
+        data=Dataset().load(0),
+    )
+
+
+def test_recorded_trials_are_the_measure():
+    """3 s for 2 epochs of 1,000 FLOPs: 6 epochs of 4 networks of 2,000 on two workers take 36 s."""
+    from scalesearch.cost.closed_form import cost
+
+    flops = cost(NET).flops
+    done = Trial(
+        number=0,
+        state="assessed",
+        parameters={},
+        digest="d",
+        seconds=3.0,
+        cost=Cost(flops // 2, 1, 1, 1, 1, 1),
+    )
+    refused = replace(done, state="refused", seconds=0.0)
+    context = _context([done, refused])
+    assert total_seconds(context, [NET] * 4, Evaluator(epochs=6)) == pytest.approx(36, rel=0.01)
+    sentence = grid_sentence(context, 14, [NET] * 4, Evaluator(epochs=6))
+    assert sentence == "grid: 14 triples, 4 different networks within limits, about 36 s"
+
+
+def test_without_a_record_or_epochs_nothing_is_said_of_time():
+    context = _context()
+    assert grid_sentence(context, 3, [NET], SimpleNamespace()) == (
+        "grid: 3 triples, 1 different networks within limits"
+    )
+    assert total_seconds(context, [], Evaluator()) == 0
+    assert total_seconds(context, [NET], Evaluator(delay=0.02, epochs=3)) > 0
