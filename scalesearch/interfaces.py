@@ -122,6 +122,10 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many jobs run at once."""
 
+    @property
+    def threads(self) -> int:
+        """How many threads each job may use."""
+
     def hold(self) -> AbstractContextManager[None]:
         """Keeps what several runs share, such as a cluster that was started, until it is left."""
 

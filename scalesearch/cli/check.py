@@ -145,5 +145,5 @@ def _executor(study: Study) -> Executor:
 
 def _threads(study: Study) -> int:
     """Of one worker; someone's own executor need not say."""
-    threads: int = getattr(_executor(study), "threads", 1)
+    threads = _executor(study).threads
     return threads

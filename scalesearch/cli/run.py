@@ -63,7 +63,7 @@ def _print_family(folder: RunFolder) -> None:
     search = folder.settings.get("search") or {}
     metric = read_objective(search.get("objective", "accuracy"), Path()).metric
     rows = {
-        f"{t['strategy']}_phi{t['phi']:g}": t
+        f"{t['strategy']}_phi{t['phi']:.12g}": t
         for _, t in trials[trials["phase"] == "family"].iterrows()
     }
     members = sorted(folder.family, key=lambda m: (m.phi, STRATEGIES.index(m.strategy)))

@@ -31,7 +31,7 @@ class Member:
     @property
     def name(self) -> str:
         """A word for files and tables: `compound_phi1`, `width_phi0.5`, `depth_phi-1`."""
-        return f"{self.strategy}_phi{self.phi:g}"
+        return f"{self.strategy}_phi{self.phi:.12g}"
 
 
 def members(

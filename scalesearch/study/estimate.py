@@ -97,7 +97,7 @@ def total_seconds(
     rate = _recorded_rate(context, evaluator)
     if rate is None:
         median = sorted(networks, key=lambda n: cost(n).flops)[len(networks) // 2]
-        threads = getattr(context.executor, "threads", 1)
+        threads = context.executor.threads
         seconds = try_seconds(evaluator, median, context.data, threads)
         rate = None if seconds is None else seconds / cost(median).flops
     return None if rate is None else rate * flops / context.executor.slots
