@@ -38,7 +38,7 @@ types: $(VENV)/.tested
 	$(BIN)/mypy
 
 bench: $(VENV)/.tested
-	$(BIN)/python -m tests.benchmarks build/benchmarks.json
+	$(BIN)/python -m tests.benchmarks --json build/benchmarks.json
 
 # Files that are generated from the code; a test holds them to it.
 docs: $(VENV)/.installed

@@ -53,12 +53,12 @@ def load_object(path: str) -> Any:
         raise UserError(f"{path!r} is not of the form package.module:Name")
     module_name, name = path.split(":")
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        sys.path.append("")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # whatever a module of the user's does when it is run
         raise UserError(
-            f"cannot import {module_name!r}: {error}",
+            f"cannot import {module_name!r}: {type(error).__name__}: {error}",
             hint="install its package, or run from the folder that holds it",
         ) from error
     if not hasattr(module, name):

@@ -68,7 +68,8 @@ def test_a_module_that_is_not_there_is_told(own_module):
     with pytest.raises(UserError) as told:
         plugins.load("samplers", "my_thongs_for_test:Sampler")
     assert str(told.value) == (
-        "cannot import 'my_thongs_for_test': No module named 'my_thongs_for_test'\n"
+        "cannot import 'my_thongs_for_test': "
+        "ModuleNotFoundError: No module named 'my_thongs_for_test'\n"
         "  install its package, or run from the folder that holds it"
     )
 

@@ -53,11 +53,10 @@ def published(name: str, **fields: Any) -> Backbone:
         UserError: an unknown name or field.
     """
     if name not in _FAMILIES:
-        raise UserError(
-            f"no published architecture is called {name!r}",
-            allowed=", ".join(names()),
-            hint=nearest(name, names()),
-        )
+        known = f"{', '.join(names())}, a file.yaml, or package.module:function"
+        detector = name.startswith("efficientdet")
+        hint = "detectors are not there yet" if detector else nearest(name, names())
+        raise UserError(f"no published architecture is called {name!r}", allowed=known, hint=hint)
     backbone = _FAMILIES[name](name)
     plain = {key: getattr(backbone, key) for key in Backbone.__dataclass_fields__}
     if fields.get("padding") == "same":

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.limits import excess, worst
 from scalesearch.interfaces import Evaluator, Executor, ImageData
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
-from scalesearch.study.estimate import try_seconds
+from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
 from scalesearch.study.feasible import Survey, require_feasible, survey
-from scalesearch.study.inputs import named_baseline, searched_space
+from scalesearch.study.inputs import grid_of, named_baseline, searched_space
 from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
@@ -43,18 +41,20 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
     shares = []
-    if study.search is None:
-        network = named_baseline(study, data)
-        lines.append(f"baseline      {format_count(cost(network).flops)} flops")
-    else:
-        network, share, found = _search(study, data, samples)
-        shares.append(share)
-        lines += found
-    if study.grid is not None:
-        shares.append(_grid(study, network, data))
-    if study.family is not None:
-        shares.append(_family(study, network, data))
-    slots = _executor(study).slots
+    executor: Executor = study.execution.executor.make()
+    with executor.hold():
+        if study.search is None:
+            network = named_baseline(study, data)
+            lines.append(f"baseline      {format_count(cost(network).flops)} flops")
+        else:
+            network, share, found = _search(study, executor, data, samples)
+            shares.append(share)
+            lines += found
+        if study.grid is not None:
+            shares.append(_grid(study, executor, network, data))
+        if study.family is not None:
+            shares.append(_family(study, executor, network, data))
+    slots = executor.slots
     lines += [share.text + _about(share.seconds, slots) for share in shares]
     known = [share.seconds for share in shares if share.seconds is not None]
     if len(known) == len(shares):
@@ -65,7 +65,9 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     print("\n".join(lines))
 
 
-def _search(study: Study, data: ImageData, samples: int) -> tuple[Backbone, Share, list[str]]:
+def _search(
+    study: Study, executor: Executor, data: ImageData, samples: int
+) -> tuple[Backbone, Share, list[str]]:
     search: Any = study.search
     space, note = searched_space(study, data)
     lines = [f"note          {note}"] if note else []
@@ -74,7 +76,7 @@ def _search(study: Study, data: ImageData, samples: int) -> tuple[Backbone, Shar
     found = survey(space, search.limits, evaluator.workload, samples, study.seed)
     lines.append(f"space         {space.size:,} networks, {len(space.parameters)} parameters")
     lines.append(f"within limits {describe_survey(found)}")
-    seconds = try_seconds(evaluator, found.typical, data, _threads(study))
+    seconds = try_seconds(executor, evaluator, found.typical, data)
     total = None if seconds is None else seconds * search.trials
     return found.typical, Share(f"search        {search.trials} trials", total), lines
 
@@ -89,61 +91,22 @@ def describe_survey(found: Survey) -> str:
     )
 
 
-def _grid(study: Study, network: Backbone, data: ImageData) -> Share:
-    grid: Any = study.grid
-    space = plugins.load("spaces", "coefficients")(
-        baseline=network,
-        budget=grid.budget,
-        tolerance=grid.tolerance,
-        step=grid.step,
-        phi=grid.phi,
-    )
-    evaluator: Evaluator = grid.evaluator.make()
-    networks = {space.decode(point) for point in space.points()}
-    fitting = [
-        n for n in networks if worst(excess(cost(n, workload=evaluator.workload), grid.limits)) <= 0
-    ]
-    of = "" if study.search is None else " if the baseline is a typical network"
-    text = (
-        f"grid          {space.size} triples, {len(networks)} different networks, "
-        f"{len(fitting)} within limits{of}"
-    )
-    return Share(text, _seconds(study, evaluator, fitting, data))
+def _grid(study: Study, executor: Executor, network: Backbone, data: ImageData) -> Share:
+    evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
+    grid = grid_of(study, network)
+    of = "" if study.search is None else ", if the baseline is a typical network"
+    text = f"grid          {grid_sentence(grid)}{of}"
+    return Share(text, phase_seconds(executor, evaluator, grid.fitting, data))
 
 
-def _family(study: Study, network: Backbone, data: ImageData) -> Share:
+def _family(study: Study, executor: Executor, network: Backbone, data: ImageData) -> Share:
     family: Any = study.family
     made = members(network, study.coefficients or _STAND_IN, family.phi, family.strategies)
     evaluator: Evaluator = family.evaluator.make()
     networks = list({member.architecture for member in made})
     text = f"family        {len(made)} members, {len(networks)} different networks"
-    return Share(text, _seconds(study, evaluator, networks, data))
-
-
-def _seconds(
-    study: Study, evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData
-) -> float | None:
-    """Seconds for all of them, from a try of the median one."""
-    if not networks:
-        return 0.0
-    ordered = sorted(networks, key=lambda n: cost(n).flops)
-    median = ordered[len(ordered) // 2]
-    seconds = try_seconds(evaluator, median, data, _threads(study))
-    if seconds is None:
-        return None
-    return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
+    return Share(text, phase_seconds(executor, evaluator, networks, data))
 
 
 def _about(seconds: float | None, slots: int) -> str:
     return "" if seconds is None else f", about {format_seconds(seconds / slots)}"
-
-
-def _executor(study: Study) -> Executor:
-    executor: Executor = study.execution.executor.make()
-    return executor
-
-
-def _threads(study: Study) -> int:
-    """Of one worker; someone's own executor need not say."""
-    threads = _executor(study).threads
-    return threads

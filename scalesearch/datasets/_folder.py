@@ -53,7 +53,10 @@ class FolderImages:
         def read(index: int) -> np.ndarray:
             return decode(self.paths[index], self.channels, resolution)
 
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="decode") as pool:
+        # As many as the worker may compute with, so that workers do not fight; two at the least,
+        # as files may come over a network.
+        threads = max(2, torch.get_num_threads())
+        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             pixels = np.stack(list(pool.map(read, indices.tolist())))
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 

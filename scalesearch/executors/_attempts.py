@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Generator
 from pathlib import Path
 
-from scalesearch.errors import TrialError
+from scalesearch.errors import TrialError, UserError
 from scalesearch.history.jobs import Failure, Job, Result, Score, Stopped
 from scalesearch.interfaces import Assess
 
@@ -61,6 +61,8 @@ def failure_of(error: BaseException) -> Failure:
     """What the record says of an exception: its kind, and its reason in a few lines."""
     if isinstance(error, TrialError):
         return Failure("error", str(error))
+    if isinstance(error, UserError):
+        return Failure("user", str(error))
     text = str(error).strip()
     if len(text) > _LONGEST_TEXT:
         text = text[:_LONGEST_TEXT] + " …"

@@ -113,6 +113,7 @@ class Crew:
 
     def _answer(self, hand: _Hand, message: Any, desk: Desk) -> None:
         if hand.current is None:  # prepared
+            self._dead_at_start = 0
             self._idle.append(hand)
         elif isinstance(message, Score):
             kept = desk.keep(hand.current, message)

@@ -32,7 +32,8 @@ class Options:
 
     def __post_init__(self) -> None:
         _refuse(self.workers < 1, "workers", self.workers, "a whole number from 1")
-        _refuse(self.cpus <= 0, "cpus", self.cpus, "a number above 0")
+        few = not (self.cpus > 0 and math.isfinite(self.cpus))
+        _refuse(few, "cpus", self.cpus, "a number above 0")
         whole = float(self.gpus).is_integer()
         _refuse(
             self.gpus < 0 or (self.gpus > 1 and not whole),
@@ -41,7 +42,7 @@ class Options:
             "0, a share of one GPU such as 0.5, or a whole number",
         )
         _refuse(self.retries < 0, "retries", self.retries, "a whole number from 0")
-        late = self.timeout is not None and self.timeout <= 0
+        late = self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout))
         _refuse(late, "timeout", self.timeout, "seconds above 0, or nothing for no deadline")
 
     @property

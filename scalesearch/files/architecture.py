@@ -29,7 +29,15 @@ def architecture(source: str | Path, **fields: Any) -> Backbone:
         return _replaced(load_architecture(source), fields)
     if ":" not in text:
         return published(text, **fields)
-    made = load_object(text)()
+    try:
+        made = load_object(text)()
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's function does
+        raise UserError(
+            f"{text} failed: {type(error).__name__}: {error}",
+            allowed="a function without arguments that returns a scalesearch.Backbone",
+        ) from error
     if not isinstance(made, Backbone):
         raise UserError(
             f"{text} gives {type(made).__name__}, not a scalesearch.Backbone",
@@ -44,7 +52,7 @@ def load_architecture(path: Path | str) -> Backbone:
     try:
         return from_plain(document.plain)
     except UserError as error:
-        raise document.locate(error) from None
+        raise document.locate(_or_space(error, document.plain)) from None
 
 
 def save_architecture(
@@ -54,6 +62,20 @@ def save_architecture(
 ) -> Path:
     """The path, once it describes the network, with `about` as comments above."""
     return write_yaml(path, to_plain(backbone), about)
+
+
+def _or_space(error: UserError, plain: Mapping[str, Any]) -> UserError:
+    """The mistake, or a better word for it if the file holds choices."""
+    stages = plain.get("stages")
+    parts = [plain, *(stages if isinstance(stages, list) else ()), plain.get("head")]
+    values = [v for part in parts if isinstance(part, Mapping) for k, v in part.items()]
+    chosen = any(isinstance(value, list) and value is not stages for value in values)
+    if not chosen:
+        return error
+    return UserError(
+        "this is a search space, not one network: some of its fields have several choices",
+        hint="`scalesearch check` measures a study over it",
+    )
 
 
 def _replaced(backbone: Backbone, fields: Mapping[str, Any]) -> Backbone:

@@ -66,7 +66,8 @@ class Failure:
     """A trial that gave no result.
 
     Attributes:
-        kind: `error`, `memory`, `timeout` (over its deadline) or `died` (its worker is gone).
+        kind: `error`, `memory`, `timeout` (over its deadline), `died` (its worker is gone), or
+            `user` (a mistake in the settings that shows on a worker: it ends the run).
         reason: one or a few lines for the reader of the record.
     """
 

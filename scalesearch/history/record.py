@@ -122,7 +122,9 @@ class Record:
         """Records a score on the way."""
         self._storage.set_trial_intermediate_value(self._ids[number], step, value)
         trial = self.trials[number]
-        self.trials[number] = replace(trial, curve={**trial.curve, step: value})
+        # A trial that is assessed again starts anew: what came later before does not count.
+        before = {s: v for s, v in trial.curve.items() if s < step}
+        self.trials[number] = replace(trial, curve={**before, step: value})
 
     def finish(self, trial: Trial) -> None:
         """Records what came of a running trial; the sampler learns of it when it is settled."""
@@ -177,7 +179,14 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
         if path.exists():
             _cut_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}",
+            hint="trials.csv beside it has a copy of what was recorded; restore the file, or run "
+            "the study into another --folder",
+        ) from error
 
 
 def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:

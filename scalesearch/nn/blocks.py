@@ -105,13 +105,13 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to the same shape; kept images are divided by the chance to be kept."""
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        """The sum of both, [N, C, H, W]; kept branches are divided by their chance to be kept."""
         if not self.training or self.rate == 0:
-            return x
+            return x + branch
         keep = 1 - self.rate
         kept = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-        return x * kept.div_(keep)
+        return torch.addcmul(x, branch, kept.div_(keep))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class MBConv(nn.Module):
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
         # Nested, not named: a name would keep an inner tensor alive and raise the memory peak.
         y = self.project(self.squeeze(self.depthwise(self.expand(x))))
-        return x + self.drop_path(y) if self.residual else y
+        return self.drop_path(x, y) if self.residual else y
 
 
 class Shortcut(nn.Module):

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from scalesearch.errors import UserError
 
+# FLOPs about double with each phi: at 16 they are 65,000 times the baseline's. Far below 0 no pixel
+# is left, which is told as such.
+LEAST_PHI, MOST_PHI = -1000.0, 16.0
+
 
 @dataclass(frozen=True, slots=True)
 class Multipliers:
@@ -40,7 +44,14 @@ class Coefficients:
         return self.alpha * self.beta**2 * self.gamma**2
 
     def at(self, phi: float) -> Multipliers:
-        """The three multipliers at `phi`, which may be a fraction or negative."""
+        """The three multipliers at `phi`, which may be a fraction or negative.
+
+        Raises:
+            UserError: a phi that is no number, or further from 0 than any network can be scaled.
+        """
+        if not LEAST_PHI <= phi <= MOST_PHI:
+            allowed = f"{LEAST_PHI:g} to {MOST_PHI:g}"
+            raise UserError(f"{phi!r} cannot be used", key="phi", allowed=allowed)
         return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
 
     @classmethod

@@ -10,10 +10,9 @@ from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import UNITS
 from scalesearch.errors import UserError, nearest
-from scalesearch.scaling.coefficients import Coefficients, Multipliers
+from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, Multipliers
 from scalesearch.scaling.scale import multiply, scale, with_depths
 
-_LARGEST_PHI = 64.0
 _STEPS = 60  # halvings: phi to 1e-16, which is the end of a float's digits
 
 
@@ -63,14 +62,14 @@ def _bracket(fits: Callable[[float], bool], wanted: str) -> tuple[float, float]:
     low, high = 0.0, 1.0
     while fits(high):
         low, high = high, 2 * high
-        if high > _LARGEST_PHI:
+        if high > MOST_PHI:
             raise UserError(
                 f"every phi up to {low:g} is within {wanted}",
                 hint="limit a cost that these coefficients make grow, such as flops",
             )
     while not fits(low):
         low, high = 2 * low - 1, low
-        if low < -_LARGEST_PHI:
+        if low < LEAST_PHI:
             raise UserError(f"no phi makes this network small enough for {wanted}")
     return low, high
 
@@ -88,7 +87,19 @@ def match_flops(backbone: Backbone, strategy: str, target: int) -> Backbone:
 def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
     first = [stage.depth for stage in backbone.stages]
     growing = [i for i, s in enumerate(backbone.stages) if "depth" in BLOCK_FIELDS[s.block]]
-    depths, net = list(first), backbone
+
+    def times(multiple: int) -> Backbone:
+        return with_depths(backbone, tuple(multiple * depth for depth in first))
+
+    # Blocks added in turn pass through every whole multiple: the last one below the target is near.
+    low, high = 1, 2
+    while growing and cost(times(high)).flops < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(times(middle)).flops < target else (low, middle)
+    net = times(low)
+    depths = [stage.depth for stage in net.stages]
     yield net
     while growing and cost(net).flops < target:
         lagging = min(growing, key=lambda i: (depths[i] / first[i], i))

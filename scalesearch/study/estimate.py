@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
-from scalesearch.interfaces import Evaluator, ImageData, Images
+from scalesearch.history.jobs import Job, Outcome, Result, Score
+from scalesearch.interfaces import Evaluator, Executor, ImageData, Images
 from scalesearch.nn.build import build
+from scalesearch.study.inputs import GridOfNetworks
 from scalesearch.training.allocator import prepare_worker
-from scalesearch.units import format_seconds
 
 if TYPE_CHECKING:
     import torch
@@ -46,37 +47,70 @@ class Few:
         return self.images.batch(indices, resolution)
 
 
-def try_seconds(
-    evaluator: Evaluator, network: Backbone, data: ImageData, threads: int
-) -> float | None:
-    """Seconds that one trial of a network will take on one worker here, by training it briefly.
+@dataclass(frozen=True)
+class Try:
+    """Trains a network briefly, on a worker as a trial would, and tells what a whole one takes."""
 
-    None if the evaluator does not say how many epochs it trains, so that nothing can be scaled,
-    and if it cannot score the network: the trial itself will record why. Sets up this process as
-    a worker with so many threads, since that decides how fast it is.
-    """
-    epochs = getattr(evaluator, "epochs", None)
-    if epochs is None:
-        return None
-    prepare_worker(threads)
-    brief: Any = dataclasses.replace(evaluator, epochs=1)  # type: ignore[type-var]
-    batch = evaluator.workload.training_batch
+    evaluator: Evaluator
+    data: ImageData
 
-    def timed(batches: int) -> tuple[float, float]:
-        few = dataclasses.replace(
-            data, train=Few(data.train, batch * batches), validation=Few(data.validation, batch)
-        )
+    def prepare(self, threads: int) -> None:
+        """Sets up a worker's process as for trials."""
+        prepare_worker(threads)
+
+    def __call__(self, job: Job) -> Generator[Score, None, Result]:
+        """No score; the result's `seconds` are those of a whole trial on this worker."""
+        yield from ()
+        warm, _ = self._timed(job.architecture, 1)
+        batches = max(1, min(_MOST_BATCHES, round(_SECONDS / warm)))
+        seconds, work = self._timed(job.architecture, batches)
+        epochs: int = getattr(self.evaluator, "epochs", 1)
+        whole = epochs * seconds * _work(self.data) / work
+        return Result({}, cost(job.architecture), whole)
+
+    def _timed(self, network: Backbone, batches: int) -> tuple[float, float]:
+        brief: Any = dataclasses.replace(self.evaluator, epochs=1)  # type: ignore[type-var]
+        batch = self.evaluator.workload.training_batch
+        train, validation = Few(self.data.train, batch * batches), Few(self.data.validation, batch)
+        few = dataclasses.replace(self.data, train=train, validation=validation)
         started = time.perf_counter()
         for _ in brief.evaluate(build(network), network, few, 0):
             pass
         return time.perf_counter() - started, _work(few)
 
-    try:
-        warm, _ = timed(1)
-        seconds, work = timed(max(1, min(_MOST_BATCHES, round(_SECONDS / warm))))
-    except RuntimeError:  # also TrialError, and torch's own for memory
+
+def try_seconds(
+    executor: Executor, evaluator: Evaluator, network: Backbone, data: ImageData
+) -> float | None:
+    """Seconds that one trial of a network will take on one worker, by training it there briefly.
+
+    None if the evaluator does not say how many epochs it trains, so that nothing can be scaled,
+    and if it cannot score the network: the trial itself will record why.
+    """
+    if not hasattr(evaluator, "epochs"):
         return None
-    return epochs * seconds * _work(data) / work
+    jobs, outcomes = [Job("estimate", 0, network, 0)], list[Outcome]()
+    executor.run(
+        lambda: jobs.pop() if jobs else None,
+        Try(evaluator, data),
+        lambda job, score: True,
+        lambda job, outcome: outcomes.append(outcome),
+    )
+    return outcomes[0].seconds if isinstance(outcomes[0], Result) else None
+
+
+def phase_seconds(
+    executor: Executor, evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData
+) -> float | None:
+    """Seconds for all these networks on one worker, by a try of the median one."""
+    if not networks:
+        return 0.0
+    ordered = sorted(networks, key=lambda n: cost(n).flops)
+    median = ordered[len(ordered) // 2]
+    seconds = try_seconds(executor, evaluator, median, data)
+    if seconds is None:
+        return None
+    return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
 
 
 def _work(data: ImageData) -> float:
@@ -91,25 +125,23 @@ def total_seconds(
 
     Trials already recorded are the measure, scaled by FLOPs and epochs; else one short try.
     """
-    if not networks:
-        return 0.0
-    flops = sum(cost(network).flops for network in networks)
     rate = _recorded_rate(context, evaluator)
     if rate is None:
-        median = sorted(networks, key=lambda n: cost(n).flops)[len(networks) // 2]
-        threads = context.executor.threads
-        seconds = try_seconds(evaluator, median, context.data, threads)
-        rate = None if seconds is None else seconds / cost(median).flops
-    return None if rate is None else rate * flops / context.executor.slots
+        seconds = phase_seconds(context.executor, evaluator, networks, context.data)
+    else:
+        seconds = rate * sum(cost(network).flops for network in networks)
+    return None if seconds is None else seconds / context.executor.slots
 
 
-def grid_sentence(
-    context: Context, triples: int, networks: Sequence[Backbone], evaluator: Evaluator
-) -> str:
-    """`grid: 14 triples, 11 different networks within limits, about 2 min`."""
-    seconds = total_seconds(context, networks, evaluator)
-    about = f", about {format_seconds(seconds)}" if seconds is not None else ""
-    return f"grid: {triples} triples, {len(networks)} different networks within limits{about}"
+def grid_sentence(grid: GridOfNetworks) -> str:
+    """`20 triples, 14 different networks, 11 within limits (1.8 to 2.9 times the FLOPs)`."""
+    base = cost(grid.baseline).flops
+    ratios = sorted(cost(network).flops / base for network in grid.fitting)
+    spread = f" ({ratios[0]:.1f} to {ratios[-1]:.1f} times the FLOPs)" if ratios else ""
+    return (
+        f"{grid.space.size} triples, {grid.networks} different networks, "
+        f"{len(grid.fitting)} within limits{spread}"
+    )
 
 
 def _recorded_rate(context: Context, evaluator: Evaluator) -> float | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.plain import digest
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.limits import excess, worst
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData, Space
 from scalesearch.study.schema import Study
@@ -47,6 +50,42 @@ def searched_space(study: Study, data: ImageData) -> tuple[Space, str]:
         return space, ""
     note = f"{study.search.space.name} follows the data set: {', '.join(changed)}"
     return space.with_images(**wanted), note
+
+
+@dataclass(frozen=True)
+class GridOfNetworks:
+    """The triples that a study tries on a baseline, and the networks they come down to.
+
+    Attributes:
+        space: of the triples.
+        baseline: the network that they scale.
+        networks: how many different ones there are, as rounding gives some triples the same.
+        fitting: those within the grid's limits, by FLOPs.
+    """
+
+    space: Space
+    baseline: Backbone
+    networks: int
+    fitting: tuple[Backbone, ...]
+
+
+def grid_of(study: Study, baseline: Backbone) -> GridOfNetworks:
+    """The grid of a study around a baseline."""
+    grid = study.grid
+    assert grid is not None
+    space: Space = plugins.load("spaces", "coefficients")(
+        baseline=baseline,
+        budget=grid.budget,
+        tolerance=grid.tolerance,
+        step=grid.step,
+        phi=grid.phi,
+    )
+    workload = grid.evaluator.make().workload
+    networks = {space.decode(point) for point in space.points()}
+    costs = {network: cost(network, workload=workload) for network in networks}
+    fitting = [n for n in networks if worst(excess(costs[n], grid.limits)) <= 0]
+    fitting.sort(key=lambda n: (costs[n].flops, digest(n)))
+    return GridOfNetworks(space, baseline, len(networks), tuple(fitting))
 
 
 def _images(data: ImageData) -> dict[str, int]:

@@ -20,6 +20,7 @@ from scalesearch.study.schema import Study
 
 PHASES = ("search", "grid", "family")
 _DEFAULT_EVALUATOR = "training"
+_NAMED = ("dataset", "evaluator", "sampler")
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
@@ -94,6 +95,8 @@ def _overridden(
 
 def _set(plain: dict[str | int, Any], path: Keys, value: Any) -> None:
     for key in path[:-1]:
+        if key in _NAMED and isinstance(plain.get(key), str):
+            plain[key] = {"name": plain[key]}  # the short form: `sampler: tpe`
         plain = plain.setdefault(key, {})
         if not isinstance(plain, dict):
             raise UserError(f"{key!r} is {plain!r} and has no settings below it")

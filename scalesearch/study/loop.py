@@ -6,24 +6,23 @@ members. It owns ask and tell; an executor only carries jobs to workers and outc
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits, excess, worst
-from scalesearch.errors import UserError, nearest
-from scalesearch.history.jobs import Failure, Job, Outcome, Result, Score, Stopped, seed_for
+from scalesearch.errors import UserError
+from scalesearch.history.jobs import Job, Outcome, Result, Score, seed_for
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, now
 from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Sampler, Space
+from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +106,7 @@ class Loop:
 
     def keep(self, job: Job, score: Score) -> bool:
         """Whether a job goes on after this score."""
-        value = self._metric(score)
+        value = metric_of(score, self.plan.objective.metric)
         self.record.report(job.number, score.step, value)
         self.listener.score(self.record.trials[job.number], score)
         if self.plan.stopping is None:
@@ -118,15 +117,13 @@ class Loop:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Records what came of a job, and of the trials that waited for the same network."""
-        trial = self._finished(self.record.trials[job.number], outcome)
-        if (
-            trial.state == "assessed"
-            and isinstance(outcome, Result)
-            and outcome.weights is not None
-        ):
-            self.listener.weights(trial, outcome.weights)
-        self.record.finish(trial)
-        self.listener.trial(trial)
+        trial = finished(self.record.trials[job.number], outcome, self.plan.objective)
+        weights = outcome.weights if isinstance(outcome, Result) else None
+        if trial.state == "assessed" and weights is not None:
+            self.listener.weights(trial, weights)
+        self._end(trial)
+        if trial.state == "failed":
+            require_hope([self.record.trials[number] for number in self._jobs])
         if not self.plan.window:
             self._settle(job.number)
 
@@ -182,18 +179,18 @@ class Loop:
             excess=excess(spent, plan.limits),
         )
         if worst(trial.excess) > 0:
-            self._add(replace(trial, state="refused", reason=_over(trial), finished=now()))
+            self._add(replace(trial, state="refused", reason=over_limits(trial), finished=now()))
             self._refused.add(trial.digest)
             return None
         if trial.digest in self._known:
-            self._add(_reuse(trial, self._known[trial.digest]))
+            self._add(reused(trial, self._known[trial.digest]))
             return None
         self.record.add(trial)
         return self._hand_out(trial, architecture)
 
     def _hand_out(self, trial: Trial, architecture: Backbone) -> Job | None:
         if trial.digest in self._known:
-            self._end(_reuse(trial, self._known[trial.digest]))
+            self._end(reused(trial, self._known[trial.digest]))
             self.record.settle(trial.number)
             return None
         if trial.digest in self._same:
@@ -215,7 +212,7 @@ class Loop:
         self.record.settle(number)
         self._known[trial.digest] = trial
         for waiting in self._same.pop(trial.digest):
-            self._end(_reuse(waiting, trial))
+            self._end(reused(waiting, trial))
             self.record.settle(waiting.number)
 
     def _peers(self, job: Job) -> list[int]:
@@ -232,45 +229,6 @@ class Loop:
         self.record.finish(trial)
         self.listener.trial(trial)
 
-    def _metric(self, score: Score) -> float:
-        metric = self.plan.objective.metric
-        if metric not in score.values:
-            raise UserError(
-                f"the evaluator gives no {metric!r}",
-                key="objective",
-                allowed=", ".join(score.values),
-                hint=nearest(metric, score.values),
-            )
-        return float(score.values[metric])
-
-    def _finished(self, trial: Trial, outcome: Outcome) -> Trial:
-        if isinstance(outcome, Result):
-            scores = _plain(outcome.values)
-            values = self.plan.objective.values(scores, outcome.cost)
-            if not all(math.isfinite(value) for value in values):
-                return self._finished(trial, Failure("error", f"the objective is {values}"))
-            done: dict[str, Any] = {"state": "assessed", "scores": scores}
-            done |= {"objective": values, "seconds": outcome.seconds}
-        elif isinstance(outcome, Stopped):
-            done = {"state": "stopped", "scores": _plain(outcome.score.values)}
-            done |= {"reason": f"stopped after step {outcome.score.step}"}
-        else:
-            done = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
-        return replace(trial, finished=now(), **done)
-
-
-def _reuse(trial: Trial, source: Trial) -> Trial:
-    state = "reused" if source.has_result else source.state
-    return replace(
-        trial,
-        state=state,
-        scores=source.scores,
-        objective=source.objective,
-        reason=source.reason,
-        source=source.number,
-        finished=now(),
-    )
-
 
 def _require_same(plan: Plan, trials: Sequence[Trial]) -> None:
     """Refuses to go on with trials whose parameters have come to mean other networks."""
@@ -281,13 +239,3 @@ def _require_same(plan: Plan, trials: Sequence[Trial]) -> None:
                 "now give: the space or the baseline has changed since",
                 hint="undo the change, or choose another name or --folder",
             )
-
-
-def _plain(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores as the record can hold them, also if an evaluator gave NumPy's or torch's numbers."""
-    return {name: float(value) for name, value in scores.items()}
-
-
-def _over(trial: Trial) -> str:
-    over = ", ".join(f"{key} by {share:.1%}" for key, share in trial.excess.items() if share > 0)
-    return f"over its limits: {over}"

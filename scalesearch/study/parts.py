@@ -229,6 +229,8 @@ def _placed(parse: Callable[[object], Number], value: Any, key: str) -> Number:
 
 
 def _metric(word: str, forms: str) -> str:
+    if word == "loss":
+        raise UserError("an objective is maximised, and a loss is not to be", allowed=forms)
     if word in UNITS:
         raise UserError(
             f"{word!r} is a cost; an objective begins with a metric to be maximised", allowed=forms

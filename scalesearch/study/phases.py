@@ -10,20 +10,19 @@ from typing import Any
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.limits import excess, worst
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import best_of, ranked, require_results
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Evaluator, Space
+from scalesearch.interfaces import Evaluator
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import Member, members
 from scalesearch.study.context import Context
-from scalesearch.study.estimate import grid_sentence
+from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
-from scalesearch.study.inputs import named_baseline, searched_space
-from scalesearch.units import format_count
+from scalesearch.study.inputs import grid_of, named_baseline, searched_space
+from scalesearch.units import format_count, format_seconds
 
 RUNNERS_UP = 9
 
@@ -90,31 +89,22 @@ def coefficients(context: Context, network: Backbone) -> Coefficients | None:
     if (given := context.study.coefficients) is not None:
         write_yaml(file, _triple(given))
         return given
-    grid = context.study.grid
-    if grid is None:
+    settings = context.study.grid
+    if settings is None:
         return None
-    evaluator: Evaluator = grid.evaluator.make()
-    space: Space = plugins.load("spaces", "coefficients")(
-        baseline=network,
-        budget=grid.budget,
-        tolerance=grid.tolerance,
-        step=grid.step,
-        phi=grid.phi,
-    )
-    require_feasible(space, grid.limits, evaluator.workload, context.study.seed)
+    evaluator: Evaluator = settings.evaluator.make()
+    grid = grid_of(context.study, network)
+    require_feasible(grid.space, settings.limits, evaluator.workload, context.study.seed)
+    seconds = total_seconds(context, grid.fitting, evaluator)
+    about = "" if seconds is None else f", about {format_seconds(seconds)}"
+    context.watch.note(f"grid: {grid_sentence(grid)}{about}")
     sampler = plugins.load("samplers", "grid")()
-    plan = context.plan("grid", space, sampler, evaluator, limits=grid.limits)
-    networks = {
-        n
-        for point in space.points()
-        if worst(excess(cost(n := space.decode(point), workload=plan.workload), grid.limits)) <= 0
-    }
-    context.watch.note(grid_sentence(context, space.size, tuple(networks), evaluator))
-    trials = context.carry_out(plan, evaluator, len(networks))
+    plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
+    trials = context.carry_out(plan, evaluator, len(grid.fitting))
     winner, *others = ranked(require_results(trials, "grid"))
-    best = Coefficients(**winner.parameters)
-    runners_up = [{**t.parameters, **_measures(t)} for t in others[:RUNNERS_UP]]
-    write_yaml(file, _triple(best) | _measures(winner) | {"runners_up": runners_up})
+    best, base = Coefficients(**winner.parameters), cost(network).flops
+    runners_up = [{**t.parameters, **_grown(t, base)} for t in others[:RUNNERS_UP]]
+    write_yaml(file, _triple(best) | _grown(winner, base) | {"runners_up": runners_up})
     return best
 
 
@@ -154,6 +144,14 @@ def _triple(triple: Coefficients) -> dict[str, Any]:
         "gamma": triple.gamma,
         "growth": round(triple.growth, 6),
     }
+
+
+def _grown(trial: Trial, base: int) -> dict[str, Any]:
+    """Measures of a grid's trial, and how its FLOPs compare with the baseline's.
+
+    The ratio is seldom the growth of the triple, since depths round up.
+    """
+    return {**_measures(trial), "flops_ratio": round(trial.cost.flops / base, 3)}
 
 
 def _measures(trial: Trial) -> dict[str, Any]:

@@ -48,11 +48,11 @@ def run(
     except PermissionError as error:
         raise UserError(f"{error.filename or place.path}: permission denied") from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UserError(
-            f"no space is left on the disk of {place.path}",
-            hint="every finished trial is recorded: free some space and run it again",
+            f"no space is left on the disk of {place.path}" if full else str(error),
+            hint="every finished trial is recorded: "
+            f"{'free some space' if full else 'mend this'} and run it again",
         ) from error
     return place
 
@@ -67,10 +67,12 @@ def carry_out(context: Context) -> None:
         triple = coefficients(context, network)
         if triple is not None and context.study.family is not None:
             family(context, network, triple)
-    if context.study.export:
-        paths = export_winners(context.folder, context.study.export)
-        context.watch.note(f"export: {len(paths)} files in {context.folder.path / 'export'}")
-    report(context.folder)
+    try:
+        if context.study.export:
+            paths = export_winners(context.folder, context.study.export)
+            context.watch.note(f"export: {len(paths)} files in {context.folder.path / 'export'}")
+    finally:  # what was found is worth a page, whatever a missing checkpoint does to the export
+        report(context.folder)
     context.watch.note(f"report: {context.folder.path / 'report.html'}")
 
 

@@ -22,7 +22,7 @@ from scalesearch.errors import UserError
 from scalesearch.files.write import safe_name
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
-from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.family import STRATEGIES
 from scalesearch.study import parts
 from scalesearch.study.options import absolute
@@ -79,6 +79,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 Limits = Annotated[Mapping[str, Limit], _reads(parts.read_limits)]
 EvaluatorOf = Annotated[Plugin, _plugin("evaluators")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -109,6 +110,13 @@ class Search(Settings):
                 key="proposals",
                 allowed=f"at least {self.trials}",
             )
+        epochs = self.evaluator.options.get("epochs")
+        if self.stopping and epochs and max(self.stopping.rungs) >= epochs:
+            raise UserError(
+                f"a rung at epoch {max(self.stopping.rungs)} stops nothing: trials end there",
+                key="stopping.rungs",
+                allowed=f"1 to {epochs - 1}, as the evaluator trains {epochs} epochs",
+            )
         return self
 
 
@@ -126,7 +134,7 @@ class Grid(Settings):
 class Family(Settings):
     """Phase 3: the baseline scaled, and by single dimensions for comparison."""
 
-    phi: Annotated[tuple[float, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+    phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
     ] = STRATEGIES  # type: ignore[assignment]
@@ -175,6 +183,10 @@ class Study(Settings):
         if self.family is None and self.coefficients is not None:
             raise UserError(
                 "coefficients do nothing without a family", key="coefficients", allowed="`family:`"
+            )
+        if self.export and self.search is None and self.family is None:
+            raise UserError(
+                "only a search or a family leaves networks to export", key="export", allowed="[]"
             )
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")

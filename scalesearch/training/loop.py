@@ -18,6 +18,7 @@ from scalesearch.history.jobs import Score, seed_for
 from scalesearch.training.augment import augment
 from scalesearch.training.average import moving_average
 from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
+from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
 from scalesearch.training.optimizers import make_optimizer, set_learning_rate
 from scalesearch.training.recipe import Recipe
@@ -86,15 +87,16 @@ def train_epoch(run: Run, epoch: int, draws: torch.Generator) -> None:
     losses: list[torch.Tensor] = []
     run.model.train()
     batches = shuffled(len(images), recipe.batch_size, draws)
-    for pixels, labels in prefetch(_reader(run, images), batches):
-        step = (epoch - 1) * run.steps + len(losses)
-        rate = recipe.peak_learning_rate * factor(step, recipe.epochs * run.steps, recipe.warmup)
-        set_learning_rate(run.optimizer, rate)
-        if recipe.augment:
-            pixels = augment(pixels, run.data.flip, draws)
-        losses.append(_step(run, pixels, labels))
-        if len(losses) % _LOOK_EVERY == 0 or len(losses) == run.steps:
-            _check_losses(run, losses, epoch)
+    with quick_depthwise(run.model):
+        for pixels, labels in prefetch(_reader(run, images), batches):
+            step = (epoch - 1) * run.steps + len(losses)
+            share = factor(step, recipe.epochs * run.steps, recipe.warmup)
+            set_learning_rate(run.optimizer, recipe.peak_learning_rate * share)
+            if recipe.augment:
+                pixels = augment(pixels, run.data.flip, draws)
+            losses.append(_step(run, pixels, labels))
+            if len(losses) % _LOOK_EVERY == 0 or len(losses) == run.steps:
+                _check_losses(run, losses, epoch)
 
 
 @torch.no_grad()
@@ -128,11 +130,19 @@ def _step(run: Run, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if run.recipe.clip is not None:
-        nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.clip, foreach=True)
+        _clip(list(run.model.parameters()), run.recipe.clip, run.device)
     run.optimizer.step()
     if run.average is not None:
         run.average.update_parameters(run.model)
     return loss.detach()
+
+
+def _clip(parameters: list[nn.Parameter], clip: float, device: torch.device) -> None:
+    """Scales the gradients down to a norm of `clip` if theirs is larger."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    # Scaling by 1 reads and writes every gradient; only a CPU can look without waiting for a queue.
+    if device.type != "cpu" or not norm <= clip:
+        nn.utils.clip_grads_with_norm_(parameters, clip, norm, foreach=True)
 
 
 def _forward(run: Run, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:

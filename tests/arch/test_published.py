@@ -102,7 +102,8 @@ def test_an_unknown_name_is_told_with_the_nearest():
         published("efficientnet_b9")
     first, allowed, hint = str(told.value).split("\n  ")
     assert first == "no published architecture is called 'efficientnet_b9'"
-    assert allowed == "allowed: " + ", ".join(names())
+    files = "a file.yaml, or package.module:function"
+    assert allowed == f"allowed: {', '.join(names())}, {files}"
     assert hint.startswith("did you mean 'efficientnet_b")
 
 

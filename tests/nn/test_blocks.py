@@ -126,15 +126,15 @@ def test_squeeze_excite_by_hand():
 
 
 def test_drop_path_never_drops_when_evaluating():
-    x = torch.randn(4, 2, 3, 3)
-    assert DropPath(0.9).eval()(x) is x
-    assert DropPath(0.0).train()(x) is x
+    x, branch = torch.randn(2, 4, 2, 3, 3)
+    assert torch.equal(DropPath(0.9).eval()(x, branch), x + branch)
+    assert torch.equal(DropPath(0.0).train()(x, branch), x + branch)
 
 
 def test_drop_path_drops_whole_images_and_keeps_the_expectation():
-    x = torch.ones(20_000, 1, 2, 2)
-    y = DropPath(0.25).train()(x)
-    assert y.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    ones = torch.ones(20_000, 1, 2, 2)
+    y = DropPath(0.25).train()(2 * ones, ones) - 2
+    assert y.unique().tolist() == pytest.approx([0.0, 4 / 3], abs=1e-6)
     assert torch.equal(y, y[:, :, :1, :1].expand_as(y))  # an image as a whole
     # A mean of 20,000 draws of standard deviation 0.577: 5 deviations are 0.0204.
     assert y.mean().item() == pytest.approx(1.0, abs=0.0204)

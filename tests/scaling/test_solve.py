@@ -84,7 +84,7 @@ def test_a_limit_that_bounds_nothing_is_told():
     with pytest.raises(UserError) as told:
         solve_phi(B0, Coefficients(1, 1, 1.15), params=1e9)
     assert str(told.value) == (
-        "every phi up to 64 is within params 1e+09\n"
+        "every phi up to 16 is within params 1e+09\n"
         "  limit a cost that these coefficients make grow, such as flops"
     )
 

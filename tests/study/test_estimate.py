@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from scalesearch.cost.cost import Cost
+from scalesearch.executors.serial import Executor
 from scalesearch.history.trials import Trial
 from scalesearch.study.estimate import Few, grid_sentence, total_seconds, try_seconds
+from scalesearch.study.inputs import GridOfNetworks
 from tests.fakes import Dataset, Evaluator, Grey
 from tests.pool import space
 
@@ -35,28 +37,34 @@ class Timed(Evaluator):
 
 def test_a_short_try_is_scaled_to_images_and_epochs():
     data = Dataset(images=200).load(0)
-    seconds = try_seconds(Timed(epochs=5), NET, data, 1)
+    seconds = try_seconds(Executor(), Timed(epochs=5), NET, data)
     # 10 ms for each of 200 training images, a third of it for each of 200 validation images
     expected = 5 * 0.01 * (200 + 200 / 3)
     assert expected * 0.9 < seconds < expected * 1.6
 
 
 def test_an_evaluator_without_epochs_cannot_be_timed():
-    assert try_seconds(SimpleNamespace(), NET, Dataset().load(0), 1) is None
+    assert try_seconds(Executor(), SimpleNamespace(), NET, Dataset().load(0)) is None
 
 
 @pytest.mark.parametrize("fault", ["fail_on", "raise_on"])
 def test_a_network_that_cannot_be_scored_is_left_to_its_trial(fault):
     evaluator = Evaluator(**{fault: NET.depth})
-    assert try_seconds(evaluator, NET, Dataset().load(0), 1) is None
+    assert try_seconds(Executor(), evaluator, NET, Dataset().load(0)) is None
 
 
-def _context(trials=(), slots=2):
+class Two(Executor):
+    """Runs in this process, and counts as two workers."""
+
+    slots = 2
+
+
+def _context(trials=()):
     search = SimpleNamespace(evaluator=SimpleNamespace(make=lambda: Evaluator(epochs=2)))
     return SimpleNamespace(
         folder=SimpleNamespace(read=lambda: {"search": list(trials)}),
         study=SimpleNamespace(search=search),
-        executor=SimpleNamespace(slots=slots),
+        executor=Two(),
         data=Dataset().load(0),
     )
 
@@ -77,14 +85,22 @@ def test_recorded_trials_are_the_measure():
     refused = replace(done, state="refused", seconds=0.0)
     context = _context([done, refused])
     assert total_seconds(context, [NET] * 4, Evaluator(epochs=6)) == pytest.approx(36, rel=0.01)
-    sentence = grid_sentence(context, 14, [NET] * 4, Evaluator(epochs=6))
-    assert sentence == "grid: 14 triples, 4 different networks within limits, about 36 s"
+
+
+def test_the_grid_is_told_with_the_range_of_its_flops():
+    from scalesearch.scaling.coefficients import Multipliers
+    from scalesearch.scaling.scale import multiply
+
+    twice = multiply(NET, Multipliers(depth=2.0))
+    grid = GridOfNetworks(SimpleNamespace(size=14), NET, 5, (NET, twice))
+    told = grid_sentence(grid)
+    assert told.startswith("14 triples, 5 different networks, 2 within limits (1.0 to ")
+    nothing = GridOfNetworks(SimpleNamespace(size=3), NET, 1, ())
+    assert grid_sentence(nothing) == "3 triples, 1 different networks, 0 within limits"
 
 
 def test_without_a_record_or_epochs_nothing_is_said_of_time():
     context = _context()
-    assert grid_sentence(context, 3, [NET], SimpleNamespace()) == (
-        "grid: 3 triples, 1 different networks within limits"
-    )
+    assert total_seconds(context, [NET], SimpleNamespace()) is None
     assert total_seconds(context, [], Evaluator()) == 0
     assert total_seconds(context, [NET], Evaluator(delay=0.02, epochs=3)) > 0

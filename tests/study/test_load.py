@@ -112,8 +112,31 @@ def test_objectives(study, text, objective):
 
 
 def test_stopping(study):
-    made = load_study(study(more="  stopping: {rungs: [1, 3]}\n"))
+    made = load_study(study(more="  stopping: {rungs: [1, 3]}\n"), ["evaluator.epochs=4"])
     assert made.search.stopping == Stopping(rungs=(1, 3), keep=0.5)
+
+
+def test_a_rung_that_no_trial_reaches_is_refused(study):
+    path = study(more="  stopping: {rungs: [1, 3]}\n")
+    with pytest.raises(UserError, match="a rung at epoch 3 stops nothing") as told:
+        load_study(path, ["evaluator.epochs=3"])
+    assert "allowed: 1 to 2" in str(told.value)
+
+
+def test_an_override_reaches_below_a_short_form(study):
+    made = load_study(study(), ["search.sampler=tpe", "search.sampler.startup=3"])
+    assert made.search.sampler.options["startup"] == 3
+
+
+@pytest.mark.parametrize("phi", [".nan", ".inf", "17"])
+def test_a_phi_that_no_network_can_have_is_refused(study, phi):
+    with pytest.raises(UserError, match=r"family\.phi\[0\]"):
+        load_study(study(more="family: {phi: [0]}\ngrid: {}\n"), [f"family.phi=[{phi}]"])
+
+
+def test_a_loss_is_no_objective(study):
+    with pytest.raises(UserError, match="a loss is not to be"):
+        load_study(study(), ["search.objective=loss"])
 
 
 def scaled(baseline, more="coefficients: {alpha: 1.2, beta: 1.1, gamma: 1.15}\n"):

@@ -1,0 +1,93 @@
+"""What an outcome makes of a trial: pure functions of the loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from scalesearch.errors import UserError, nearest
+from scalesearch.history.jobs import Failure, Outcome, Result, Score, Stopped
+from scalesearch.history.objective import Objective
+from scalesearch.history.record import now
+from scalesearch.history.trials import Trial
+
+# So many trials that end alike, and none that ends well, are no accident of their networks.
+_HOPELESS = 8
+
+
+def finished(trial: Trial, outcome: Outcome, objective: Objective) -> Trial:
+    """The trial with what came of it.
+
+    Raises:
+        UserError: a mistake in the settings showed on the worker; nothing shall be recorded.
+    """
+    if isinstance(outcome, Result):
+        scores = _plain(outcome.values)
+        values = objective.values(scores, outcome.cost)
+        if not all(math.isfinite(value) for value in values):
+            return finished(trial, Failure("error", f"the objective is {values}"), objective)
+        done: dict[str, Any] = {"state": "assessed", "scores": scores}
+        done |= {"objective": values, "seconds": outcome.seconds}
+    elif isinstance(outcome, Stopped):
+        done = {"state": "stopped", "scores": _plain(outcome.score.values)}
+        done |= {"reason": f"stopped after step {outcome.score.step}"}
+    elif outcome.kind == "user":
+        raise UserError(outcome.reason)
+    else:
+        done = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
+    return replace(trial, finished=now(), **done)
+
+
+def reused(trial: Trial, source: Trial) -> Trial:
+    """The trial with the result of an equal architecture."""
+    return replace(
+        trial,
+        state="reused" if source.has_result else source.state,
+        scores=source.scores,
+        objective=source.objective,
+        reason=source.reason,
+        source=source.number,
+        finished=now(),
+    )
+
+
+def require_hope(jobs: Sequence[Trial]) -> None:
+    """Ends a phase whose first trials have all failed for one and the same reason.
+
+    Raises:
+        UserError: with the reason; going on would only record it once more for each network.
+    """
+    ended = [trial for trial in jobs if trial.state != "running"]
+    if len(ended) < _HOPELESS or any(trial.state != "failed" for trial in ended):
+        return
+    if len({trial.reason for trial in ended}) == 1:
+        raise UserError(
+            f"the first {len(ended)} trials all failed alike: {ended[0].reason}",
+            hint="mend the cause, then run the study into another --folder "
+            "(a failed trial is not tried again)",
+        )
+
+
+def metric_of(score: Score, metric: str) -> float:
+    """The objective's metric in a score; `UserError` if the evaluator does not give it."""
+    if metric not in score.values:
+        raise UserError(
+            f"the evaluator gives no {metric!r}",
+            key="objective",
+            allowed=", ".join(score.values),
+            hint=nearest(metric, score.values),
+        )
+    return float(score.values[metric])
+
+
+def over_limits(trial: Trial) -> str:
+    """Why a trial was refused: `over its limits: flops.max by 33.3%`."""
+    over = ", ".join(f"{key} by {share:.1%}" for key, share in trial.excess.items() if share > 0)
+    return f"over its limits: {over}"
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores as the record can hold them, also if an evaluator gave NumPy's or torch's numbers."""
+    return {name: float(value) for name, value in scores.items()}

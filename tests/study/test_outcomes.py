@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import pytest
+
+from scalesearch.cost.cost import Cost
+from scalesearch.errors import UserError
+from scalesearch.history.jobs import Failure, Result, Score, Stopped
+from scalesearch.history.objective import Objective
+from scalesearch.history.trials import Trial
+from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
+
+COST = Cost(1_000, 1_100, 10, 20, 30, 40)
+RUNNING = Trial(number=3, state="running", parameters={"a": 1}, digest="d", cost=COST)
+
+
+def test_a_result_gives_scores_and_the_reward():
+    wanted = Objective(metric="accuracy", cost="flops", target=500)
+    trial = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0), wanted)
+    assert (trial.state, trial.scores, trial.seconds) == ("assessed", {"accuracy": 0.5}, 2.0)
+    assert trial.objective == pytest.approx((0.5 * 2**-0.07,))
+    assert trial.finished
+
+
+def test_a_stop_and_a_failure_have_reasons():
+    stopped = finished(RUNNING, Stopped(Score(2, {"accuracy": 0.1})), Objective())
+    assert (stopped.state, stopped.reason) == ("stopped", "stopped after step 2")
+    failed = finished(RUNNING, Failure("timeout", "too slow"), Objective())
+    assert (failed.state, failed.reason, failed.objective) == ("failed", "timeout: too slow", ())
+
+
+def test_an_objective_that_is_no_number_is_a_failure():
+    trial = finished(RUNNING, Result({"accuracy": float("nan")}, COST, 1.0), Objective())
+    assert (trial.state, trial.reason) == ("failed", "error: the objective is (nan,)")
+
+
+def test_a_mistake_in_the_settings_is_the_users_and_no_trials():
+    with pytest.raises(UserError, match="no GPU here"):
+        finished(RUNNING, Failure("user", "no GPU here"), Objective())
+
+
+def test_a_reused_result_names_its_source():
+    source = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0), Objective())
+    again = reused(replace(RUNNING, number=7), source)
+    assert (again.state, again.source, again.objective, again.seconds) == ("reused", 3, (0.5,), 0)
+    failed = finished(RUNNING, Failure("error", "x"), Objective())
+    assert reused(replace(RUNNING, number=7), failed).state == "failed"
+
+
+def _failed(number, reason="error: no disk"):
+    return replace(RUNNING, number=number, state="failed", reason=reason)
+
+
+def test_eight_first_failures_alike_end_the_phase():
+    require_hope([_failed(n) for n in range(7)])
+    with pytest.raises(UserError, match="first 8 trials all failed alike: error: no disk"):
+        require_hope([_failed(n) for n in range(8)])
+
+
+@pytest.mark.parametrize(
+    "other", [_failed(9, "error: another"), replace(RUNNING, number=9, state="assessed")]
+)
+def test_anything_else_among_them_is_hope(other):
+    require_hope([*(_failed(n) for n in range(8)), other])
+
+
+def test_a_metric_that_is_not_there_is_told_with_the_nearest():
+    with pytest.raises(UserError) as told:
+        metric_of(Score(1, {"accuracy": 0.5}), "acuracy")
+    assert "did you mean 'accuracy'?" in str(told.value)
+
+
+def test_a_refusal_says_which_bound_and_by_how_much():
+    trial = replace(RUNNING, excess={"flops.max": 1 / 3, "params.max": -0.5})
+    assert over_limits(trial) == "over its limits: flops.max by 33.3%"
