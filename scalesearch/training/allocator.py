@@ -31,5 +31,6 @@ def _keep_freed_memory(mallopt: ctypes._NamedFuncPointer) -> None:
         mallopt(_MMAP_THRESHOLD, _OLD_LIMIT)
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_TOP_PAD, 2**28)
-    # The arenas of further threads are too small for large tensors: all threads use the first.
+    # The arenas of further threads are too small for large tensors: threads that have none yet
+    # use the first. Workers train in their main thread, which always does.
     mallopt(_ARENA_MAX, 1)

@@ -44,7 +44,7 @@ def test_the_quickstart():
     study = load_study(QUICKSTART)
     assert study.name == "quickstart"
     assert study.search.space == ROOT / "search_spaces" / "mbconv_small.yaml"
-    assert study.search.limits["flops"] == Limit(max=1_200_000)
+    assert study.search.limits["flops"] == Limit(max=900_000)
     assert study.search.limits["training_bytes"] == Limit(max=256 * 2**20)
     assert study.search.objective == Objective(metric="accuracy")
     assert study.search.proposals == 2400

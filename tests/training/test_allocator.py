@@ -7,42 +7,33 @@ import pytest
 from scalesearch.training import allocator
 
 _FAULTS = """
-import resource, threading, torch
+import resource, torch
 from scalesearch.training.allocator import prepare_worker
 if {prepared}:
     prepare_worker(1)
 torch.set_num_threads(1)
 
-def train():
-    for _ in range(3):
-        torch.ones(4_000_000)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        torch.ones(4_000_000)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-
-if {in_thread}:
-    thread = threading.Thread(target=train)
-    thread.start()
-    thread.join()
-else:
-    train()
+for _ in range(3):
+    torch.ones(4_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(4_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(prepared, in_thread):
+def page_faults(prepared):
     """Page faults of twenty 16 MB tensors made and freed, in a process of their own."""
-    code = _FAULTS.format(prepared=prepared, in_thread=in_thread)
+    code = _FAULTS.format(prepared=prepared)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting exists in glibc alone")
-@pytest.mark.parametrize("in_thread", [False, True])
-def test_freed_memory_stays_in_the_process(in_thread):
+def test_freed_memory_stays_in_the_process():
     # 16 MB are 3,906 pages of 4 KiB, or 8 huge ones: the kernel clears them anew each time.
-    assert page_faults(True, in_thread) < 20 < page_faults(False, in_thread)
+    assert page_faults(True) < 20 < page_faults(False)
 
 
 def test_the_thresholds_are_those_of_mallocs_manual():
