@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -19,9 +20,9 @@ class Fixed(BaseSampler):
     def __init__(self, space: Space) -> None:
         self._space = space
 
+    @abc.abstractmethod
     def propose(self, number: int) -> dict[str, Choice]:
         """The parameters of trial `number`."""
-        raise NotImplementedError
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
