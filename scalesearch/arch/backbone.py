@@ -14,28 +14,47 @@ PADDINGS = ("symmetric", "same")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stem:
-    """The first convolution: `width` output channels, square `kernel`, `stride`."""
+    """The first convolution: `width` output channels, square `kernel`, `stride`.
+
+    Attributes:
+        pool: stride of a 3x3 max pooling after it; 1 is none.
+        norm: a batch norm and an activation follow the convolution. `wide` stages begin with
+            theirs, so their networks have none here.
+    """
 
     width: int = 32
     kernel: int = 3
     stride: int = 2
+    pool: int = 1
+    norm: bool = True
 
     def __post_init__(self) -> None:
-        check.whole("width", self.width)
-        check.whole("stride", self.stride)
+        for key in ("width", "stride", "pool"):
+            check.whole(key, getattr(self, key))
         check.odd("kernel", self.kernel)
+        check.yes_or_no("norm", self.norm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A 1x1 convolution to `width` channels, average pooling, `dropout`, a linear classifier."""
+    """A 1x1 convolution to `width` channels, average pooling, `dropout`, a linear classifier.
+
+    Attributes:
+        width: 0 leaves the convolution out: what the last stage puts out is pooled.
+        norm: where there is no convolution, a batch norm and an activation stand before the
+            pooling, as `wide` stages need them. A convolution always brings both.
+    """
 
     width: int = 1280
     dropout: float = 0.0
+    norm: bool = False
 
     def __post_init__(self) -> None:
-        check.whole("width", self.width)
+        check.whole("width", self.width, least=0)
         check.share(self, "dropout")
+        check.yes_or_no("norm", self.norm)
+        if self.width:  # not read then, so that two descriptions of one network are equal
+            object.__setattr__(self, "norm", False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +69,8 @@ class Backbone:
         activation: one of `ACTIVATIONS`.
         padding: `symmetric` (PyTorch's, k // 2 on each side) or `same` (TensorFlow's, which puts
             the odd pixel on the right and bottom); both give ceil(side / stride).
-        drop_path: stochastic depth (Huang et al. 2016): probability of skipping the last residual
-            block; earlier blocks skip proportionally less often.
+        drop_path: stochastic depth (Huang et al. 2016) as the official EfficientNet code has it: of
+            n blocks the one after i others skips its branch with probability drop_path * i / n.
         norm_eps, norm_momentum: of every batch norm, in PyTorch's sense.
         width_divisor: widths become multiples of it when they are scaled.
     """
@@ -88,3 +107,8 @@ class Backbone:
     def depth(self) -> int:
         """Blocks in all."""
         return sum(stage.depth for stage in self.stages)
+
+    @property
+    def features(self) -> int:
+        """Channels that are pooled and classified."""
+        return self.head.width or self.stages[-1].width

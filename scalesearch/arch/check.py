@@ -21,6 +21,12 @@ def odd(key: str, value: object) -> None:
         )
 
 
+def yes_or_no(key: str, value: object) -> None:
+    """Refuses anything but a bool."""
+    if not isinstance(value, bool):
+        raise UserError(f"{value!r} cannot be used", key=key, allowed="true or false")
+
+
 def share(record: object, key: str) -> None:
     """Refuses anything but a number from 0 to 1, and makes it a float: 0 and 0.0 are the same."""
     value = getattr(record, key)

@@ -43,6 +43,21 @@ def from_plain(plain: Mapping[str, Any]) -> Backbone:
     return make(Backbone, values, "")
 
 
+def replaced(backbone: Backbone, fields: Mapping[str, Any]) -> Backbone:
+    """A network with some fields replaced, of stem and head by mappings of some of theirs.
+
+    Raises:
+        UserError: an unknown field, or a value outside its range.
+    """
+    plain = _fields(backbone) | dict(fields)
+    for key in ("stem", "head"):
+        if isinstance(plain[key], Mapping):
+            part = getattr(backbone, key)
+            plain[key] = make(type(part), _fields(part) | plain[key], key)
+    made: Backbone = make(Backbone, plain, "")
+    return made
+
+
 def make_stage(plain: Mapping[str, Any], key: str) -> Stage:
     """A stage from its fields; a field that its block does not read is a mistake, not ignored."""
     stage = make(Stage, plain, key)

@@ -73,7 +73,10 @@ def test_a_wrong_value_names_its_field_and_what_is_allowed(fields, text):
             lambda: Stem(kernel=2),
             "kernel: 2 cannot be used\n  allowed: an odd whole number: 1, 3, 5",
         ),
-        (lambda: Head(width=0), "width: 0 cannot be used\n  allowed: a whole number >= 1"),
+        (lambda: Stem(pool=0), "pool: 0 cannot be used\n  allowed: a whole number >= 1"),
+        (lambda: Stem(norm=1), "norm: 1 cannot be used\n  allowed: true or false"),
+        (lambda: Head(width=-1), "width: -1 cannot be used\n  allowed: a whole number >= 0"),
+        (lambda: Head(width=0, norm=None), "norm: None cannot be used\n  allowed: true or false"),
         (lambda: Head(dropout=2), "dropout: 2 cannot be used\n  allowed: a number from 0 to 1"),
     ],
 )
@@ -81,6 +84,16 @@ def test_stem_and_head_are_checked_too(make, text):
     with pytest.raises(UserError) as told:
         make()
     assert str(told.value) == text
+
+
+def test_a_convolution_in_the_head_brings_its_norm_whatever_is_said():
+    assert Head(width=64, norm=True) == Head(width=64)
+    assert Head(width=0, norm=True) != Head(width=0)
+
+
+def test_features_are_the_heads_or_those_of_the_last_stage():
+    assert Backbone(stages=STAGES, head=Head(width=64)).features == 64
+    assert Backbone(stages=STAGES, head=Head(width=0)).features == 16
 
 
 def test_every_word_that_is_listed_is_accepted():

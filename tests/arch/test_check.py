@@ -14,12 +14,19 @@ def test_what_is_right_passes_in_silence():
     check.odd("kernel", 7)
     check.one_of("padding", "same", ("symmetric", "same"))
     check.made("depth", 3, int)
+    check.yes_or_no("norm", False)
 
 
 def test_a_whole_number_may_have_another_least():
     with pytest.raises(UserError) as told:
         check.whole("phi", -1, least=0)
     assert str(told.value) == "phi: -1 cannot be used\n  allowed: a whole number >= 0"
+
+
+def test_a_number_is_no_yes_or_no():
+    with pytest.raises(UserError) as told:
+        check.yes_or_no("norm", 0)
+    assert str(told.value) == "norm: 0 cannot be used\n  allowed: true or false"
 
 
 def test_a_word_without_a_near_one_gets_no_hint():

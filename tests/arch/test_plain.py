@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.plain import digest, from_plain, make_stage, to_plain
-from scalesearch.arch.stage import Stage
+from scalesearch.arch.plain import digest, from_plain, make_stage, replaced, to_plain
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
 from tests.strategies import backbones
 
@@ -31,14 +31,15 @@ OTHER = {  # a changed value for every field
     "norm_momentum": 0.01,
     "width_divisor": 4,
 }
-OTHER_STAGE = {
-    "block": "identity",
+HEADS = ((0, False), (0, True), (64, True))
+OTHER_STAGE = {  # the same for the fields of any stage
     "width": 9,
     "depth": 3,
     "stride": 2,
     "kernel": 5,
     "expand": 6,
     "se": 0.5,
+    "reduce": 2,
 }
 
 
@@ -60,10 +61,20 @@ def test_every_field_changes_the_digest(field):
     assert digest(changed) != digest(NET)
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Stage)])
-def test_every_field_of_a_stage_changes_the_digest(field):
-    stages = (replace(NET.stages[0], **{field: OTHER_STAGE[field]}), *NET.stages[1:])
-    assert digest(replace(NET, stages=stages)) != digest(NET)
+@pytest.mark.parametrize("block", BLOCK_FIELDS)
+@pytest.mark.parametrize("field", OTHER_STAGE)
+def test_the_fields_that_a_block_reads_change_the_digest_and_no_others(block, field):
+    stage = Stage(block=block, width=8)
+    changed = replace(stage, **{field: OTHER_STAGE[field]})
+    digests = [digest(replace(NET, stages=(one,))) for one in (stage, changed)]
+    read = field in ("width", "stride", *BLOCK_FIELDS[block])
+    assert (digests[0] != digests[1]) == read
+
+
+def test_every_block_kind_has_a_digest_of_its_own():
+    made = {digest(replace(NET, stages=(Stage(block=kind, width=8),))) for kind in BLOCK_FIELDS}
+    assert len(made) == len(BLOCK_FIELDS)
+    assert {"block", *OTHER_STAGE} == {field.name for field in fields(Stage)}
 
 
 @pytest.mark.parametrize(
@@ -71,11 +82,19 @@ def test_every_field_of_a_stage_changes_the_digest(field):
     [
         {"stem": Stem(kernel=5)},
         {"stem": Stem(stride=1)},
+        {"stem": Stem(pool=2)},
+        {"stem": Stem(norm=False)},
+        {"head": Head(width=0)},
         {"head": Head(dropout=0.2)},
     ],
 )
 def test_every_field_of_stem_and_head_changes_the_digest(part):
     assert digest(replace(NET, **part)) != digest(NET)
+
+
+def test_a_norm_in_the_head_changes_the_digest_where_it_is_read():
+    bare, norm, conv = (replace(NET, head=Head(width=w, norm=n)) for w, n in HEADS)
+    assert len({digest(bare), digest(norm), digest(conv)}) == 3
 
 
 def test_zero_and_zero_point_zero_are_one_network():
@@ -117,7 +136,8 @@ def test_a_plain_network_has_scalars_first_then_the_parts_in_forward_order():
         (
             lambda p: p["stages"][0].update(kernle=3),
             "stages[0].kernle: unknown key 'kernle'\n"
-            "  allowed: block, width, depth, stride, kernel, expand, se\n  did you mean 'kernel'?",
+            "  allowed: block, width, depth, stride, kernel, expand, se, reduce\n"
+            "  did you mean 'kernel'?",
         ),
         (
             lambda p: p["stages"][0].update(kernel=4),
@@ -163,3 +183,20 @@ def test_a_network_is_read_without_changing_what_it_is_read_from():
 
 def test_a_stage_may_leave_its_defaults_out():
     assert make_stage({"width": 8}, "stages[0]") == Stage(width=8)
+
+
+@given(backbones())
+def test_replacing_fields_by_their_own_changes_nothing(net):
+    plain = to_plain(net)
+    own = {key: plain[key] for key in plain if key != "stages"}
+    assert replaced(net, own) == replaced(net, {}) == net
+
+
+def test_parts_of_stem_and_head_are_replaced():
+    changed = replaced(NET, {"stem": {"stride": 1}, "head": {"dropout": 0.5}, "resolution": 64})
+    assert changed == replace(NET, stem=Stem(stride=1), head=Head(dropout=0.5), resolution=64)
+    assert replaced(NET, {"stem": Stem(width=8)}).stem == Stem(width=8)
+    with pytest.raises(UserError, match=r"stem\.with: unknown key 'with'"):
+        replaced(NET, {"stem": {"with": 8}})
+    with pytest.raises(UserError, match="head: 3 cannot be used"):
+        replaced(NET, {"head": 3})

@@ -1,100 +1,143 @@
-"""Published networks against timm's own, layer by layer, and against the printed numbers."""
+"""Published networks by name, each against public implementations, and what keywords change."""
 
 from __future__ import annotations
 
-import pytest
-import timm
-import torch
+from dataclasses import replace
 
-from scalesearch.arch.backbone import Stem
-from scalesearch.arch.published import names, published
-from scalesearch.arch.walk import squeeze_width
+import pytest
+import torchvision
+from torch import nn
+
+from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.published import families, names, published
+from scalesearch.arch.stage import Stage
+from scalesearch.arch.walk import walk
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
-
-# Tan & Le 2019 (arXiv 1905.11946), Table 2, and the official code's resolution and dropout. Counted
-# with fvcore 0.1.5 on timm's models: conv + linear G, all G, params M, activations M.
-PUBLISHED = {
-    "efficientnet_b0": (0.386, 0.399, 5.289, 6.7, 224, 0.2),
-    "efficientnet_b1": (0.687, 0.709, 7.794, 10.9, 240, 0.2),
-    "efficientnet_b2": (0.994, 1.021, 9.110, 13.8, 260, 0.3),
-    "efficientnet_b3": (1.827, 1.875, 12.233, 23.8, 300, 0.3),
-    "efficientnet_b4": (4.394, 4.493, 19.342, 49.5, 380, 0.4),
-    "efficientnet_b5": (10.27, 10.46, 30.390, 98.9, 456, 0.4),
-    "efficientnet_b6": (19.07, 19.40, 43.041, 167, 528, 0.5),
-    "efficientnet_b7": (37.75, 38.33, 66.348, 290, 600, 0.5),
-}
+from tests.peers import PEERS, described
 
 
-def timm_on_meta(name):
-    with torch.device("meta"):
-        return timm.create_model(f"tf_{name}")
+def convolutions(net):
+    """Channels, kernel, stride, groups and bias of every convolution in forward order."""
+    return [
+        (op.inputs, op.outputs, op.kernel, op.stride, op.groups, op.bias)
+        for part in walk(net)
+        for _ in range(part.repeats)
+        for op in part.ops
+        if op.kind == "conv"
+    ]
 
 
-def timm_stage(blocks):
-    """width, depth, stride, kernel, expand, squeeze-excite channels of a stage of timm's."""
-    first = blocks[0]
-    last = first.conv_pwl if hasattr(first, "conv_pwl") else first.conv_pw
-    expand = first.conv_pw.out_channels // first.conv_pw.in_channels
-    return (
-        last.out_channels,
-        len(blocks),
-        first.conv_dw.stride[0],
-        first.conv_dw.kernel_size[0],
-        expand if hasattr(first, "conv_pwl") else 1,
-        [block.se.conv_reduce.out_channels for block in blocks],
-    )
+def theirs(peer):
+    """The same of a public implementation, in the order in which it was made."""
+    return [
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.groups, m.bias is not None)
+        for m in peer.modules()
+        if isinstance(m, nn.Conv2d)
+    ]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_every_stage_is_timms(name):
-    net, peer = published(name), timm_on_meta(name)
-    assert (net.stem.width, net.stem.kernel, net.stem.stride) == (peer.conv_stem.out_channels, 3, 2)
-    assert len(net.stages) == len(peer.blocks)
-    width = net.stem.width
-    for stage, blocks in zip(net.stages, peer.blocks, strict=True):
-        squeezed = [squeeze_width(w, stage.se) for w in [width] + [stage.width] * (stage.depth - 1)]
-        own = (stage.width, stage.depth, stage.stride, stage.kernel, stage.expand, squeezed)
-        assert own == timm_stage(blocks)
-        width = stage.width
-    assert net.head.width == peer.conv_head.out_channels
-    assert net.num_classes == peer.classifier.out_features
-    assert net.resolution == peer.pretrained_cfg["input_size"][1]
+@pytest.mark.parametrize(("name", "library"), PEERS)
+def test_every_convolution_is_the_peers(name, library):
+    net, peer = published(name), described(name, library)
+    assert convolutions(net) == theirs(peer)
+    classifiers = [m for m in peer.modules() if isinstance(m, nn.Linear)]
+    assert [(m.in_features, m.out_features) for m in classifiers] == [
+        (net.features, net.num_classes)
+    ]
     assert cost(net).params == sum(p.numel() for p in peer.parameters())
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_costs_are_the_printed_ones(name):
-    flops, total, params, activations, resolution, dropout = PUBLISHED[name]
-    net, spent = published(name), cost(published(name))
-    assert spent.flops / 1e9 == pytest.approx(flops, rel=1e-3, abs=5e-4)
-    assert spent.flops_total / 1e9 == pytest.approx(total, rel=1e-3, abs=5e-4)
-    assert spent.params / 1e6 == pytest.approx(params, abs=5e-4)
-    assert spent.activations / 1e6 == pytest.approx(
-        activations, abs=0.05 if activations < 100 else 0.5
+def test_every_name_has_a_peer():
+    assert {name for name, _ in PEERS} == set(names())
+
+
+# torchvision documents the parameters and the multiply-adds (G) of its weights at the size that
+# they were trained for.
+DOCUMENTED = [name for name in names() if name in torchvision.models.list_models()]
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_counts_are_those_that_torchvision_documents(name):
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    side = weights.transforms().crop_size[0]
+    spent = cost(published(name), size=(side, side))
+    assert spent.params == weights.meta["num_params"]
+    assert round(spent.flops / 1e9, 3) == weights.meta["_ops"]
+
+
+def test_torchvision_documents_all_but_lite_mobilenet_v1_and_wide_networks():
+    missing = {name for name in names() if name not in DOCUMENTED}
+    assert missing == {
+        *(f"efficientnet_lite{i}" for i in range(5)),
+        "mobilenet_v1",
+        *("wrn_16_8", "wrn_28_10", "wrn_40_4"),
+    }
+
+
+def test_names_are_listed_by_family():
+    assert [name for family in families().values() for name in family] == list(names())
+    assert families()["resnet"] == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+@pytest.mark.parametrize("name", names())
+def test_keywords_replace_fields(name):
+    own = published(name)
+    net = published(name, num_classes=7, in_channels=1, resolution=64)
+    assert net == replace(own, num_classes=7, in_channels=1, resolution=64)
+
+
+def test_stem_and_head_are_replaced_whole_or_by_some_of_their_fields():
+    own = published("resnet18")
+    # The stem that ResNets have on CIFAR's small images.
+    small = published("resnet18", stem={"kernel": 3, "stride": 1, "pool": 1})
+    assert small == replace(own, stem=Stem(width=64, kernel=3, stride=1, pool=1))
+    assert published("resnet18", stem=Stem(width=16)).stem == Stem(width=16)
+    headed = published("efficientnet_b3", head={"dropout": 0.0})
+    assert headed.head == Head(width=1536)
+    assert published("efficientnet_b3", head={"width": 0, "norm": True}).features == 384
+    assert published("wrn_28_10", head={"dropout": 0.3}).head == Head(
+        width=0, norm=True, dropout=0.3
     )
-    assert (net.resolution, net.head.dropout) == (resolution, dropout)
 
 
-def test_all_of_the_family_is_there():
-    assert set(names()) >= set(PUBLISHED)
+def test_replacing_leaves_the_mapping_that_was_given_alone():
+    given = {"kernel": 3}
+    published("resnet18", stem=given)
+    assert given == {"kernel": 3}
 
 
-def test_keywords_replace_fields():
-    net = published("efficientnet_b0", num_classes=10, in_channels=1, resolution=64)
-    assert (net.num_classes, net.in_channels, net.resolution) == (10, 1, 64)
-    assert net.stages == published("efficientnet_b0").stages
-    assert published("efficientnet_b0", stem=Stem(width=16)).stem.width == 16
+# tensorflow/tpu, EfficientNet: batch_norm_momentum=0.99 (of what is kept), batch_norm_epsilon=1e-3;
+# torch.nn.BatchNorm2d: momentum 0.1 (of what is new), eps 1e-5.
+TENSORFLOW, TORCH = ("same", 1e-3, pytest.approx(0.01)), ("symmetric", 1e-5, 0.1)
 
 
-def test_same_padding_brings_tensorflows_batch_norm():
-    # tensorflow/tpu, EfficientNet: batch_norm_momentum=0.99, batch_norm_epsilon=1e-3.
-    net = published("efficientnet_b0", padding="same")
-    assert (net.norm_eps, net.norm_momentum) == (1e-3, pytest.approx(0.01))
+def constants(net):
+    return net.padding, net.norm_eps, net.norm_momentum
+
+
+def test_padding_brings_the_batch_norm_of_its_library():
+    assert constants(published("efficientnet_b0")) == TORCH
+    assert constants(published("efficientnet_b0", padding="same")) == TENSORFLOW
+    assert constants(published("efficientnet_b0", padding="symmetric")) == TORCH
+    assert constants(published("efficientnet_lite0")) == TENSORFLOW
+    assert constants(published("efficientnet_lite0", padding="same")) == TENSORFLOW
+    assert constants(published("efficientnet_lite0", padding="symmetric")) == TORCH
+    # torchvision builds EfficientNetV2 with eps=1e-3 and PyTorch's momentum.
+    assert constants(published("efficientnet_v2_s")) == ("symmetric", 1e-3, 0.1)
+    assert constants(published("efficientnet_v2_s", padding="same")) == TENSORFLOW
+
+
+def test_what_is_said_of_the_norm_holds_whatever_the_padding():
     own = published("efficientnet_b0", padding="same", norm_eps=1e-5)
-    assert (own.norm_eps, own.norm_momentum) == (1e-5, pytest.approx(0.01))
-    plain = published("efficientnet_b0")
-    assert (plain.padding, plain.norm_eps, plain.norm_momentum) == ("symmetric", 1e-5, 0.1)
+    assert constants(own) == ("same", 1e-5, pytest.approx(0.01))
+    lite = published("efficientnet_lite0", padding="symmetric", norm_momentum=0.02)
+    assert constants(lite) == ("symmetric", 1e-5, 0.02)
+
+
+def test_other_families_keep_their_norm_whatever_the_padding():
+    assert constants(published("mobilenet_v2", padding="same")) == ("same", 1e-5, 0.1)
+    assert constants(published("resnet18", padding="same")) == ("same", 1e-5, 0.1)
 
 
 def test_an_unknown_name_is_told_with_the_nearest():
@@ -102,12 +145,66 @@ def test_an_unknown_name_is_told_with_the_nearest():
         published("efficientnet_b9")
     first, allowed, hint = str(told.value).split("\n  ")
     assert first == "no published architecture is called 'efficientnet_b9'"
-    files = "a file.yaml, or package.module:function"
+    files = "any wrn_D_K, a file.yaml, or package.module:function"
     assert allowed == f"allowed: {', '.join(names())}, {files}"
     assert hint.startswith("did you mean 'efficientnet_b")
 
 
-def test_an_unknown_field_is_told_with_the_nearest():
-    with pytest.raises(UserError, match="unknown key 'num_class'") as told:
-        published("efficientnet_b0", num_class=10)
-    assert "did you mean 'num_classes'?" in str(told.value)
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("resnet51", "did you mean 'resnet50'?"),
+        ("mobilenetv2", "did you mean 'mobilenet_v2'?"),
+        ("efficientnetv2_s", "did you mean 'efficientnet_v2_s'?"),
+        ("wrn28_10", "did you mean 'wrn_28_10'?"),
+        ("efficientdet_d0", "detectors are not there yet"),
+    ],
+)
+def test_hints_of_every_family(wrong, hint):
+    with pytest.raises(UserError) as told:
+        published(wrong)
+    assert str(told.value).split("\n  ")[-1] == hint
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"num_class": 10},
+            f"num_class: unknown key 'num_class'\n"
+            f"  allowed: {', '.join(Backbone.__dataclass_fields__)}\n"
+            f"  did you mean 'num_classes'?",
+        ),
+        (
+            {"stem": {"kernle": 3}},
+            "stem.kernle: unknown key 'kernle'\n  allowed: width, kernel, stride, pool, norm\n"
+            "  did you mean 'kernel'?",
+        ),
+        (
+            {"stem": {"pool": 0}},
+            "stem.pool: 0 cannot be used\n  allowed: a whole number >= 1",
+        ),
+        (
+            {"head": {"width": -8}},
+            "head.width: -8 cannot be used\n  allowed: a whole number >= 0",
+        ),
+        ({"head": 1280}, "head: 1280 cannot be used\n  allowed: a Head"),
+        ({"padding": "valid"}, "padding: 'valid' is not known\n  allowed: symmetric, same"),
+        ({"stages": [{"width": 8}]}, "stages[0]: {'width': 8} cannot be used\n  allowed: a Stage"),
+    ],
+)
+def test_a_wrong_field_names_its_place(fields, text):
+    with pytest.raises(UserError) as told:
+        published("efficientnet_b0", **fields)
+    assert str(told.value) == text
+
+
+def test_stages_are_replaced_whole():
+    net = published("efficientnet_b0", stages=[Stage(width=8)])
+    assert net.stages == (Stage(width=8),)
+
+
+def test_families_hold_every_name_once():
+    found = families()
+    assert tuple(name for members in found.values() for name in members) == names()
+    assert found["resnet"] == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")

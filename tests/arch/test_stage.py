@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
-from tests.strategies import stages
+from tests.strategies import FIELDS, stages
 
 IDENTITY = Stage(block="identity", width=24, stride=2)
 
 
-@given(
-    st.integers(1, 9), st.sampled_from([1, 3, 5]), st.integers(1, 6), st.sampled_from([0.0, 0.5])
-)
-def test_what_an_identity_block_does_not_read_takes_its_default(depth, kernel, expand, se):
-    noisy = {"depth": depth, "kernel": kernel, "expand": expand, "se": se}
-    assert Stage(block="identity", width=24, stride=2, **noisy) == IDENTITY
+@pytest.mark.parametrize("block", BLOCK_FIELDS)
+@given(data=st.data())
+def test_what_a_block_does_not_read_takes_its_default(block, data):
+    read = {key: data.draw(FIELDS[key]) for key in BLOCK_FIELDS[block]}
+    noise = {key: data.draw(FIELDS[key]) for key in set(FIELDS) - set(read)}
+    assert Stage(block=block, width=8, **read, **noise) == Stage(block=block, width=8, **read)
 
 
 def test_a_whole_number_and_its_float_are_the_same_share():
@@ -43,6 +43,7 @@ def test_a_stage_cannot_be_changed():
         ("depth", -1, "a whole number >= 1"),
         ("stride", 0, "a whole number >= 1"),
         ("expand", 1.5, "a whole number >= 1"),
+        ("reduce", 0, "a whole number >= 1"),
         ("kernel", 4, "an odd whole number: 1, 3, 5"),
         ("kernel", -3, "an odd whole number: 1, 3, 5"),
         ("kernel", True, "an odd whole number: 1, 3, 5"),
@@ -64,7 +65,8 @@ def test_a_misspelt_block_is_told_with_the_nearest():
     with pytest.raises(UserError) as told:
         Stage(block="mbconf", width=8)
     assert str(told.value) == (
-        "block: 'mbconf' is not known\n  allowed: mbconv, identity\n  did you mean 'mbconv'?"
+        "block: 'mbconf' is not known\n  allowed: mbconv, fused_mbconv, separable, basic, "
+        "bottleneck, wide, identity\n  did you mean 'mbconv'?"
     )
 
 
@@ -73,6 +75,12 @@ def test_labels_by_hand():
     assert stage.label == "mbconv_w24_d2_s2_k5_e6_se0.25"
     assert Stage(width=8).label == "mbconv_w8_d1_s1_k3_e1_se0"
     assert IDENTITY.label == "identity_w24_s2"
+    fused = Stage(block="fused_mbconv", width=48, depth=4, stride=2, expand=4)
+    assert fused.label == "fused_mbconv_w48_d4_s2_k3_e4_se0"
+    assert Stage(block="separable", width=8, kernel=5).label == "separable_w8_d1_s1_k5"
+    assert Stage(block="basic", width=64, depth=2).label == "basic_w64_d2_s1_k3"
+    assert Stage(block="bottleneck", width=256).label == "bottleneck_w256_d1_s1_k3_r4"
+    assert Stage(block="wide", width=160, depth=4).label == "wide_w160_d4_s1_k3"
 
 
 @given(stages(), stages())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-import torch
 from hypothesis import given, settings
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.stage import BLOCK_FIELDS, Stage
-from scalesearch.arch.walk import BLOCKS, shrink, squeeze_width, walk
-from tests.strategies import SIZES, backbones
+from scalesearch.arch.op import Op
+from scalesearch.arch.stage import Stage
+from scalesearch.arch.walk import walk
+from tests.strategies import backbones
 
 NET = Backbone(
     stages=(
@@ -56,33 +58,36 @@ def test_a_given_size_replaces_the_resolution():
     assert (stem.size_in, stem.size_out) == ((7, 20), (4, 10))
 
 
-def test_values_and_weights_of_an_operation_by_hand():
-    stem, first = (part.ops for part in list(walk(NET))[:2])
-    assert (stem[0].values_in, stem[0].values_out) == (3 * 15 * 15, 6 * 8 * 8)
-    by_name = {op.name: op for op in first}
-    assert by_name["expand"].weights == 6 * 12
-    assert by_name["depthwise"].weights == 12 * 5 * 5  # one kernel for each channel
-    assert by_name["squeeze.reduce"].weights == 12 * 1 + 1  # int(6 * 0.25) = 1 channel, and bias
-    assert by_name["squeeze.expand"].weights == 1 * 12 + 12
-    assert by_name["squeeze"].weights == 0
+def test_a_stem_by_hand():
+    bare = replace(NET, stem=Stem(width=6, kernel=7, stride=2, pool=2, norm=False))
+    # 15 x 22 -> 8 x 11 by the convolution -> 4 x 6 by the pooling; a norm brings the activation.
+    conv = Op("conv", "conv", 3, 6, (15, 22), (8, 11), 7, stride=2)
+    pool = Op("max_pool", "pool", 6, 6, (8, 11), (4, 6), 3, stride=2)
+    assert next(iter(walk(bare, (15, 22)))).ops == (conv, pool)
+    both = replace(bare, stem=replace(bare.stem, norm=True))
+    assert next(iter(walk(both, (15, 22)))).ops == (conv._replace(norm=True, active=True), pool)
 
 
 @pytest.mark.parametrize(
-    ("width", "share", "squeezed"),
-    # int(input_filters * se_ratio), at least 1: the official code. 0.25 of 10 is 2, not 3.
-    [(32, 0.25, 8), (10, 0.25, 2), (11, 0.25, 2), (3, 0.25, 1), (1, 0.04, 1), (16, 1.0, 16)],
+    ("head", "before", "width"),
+    [
+        (Head(width=20), [Op("conv", "conv", 10, 20, (2, 2), (2, 2), norm=True, active=True)], 20),
+        (Head(width=0), [], 10),
+        (
+            Head(width=0, norm=True),
+            [Op("norm", "norm", 10, 10, (2, 2), (2, 2), norm=True, active=True)],
+            10,
+        ),
+    ],
 )
-def test_squeeze_channels_are_cut_not_rounded(width, share, squeezed):
-    assert squeeze_width(width, share) == squeezed
-
-
-@given(SIZES)
-def test_an_odd_padded_kernel_shrinks_by_the_stride_as_torch_does(size):
-    for kernel in (1, 3, 5, 7):
-        for stride in (1, 2, 3):
-            conv = torch.nn.Conv2d(1, 1, kernel, stride, kernel // 2, device="meta")
-            shape = conv(torch.empty(1, 1, *size, device="meta")).shape
-            assert tuple(shape[-2:]) == shrink(size, stride)
+def test_heads_by_hand(head, before, width):
+    one = (1, 1)
+    pool = Op("pool", "pool", width, width, (2, 2), one, counted=True)
+    classifier = Op("linear", "classifier", width, 4, one, one, bias=True)
+    assert list(walk(replace(NET, head=head)))[-1].ops == (*before, pool, classifier)
+    dropped = list(walk(replace(NET, head=replace(head, dropout=0.1))))[-1].ops
+    dropout = Op("dropout", "dropout", width, width, one, one)
+    assert dropped == (*before, pool, dropout, classifier)
 
 
 @given(backbones())
@@ -100,5 +105,11 @@ def test_each_operation_takes_what_the_one_before_it_made(net):
     assert (channels, size) == (net.num_classes, (1, 1))
 
 
-def test_every_block_kind_is_walked():
-    assert set(BLOCKS) == set(BLOCK_FIELDS)
+@given(backbones())
+@settings(max_examples=30)
+def test_equal_arguments_of_a_rule_give_equal_operations(net):
+    for part in walk(net):
+        again = hash((part.rule, part.args)), part.rule(*part.args)
+        assert again == (hash((part.rule, part.args)), part.ops)
+    stages = [part for part in walk(net) if part.name.startswith("stage")]
+    assert sum(part.repeats for part in stages) == net.depth
