@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from scalesearch.arch.walk import Op
+from scalesearch.arch.op import Op
 
 
 class Tally(NamedTuple):
@@ -13,7 +13,7 @@ class Tally(NamedTuple):
     Attributes:
         flops, flops_total, params, activations: as in `Cost`, for one image.
         norms, norm_width: batch norms, and their channels in all.
-        largest: parameters of its largest layer.
+        largest: values of its largest weight.
     """
 
     flops: int
@@ -41,23 +41,28 @@ def tally(ops: tuple[Op, ...]) -> Tally:
         norm,
         _,
         counted,
-        _,
+        *_,
     ) in ops:
         if kind == "conv" or kind == "linear":
             pixels = size_out[0] * size_out[1]
             weights = outputs * (inputs // groups) * kernel * kernel
             flops += weights * pixels
             activations += outputs * pixels
-            if bias:
-                weights += outputs
             params += weights
             if weights > largest:
                 largest = weights
+            if bias:
+                params += outputs
             if norm:
                 params += 2 * outputs
                 extra += 2 * outputs * pixels
                 norms += 1
                 norm_width += outputs
+        elif kind == "norm":
+            params += 2 * outputs
+            extra += 2 * outputs * size_out[0] * size_out[1]
+            norms += 1
+            norm_width += outputs
         elif counted:
             extra += inputs * size_in[0] * size_in[1]
     return Tally(flops, flops + extra, params, activations, norms, norm_width, largest)

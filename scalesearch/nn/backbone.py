@@ -7,7 +7,8 @@ import math
 from torch import Tensor, nn
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.nn.blocks import BLOCKS, ConvNorm, Place
+from scalesearch.nn.blocks import BLOCKS, Place
+from scalesearch.nn.layers import ConvNorm, MaxPool, NormActive
 
 
 class Classifier(nn.Module):
@@ -16,9 +17,11 @@ class Classifier(nn.Module):
     def __init__(self, net: Backbone) -> None:
         super().__init__()
         stem, head = net.stem, net.head
+        kernel, stride, norm = stem.kernel, stem.stride, stem.norm
         self.stem = ConvNorm(
-            net, net.in_channels, stem.width, kernel=stem.kernel, stride=stem.stride
+            net, net.in_channels, stem.width, kernel=kernel, stride=stride, norm=norm, active=norm
         )
+        self.stem_pool = MaxPool(net, stem.pool) if stem.pool > 1 else nn.Identity()
         width, done, stages = stem.width, 0, []
         for stage in net.stages:
             blocks = []
@@ -30,15 +33,19 @@ class Classifier(nn.Module):
                 width, done = stage.width, done + 1
             stages.append(nn.ModuleList(blocks))
         self.stages = nn.ModuleList(stages)
-        self.head = ConvNorm(net, width, head.width)
+        self.head: nn.Module = nn.Identity()
+        if head.width:
+            self.head = ConvNorm(net, width, head.width)
+        elif head.norm:
+            self.head = NormActive(net, width)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(head.dropout)
-        self.classifier = nn.Linear(head.width, net.num_classes)
+        self.classifier = nn.Linear(net.features, net.num_classes)
         self.apply(initialise)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, in_channels, H, W] to logits [N, num_classes]."""
-        x = self.stem(images)
+        x = self.stem_pool(self.stem(images))
         # A loop over the blocks, as calling a Sequential would keep its input until its end.
         for stage in self.stages:
             for block in stage.children():

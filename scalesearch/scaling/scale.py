@@ -29,7 +29,8 @@ def multiply(backbone: Backbone, by: Multipliers) -> Backbone:
     divisor = backbone.width_divisor
 
     def wide(width: int) -> int:
-        return width if by.width == 1 else round_width(width * by.width, divisor)
+        # A head without a convolution has no width.
+        return width if by.width == 1 or width == 0 else round_width(width * by.width, divisor)
 
     return replace(
         backbone,

@@ -13,6 +13,7 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, Multipliers
 from scalesearch.scaling.scale import multiply, scale, with_depths
 
+_COUNTED = tuple(name for name in UNITS if name != "latency")  # what arithmetic gives
 _STEPS = 60  # halvings: phi to 1e-16, which is the end of a float's digits
 
 
@@ -27,9 +28,10 @@ def solve_phi(backbone: Backbone, coefficients: Coefficients, **limits: float) -
             network of the family is over already.
     """
     for name, value in limits.items():
-        if name not in UNITS:
+        if name not in _COUNTED:
+            said = "is measured, not computed" if name in UNITS else "is no cost"
             raise UserError(
-                f"{name!r} is no cost", allowed=", ".join(UNITS), hint=nearest(name, UNITS)
+                f"{name!r} {said}", allowed=", ".join(_COUNTED), hint=nearest(name, _COUNTED)
             )
         if not value > 0:
             raise UserError(f"{value!r} cannot be a limit", key=name, allowed="a number above 0")

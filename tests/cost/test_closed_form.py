@@ -5,22 +5,26 @@ from __future__ import annotations
 import csv
 import random
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scalesearch.arch import walk
+from scalesearch.arch import blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.published import published
-from scalesearch.arch.stage import Stage
+from scalesearch.arch.published import names, published
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
+from scalesearch.arch.walk import walk
 from scalesearch.cost import closed_form
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.measured import measure_counts
 from scalesearch.nn.build import build
 from scalesearch.spaces.backbone import Space
+from tests.peers import described, weightless
+from tests.rule_mistakes import PROBE_SIZE, every_mistake, probe
 from tests.strategies import SIZES, backbones
 
 ROOT = Path(__file__).parents[2]
@@ -30,20 +34,11 @@ SKELETON = [(16, 1), (24, 2), (40, 2), (80, 2), (112, 1), (192, 2), (320, 1)]
 
 
 def counted(net, size=None):
-    torch.manual_seed(0)
+    """fvcore's counts on the built network, whose weights decide nothing."""
+    with torch.device("meta"):
+        described = build(net)
     size = size or (net.resolution, net.resolution)
-    return measure_counts(build(net), (1, net.in_channels, *size))
-
-
-# Each of its features is needed to see one of the mistakes below: squeeze channels that are no
-# whole share, an odd image, a stride of 3 on a stage of two blocks, and expansion.
-PROBE = Backbone(
-    stages=(Stage(width=10, depth=2, stride=3, kernel=5, expand=3, se=0.25),),
-    stem=Stem(width=6),
-    head=Head(width=12),
-    resolution=23,
-    num_classes=5,
-)
+    return measure_counts(weightless(described), (1, net.in_channels, *size))
 
 
 def test_efficientnet_b0_at_224():
@@ -55,15 +50,72 @@ def test_efficientnet_b0_at_224():
         "params": 5_288_548,
         "activations": 6_748_036,
     }
-    assert counted(published("efficientnet_b0")) == spent.counts()
 
 
-def test_timms_own_model_counts_the_same():
-    torch.manual_seed(0)
-    peer = timm.create_model("efficientnet_b0")
-    for size in [(64, 64), (97, 65)]:
-        own = cost(published("efficientnet_b0"), size=size)
-        assert measure_counts(peer, (1, 3, *size)) == own.counts()
+# Networks that fvcore counts in less than a second at their own resolution; the others are counted
+# there in a slow test, and here on a small image that is not square.
+CHEAP = [name for name in names() if cost(published(name)).flops < 2e9]
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_published_network_is_counted_as_fvcore_does(name):
+    net = published(name)
+    size = None if name in CHEAP else (33, 47)
+    assert cost(net, size=size).counts() == counted(net, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in names() if name not in CHEAP])
+def test_a_large_published_network_is_counted_at_its_resolution(name):
+    net = published(name)
+    assert cost(net).counts() == counted(net)
+
+
+@pytest.mark.parametrize("name", ["wrn_10_1", "wrn_40_2", "wrn_16_10", "resnet18", "mobilenet_v2"])
+def test_other_images_and_classes_are_counted_as_fvcore_does(name):
+    net = published(name, in_channels=1, num_classes=7)
+    assert cost(net, size=(47, 33)).counts() == counted(net, (47, 33))
+
+
+def theirs(name, library, size):
+    return measure_counts(weightless(described(name, library)), (1, 3, *size))
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("efficientnet_b0", "timm"),
+        ("efficientnet_lite0", "timm"),
+        ("mobilenet_v1", "timm"),
+        ("mobilenet_v2", "timm"),
+        ("resnet18", "torchvision"),
+        ("resnet50", "torchvision"),
+    ],
+)
+def test_public_implementations_count_the_same(name, library):
+    assert theirs(name, library, (97, 65)) == cost(published(name), size=(97, 65)).counts()
+
+
+def test_torchvision_counts_the_same_but_for_the_pooling_in_squeeze_excite():
+    # torchvision pools there with AdaptiveAvgPool2d, of which fvcore counts every input value; we
+    # and timm take a mean, of which it counts nothing.
+    name, size = "efficientnet_b0", (97, 65)
+    pooled = sum(
+        part.repeats * op.values_in
+        for part in walk(published(name), size)
+        for op in part.ops
+        if op.name == "squeeze.pool"
+    )
+    own = cost(published(name), size=size).counts()
+    assert theirs(name, "torchvision", size) == own | {"flops_total": own["flops_total"] + pooled}
+
+
+def test_pytorchcv_counts_the_same_but_for_the_last_pooling():
+    # It pools with AvgPool2d(8), of which fvcore counts nothing; ours is adaptive: 8 x 8 pixels of
+    # 512 channels.
+    own = cost(published("wrn_16_8")).counts()
+    expected = own | {"flops_total": own["flops_total"] - 8 * 8 * 512}
+    assert theirs("wrn_16_8", "pytorchcv", (32, 32)) == expected
 
 
 @given(backbones(), SIZES)
@@ -72,8 +124,16 @@ def test_equal_to_fvcore_on_any_network_and_image(net, size):
     assert cost(net, size=size).counts() == counted(net, size)
 
 
+@pytest.mark.parametrize("kind", BLOCK_FIELDS)
+@given(data=st.data())
+@settings(max_examples=6)
+def test_equal_to_fvcore_on_any_network_of_one_kind(kind, data):
+    net, size = data.draw(backbones([kind])), data.draw(SIZES)
+    assert cost(net, size=size).counts() == counted(net, size)
+
+
 @given(backbones())
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_by_default_the_image_is_the_networks_own(net):
     side = net.resolution
     assert cost(net) == cost(net, size=(side, side))
@@ -83,57 +143,46 @@ def test_by_default_the_image_is_the_networks_own(net):
 @given(backbones())
 @settings(max_examples=30)
 def test_what_was_counted_before_changes_nothing(net):
-    closed_form._counted.cache_clear()
+    closed_form.counted.cache_clear()
     cold = cost(net)
     cost(replace(net, resolution=net.resolution + 1))
     assert cost(net) == cold
 
 
-def mistaken(change):
-    """The rule of an MBConv block with one operation changed."""
-    rule = walk._mbconv
-
-    def wrong(stage, width, size, stride):
-        return tuple(op for op in map(change, rule(stage, width, size, stride)) if op)
-
-    return wrong
-
-
-def on(name, **fields):
-    return lambda op: op._replace(**fields) if op.name == name else op
+@cache
+def probed(kind):
+    """fvcore's counts of the right network."""
+    return counted(probe(kind), PROBE_SIZE)
 
 
 MISTAKES = {
-    "no bias in squeeze-excite": on("squeeze.reduce", bias=False),
-    "a norm left out": on("project", norm=False),
-    "a bias too many": on("project", bias=True),
-    "a pool that is a mean counted": on("squeeze.pool", counted=True),
-    "a depthwise kernel too small": on("depthwise", kernel=3),
-    "a depthwise convolution that is dense": on("depthwise", groups=1),
-    "an image not shrunk": lambda op: (
-        op._replace(size_out=op.size_in) if op.name == "depthwise" else op
-    ),
-    "the expansion left out": lambda op: None if op.name == "expand" else op,
-    "squeeze-excite left out": lambda op: None if op.name.startswith("squeeze") else op,
+    f"{mistake.kind}: {mistake.words}": mistake
+    for kind in BLOCK_FIELDS
+    for mistake in every_mistake(kind)
+    if mistake.counts
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_planted_mistake_is_seen(mistake, monkeypatch):
-    closed_form._counted.cache_clear()
-    monkeypatch.setitem(walk.BLOCKS, "mbconv", mistaken(MISTAKES[mistake]))
-    assert cost(PROBE).counts() != counted(PROBE)
-    closed_form._counted.cache_clear()
-    monkeypatch.undo()
-    assert cost(PROBE).counts() == counted(PROBE)
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_in_a_rule_is_seen(words, monkeypatch):
+    kind = MISTAKES[words].kind
+    assert cost(probe(kind), size=PROBE_SIZE).counts() == probed(kind)
+    monkeypatch.setitem(blocks.BLOCKS, kind, MISTAKES[words].rule)
+    assert cost(probe(kind), size=PROBE_SIZE).counts() != probed(kind)
 
 
-def test_squeeze_channels_that_are_rounded_are_seen(monkeypatch):
-    before = counted(PROBE)
-    closed_form._counted.cache_clear()
-    monkeypatch.setattr(walk, "squeeze_width", lambda width, share: round(width * share))
-    assert cost(PROBE).counts() != before
-    closed_form._counted.cache_clear()
+def test_every_kind_has_mistakes_planted_in_its_rule():
+    # An identity block counts nothing; what is wrong with its sizes is seen in test_backbone.py.
+    assert {mistake.kind for mistake in MISTAKES.values()} == set(BLOCK_FIELDS) - {"identity"}
+
+
+PROBE = Backbone(
+    stages=(Stage(width=10, depth=2, stride=3, kernel=5, expand=3, se=0.25),),
+    stem=Stem(width=6),
+    head=Head(width=12),
+    resolution=23,
+    num_classes=5,
+)
 
 
 def test_a_stride_on_the_wrong_block_is_seen():
@@ -148,7 +197,7 @@ def test_a_stride_on_the_wrong_block_is_seen():
     assert cost(replace(PROBE, stages=(replace(first, depth=2),))).counts() == counted(right)
 
 
-def described(row):
+def network_of(row):
     """The network of one row of the file."""
     stages = tuple(
         Stage(
@@ -177,7 +226,7 @@ def test_parameters_of_every_network_that_accel_nasbench_trained(rows):
     wrong = [
         number
         for number, row in enumerate(rows)
-        if cost(described(row)).params != round(float(row["params_millions"]) * 1e6)
+        if cost(network_of(row)).params != round(float(row["params_millions"]) * 1e6)
     ]
     assert wrong == []
 
@@ -185,15 +234,15 @@ def test_parameters_of_every_network_that_accel_nasbench_trained(rows):
 def test_multiply_adds_of_accel_nasbench_lie_where_their_count_puts_them(rows):
     # Theirs counts norms and activations too: 2 to 17 percent above convolutions and linear.
     for row in rows[::10]:
-        ratio = float(row["macs_millions"]) * 1e6 / cost(described(row)).flops
+        ratio = float(row["macs_millions"]) * 1e6 / cost(network_of(row)).flops
         assert 1.01 < ratio < 1.18
 
 
 @pytest.mark.slow
-def test_two_hundred_networks_of_the_mnasnet_space():
+def test_a_hundred_networks_of_the_mnasnet_space():
     space = Space.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
     sizes = random.Random(0)
-    for seed in range(200):
+    for seed in range(100):
         net = space.sample(seed)
         side = 224 if seed % 20 == 0 else sizes.randint(32, 72)
         assert cost(net, size=(side, side)).counts() == counted(net, (side, side)), f"seed {seed}"

@@ -1,9 +1,10 @@
-"""The whole classifier: shapes, timm's outputs, initialisation, and training."""
+"""The whole classifier: what it runs against the walk, its modes, initialisation, training."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import timm
@@ -11,12 +12,16 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
+from scalesearch.arch import blocks as arch_blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
-from scalesearch.arch.walk import walk
-from scalesearch.nn.blocks import DropPath, MBConv, Shortcut
+from scalesearch.nn.blocks import BLOCKS, MBConv, Shortcut
 from scalesearch.nn.build import build
+from scalesearch.nn.layers import DropPath
+from tests.nn.correspondence import ran, walked
+from tests.peers import PEERS
+from tests.rule_mistakes import PROBE_SIZE, every_mistake, probe
 from tests.strategies import SIZES, backbones
 
 NET = Backbone(
@@ -31,6 +36,20 @@ NET = Backbone(
     num_classes=5,
     drop_path=0.3,
 )
+
+
+def every_kind(kinds):
+    """A network with two stages of each kind: with a stride, and with a residual."""
+    stages = [
+        stage
+        for kind in kinds
+        for stage in (
+            Stage(block=kind, width=12, stride=2),
+            Stage(block=kind, width=12),
+        )
+    ]
+    head = Head(width=0, norm=True)
+    return Backbone(stages=tuple(stages), stem=Stem(width=8, pool=2), head=head, num_classes=5)
 
 
 @pytest.fixture(autouse=True)
@@ -48,23 +67,49 @@ def test_images_become_one_logit_for_each_class(net, size):
     assert torch.isfinite(logits).all()
 
 
+def check_the_walk(net, size):
+    """A built network runs the operations that the walk yields: names, order, sizes, flags."""
+    images = torch.randn(1, net.in_channels, *size)
+    assert ran(build(net), images) == list(walked(net, size))
+
+
 @given(backbones(), SIZES)
-@settings(max_examples=25)
-def test_every_block_makes_what_the_walk_says(net, size):
-    shapes = []
-    model = build(net).eval()
-    blocks = [block for stage in model.stages for block in stage]
-    for block in blocks:
-        block.register_forward_hook(lambda m, i, out: shapes.append(tuple(out.shape[1:])))
-    with torch.no_grad():
-        model(torch.randn(1, net.in_channels, *size))
-    expected, last = [], None
-    for part in walk(net, size):
-        if part.ops:
-            last = (part.ops[-1].outputs, *part.ops[-1].size_out)
-        if part.name.startswith("stage"):
-            expected += [last] * part.repeats
-    assert shapes == expected
+@settings(max_examples=60)
+def test_what_runs_is_what_is_walked(net, size):
+    check_the_walk(net, size)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_v2_s", "mobilenet_v1"])
+def test_what_runs_in_a_published_network_is_what_is_walked(name):
+    check_the_walk(published(name), (33, 47))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "resnet50", "wrn_16_8"])
+def test_what_runs_with_other_channels_is_what_is_walked(name):
+    check_the_walk(published(name, in_channels=1, num_classes=7), (47, 33))
+
+
+RULES = {f"{m.kind}: {m.words}": m for kind in BLOCKS for m in every_mistake(kind)}
+# A sum in squeeze-excite is no module; fvcore tells whether it is counted (test_closed_form.py).
+SUMS = ("mbconv: squeeze.pool: counted", "fused_mbconv: squeeze.pool: counted")
+
+
+@cache
+def probed(kind):
+    """What the right network of a kind runs."""
+    return ran(build(probe(kind)), torch.randn(1, 3, *PROBE_SIZE))
+
+
+@pytest.mark.parametrize("words", [words for words in RULES if words not in SUMS])
+def test_a_mistake_in_what_is_walked_is_seen(words, monkeypatch):
+    kind = RULES[words].kind
+    assert list(walked(probe(kind), PROBE_SIZE)) == probed(kind)
+    monkeypatch.setitem(arch_blocks.BLOCKS, kind, RULES[words].rule)
+    assert list(walked(probe(kind), PROBE_SIZE)) != probed(kind)
+
+
+def test_every_kind_has_mistakes_planted_in_what_is_walked():
+    assert {mistake.kind for mistake in RULES.values()} == set(BLOCKS)
 
 
 def test_blocks_and_kinds_are_the_described_ones():
@@ -86,6 +131,54 @@ def test_stochastic_depth_grows_linearly_over_the_blocks():
         f"stages.{stage}.{block}.drop_path": pytest.approx(0.3 * done / 6)
         for (stage, block), done in expected.items()
     }
+
+
+def in_order(model):
+    """Every layer with weights, by its type, in the order in which it was made."""
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+    return [[m for m in model.modules() if isinstance(m, kind)] for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "size"),
+    [
+        ("efficientnet_v2_s", "torchvision", (65, 48)),
+        ("mobilenet_v1", "timm", (65, 48)),
+        ("mobilenet_v2", "torchvision", (65, 48)),
+        ("resnet18", "torchvision", (65, 48)),
+        ("resnet50", "torchvision", (65, 48)),
+        ("wrn_16_8", "pytorchcv", (32, 32)),
+    ],
+)
+def test_a_published_network_evaluates_as_its_peer(name, library, size):
+    own, peer = build(published(name)).eval(), PEERS[name, library]().eval()
+    for ours, theirs in zip(in_order(own), in_order(peer), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            if isinstance(one, nn.BatchNorm2d):
+                one.weight.data.uniform_(0.8, 1.2)
+                one.bias.data.normal_(0, 0.1)
+                one.running_mean.normal_(0, 0.1)
+                one.running_var.uniform_(0.8, 1.2)
+            other.load_state_dict(one.state_dict())
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        got, wanted = own(images), peer(images)
+    assert wanted.std() > 1e-3
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_stem_is_resnets(norm, padding):
+    stem = Stem(width=8, kernel=7, pool=2, norm=norm)
+    net = replace(NET, stem=stem, activation="relu", padding=padding)
+    model, images = build(net), torch.randn(3, 3, 37, 50)
+    same = "same" if padding == "same" else ""
+    conv = timm.layers.create_conv2d(3, 8, 7, stride=2, padding=same)
+    pool = timm.layers.create_pool2d("max", 3, 2, padding=same or 1)
+    behind = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU()) if norm else nn.Identity()
+    conv.load_state_dict(model.stem.conv.state_dict())
+    torch.testing.assert_close(model.stem_pool(model.stem(images)), pool(behind(conv(images))))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +210,58 @@ def test_the_two_paddings_differ_where_the_image_is_even():
     # Symmetric pads the first row with zeros, TensorFlow's the last.
     assert not torch.allclose(outputs[0][..., 0, 1:-1], outputs[1][..., 0, 1:-1])
     torch.testing.assert_close(outputs[0][..., 1:-1, 1:-1], outputs[1][..., 1:-1, 1:-1])
+
+
+def run_and_compare(net, size):
+    """Runs a network in every mode: whatever a part takes is as it was when the part is done."""
+    model = build(net)
+
+    def remember(module, given):
+        module.taken = given[0], given[0].detach().clone()
+
+    def compare(module, given, out):
+        taken, before = module.__dict__.pop("taken")
+        assert torch.equal(taken, before), type(module).__name__
+
+    blocks = [block for stage in model.stages for block in stage]
+    for part in (model.stem, model.stem_pool, *blocks, model.head, model.pool, model.classifier):
+        part.register_forward_pre_hook(remember)
+        part.register_forward_hook(compare)
+    images = torch.randn(2, net.in_channels, *size)
+    before = images.clone()
+    model.eval()
+    with torch.no_grad():
+        first = model(images)
+        kept = first.clone()
+        assert torch.equal(model(images), kept)  # and `first` is nobody's room to work in
+    torch.testing.assert_close(model(images), first)
+    with torch.inference_mode():
+        assert torch.equal(model(images), kept)
+    model.train()
+    with torch.no_grad():
+        model(images)
+    model(images).sum().backward()
+    assert torch.equal(first, kept)
+    assert torch.equal(images, before)
+
+
+@given(backbones(), SIZES)
+@settings(max_examples=60)
+def test_nothing_is_overwritten_that_the_caller_or_another_part_holds(net, size):
+    run_and_compare(net, size)
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_nothing_is_overwritten_behind_parts_that_pass_their_input_on(kind, activation):
+    # A stem without norm, pooling or activation, an identity block that does nothing, and then a
+    # block that adds what it takes: all of them hold one tensor.
+    nothing = Stage(block="identity", width=6)
+    stages = (nothing, Stage(block=kind, width=6), nothing, Stage(block=kind, width=6))
+    for head in (Head(width=0), Head(width=0, norm=True)):
+        stem = Stem(width=6, norm=False)
+        net = Backbone(stages=stages, stem=stem, head=head, activation=activation, num_classes=3)
+        run_and_compare(net, (9, 12))
 
 
 def test_evaluation_is_deterministic_and_training_is_not():
@@ -199,6 +344,43 @@ def test_channels_last_computes_the_same(net):
         model.to(memory_format=torch.channels_last)
         other = model(images.to(memory_format=torch.channels_last))
     torch.testing.assert_close(plain, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_mixed_precision_computes_nearly_the_same(kind, padding):
+    net = replace(every_kind((kind,)), padding=padding)
+    model, images = build(net), torch.randn(4, 3, 21, 30)
+    model.eval()
+    exact = model(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        graded = model(images)
+        with torch.no_grad():
+            plain = model(images)
+    assert graded.dtype == plain.dtype == torch.bfloat16
+    # Sums in place of a branch have the branch's precision, others that of the wider part.
+    torch.testing.assert_close(graded, plain, rtol=0.02, atol=0.02)
+    # bfloat16 has 8 bits: each layer is off by up to 1 / 256.
+    torch.testing.assert_close(plain.float(), exact, rtol=0.1, atol=0.1)
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        nn.functional.cross_entropy(model(images), torch.arange(4) % 5).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_a_network_of_every_kind_is_exported_by_torch(padding):
+    net = replace(every_kind(BLOCKS), padding=padding)
+    model, images = build(net).eval(), torch.randn(2, 3, 21, 30)
+    any_size = torch.export.Dim.DYNAMIC
+    with torch.no_grad():
+        program = torch.export.export(
+            model, (images,), dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},)
+        )
+        for other in (images, torch.randn(5, 3, 32, 17)):
+            before = other.clone()
+            torch.testing.assert_close(program.module()(other), model(other))
+            assert torch.equal(other, before)
 
 
 def test_dropout_works_on_the_pooled_features_only_while_training():

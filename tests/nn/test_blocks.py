@@ -1,39 +1,39 @@
-"""Blocks against timm's modules, against PyTorch's own operations, and by hand."""
+"""Each block kind against a module of others with the same weights, and by hand."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-import timm.layers
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from timm.models._efficientnet_blocks import InvertedResidual
 from torch import nn
 from torch.nn import functional as F
 
 from scalesearch.arch.backbone import ACTIVATIONS as NAMES
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
-from scalesearch.nn.blocks import (
-    ACTIVATIONS,
-    BLOCKS,
-    Activation,
-    ConvNorm,
-    DropPath,
-    MBConv,
-    Place,
-    SamePad,
-    Shortcut,
-    SqueezeExcite,
-)
-
-SIDES = st.integers(1, 20)
+from scalesearch.nn.blocks import BLOCKS, MBConv, Place, Shortcut
+from tests.nn.block_mistakes import IN_DROPPING, IN_TRAINING, RESIDUAL, SPECIFIC, in_every_layer
+from tests.nn.peer_blocks import PEERS, WIDTH, copy_weights, padded_same, theirs
 
 
 def net(**fields):
     return Backbone(stages=(Stage(width=8),), **fields)
+
+
+def block_of(stage, *, rate=0.0, width=WIDTH, **fields):
+    """The first block of a stage."""
+    return BLOCKS[stage.block](net(**fields), stage, Place(width, stage.stride, rate))
+
+
+def randomise(module):
+    """Weights and statistics that are all different, so that none can be mistaken for another."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if name.endswith("running_var"):
+            tensor.data.uniform_(0.5, 2)
+        elif tensor.is_floating_point():
+            tensor.data.normal_()
+    return module.double()
 
 
 @pytest.fixture(autouse=True)
@@ -41,150 +41,94 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def test_modules_and_descriptions_know_the_same_words():
-    assert set(ACTIVATIONS) == set(NAMES)
-    assert set(BLOCKS) == set(BLOCK_FIELDS)
+def test_modules_and_descriptions_know_the_same_blocks():
+    assert set(BLOCKS) == set(BLOCK_FIELDS) == {peer.stage.block for peer in PEERS}
 
 
-# Ramachandran et al. 2017 (SiLU = x * sigmoid(x)) and Howard et al. 2019 (h-swish), by hand.
-BY_HAND = {
-    "silu": lambda x: x / (1 + math.exp(-x)),
-    "relu": lambda x: max(x, 0.0),
-    "relu6": lambda x: min(max(x, 0.0), 6.0),
-    "hardswish": lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
-}
+def both(peer, padding):
+    """Our block and the one of others, with the same weights."""
+    own = randomise(block_of(peer.stage, activation=peer.activation, padding=padding))
+    other = peer.make(peer.stage)
+    other = (padded_same(other) if padding == "same" else other).double()
+    copy_weights(own, other, peer.names)
+    return own, other
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_activations_by_hand(name):
-    points = [-7.0, -3.0, -1.5, 0.0, 0.5, 3.0, 8.0]
-    expected = torch.tensor([BY_HAND[name](x) for x in points])
-    torch.testing.assert_close(Activation(name)(torch.tensor(points)), expected)
+def images():
+    # Odd and not square: a stride of 2 then needs padding on both sides, and sides cannot be mixed.
+    return torch.randn(3, WIDTH, 9, 6, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_activation_works_in_place_only_without_gradients(name):
-    x = torch.randn(4, requires_grad=True)
-    kept = x.detach().clone()
-    Activation(name)(x * 1).sum().backward()
-    assert torch.equal(x.detach(), kept)
+def check_evaluation(peer, padding):
+    """The same outputs with and without gradients, and an input that is left alone."""
+    own, other = (module.eval() for module in both(peer, padding))
+    x = images()
+    before, expected = x.clone(), other(x.clone())
+    torch.testing.assert_close(own(x), expected)
     with torch.no_grad():
-        y = x.detach().clone()
-        assert Activation(name)(y).data_ptr() == y.data_ptr()
+        torch.testing.assert_close(own(x), expected)
+        torch.testing.assert_close(own(x), expected)
+    assert torch.equal(x, before)
 
 
-@given(SIDES, SIDES, st.sampled_from([1, 3, 5, 7]), st.integers(1, 3))
-@settings(max_examples=60)
-def test_same_padding_is_timms_and_tensorflows(height, width, kernel, stride):
-    x = torch.randn(2, 3, height, width)
-    padded = SamePad(kernel, stride)(x)
-    assert torch.equal(padded, timm.layers.pad_same(x, [kernel, kernel], [stride, stride]))
-    convolved = F.conv2d(padded, torch.randn(4, 3, kernel, kernel), stride=stride)
-    assert convolved.shape[-2:] == (math.ceil(height / stride), math.ceil(width / stride))
+def check_training(peer, padding):
+    """The same outputs, gradients of images and of every weight, and running statistics."""
+    own, other = (module.train() for module in both(peer, padding))
+    x, y = (tensor.requires_grad_() for tensor in images().repeat(2, 1, 1, 1, 1))
+    out, expected = own(x), other(y)
+    torch.testing.assert_close(out, expected)
+    toward = torch.randn_like(out)
+    out.backward(toward)
+    expected.backward(toward)
+    torch.testing.assert_close(x.grad, y.grad)
+    parameters, buffers = dict(other.named_parameters()), dict(other.named_buffers())
+    for name, parameter in own.named_parameters():
+        torch.testing.assert_close(parameter.grad, parameters[theirs(name, peer.names)].grad)
+    for name, buffer in own.named_buffers():
+        torch.testing.assert_close(buffer, buffers[theirs(name, peer.names)])
 
 
-@pytest.mark.parametrize("padding", ["symmetric", "same"])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("side", [8, 9])
-def test_a_convolution_with_norm_is_timms(padding, stride, side):
-    layer = ConvNorm(net(padding=padding), 3, 4, kernel=5, stride=stride).eval()
-    layer.norm.running_mean.normal_()
-    layer.norm.running_var.uniform_(0.5, 2)
-    peer = timm.layers.create_conv2d(
-        3, 4, 5, stride=stride, padding="same" if padding == "same" else ""
-    )
-    peer.weight = layer.conv.weight
-    x = torch.randn(2, 3, side, side)
-    expected = F.silu(layer.norm(peer(x)))
-    torch.testing.assert_close(layer(x), expected)
-
-
-def test_a_linear_convolution_has_no_activation():
-    layer = ConvNorm(net(activation="relu"), 3, 4, active=False)
-    assert (layer(torch.randn(8, 3, 4, 4)) < 0).any()
-
-
-def test_norm_constants_are_the_networks():
-    norm = ConvNorm(net(norm_eps=1e-3, norm_momentum=0.01), 3, 4).norm
-    assert (norm.eps, norm.momentum) == (1e-3, 0.01)
-
-
-def test_squeeze_excite_by_hand():
-    layer = SqueezeExcite(net(activation="relu"), 2, 1).requires_grad_(False)
-    for parameter, value in [
-        (layer.reduce.weight, [[2.0, -1.0]]),
-        (layer.reduce.bias, [0.5]),
-        (layer.expand.weight, [[1.0], [-3.0]]),
-        (layer.expand.bias, [0.0, 1.0]),
-    ]:
-        parameter.copy_(torch.tensor(value).view_as(parameter))
-    x = torch.tensor([[[[1.0, 3.0]], [[2.0, 0.0]]]])
-    # Means 2 and 1; reduced 2 * 2 - 1 + 0.5 = 3.5; weights sigmoid(3.5) and sigmoid(1 - 10.5).
-    one, two = 1 / (1 + math.exp(-3.5)), 1 / (1 + math.exp(9.5))
-    expected = torch.tensor([[[[one, 3 * one]], [[2 * two, 0.0]]]])
-    torch.testing.assert_close(layer(x), expected)
-
-
-def test_drop_path_never_drops_when_evaluating():
-    x, branch = torch.randn(2, 4, 2, 3, 3)
-    assert torch.equal(DropPath(0.9).eval()(x, branch), x + branch)
-    assert torch.equal(DropPath(0.0).train()(x, branch), x + branch)
-
-
-def test_drop_path_drops_whole_images_and_keeps_the_expectation():
-    ones = torch.ones(20_000, 1, 2, 2)
-    y = DropPath(0.25).train()(2 * ones, ones) - 2
-    assert y.unique().tolist() == pytest.approx([0.0, 4 / 3], abs=1e-6)
-    assert torch.equal(y, y[:, :, :1, :1].expand_as(y))  # an image as a whole
-    # A mean of 20,000 draws of standard deviation 0.577: 5 deviations are 0.0204.
-    assert y.mean().item() == pytest.approx(1.0, abs=0.0204)
+def words(peer):
+    return f"{peer.stage.label}-{peer.make.__name__.strip('_')}"
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
-@pytest.mark.parametrize(("width", "stride"), [(16, 2), (8, 1), (24, 1)])
-@pytest.mark.parametrize("se", [0.0, 0.25])
-def test_a_block_is_timms_inverted_residual(padding, width, stride, se):
-    stage = Stage(width=width, kernel=5, expand=3, se=se)
-    own = MBConv(net(padding=padding), stage, Place(8, stride, 0.0)).eval()
-    peer = InvertedResidual(
-        8,
-        width,
-        dw_kernel_size=5,
-        stride=stride,
-        pad_type="same" if padding == "same" else "",
-        exp_ratio=3.0,
-        act_layer=nn.SiLU,
-        se_layer=lambda channels, **_: (
-            timm.layers.SqueezeExcite(channels, rd_channels=2, act_layer=nn.SiLU)
-            if se
-            else nn.Identity()
-        ),
-    ).eval()
-    names = {"expand": ("conv_pw", "bn1"), "depthwise": ("conv_dw", "bn2")}
-    names["project"] = ("conv_pwl", "bn3")
-    for name, (conv, norm) in names.items():
-        getattr(peer, conv).load_state_dict(getattr(own, name).conv.state_dict())
-        getattr(own, name).norm.weight.data.normal_()
-        getattr(peer, norm).load_state_dict(getattr(own, name).norm.state_dict())
-    if se:
-        peer.se.fc1.load_state_dict(own.squeeze.reduce.state_dict())
-        peer.se.fc2.load_state_dict(own.squeeze.expand.state_dict())
-    x = torch.randn(2, 8, 9, 9)
-    torch.testing.assert_close(own(x), peer(x))
-    assert own.residual == (width == 8 and stride == 1)
+@pytest.mark.parametrize("peer", PEERS, ids=words)
+def test_a_block_evaluates_as_its_peer(peer, padding):
+    check_evaluation(peer, padding)
 
 
-def test_a_block_without_expansion_has_no_expanding_convolution():
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("peer", PEERS, ids=words)
+def test_a_block_trains_as_its_peer(peer, padding):
+    check_training(peer, padding)
+
+
+@pytest.mark.parametrize(("width", "stride"), [(8, 1), (8, 2), (12, 1)])
+def test_a_wide_block_written_out(width, stride):
+    # Zagoruyko & Komodakis 2016, Figure 1 (a) and section 2, with PyTorch's functions alone.
+    own = randomise(block_of(Stage(block="wide", width=width, stride=stride), activation="relu"))
+    x = images()
+    p = dict(own.named_parameters())
+
+    def active(x, name):
+        mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), False, keepdim=True)
+        scale, shift = (p[f"{name}.norm.{key}"].view(1, -1, 1, 1) for key in ("weight", "bias"))
+        return ((x - mean) / (var + 1e-5).sqrt() * scale + shift).clamp(min=0)
+
+    o = active(x, "entry")
+    y = F.conv2d(o, p["first.conv.weight"], stride=stride, padding=1)
+    y = F.conv2d(active(y, "first"), p["second.conv.weight"], padding=1)
+    projects = (width, stride) != (WIDTH, 1)
+    shortcut = F.conv2d(o, p["shortcut.conv.weight"], stride=stride) if projects else x
+    torch.testing.assert_close(own.train()(x), y + shortcut)
+
+
+def test_an_mbconv_block_without_expansion_has_no_expanding_convolution():
     block = MBConv(net(), Stage(width=8, expand=1), Place(8, 1, 0.0))
     assert isinstance(block.expand, nn.Identity)
     # Depthwise 8 * 9 and its norm, projection 8 * 8 and its norm.
     assert sum(p.numel() for p in block.parameters()) == 72 + 16 + 64 + 16
-
-
-def test_a_block_that_is_always_dropped_is_its_shortcut():
-    block = MBConv(net(), Stage(width=8), Place(8, 1, 1.0 - 1e-12)).train()
-    x = torch.randn(4, 8, 3, 3)
-    assert torch.equal(block(x), x)
 
 
 @pytest.mark.parametrize(("width", "stride"), [(2, 1), (2, 2), (3, 2), (1, 2), (3, 1)])
@@ -212,12 +156,137 @@ def test_an_identity_block_has_no_parameters_and_may_be_nothing():
     assert torch.equal(block(x), x)
 
 
+@pytest.mark.parametrize("training", [False, True], ids=["evaluating", "training"])
 @pytest.mark.parametrize("activation", NAMES)
-@pytest.mark.parametrize(
-    "stage", [Stage(width=3, expand=2, se=0.5), Stage(block="identity", width=5)]
-)
-def test_gradients_are_those_of_finite_differences(activation, stage):
-    place = Place(3, 1 if stage.block == "mbconv" else 2, 0.0)
-    block = BLOCKS[stage.block](net(activation=activation), stage, place).double().eval()
-    x = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(block, (x,))
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_gradients_are_those_of_finite_differences(kind, activation, training):
+    # Three channels to three is a residual, to five with a stride a projection.
+    for width, stride in ((3, 1), (5, 2)):
+        fields = {"expand": 2, "se": 0.5, "reduce": 2}
+        read = {key: value for key, value in fields.items() if key in BLOCK_FIELDS[kind]}
+        stage = Stage(block=kind, width=width, stride=stride, **read)
+        block = randomise(block_of(stage, width=3, activation=activation)).train(training)
+        x = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(block, (x,), fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", RESIDUAL)
+def test_a_block_that_is_always_dropped_is_its_shortcut(kind):
+    x = torch.randn(4, WIDTH, 3, 3)
+    block = block_of(Stage(block=kind, width=WIDTH), rate=1 - 1e-12, activation="relu").train()
+    assert torch.equal(block(x), x.relu() if kind in ("basic", "bottleneck") else x)
+
+
+@pytest.mark.parametrize("kind", ["basic", "bottleneck", "wide"])
+def test_a_block_that_is_always_dropped_keeps_its_projection(kind):
+    x = torch.randn(4, WIDTH, 3, 3)
+    stage = Stage(block=kind, width=12, stride=2)
+    block = block_of(stage, rate=1 - 1e-12, activation="relu").train()
+    projected = block.shortcut(block.entry(x) if kind == "wide" else x)
+    assert torch.equal(block(x), projected if kind == "wide" else projected.relu())
+
+
+def check_dropping(kind):
+    """Some images lose the branch, the others have it divided by its chance to be kept."""
+    stage = Stage(block=kind, width=WIDTH)
+    block = randomise(block_of(stage, rate=0.4, activation="relu")).eval()
+    x = torch.randn(64, WIDTH, 3, 4, dtype=torch.float64)
+    whole = block(x)
+    active = torch.relu if kind in ("basic", "bottleneck") else nn.Identity()
+    parts = []
+    block.drop_path.register_forward_pre_hook(lambda _, given: parts.append(given))
+    # Norms evaluate, so that the branch is the same; dropping alone trains.
+    block.drop_path.train()
+    y = block(x)
+    shortcut, branch = parts[-1]
+    assert torch.equal(shortcut, x)
+    torch.testing.assert_close(active(x + branch), whole)
+    dropped, kept = active(x), active(x + branch / 0.6)
+    is_dropped = torch.tensor([torch.equal(a, b) for a, b in zip(y, dropped, strict=True)])
+    torch.testing.assert_close(y[~is_dropped], kept[~is_dropped])
+    # 64 draws of 0.4: 25.6 on average with a deviation of 3.9.
+    assert 6 <= is_dropped.sum() <= 45
+
+
+@pytest.mark.parametrize("kind", RESIDUAL)
+def test_a_dropped_branch_leaves_the_shortcut_and_a_kept_one_is_scaled(kind):
+    check_dropping(kind)
+
+
+@pytest.mark.parametrize("kind", RESIDUAL)
+def test_a_dropped_image_gives_the_branch_no_gradient(kind):
+    stage = Stage(block=kind, width=WIDTH)
+    block = block_of(stage, rate=1 - 1e-12, activation="relu").train()
+    x = torch.randn(4, WIDTH, 3, 3, requires_grad=True)
+    block(x).sum().backward()
+    assert all(not p.grad.any() for p in block.parameters() if p.grad is not None)
+    assert x.grad.any()
+
+
+@pytest.mark.parametrize("kind", ["mbconv", "fused_mbconv", "separable", "identity"])
+def test_a_block_without_a_shortcut_drops_nothing(kind):
+    block = block_of(Stage(block=kind, width=12, stride=2), rate=0.9).train()
+    x = torch.randn(4, WIDTH, 3, 3)
+    assert torch.equal(block(x), block(x))
+
+
+def planted(mistake, kind, monkeypatch):
+    """Every block of a kind that is made from here on has a mistake in its forward pass."""
+    right = BLOCKS[kind]
+
+    def wrong(*args):
+        block = right(*args)
+        mistake(block)
+        return block
+
+    monkeypatch.setitem(BLOCKS, kind, wrong)
+
+
+def is_seen(check, kind):
+    """Whether a check fails for one of the peers of a kind, in one of the paddings."""
+    for peer in PEERS:
+        for padding in ("symmetric", "same") if peer.stage.block == kind else ():
+            try:
+                check(peer, padding)
+            except (AssertionError, RuntimeError):  # RuntimeError: sizes, or autograd's own check
+                return True
+    return False
+
+
+FORWARD = {
+    f"{kind}: {words}": (kind, mistake)
+    for kind in BLOCKS
+    for words, mistake in (*in_every_layer(kind), *SPECIFIC[kind].items())
+}
+TRAINING = {
+    f"{kind}: {words}": (kind, mistake)
+    for kind, mistakes in IN_TRAINING.items()
+    for words, mistake in mistakes.items()
+}
+
+
+@pytest.mark.parametrize("words", FORWARD)
+def test_a_mistake_in_a_forward_pass_is_seen_in_evaluation(words, monkeypatch):
+    kind, mistake = FORWARD[words]
+    planted(mistake, kind, monkeypatch)
+    assert is_seen(check_evaluation, kind)
+
+
+@pytest.mark.parametrize("words", TRAINING)
+def test_a_mistake_in_training_is_seen_in_training_alone(words, monkeypatch):
+    kind, mistake = TRAINING[words]
+    planted(mistake, kind, monkeypatch)
+    assert not is_seen(check_evaluation, kind)
+    assert is_seen(check_training, kind)
+
+
+@pytest.mark.parametrize("words", IN_DROPPING)
+@pytest.mark.parametrize("kind", RESIDUAL)
+def test_a_mistake_in_dropping_is_seen_where_branches_are_dropped(kind, words, monkeypatch):
+    planted(IN_DROPPING[words], kind, monkeypatch)
+    with pytest.raises(AssertionError):
+        check_dropping(kind)
+
+
+def test_every_kind_has_mistakes_planted_in_it():
+    assert {kind for kind, _ in FORWARD.values()} == set(BLOCKS)

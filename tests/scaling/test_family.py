@@ -24,10 +24,18 @@ def test_at_phi_zero_every_strategy_is_the_baseline():
     assert {m.architecture for m in members(B0, PAPER, [0])} == {B0}
 
 
-def test_every_member_has_nearly_the_flops_of_the_compound_one():
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("efficientnet_b0", "efficientnet_lite0", "efficientnet_v2_s"),
+        *("mobilenet_v1", "mobilenet_v2", "resnet18", "resnet50", "wrn_16_8"),
+    ],
+)
+def test_every_member_has_nearly_the_flops_of_the_compound_one(name):
+    net = published(name)
     for phi in (1, 2, 3):
-        family = {m.strategy: cost(m.architecture).flops for m in members(B0, PAPER, [phi])}
-        assert family["compound"] == cost(scale(B0, PAPER, phi)).flops
+        family = {m.strategy: cost(m.architecture).flops for m in members(net, PAPER, [phi])}
+        assert family["compound"] == cost(scale(net, PAPER, phi)).flops
         for strategy in ("depth", "width", "resolution"):
             assert family[strategy] / family["compound"] == pytest.approx(1, abs=0.05)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import timm
+import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorchcv.models.resnet import ResNet
+from timm.models.efficientnet import _gen_mobilenet_v1
+from torch import nn
 
-from scalesearch.arch.published import EFFICIENTNETS, published
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.efficientnet import EFFICIENTNETS
+from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers
 from scalesearch.scaling.scale import multiply, scale, with_depths
+from tests.peers import weightless
 from tests.strategies import backbones
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
@@ -34,6 +46,72 @@ def test_b0_scaled_as_in_table_7(by, gigaflops):
     assert cost(multiply(B0, by)).flops / 1e9 == pytest.approx(gigaflops, abs=6e-4)
 
 
+D4, W2, R2 = Multipliers(depth=4), Multipliers(width=2), Multipliers(resolution=2)
+ALL = Multipliers(depth=1.4, width=1.2, resolution=1.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "counted", "printed"),
+    # Tan & Le 2019, Table 3: what it prints (G), after what fvcore counts (convolutions and linear
+    # layers) on models of timm and torchvision, and on pytorchcv's where those cannot be widened.
+    [
+        ("mobilenet_v1", Multipliers(), 0.569, 0.6),
+        ("mobilenet_v1", W2, 2.22, 2.2),
+        ("mobilenet_v1", R2, 2.27, 2.2),
+        # Whole depths: 1.4 times 6 blocks are 9, and 1.4 times one are 2.
+        ("mobilenet_v1", ALL, 2.47, 2.3),
+        ("mobilenet_v2", Multipliers(), 0.301, 0.3),
+        ("mobilenet_v2", D4, 1.22, 1.2),
+        # With the head widened, as torchvision's `width_mult` does it; 1.10 without.
+        ("mobilenet_v2", W2, 1.14, 1.1),
+        ("mobilenet_v2", R2, 1.20, 1.2),
+        ("resnet50", Multipliers(), 4.09, 4.1),
+        # The paper prints the numbers of depth and width as if they had been exchanged.
+        ("resnet50", D4, 14.57, 16.2),
+        # With the stem widened too; 15.87 with a stem of 64.
+        ("resnet50", W2, 16.12, 14.7),
+        ("resnet50", R2, 16.35, 16.4),
+    ],
+)
+def test_other_baselines_scaled_as_in_table_3(name, by, counted, printed):
+    flops = cost(multiply(published(name), by)).flops / 1e9
+    assert flops == pytest.approx(counted, abs=0.5 * 10 ** -len(str(counted).split(".")[1]))
+    assert flops == pytest.approx(printed, rel=0.11)
+
+
+def deep_resnet50():
+    block = torchvision.models.resnet.Bottleneck
+    return torchvision.models.ResNet(block, [12, 16, 24, 12])
+
+
+def wide_resnet50():
+    channels = [[512] * 3, [1024] * 4, [2048] * 6, [4096] * 3]
+    peer = ResNet(channels, init_block_channels=128, bottleneck=True, conv1_stride=False)
+    peer.features.final_pool = nn.AdaptiveAvgPool2d(1)  # in place of one of 7 x 7, for any image
+    return peer
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "make"),
+    [
+        ("mobilenet_v1", W2, lambda: _gen_mobilenet_v1("mobilenetv1_125", channel_multiplier=2.0)),
+        ("mobilenet_v2", W2, lambda: torchvision.models.mobilenet_v2(width_mult=2.0)),
+        ("mobilenet_v2", Multipliers(width=1.4), lambda: timm.create_model("mobilenetv2_140")),
+        ("resnet50", D4, deep_resnet50),
+        ("resnet50", W2, wide_resnet50),
+    ],
+    ids=["v1 wide", "v2 wide", "v2 1.4 wide", "resnet50 deep", "resnet50 wide"],
+)
+def test_public_implementations_that_are_scaled_count_the_same(name, by, make):
+    with torch.device("meta"):
+        peer = weightless(make())
+    size = (65, 48)
+    assert (
+        measure_counts(peer, (1, 3, *size))
+        == cost(multiply(published(name), by), size=size).counts()
+    )
+
+
 @pytest.mark.parametrize("name", EFFICIENTNETS)
 def test_the_official_multipliers_give_the_published_networks(name):
     width, depth, resolution, _ = EFFICIENTNETS[name]
@@ -42,6 +120,14 @@ def test_the_official_multipliers_give_the_published_networks(name):
     assert scaled.stages == official.stages
     assert (scaled.stem, scaled.resolution) == (official.stem, official.resolution)
     assert scaled.head.width == official.head.width
+
+
+def test_a_head_without_a_convolution_stays_without():
+    for name in ("mobilenet_v1", "resnet50", "wrn_16_8"):
+        net = published(name)
+        scaled = scale(net, PAPER, 2)
+        assert scaled.head == net.head
+        assert scaled.features == scaled.stages[-1].width > net.features
 
 
 def test_phi_zero_is_the_baseline():
@@ -58,15 +144,19 @@ def test_each_dimension_is_scaled_and_nothing_else(net, depth, width, resolution
     for before, after in zip(net.stages, scaled.stages, strict=True):
         assert after.width % net.width_divisor == 0 or width == 1
         assert after.width >= 0.9 * before.width * width - 1e-6
-        kept = ("block", "stride", "kernel", "expand", "se")
+        kept = ("block", "stride", "kernel", "expand", "se", "reduce")
         assert all(getattr(before, key) == getattr(after, key) for key in kept)
         if before.block == "identity":
             assert after.depth == 1
         else:
             assert before.depth * depth - 1e-6 <= after.depth < before.depth * depth + 1
     assert abs(scaled.resolution - net.resolution * resolution) <= 0.5
-    for key in ("in_channels", "num_classes", "activation", "padding", "drop_path"):
+    assert (scaled.head.width == 0) == (net.head.width == 0)
+    kept = {"stages", "stem", "head", "resolution"}
+    for key in Backbone.__dataclass_fields__.keys() - kept:
         assert getattr(scaled, key) == getattr(net, key)
+    assert replace(scaled.stem, width=net.stem.width) == net.stem
+    assert replace(net.head, width=scaled.head.width) == scaled.head
 
 
 @given(backbones())

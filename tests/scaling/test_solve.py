@@ -63,6 +63,11 @@ def test_the_tightest_of_several_limits_counts():
             "'flop' is no cost\n  allowed: flops, flops_total, params, activations, "
             "inference_bytes, training_bytes\n  did you mean 'flops'?",
         ),
+        (
+            {"latency": 0.01},
+            "'latency' is measured, not computed\n  allowed: flops, flops_total, params, "
+            "activations, inference_bytes, training_bytes",
+        ),
         ({"flops": 0}, "flops: 0 cannot be a limit\n  allowed: a number above 0"),
         ({"flops": 10}, "no phi makes this network small enough for flops 10"),
         ({"params": 10}, "no phi makes this network small enough for params 10"),
