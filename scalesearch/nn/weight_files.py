@@ -1,9 +1,9 @@
-"""Weights read from files and from timm."""
+"""Weights read from files, and pretrained networks of timm and torchvision."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise UserError(
             "weights are not read from this kind of file",
             file=str(path),
-            allowed=".safetensors, .pt, .pth, or timm:NAME",
+            allowed=".safetensors, .pt, .pth, timm:NAME, or torchvision:NAME",
         )
     if not path.is_file():
         raise UserError("there is no such file", file=str(path))
@@ -77,7 +77,7 @@ def unwrapped(content: object, source: str = "") -> dict[str, Any]:
 
 
 def timm_model(name: str) -> nn.Module:
-    """timm's pretrained network `name` in evaluation mode, downloaded where it is not yet here.
+    """timm's pretrained network `name`, which may end in a tag: `resnet50.a1_in1k`.
 
     Raises:
         UserError: timm is not installed, knows no such network, or cannot get its weights.
@@ -86,12 +86,48 @@ def timm_model(name: str) -> nn.Module:
         import timm
     except ImportError as error:
         raise UserError("timm is not installed", hint="pip install timm") from error
-    known = timm.list_models()
-    if name.partition(".")[0] not in known:
-        raise UserError(f"timm has no network {name!r}", hint=nearest(name, known))
+    _check_known(name.partition(".")[0], timm.list_models(), "timm", "network")
+    return _downloaded("timm", name, lambda: timm.create_model(name, pretrained=True))
+
+
+def torchvision_model(name: str) -> nn.Module:
+    """torchvision's pretrained classifier `name`, whose weights may be named after a dot.
+
+    Without a dot they are torchvision's default; `resnet50.IMAGENET1K_V1` names others.
+
+    Raises:
+        UserError: torchvision knows no such network or weights, or cannot get them.
+    """
+    from torchvision import models
+
+    network, _, weights = name.partition(".")
+    _check_known(network, models.list_models(module=models), "torchvision", "network")
+    kinds = [member.name for member in models.get_model_weights(network)]
+    _check_known(weights or "DEFAULT", ["DEFAULT", *kinds], "torchvision", f"{network} with")
+    return _downloaded(
+        "torchvision", name, lambda: models.get_model(network, weights=weights or "DEFAULT")
+    )
+
+
+PEERS: dict[str, Callable[[str], nn.Module]] = {
+    "timm": timm_model,
+    "torchvision": torchvision_model,
+}
+
+
+def _check_known(word: str, known: list[str], library: str, what: str) -> None:
+    if word not in known:
+        allowed = ", ".join(known) if len(known) < 10 else ""
+        raise UserError(
+            f"{library} has no {what} {word!r}", allowed=allowed, hint=nearest(word, known)
+        )
+
+
+def _downloaded(library: str, name: str, create: Callable[[], nn.Module]) -> nn.Module:
+    """The network in evaluation mode; its weights are downloaded where they are not yet here."""
     try:
-        model: nn.Module = timm.create_model(name, pretrained=True)
+        return create().eval()
     except Exception as error:  # each library of the download has errors of its own
         reason = str(error).partition("\n")[0]
-        raise UserError(f"timm could not load its weights of {name!r}: {reason}") from error
-    return model.eval()
+        problem = f"{library} could not load its weights of {name!r}: {reason}"
+        raise UserError(problem) from error

@@ -1,127 +1,55 @@
-"""Names of weights in other libraries' networks, and in ours.
-
-Both peers number their blocks by stage as we do; inside a block the names depend on whether it
-expands. One table each says which of their layers is which of ours.
-"""
+"""Which weight of another library's network is which of ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+
+from scalesearch.nn.weight_layouts import LAYOUTS, Layout
+
+_BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a library names the layers of an inverted-residual network.
+def names_in(given: Collection[str], needed: Iterable[str]) -> dict[str, str]:
+    """Each of our names `needed` to the name of the same weight in a state dict, as it should be.
 
-    Attributes:
-        mark: a weight that only networks of this library have.
-        block: matches a block's layer: stage, index in the stage, the layer's own name.
-        first: number of the first stage.
-        expansion: a layer that only blocks with an expansion have.
-        outside: layers outside of blocks to ours; `{last}` is the number after the last stage.
-        expanding, plain: layers of blocks with and without an expansion to ours.
+    The library is the one by whose names most weights are found in `given`; our own names are the
+    first choice. A layer that the library does not have is left out.
     """
-
-    mark: str
-    block: re.Pattern[str]
-    first: int
-    expansion: str
-    outside: Mapping[str, str]
-    expanding: Mapping[str, str]
-    plain: Mapping[str, str]
+    ours = list(needed)
+    choices = [{name: name for name in ours}, *(_names(layout, ours) for layout in LAYOUTS)]
+    return max(choices, key=lambda names: sum(theirs in given for theirs in names.values()))
 
 
-TIMM = Layout(
-    mark="conv_stem.weight",
-    block=re.compile(r"blocks\.(\d+)\.(\d+)\.(.+)"),
-    first=0,
-    expansion="conv_pwl",
-    outside={
-        "conv_stem": "stem.conv",
-        "bn1": "stem.norm",
-        "conv_head": "head.conv",
-        "bn2": "head.norm",
-        "classifier": "classifier",
-    },
-    expanding={
-        "conv_pw": "expand.conv",
-        "bn1": "expand.norm",
-        "conv_dw": "depthwise.conv",
-        "bn2": "depthwise.norm",
-        "se.conv_reduce": "squeeze.reduce",
-        "se.conv_expand": "squeeze.expand",
-        "conv_pwl": "project.conv",
-        "bn3": "project.norm",
-    },
-    plain={
-        "conv_dw": "depthwise.conv",
-        "bn1": "depthwise.norm",
-        "se.conv_reduce": "squeeze.reduce",
-        "se.conv_expand": "squeeze.expand",
-        "conv_pw": "project.conv",
-        "bn2": "project.norm",
-    },
-)
-TORCHVISION = Layout(
-    mark="features.1.0.block.0.0.weight",
-    block=re.compile(r"features\.(\d+)\.(\d+)\.block\.(.+)"),
-    first=1,
-    expansion="3.0",
-    outside={
-        "features.0.0": "stem.conv",
-        "features.0.1": "stem.norm",
-        "features.{last}.0": "head.conv",
-        "features.{last}.1": "head.norm",
-        "classifier.1": "classifier",
-    },
-    expanding={
-        "0.0": "expand.conv",
-        "0.1": "expand.norm",
-        "1.0": "depthwise.conv",
-        "1.1": "depthwise.norm",
-        "2.fc1": "squeeze.reduce",
-        "2.fc2": "squeeze.expand",
-        "3.0": "project.conv",
-        "3.1": "project.norm",
-    },
-    plain={
-        "0.0": "depthwise.conv",
-        "0.1": "depthwise.norm",
-        "1.fc1": "squeeze.reduce",
-        "1.fc2": "squeeze.expand",
-        "2.0": "project.conv",
-        "2.1": "project.norm",
-    },
-)
+def _names(layout: Layout, ours: list[str]) -> dict[str, str]:
+    layers = {name: name.rpartition(".")[0] for name in ours}
+    inside: dict[tuple[int, int], set[str]] = {}
+    for layer in layers.values():
+        if match := _BLOCK.fullmatch(layer):
+            inside.setdefault((int(match[1]), int(match[2])), set()).add(match[3])
+    places = sorted(inside)
+    last = places[-1][0] if places else -1
+    theirs = {
+        layer: pattern.format(**_counted(stage=last + 1, index=0, block=len(places)))
+        for layer, pattern in layout.outside.items()
+    }
+    for block, (stage, index) in enumerate(places):
+        numbers = _counted(stage=stage, index=index, block=block)
+        for layer, name in _table(layout, inside[stage, index]).items():
+            theirs[f"stages.{stage}.{index}.{layer}"] = layout.block.format(layer=name, **numbers)
+    return {
+        name: f"{theirs[layer]}{name.removeprefix(layer)}"
+        for name, layer in layers.items()
+        if layer in theirs
+    }
 
 
-def our_names(names: Iterable[str]) -> dict[str, str]:
-    """Each name of a state dict to the name of the same weight in our networks.
-
-    A name that no table knows stays as it is.
-    """
-    every = list(names)
-    layout = next((layout for layout in (TIMM, TORCHVISION) if layout.mark in every), None)
-    if layout is None:
-        return {name: name for name in every}
-    matches = [match for name in every if (match := layout.block.fullmatch(name))]
-    expanding = {(m[1], m[2]) for m in matches if m[3].startswith(f"{layout.expansion}.")}
-    last = 1 + max((int(match[1]) for match in matches), default=0)
-    outside = {key.format(last=last): ours for key, ours in layout.outside.items()}
-    return {name: _our_name(name, layout, outside, expanding) for name in every}
+def _counted(**numbers: int) -> dict[str, int]:
+    """Each number counted from 0 and from 1."""
+    return {f"{key}{first}": number + first for key, number in numbers.items() for first in (0, 1)}
 
 
-def _our_name(
-    name: str, layout: Layout, outside: Mapping[str, str], expanding: set[tuple[str, str]]
-) -> str:
-    layer, _, leaf = name.rpartition(".")
-    match = layout.block.fullmatch(layer)
-    if match is None:
-        return f"{outside[layer]}.{leaf}" if layer in outside else name
-    stage, index, inner = match.groups()
-    table = layout.expanding if (stage, index) in expanding else layout.plain
-    if inner not in table:
-        return name
-    return f"stages.{int(stage) - layout.first}.{index}.{table[inner]}.{leaf}"
+def _table(layout: Layout, layers: set[str]) -> dict[str, str]:
+    """The smallest table that names all of a block's layers; empty where none does."""
+    fitting = [table for table in layout.kinds if layers <= set(table)]
+    return dict(min(fitting, key=lambda table: len(table))) if fitting else {}

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
-from scalesearch.nn.weight_files import read_weights, timm_model, unwrapped
-from scalesearch.nn.weight_names import our_names
+from scalesearch.nn.weight_files import PEERS, read_weights, unwrapped
+from scalesearch.nn.weight_names import names_in
 
-_TIMM = "timm:"
+_CLASSIFIER = ("classifier.weight", "classifier.bias")
 _SHOWN = 20
 # Batch norm counts its batches but never reads the count while it has a momentum.
 _OPTIONAL = ".num_batches_tracked"
@@ -38,12 +38,14 @@ class LoadReport:
         missing: names in the network for which nothing was given.
         unexpected: given names that the network does not have.
         mismatched: weights of another shape.
+        names: what the source calls, or would call, the weights of the network.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[Mismatch, ...]
+    names: Mapping[str, str]
 
     @property
     def complete(self) -> bool:
@@ -51,17 +53,23 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.mismatched)
 
     def check(self) -> None:
-        """Raises `UserError` with every weight that did not fit."""
+        """Raises `UserError` with every weight that did not fit, under both its names."""
         if self.complete:
             return
-        shapes = [f"{m.name} is {[*m.needed]}, given {[*m.given]}" for m in self.mismatched]
+        shapes = [
+            f"{self._both(m.name)} is {[*m.needed]}, given {[*m.given]}" for m in self.mismatched
+        ]
         parts = (
             ("of another shape", shapes),
-            ("missing", self.missing),
+            ("missing", [self._both(name) for name in self.missing]),
             ("not in the network", self.unexpected),
         )
         lines = [_listed(title, items) for title, items in parts if items]
         raise UserError("\n  ".join(["the weights do not fit the network", *lines]))
+
+    def _both(self, name: str) -> str:
+        theirs = self.names.get(name, name)
+        return name if theirs == name else f"{name} ({theirs})"
 
 
 def load_weights(
@@ -71,22 +79,24 @@ def load_weights(
 
     Args:
         model: of `build`.
-        source: a state dict, a .safetensors, .pt or .pth file, or `timm:NAME`. Weights of timm's
-            and torchvision's EfficientNets are known by their names.
+        source: a state dict, a .safetensors, .pt or .pth file, `timm:NAME` or `torchvision:NAME`.
+            The families that we describe are known by the names that timm, torchvision,
+            efficientnet_pytorch and pytorchcv give their layers.
         strict: refuse, with the network left as it was, unless everything fits. Otherwise what
             fits is loaded and the report tells the rest.
 
     Raises:
-        UserError: something does not fit, or the source cannot be read.
+        UserError: something does not fit, the source cannot be read, or the network does not
+            compute what the named one does.
     """
-    peer = None
-    if isinstance(source, str) and source.startswith(_TIMM):
-        peer = timm_model(source.removeprefix(_TIMM))
-    state, report = fit(model.state_dict(), _state(source if peer is None else peer.state_dict()))
+    peer = _peer(source)
+    given = _state(source if peer is None else peer.state_dict())
+    state, report = fit(model.state_dict(), given)
     if strict:
         report.check()
-    if peer is not None and report.complete:
-        _check_outputs(model, state, peer, str(source))
+    if peer is not None and _fits_but_for_classes(report):
+        found = {name: given[theirs] for name, theirs in report.names.items() if theirs in given}
+        _check_outputs(model, found, peer, str(source))
     model.load_state_dict(state, strict=False)
     return report
 
@@ -95,21 +105,25 @@ def fit(
     needed: Mapping[str, Tensor], given: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """What of the given weights fits a network whose state dict is `needed`, under its names."""
-    ours = our_names(given)
+    names = names_in(given, needed)
     state: dict[str, Tensor] = {}
-    unexpected, mismatched = [], []
-    for name, value in given.items():
-        target = ours[name]
-        if target not in needed:
-            unexpected.append(name)
-        elif value.shape != needed[target].shape:
-            mismatched.append(Mismatch(target, tuple(needed[target].shape), tuple(value.shape)))
+    missing, mismatched = [], []
+    for name, wanted in needed.items():
+        value = given.get(names.get(name, ""))
+        if value is None:
+            missing += [] if name.endswith(_OPTIONAL) else [name]
+        elif value.shape != wanted.shape:
+            mismatched.append(Mismatch(name, tuple(wanted.shape), tuple(value.shape)))
         else:
-            state[target] = value
-    seen = {*state, *(m.name for m in mismatched)}
-    absent = (name for name in needed if name not in seen)
-    missing = tuple(name for name in absent if not name.endswith(_OPTIONAL))
-    return state, LoadReport(tuple(state), missing, tuple(unexpected), tuple(mismatched))
+            state[name] = value
+    claimed = set(names.values())
+    unexpected = tuple(name for name in given if name not in claimed)
+    return state, LoadReport(tuple(state), tuple(missing), unexpected, tuple(mismatched), names)
+
+
+def _peer(source: object) -> nn.Module | None:
+    library, _, name = source.partition(":") if isinstance(source, str) else ("", "", "")
+    return PEERS[library](name) if library in PEERS else None
 
 
 def _state(source: object) -> dict[str, Any]:
@@ -120,21 +134,31 @@ def _state(source: object) -> dict[str, Any]:
     return unwrapped(source)
 
 
+def _fits_but_for_classes(report: LoadReport) -> bool:
+    """Whether at most the classifier is of another shape, as where classes are replaced."""
+    others = {m.name for m in report.mismatched} - set(_CLASSIFIER)
+    return not (report.missing or report.unexpected or others)
+
+
 def _check_outputs(
-    model: nn.Module, state: Mapping[str, Tensor], peer: nn.Module, source: str
+    model: nn.Module, found: Mapping[str, Tensor], peer: nn.Module, source: str
 ) -> None:
-    """Refuses weights that fit a network which then computes something else than timm's."""
+    """Refuses weights that fit a network which then computes something else than its namesake."""
     ours = copy.deepcopy(model).cpu().float().eval()
-    ours.load_state_dict(state, strict=False)
+    if "classifier.weight" in found:  # with the classes of the namesake, where ours are others
+        classes, features = found["classifier.weight"].shape
+        ours.classifier = nn.Linear(features, classes)
+    ours.load_state_dict(found, strict=False)
     channels = next(p.shape[1] for p in ours.parameters() if p.ndim == 4)
     images = torch.randn(2, channels, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted, got = peer(images), ours(images)
     if not torch.allclose(got, wanted, rtol=0, atol=1e-3 * float(wanted.abs().max())):
+        eps = next(m.eps for m in peer.modules() if isinstance(m, nn.BatchNorm2d))
         raise UserError(
             f"the weights of {source!r} fit, but the network computes something else with them",
-            hint="compare norm_eps, padding and activation: networks named tf_… need "
-            'padding="same" and norm_eps=0.001',
+            hint=f"it has norm_eps={eps:g}; compare activation and padding too: networks named "
+            'tf_… need padding="same"',
         )
 
 
