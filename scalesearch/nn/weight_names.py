@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from scalesearch.nn.weight_layouts import LAYOUTS, Layout
 
@@ -49,7 +49,7 @@ def _counted(**numbers: int) -> dict[str, int]:
     return {f"{key}{first}": number + first for key, number in numbers.items() for first in (0, 1)}
 
 
-def _table(layout: Layout, layers: set[str]) -> dict[str, str]:
+def _table(layout: Layout, layers: set[str]) -> Mapping[str, str]:
     """The smallest table that names all of a block's layers; empty where none does."""
     fitting = [table for table in layout.kinds if layers <= set(table)]
-    return dict(min(fitting, key=lambda table: len(table))) if fitting else {}
+    return min(fitting, key=len) if fitting else {}
