@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Workload
-from scalesearch.history.jobs import Job, Outcome, Result, Score
+from scalesearch.cost.limits import Limits
+from scalesearch.history.jobs import Job, Outcome, Refused, Result, Score
 
 if TYPE_CHECKING:
     import numpy as np
     import optuna
     import torch
+
+    from scalesearch.cost.feasible import Count, FeasibleSet
+    from scalesearch.cost.population import Tables
 
 Choice = int | float | str | bool
 Parameters = Mapping[str, Choice]
@@ -48,12 +52,43 @@ class Space(Protocol):
     def points(self) -> Iterator[dict[str, Choice]]:
         """The parameters of every architecture once, in a fixed order."""
 
+    def at(self, row: np.ndarray) -> Backbone:
+        """The architecture of a row of `tables`."""
+
+    def tables(self, workload: Workload) -> Tables:
+        """What the architectures cost, many at once."""
+
+    def within(self, limits: Limits, workload: Workload) -> FeasibleSet:
+        """The architectures within the limits on counted costs: how many, and draws of them."""
+
+    def count(self, limits: Limits, *, workload: Workload) -> Count:
+        """How many architectures are within the limits."""
+
+    def feasible(
+        self, limits: Limits, n: int, seed: int, *, workload: Workload
+    ) -> Sequence[Backbone]:
+        """`n` architectures within the limits, independent and each equally likely."""
+
+
+class SlottedSpace(Space, Protocol):
+    """A space whose networks take one value from each of several slots, as backbones do."""
+
+    @property
+    def slots(self) -> Mapping[str, tuple[Any, ...]]:
+        """Each part of a network (`stem`, `stage1`, …, `head`, `resolution`) to its values."""
+
 
 class Sampler(Protocol):
     """`samplers/`: proposes parameters. Optuna samplers, and anything that subclasses theirs."""
 
-    def make(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
-        """A sampler for one trial: it learns from the study's trials alone and keeps no state."""
+    def make(
+        self, space: Space, seed: int, limits: Limits, workload: Workload
+    ) -> optuna.samplers.BaseSampler:
+        """A sampler for one trial: it learns from the study's trials alone and keeps no state.
+
+        What it draws at random it may draw from `space.feasible(limits, …)`. What it proposes over
+        a limit is refused, and it learns of that.
+        """
 
 
 class Images(Protocol):
@@ -112,7 +147,7 @@ class Evaluator(Protocol):
         """
 
 
-Assess = Callable[[Job], Generator[Score, None, Result]]
+Assess = Callable[[Job], Generator[Score, None, Result | Refused]]
 
 
 class Executor(Protocol):

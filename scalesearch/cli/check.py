@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from scalesearch.interfaces import Evaluator, Executor, ImageData
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
 from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
-from scalesearch.study.feasible import Survey, require_feasible, survey
+from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import grid_of, named_baseline, searched_space
+from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
@@ -72,23 +74,36 @@ def _search(
     space, note = searched_space(study, data)
     lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
-    require_feasible(space, search.limits, evaluator.workload, study.seed)
     found = survey(space, search.limits, evaluator.workload, samples, study.seed)
-    lines.append(f"space         {space.size:,} networks, {len(space.parameters)} parameters")
-    lines.append(f"within limits {describe_survey(found)}")
+    lines.append(
+        f"space         {space.size:,} networks, {len(space.parameters)} parameters; "
+        f"{describe_flops(found.flops)}"
+    )
+    lines.append(f"within limits {describe_count(found)}; {describe_flops(found.flops_within)}")
+    table = fitting_table(study, space)
+    if study.latency is not None:
+        by = "" if table is None else f", predicted by {study.latency.table}"
+        lines.append(f"latency       measured on {study.latency.deployment}{by}")
     seconds = try_seconds(executor, evaluator, found.typical, data)
     total = None if seconds is None else seconds * search.trials
     return found.typical, Share(f"search        {search.trials} trials", total), lines
 
 
-def describe_survey(found: Survey) -> str:
-    """`41.3 % +- 1.0 % of 10,000 samples; flops 0.4 M to 6.1 M, median 1.9 M`."""
-    low, high = found.flops[0], found.flops[-1]
-    middle = found.flops[len(found.flops) // 2]
-    return (
-        f"{found.within / found.samples:.1%} +- {found.error:.1%} of {found.samples:,} samples; "
-        f"flops {format_count(low)} to {format_count(high)}, median {format_count(middle)}"
-    )
+def describe_count(found: Survey) -> str:
+    """`12 of 24 networks (50 %)` if exact, else `about 3.24e+09 of 1.04e+11 (3.10 % +- 0.02 %)`."""
+    within = found.within
+    share, error = 100 * within.value / found.size, 100 * within.error / found.size
+    if within.exact:
+        return f"{within.value:,} of {found.size:,} networks ({share:.3g} %)"
+    places = max(0, 1 - math.floor(math.log10(error)))  # two digits of the error
+    shares = f"{share:.{places}f} % +- {error:.{places}f} %"
+    return f"about {within.value:.3g} of {found.size:.3g} networks ({shares})"
+
+
+def describe_flops(flops: Sequence[int]) -> str:
+    """`flops 0.4 M to 6.1 M, median 1.9 M`, of numbers that ascend."""
+    low, middle, high = (format_count(flops[i]) for i in (0, len(flops) // 2, -1))
+    return f"flops {low} to {high}, median {middle}"
 
 
 def _grid(study: Study, executor: Executor, network: Backbone, data: ImageData) -> Share:

@@ -7,6 +7,8 @@ from itertools import islice
 
 from optuna.samplers import BaseSampler
 
+from scalesearch.cost.cost import Workload
+from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Space
 from scalesearch.samplers._fixed import Fixed
@@ -16,8 +18,8 @@ from scalesearch.samplers._fixed import Fixed
 class Sampler:
     """Trial number n is the n-th of the space's points: all of them, none twice."""
 
-    def make(self, space: Space, seed: int) -> BaseSampler:
-        """A sampler for one trial; the seed changes nothing."""
+    def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
+        """A sampler for one trial; neither seed nor limits change anything."""
         return _Grid(space)
 
 

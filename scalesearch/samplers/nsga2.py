@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -12,8 +14,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from scalesearch.interfaces import Space
-from scalesearch.samplers._distributions import distributions
+from scalesearch.cost.cost import Workload
+from scalesearch.cost.limits import Limits
+from scalesearch.interfaces import Choice, Space
+from scalesearch.samplers._distributions import distributions, drawn
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -24,10 +28,10 @@ class Sampler:
 
     A trial over a limit is worse than any within, and better the less it is over (Deb's rule of
     constrained domination). Refused trials count as members of their generation although they
-    were never assessed, so the search finds its way into the limits at no training cost.
+    were never assessed, so the search finds its way back into the limits at no training cost.
 
     Attributes:
-        population: trials of a generation; the first is drawn at random.
+        population: trials of a generation; the first is drawn at random from within the limits.
         crossover: share of children that come from two parents rather than one.
         mutation: share of choices drawn anew in a child; by default one choice on average.
     """
@@ -36,9 +40,9 @@ class Sampler:
     crossover: Share = 0.9
     mutation: Share | None = None
 
-    def make(self, space: Space, seed: int) -> BaseSampler:
+    def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial: generations and parents are read from the study's trials."""
-        return _Nsga2(self, space, seed)
+        return _Nsga2(self, space, seed, partial(drawn, space, seed, limits, workload))
 
 
 class _Nsga2(NSGAIISampler):
@@ -47,14 +51,16 @@ class _Nsga2(NSGAIISampler):
     So trials that come from a record count as parents, and nothing must be stored beside them.
     """
 
-    def __init__(self, options: Sampler, space: Space, seed: int) -> None:
+    def __init__(
+        self, options: Sampler, space: Space, seed: int, draw: Callable[[], dict[str, Choice]]
+    ) -> None:
         super().__init__(
             population_size=options.population,
             crossover_prob=options.crossover,
             mutation_prob=options.mutation,
             seed=seed,
         )
-        self._space, self._seed = space, seed
+        self._space, self._draw = space, draw
         self._size = options.population
 
     def infer_relative_search_space(
@@ -66,9 +72,10 @@ class _Nsga2(NSGAIISampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """An architecture at random in the first generation, then a child."""
-        if self.get_trial_generation(study, trial) == 0:
-            return self._space.encode(self._space.sample(self._seed))
+        """An architecture at random in the first generation, then a child of two different ones."""
+        generation = self.get_trial_generation(study, trial)
+        if generation == 0 or len(self.get_parent_population(study, generation)) < 2:
+            return self._draw()
         return super().sample_relative(study, trial, search_space)
 
     def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -11,8 +13,10 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from scalesearch.interfaces import Space
-from scalesearch.samplers._distributions import distributions
+from scalesearch.cost.cost import Workload
+from scalesearch.cost.limits import Limits
+from scalesearch.interfaces import Choice, Space
+from scalesearch.samplers._distributions import distributions, drawn
 
 _TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 # Of n assessed trials a tenth count as good, 25 at most: Optuna's own rule.
@@ -24,7 +28,7 @@ class Sampler:
     """Proposes what is likely among good trials and unlikely among the others.
 
     Attributes:
-        startup: trials drawn at random before the first proposal, refused ones included.
+        startup: trials drawn at random from within the limits before the first proposal.
         candidates: drawn for each proposal, of which the best is taken.
         multivariate: choices are modelled together; on their own they cost ten times as much
             and miss what depends on two of them.
@@ -36,13 +40,15 @@ class Sampler:
     multivariate: bool = True
     constant_liar: bool = True
 
-    def make(self, space: Space, seed: int) -> BaseSampler:
+    def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial: what it knows it reads from the study's trials."""
-        return _Tpe(self, space, seed)
+        return _Tpe(self, space, seed, partial(drawn, space, seed, limits, workload))
 
 
 class _Tpe(TPESampler):
-    def __init__(self, options: Sampler, space: Space, seed: int) -> None:
+    def __init__(
+        self, options: Sampler, space: Space, seed: int, draw: Callable[[], dict[str, Choice]]
+    ) -> None:
         super().__init__(
             n_startup_trials=options.startup,
             n_ei_candidates=options.candidates,
@@ -50,7 +56,7 @@ class _Tpe(TPESampler):
             constant_liar=options.constant_liar,
             seed=seed,
         )
-        self._space, self._seed = space, seed
+        self._space, self._draw = space, draw
         self._startup, self._joint = options.startup, options.multivariate
 
     def infer_relative_search_space(
@@ -65,7 +71,7 @@ class _Tpe(TPESampler):
         """An architecture at random while there are few trials, then the estimator's choice."""
         told = study.get_trials(deepcopy=False, states=_TOLD)
         if len(told) < self._startup:
-            return self._space.encode(self._space.sample(self._seed))
+            return self._draw()
         assessed = sum(trial.state == TrialState.COMPLETE for trial in told)
         # Refused trials would swell the good share until every assessed trial fell into it, and
         # the estimator would tell allowed from refused but no longer good from poor.

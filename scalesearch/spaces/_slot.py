@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -41,6 +41,11 @@ class Slot:
     def values(self) -> tuple[Any, ...]:
         """The different values, in the order of their canonical combinations."""
         return tuple(self.first)
+
+    @cached_property
+    def positions(self) -> Mapping[Any, int]:
+        """Value to its place among `values`."""
+        return {value: place for place, value in enumerate(self.first)}
 
 
 def scalar_slot(name: str, given: Any, check: Callable[[Any], object]) -> Slot:

@@ -9,14 +9,21 @@ from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.stage import Stage
+from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.strict import load_yaml
 from scalesearch.interfaces import Choice, Parameters
+from scalesearch.spaces._feasible import Feasible
 from scalesearch.spaces._slot import Slot, record_slot, scalar_slot, stage_slot
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scalesearch.cost.population import Tables
 
 _RECORDS = {"stem": Stem, "head": Head}
 # The data set decides these, not the search.
@@ -24,7 +31,7 @@ _FIXED = ("in_channels", "num_classes")
 
 
 @dataclass(frozen=True)
-class Space:
+class Space(Feasible):
     """Backbones whose fields are chosen from lists, or whole stages from `options`.
 
     Parameters are named `stage1.kernel`, `stem.width`, `resolution`; a stage with options is one
@@ -109,24 +116,20 @@ class Space:
         Raises:
             UserError: it is none of this space; the first part that differs is named.
         """
-        parts = _parts(architecture)
-        if len(parts) != len(self._slots):
-            stages = sum(slot.name.startswith("stage") for slot in self._slots)
-            raise UserError(
-                f"a network of {len(architecture.stages)} stages is not in this space",
-                key="stages",
-                allowed=f"{stages} stages",
-            )
         chosen: dict[str, Choice] = {}
-        for slot in self._slots:
-            if parts[slot.name] not in slot.first:
-                raise UserError(
-                    f"{getattr(parts[slot.name], 'label', parts[slot.name])} is not in this space",
-                    key=slot.name,
-                    allowed=_some(slot.values),
-                )
-            chosen |= zip(slot.parameters, slot.first[parts[slot.name]], strict=True)
+        for slot, value in zip(self._slots, self._values(architecture), strict=True):
+            chosen |= zip(slot.parameters, slot.first[value], strict=True)
         return chosen
+
+    def at(self, row: np.ndarray) -> Backbone:
+        """The architecture of a row: for each of `slots` the position of its value."""
+        parts = zip(self.slots.items(), row, strict=True)
+        return _backbone({name: values[position] for (name, values), position in parts})
+
+    def row(self, architecture: Backbone) -> tuple[int, ...]:
+        """The row of an architecture of this space; `UserError` as from `encode`."""
+        values = zip(self._slots, self._values(architecture), strict=True)
+        return tuple(slot.positions[value] for slot, value in values)
 
     def sample(self, seed: int) -> Backbone:
         """One architecture, each equally likely, the same for the same seed."""
@@ -139,6 +142,30 @@ class Space:
         names = tuple(self.parameters)
         for combination in product(*(slot.first.values() for slot in self._slots)):
             yield dict(zip(names, (c for chosen in combination for c in chosen), strict=True))
+
+    def _make_tables(self, workload: Workload) -> Tables:
+        from scalesearch.cost.states import of_slots
+
+        return of_slots(self.slots, workload)
+
+    def _values(self, architecture: Backbone) -> list[Any]:
+        """The value of each slot in an architecture of this space."""
+        parts = _parts(architecture)
+        if len(parts) != len(self._slots):
+            stages = sum(slot.name.startswith("stage") for slot in self._slots)
+            raise UserError(
+                f"a network of {len(architecture.stages)} stages is not in this space",
+                key="stages",
+                allowed=f"{stages} stages",
+            )
+        for slot in self._slots:
+            if parts[slot.name] not in slot.first:
+                raise UserError(
+                    f"{getattr(parts[slot.name], 'label', parts[slot.name])} is not in this space",
+                    key=slot.name,
+                    allowed=_some(slot.values),
+                )
+        return [parts[slot.name] for slot in self._slots]
 
 
 def _check_keys(plain: Mapping[str, Any]) -> None:

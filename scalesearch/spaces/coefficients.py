@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
+from typing import TYPE_CHECKING
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
+from scalesearch.spaces._feasible import Feasible
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scalesearch.cost.population import Tables
 
 _NAMES = ("alpha", "beta", "gamma")
 # A finer grid than this could be neither listed nor trained.
@@ -21,7 +29,7 @@ _MOST = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
+class Space(Feasible):
     """Every triple on a grid, each at least 1, with alpha * beta^2 * gamma^2 near the budget.
 
     Tan & Le 2019, section 3.3 fix phi = 1 and search these for B0: (1.2, 1.1, 1.15) gives 1.92.
@@ -88,10 +96,19 @@ class Space:
         """The network of one triple, each triple equally likely, the same for the same seed."""
         return self._scaled(self._triples[random.Random(seed).randrange(self.size)])
 
+    def at(self, row: np.ndarray) -> Backbone:
+        """The network of the triple whose place in `points` is the row's one number."""
+        return self._scaled(self._triples[row[0]])
+
     def points(self) -> Iterator[dict[str, Choice]]:
         """Every triple once, ascending in alpha, then beta, then gamma."""
         for triple in self._triples:
             yield dict(zip(_NAMES, triple, strict=True))
+
+    def _make_tables(self, workload: Workload) -> Tables:
+        from scalesearch.cost.states import of_list
+
+        return of_list([self._scaled(triple) for triple in self._triples], workload)
 
     def _scaled(self, triple: tuple[float, ...]) -> Backbone:
         return scale(self.baseline, Coefficients(*triple), self.phi)

@@ -5,15 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.family import Member
+from scalesearch.spaces._feasible import Feasible
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from scalesearch.cost.population import Tables
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
+class Space(Feasible):
     """The members of one family; single dimensions may share a network with the compound one."""
 
     members: tuple[Member, ...]
@@ -49,9 +57,18 @@ class Space:
         """One member, each equally likely."""
         return random.Random(seed).choice(self.members).architecture
 
+    def at(self, row: np.ndarray) -> Backbone:
+        """The network of the member whose place among `members` is the row's one number."""
+        return self.members[row[0]].architecture
+
     def points(self) -> Iterator[dict[str, Choice]]:
         """Strategy and phi of every member, in their order."""
         return map(_parameters, self.members)
+
+    def _make_tables(self, workload: Workload) -> Tables:
+        from scalesearch.cost.states import of_list
+
+        return of_list([member.architecture for member in self.members], workload)
 
 
 def _parameters(member: Member) -> dict[str, Choice]:

@@ -1,4 +1,4 @@
-"""What the closed form takes for EfficientNet-B0, beside fvcore on the built model.
+"""What the closed form takes for EfficientNet-B0 and for a space, beside fvcore on built models.
 
 `python -m tests.benchmarks.closed_form` from the repository prints the table.
 """
@@ -9,16 +9,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
 from scalesearch.arch.published import published
 from scalesearch.cost import closed_form
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured import measure_counts
+from scalesearch.cost.states import of_slots
 from scalesearch.nn.build import build
+from scalesearch.spaces.backbone import Space
 
 SHAPE = (1, 3, 224, 224)
+SPACE, NETWORKS = "search_spaces/mnasnet_imagenet.yaml", 10_000
 
 
 def rows() -> list[dict[str, Any]]:
@@ -30,7 +35,7 @@ def rows() -> list[dict[str, Any]]:
         raise AssertionError("the two counts differ: there is nothing to compare")
 
     def cold() -> None:
-        closed_form._counted.cache_clear()
+        closed_form.counted.cache_clear()
         cost(net)
 
     def fvcore() -> None:
@@ -46,6 +51,32 @@ def rows() -> list[dict[str, Any]]:
         row("cost of B0, nothing cached", milliseconds(cold), peer, "fvcore", 0.2),
         row("cost of B0, again", milliseconds(lambda: cost(net)), peer, "fvcore", 0.2),
         row("measured counts of B0, one trace", traced, peer, "fvcore, two traces", None),
+        *space_rows(peer),
+    ]
+
+
+def space_rows(peer: float) -> list[dict[str, Any]]:
+    """Milliseconds for each of 10,000 random networks of a space; B0, the peer's, is one of it."""
+    space = Space.load(SPACE)
+    rows = space.tables().uniform(NETWORKS, np.random.default_rng(0))
+    networks = [space.at(row) for row in rows]
+    closed_form.counted.cache_clear()
+    start = time.perf_counter()
+    costs = [cost(network) for network in networks]
+    alone = 1000 * (time.perf_counter() - start) / NETWORKS
+    if space.tables().cost(rows).flops.tolist() != [one.flops for one in costs]:
+        raise AssertionError("the two costs differ: there is nothing to compare")
+
+    def tables() -> None:
+        closed_form.counted.cache_clear()
+        of_slots(space.slots, Workload())
+
+    made = milliseconds(tables, calls=1)
+    each = milliseconds(lambda: space.tables().cost(rows), calls=5) / NETWORKS
+    return [
+        row("one of 10,000 networks of a space, in turn", alone, peer, "fvcore, B0", 0.2),
+        row("one of 10,000 networks of a space, all at once", each, peer, "fvcore, B0", 0.001),
+        row("the tables for all at once, made one time", made, peer, "fvcore, B0", None),
     ]
 
 
@@ -54,7 +85,7 @@ def row(what: str, ours: float, peer: float, name: str, goal: float | None) -> d
     wanted = "" if goal is None else f"at most {goal} ms and 1,000 times faster"
     return {
         "benchmark": f"{what} (beside {name})",
-        "ours": round(ours, 4),
+        "ours": float(f"{ours:.3g}"),
         "peer": round(peer, 2),
         "unit": "ms",
         "ratio": round(peer / ours, 1),

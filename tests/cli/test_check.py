@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 
+from scalesearch.cli.check import describe_count, describe_flops
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.feasible import Count
+from scalesearch.study.feasible import Survey
 from tests.fakes import FOUR, SPACE, write_study
 from tests.pool import space
 
@@ -15,16 +19,28 @@ def test_a_study_is_measured_before_anything_is_trained(scalesearch, tmp_path):
     assert done.code == 0
     assert f"{file} is valid" in done.out
     assert "16 training and 16 validation images, 10 classes" in done.out
-    assert "24 networks, 4 parameters" in done.out
-    share, error = map(float, re.search(r"([\d.]+)% \+- ([\d.]+)% of 600", done.out).groups())
-    points = [cost(space().decode(p)).flops for p in space().points()]
-    exact = 100 * sum(flops <= 15_000 for flops in points) / len(points)
-    assert abs(share - exact) < 2.5 * error
+    points = sorted(cost(space().decode(p)).flops for p in space().points())
+    least, most = (f"{flops / 1000:.1f} k" for flops in (points[0], points[-1]))
+    assert f"24 networks, 4 parameters; flops {least} to {most}, median" in done.out
+    within = [flops for flops in points if flops <= 15_000]
+    share = f"{len(within)} of 24 networks ({100 * len(within) / 24:.3g} %)"
+    middle = f"{within[len(within) // 2] / 1000:.1f} k"
+    most = f"{within[-1] / 1000:.1f} k"
+    assert f"within limits {share}; flops {least} to {most}, median {middle}" in done.out
     assert "search        6 trials, about" in done.out
     assert re.search(r"grid +10 triples, \d+ different networks, \d+ within limits", done.out)
     assert re.search(r"family +8 members, \d different networks", done.out)
     assert re.search(r"in all +about .* on 2 worker", done.out)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_large_space_has_within_limits():
+    within = Count(value=3_240_123_456, error=412_345.0, exact=False)
+    made = Survey(104_485_552_128, within, (1, 2, 3), (1, 2), space().sample(0))
+    assert describe_count(made) == ("about 3.24e+09 of 1.04e+11 networks (3.10103 % +- 0.00039 %)")
+    one = dataclasses.replace(made, within=Count(value=1, error=0.0, exact=True))
+    assert describe_count(one) == "1 of 104,485,552,128 networks (9.57e-10 %)"
+    assert describe_flops((900, 1_500, 2_000_000)) == "flops 900 to 2.0 M, median 1.5 k"
 
 
 def test_overrides(scalesearch, tmp_path):

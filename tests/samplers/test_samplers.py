@@ -6,6 +6,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
 from scalesearch import plugins
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Workload
+from scalesearch.cost.limits import Limit, excess, worst
 from scalesearch.errors import UserError
 from scalesearch.spaces.backbone import Space
 
@@ -32,9 +35,14 @@ def open_study(pair=False):
     return optuna.create_study(directions=directions)
 
 
-def ask(study, sampler, seed=0):
+def make(sampler, seed=0, limits=None):
+    return sampler.make(SPACE, seed, limits or {}, Workload())
+
+
+def ask(study, sampler, seed=0, limits=None):
     """One proposal by a sampler that lives for this trial alone."""
-    study.sampler = sampler.make(SPACE, seed * 10_000 + len(study.get_trials(deepcopy=False)))
+    number = len(study.get_trials(deepcopy=False))
+    study.sampler = make(sampler, seed * 10_000 + number, limits)
     return study.ask(fixed_distributions=CHOICES)
 
 
@@ -178,7 +186,7 @@ def test_nsga2_puts_the_least_violation_first_where_nothing_is_allowed():
                 constraints={"width.max": float(point["stage2.depth"])},
             )
         )
-    made = sampler.make(SPACE, 0)
+    made = make(sampler)
     parents = made.get_parent_population(study, 3)
     assert [p.params["stage2.depth"] for p in parents] == sorted(
         p.params["stage2.depth"] for p in parents
@@ -191,7 +199,7 @@ def test_stopped_and_failed_trials_are_no_parents():
     point = next(SPACE.points())
     for state in (TrialState.PRUNED, TrialState.FAIL):
         study.add_trial(create_trial(state=state, params=point, distributions=CHOICES))
-    sampler = plugins.load("samplers", "nsga2")(population=2).make(SPACE, 0)
+    sampler = make(plugins.load("samplers", "nsga2")(population=2))
     assert sampler.get_trial_generation(study, None) == 0
 
 
@@ -200,7 +208,7 @@ def test_random_is_uniform_over_architectures():
     study = open_study()
     trial = study.ask(fixed_distributions=CHOICES)
     blocks = [
-        sampler.make(SPACE, seed).sample_relative(study, trial, CHOICES)["stage1.block"]
+        make(sampler, seed).sample_relative(study, trial, CHOICES)["stage1.block"]
         for seed in range(600)
     ]
     # Stage 1 has 2 * 2 mbconvs and 2 identities: a third, where equal choices would give half.
@@ -217,7 +225,7 @@ def test_grid_visits_every_point_once_and_then_refuses():
         seen.append(trial.params)
         study.tell(trial, state=TrialState.FAIL)
     assert seen == list(SPACE.points())
-    study.sampler = sampler.make(SPACE, 0)
+    study.sampler = make(sampler)
     with pytest.raises(UserError, match=f"allowed: at most {SPACE.size}"):
         study.ask(fixed_distributions=CHOICES)
 
@@ -228,3 +236,53 @@ def test_tpe_sees_what_still_runs():
     study = run(sampler, 40)
     waiting = [ask(study, sampler).params for _ in range(8)]
     assert len({tuple(parameters.values()) for parameters in waiting}) > 4
+
+
+FLOPS = sorted(cost(SPACE.decode(point)).flops for point in SPACE.points())
+# A tenth of the 162 networks; what no arithmetic knows is left to a worker.
+TIGHT = {"flops": Limit(max=FLOPS[16]), "latency": Limit(max=1e-9)}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("random", {}), ("tpe", {"startup": 12}), ("nsga2", {"population": 12})]
+)
+def test_what_is_drawn_at_random_is_within_the_limits(name, options):
+    sampler = plugins.load("samplers", name)(**options)
+    for seed in range(3):
+        study = open_study()
+        for _ in range(12):
+            trial = ask(study, sampler, seed, TIGHT)
+            assert worst(excess(cost(SPACE.decode(trial.params)), TIGHT)) == 0
+            study.tell(trial, 0.5)
+
+
+def test_random_is_uniform_over_architectures_within_the_limits():
+    sampler = plugins.load("samplers", "random")()
+    study = open_study()
+    trial = study.ask(fixed_distributions=CHOICES)
+    drawn = [
+        tuple(make(sampler, seed, TIGHT).sample_relative(study, trial, CHOICES).values())
+        for seed in range(1_700)
+    ]
+    within = {tuple(p.values()) for p in SPACE.points() if cost(SPACE.decode(p)).flops <= FLOPS[16]}
+    assert set(drawn) == within
+    expected = len(drawn) / len(within)
+    # Chi-square: at 20 degrees of freedom over 45.3 once in a thousand times.
+    assert len(within) <= 21
+    assert sum((drawn.count(one) - expected) ** 2 / expected for one in within) < 45.3
+
+
+def test_limits_that_nothing_meets_are_the_users_mistake():
+    impossible = {"flops": Limit(max=FLOPS[0] - 1)}
+    with pytest.raises(UserError, match=f"the closest network has flops {FLOPS[0]:,}"):
+        ask(open_study(), plugins.load("samplers", "random")(), 0, impossible)
+
+
+def test_nsga2_draws_at_random_until_it_has_two_different_parents():
+    sampler, study = plugins.load("samplers", "nsga2")(population=2), open_study()
+    point = next(SPACE.points())
+    for _ in range(4):
+        study.add_trial(create_trial(value=0.5, params=point, distributions=CHOICES))
+    only = {"flops": Limit(max=FLOPS[0])}
+    expected = SPACE.encode(SPACE.feasible(only, 1, 0)[0])
+    assert ask(study, sampler, 0, only).params == expected

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalesearch.arch.plain import digest
 from scalesearch.arch.published import published
+from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.errors import UserError
 from scalesearch.spaces.backbone import Space
 
@@ -168,6 +170,49 @@ def test_reading_spaces_and_files_needs_no_heavy_package():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# Two choices for each field that any block reads.
+CHOICES = {"depth": [1, 2], "kernel": [3, 5], "expand": [1, 4], "se": [0, 0.25], "reduce": [2, 4]}
+
+
+@pytest.mark.parametrize("kind", BLOCK_FIELDS)
+def test_every_block_kind_can_be_searched_with_all_that_it_reads(kind):
+    read = {key: CHOICES[key] for key in BLOCK_FIELDS[kind]}
+    space = Space.from_plain({"stages": [{"block": kind, "width": [8, 16], "stride": 2, **read}]})
+    assert space.size == 2 * 2 ** len(BLOCK_FIELDS[kind])
+    assert set(space.parameters) == {"stage1.width", *(f"stage1.{key}" for key in read)}
+    points = [space.decode(parameters) for parameters in space.points()]
+    assert len({digest(net) for net in points}) == space.size
+    assert all(space.decode(space.encode(net)) == net for net in points)
+
+
+def test_a_stage_may_choose_among_all_block_kinds():
+    every = list(BLOCK_FIELDS)
+    space = Space.from_plain({"stages": [{"block": every, "width": 8, **CHOICES}]})
+    # Each kind has the fields that it reads: 16 + 16 + 4 + 4 + 8 + 4 + 1.
+    assert space.size == sum(2 ** len(read) for read in BLOCK_FIELDS.values()) == 53
+    options = [{"block": kind, "width": 8} for kind in every]
+    assert Space.from_plain({"stages": [{"options": options}]}).size == 7
+
+
+def test_stem_and_head_can_be_searched_too():
+    # A head with a convolution brings its norm: two choices of it are one network.
+    head = {"width": [0, 64], "norm": [True, False]}
+    stem = {"pool": [1, 2], "norm": [True, False]}
+    space = Space.from_plain({"stages": [{"width": 8}], "stem": stem, "head": head})
+    assert space.size == 2 * 2 * (2 + 1)
+    points = [space.decode(parameters) for parameters in space.points()]
+    assert len({digest(net) for net in points}) == space.size
+
+
+def test_a_field_that_no_chosen_block_reads_is_told():
+    with pytest.raises(UserError) as caught:
+        Space.from_plain({"stages": [{"block": ["basic", "wide"], "width": 8, "se": [0, 0.5]}]})
+    assert str(caught.value).startswith(
+        "stages[0].se: the block 'basic/wide' has no 'se'\n"
+        "  allowed: block, width, depth, stride, kernel"
+    )
 
 
 BAD = [
