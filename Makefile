@@ -43,6 +43,7 @@ bench: $(VENV)/.tested
 # Files that are generated from the code; a test holds them to it.
 docs: $(VENV)/.installed
 	$(BIN)/python -m scalesearch.study.jsonschema docs/schema
+	$(BIN)/python -m scalesearch.report.published docs/families.md
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

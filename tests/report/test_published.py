@@ -1,0 +1,202 @@
+"""docs/families.md: current, complete, and equal to what others printed and counted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.published import published
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
+from scalesearch.cost.closed_form import cost
+from scalesearch.report.papers import PAPERS
+from scalesearch.report.published import difference, fill, main, rounds_to
+
+PATH = Path(__file__).parents[2] / "docs" / "families.md"
+PAGE = PATH.read_text()
+
+
+def tables(text=PAGE):
+    """Lists of rows of cells, without the line below each head."""
+    for found in re.findall(r"(?:^\|.*\|\n)+", text, re.M):
+        rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in found.splitlines()]
+        yield [rows[0], *rows[2:]]
+
+
+def cells(name):
+    """The rows of one network, by the words of their heads; equal heads are numbered."""
+    found = {}
+    for head, *rows in tables():
+        for row in rows:
+            if row[0] == f"`{name}`":
+                for word, cell in zip(head, row, strict=True):
+                    found[f"{word} {sum(key.startswith(word) for key in found)}"] = cell
+    return found
+
+
+def test_the_page_is_current():
+    assert fill(PAGE) == PAGE, "run `make docs`"
+
+
+def test_the_page_is_written(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table of resnet -->\nold\n<!-- end -->\nafter\n")
+    main(page)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- table of resnet -->\n\n|  | resolution |")
+    assert text.endswith("|\n\n<!-- end -->\nafter\n")
+    assert "old" not in text
+    assert capsys.readouterr().out == f"{page}\n"
+
+
+def test_every_paper_has_its_place():
+    assert re.findall(r"<!-- table of (\w+) -->", PAGE) == list(PAPERS)
+
+
+# fvcore 0.1.5.post20221221 on timm's models: params M, convolutions and linear layers G, all G.
+COUNTED = {
+    "efficientnet_b0": (5.289, 0.386, 0.399),
+    "efficientnet_b1": (7.794, 0.687, 0.709),
+    "efficientnet_b2": (9.110, 0.994, 1.021),
+    "efficientnet_b3": (12.233, 1.827, 1.875),
+    "efficientnet_b4": (19.342, 4.394, 4.493),
+    "efficientnet_b5": (30.390, 10.27, 10.46),
+    "efficientnet_b6": (43.041, 19.07, 19.40),
+    "efficientnet_b7": (66.348, 37.75, 38.33),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_b0_to_b7_as_counted_elsewhere(name):
+    params, flops, total = COUNTED[name]
+    row = {key: int(cells(name)[f"{key} 0"].replace(",", "")) for key in ("params", "flops")}
+    row["flops_total"] = int(cells(name)["flops_total 0"].replace(",", ""))
+    digits = 3 if flops < 10 else 2
+    assert row["params"] / 1e6 == pytest.approx(params, rel=1e-2)
+    assert round(row["params"] / 1e6, 3) == params
+    assert round(row["flops"] / 1e9, digits) == flops
+    assert round(row["flops_total"] / 1e9, digits) == total
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "flops"),
+    # He et al. 2016, Table 1 and its shortcuts of option A; timm, slim and Keras count the others.
+    [
+        ("mobilenet_v1", 4_231_976, None),
+        ("mobilenet_v2", 3_504_872, 300_774_272),
+        ("resnet18", 11_689_512, None),
+        ("resnet50", 25_557_032, 4_089_184_256),
+        ("wrn_28_10", 36_479_194, None),
+        ("efficientnet_lite0", 4_652_008, None),
+    ],
+)
+def test_counts_that_are_known_to_the_unit(name, params, flops):
+    found = cells(name)
+    assert found["params 0"] == f"{params:,}"
+    if flops:
+        assert found["flops 0"] == f"{flops:,}"
+
+
+def test_differences_are_told():
+    # Tan & Le 2019, Table 2 and the count of the same networks: 4.394 / 4.2, 5.289 / 5.3.
+    assert cells("efficientnet_b4")["difference 1"] == "+4.6 %*"
+    assert cells("efficientnet_b0")["difference 0"] == "-0.2 %"
+    assert difference(999_600, "1.0M") == "0.0 %"
+
+
+@pytest.mark.parametrize(
+    ("ours", "printed", "equal"),
+    [
+        (385_814_752, "0.39G", True),
+        (686_802_832, "0.70G", False),
+        (12_233_232, "12M", True),
+        (12_500_000, "12M", True),
+        (12_500_001, "12M", False),
+        (118_515_272, "120M", False),
+    ],
+)
+def test_rounding_to_printed_digits(ours, printed, equal):
+    assert rounds_to(ours, printed) == equal
+
+
+def test_every_difference_is_explained():
+    for section in PAGE.split("\n## ")[1:]:
+        words = re.sub(r"^\|.*$", "", section, flags=re.M)
+        for head, *rows in tables(section + "\n"):
+            for row in rows:
+                for word, cell in zip(head, row, strict=True):
+                    star = word == "difference" and cell.endswith("*")
+                    if star and abs(float(cell.rstrip(" %*"))) > 1:
+                        assert row[0] in words, f"{row[0]} differs by {cell}, and nothing says why"
+
+
+def test_what_others_counted_is_equal():
+    # 0.301 G is three digits of 0.30077.
+    for head, *rows in tables():
+        counted = [i + 1 for i, word in enumerate(head) if word.endswith("counted")]
+        assert all(row[i] in ("0.0 %", "-0.1 %", "") for row in rows for i in counted)
+
+
+def test_lites_published_counts_hold_three_more_operations_a_value():
+    # The official table: 407, 631, 899, 1440 and 2640 M.
+    explained = re.search(r"give ([\d, and]+) M", PAGE.replace("\n", " "))
+    ours = []
+    for number, printed in enumerate((407, 631, 899, 1440, 2640)):
+        spent = cost(published(f"efficientnet_lite{number}"))
+        ours.append((spent.flops + 3 * spent.activations) / 1e6)
+        assert ours[-1] == pytest.approx(printed, rel=5e-3)
+    assert re.findall(r"\d+", explained[1]) == [f"{one:.0f}" for one in ours]
+
+
+def test_what_the_text_says_of_resnets():
+    # A bottleneck whose first convolution has the stride works on a quarter of the pixels there:
+    # 256 * 128 at 56 * 56, and twice the same with half the side and twice the widths.
+    saved = 3 * (256 * 128 * 56**2 * 3 // 4)
+    assert saved // 10**6 == 231
+    for name, flops in (("resnet50", 3.86), ("resnet101", 7.57), ("resnet152", 11.28)):
+        assert round((cost(published(name)).flops - saved) / 1e9, 2) == flops
+        assert f"{flops}" in PAGE
+    projections = 64 * 128 * 28**2 + 128 * 256 * 14**2 + 256 * 512 * 7**2
+    assert round(projections / 3e6, 1) == 6.4
+    assert round((cost(published("resnet34")).flops - projections) / 1e9, 2) == 3.64
+
+
+def test_what_the_text_says_of_batch_norms():
+    # Two values for each channel of a batch norm are learned, two are running statistics.
+    def norms(name):
+        from scalesearch.arch.walk import walk
+
+        return sum(p.repeats * op.outputs for p in walk(published(name)) for op in p.ops if op.norm)
+
+    learned = 2 * norms("mobilenet_v2")
+    assert round((cost(published("mobilenet_v2")).params - learned) / 1e6, 2) == 3.47
+    for name, params in (("efficientnet_v2_s", 21.6), ("efficientnet_v2_l", 119.0)):
+        assert round((cost(published(name)).params + 2 * norms(name)) / 1e6, 1) == params
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        (Backbone, "of a network"),
+        (Stem, "of the stem"),
+        (Head, "of the head"),
+        (Stage, "of a stage"),
+    ],
+)
+def test_every_field_is_told_with_its_default(kind, head):
+    rows = next(rows for (first, *_), *rows in tables() if first == head)
+    told = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    plain = {}
+    for field in fields(kind):
+        none = field.default is MISSING
+        plain[field.name] = "" if none else str(field.default)
+    assert told == plain
+
+
+def test_every_block_is_told_with_its_fields():
+    rows = next(rows for (first, *_), *rows in tables() if first == "block")
+    told = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
+    assert told == BLOCK_FIELDS
