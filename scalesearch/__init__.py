@@ -13,7 +13,7 @@ from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.rounding import round_depth, round_resolution, round_width
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import Cost, Workload
+from scalesearch.cost.cost import Cost, Deployment, Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
@@ -21,10 +21,12 @@ from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import solve_phi
 
 if TYPE_CHECKING:
+    from scalesearch.cost.latency import measure_latency
     from scalesearch.cost.measured import measure
     from scalesearch.exporters import export
     from scalesearch.files.architecture import architecture
     from scalesearch.nn.build import build
+    from scalesearch.nn.fold import fold
     from scalesearch.nn.weights import load_weights
     from scalesearch.spaces.backbone import Space
     from scalesearch.study.run import load_study, run
@@ -36,9 +38,11 @@ _LAZY = {
     "architecture": "scalesearch.files.architecture",
     "build": "scalesearch.nn.build",
     "export": "scalesearch.exporters",
+    "fold": "scalesearch.nn.fold",
     "load_study": "scalesearch.study.run",
     "load_weights": "scalesearch.nn.weights",
     "measure": "scalesearch.cost.measured",
+    "measure_latency": "scalesearch.cost.latency",
     "run": "scalesearch.study.run",
 }
 
@@ -46,6 +50,7 @@ __all__ = [
     "Backbone",
     "Coefficients",
     "Cost",
+    "Deployment",
     "Head",
     "Limit",
     "Space",
@@ -57,9 +62,11 @@ __all__ = [
     "build",
     "cost",
     "export",
+    "fold",
     "load_study",
     "load_weights",
     "measure",
+    "measure_latency",
     "round_depth",
     "round_resolution",
     "round_width",

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import optuna
     import torch
 
-    from scalesearch.cost.feasible import Count, FeasibleSet
-    from scalesearch.cost.population import Tables
+    from scalesearch.population.feasible import Count, FeasibleSet
+    from scalesearch.population.tables import Tables
 
 Choice = int | float | str | bool
 Parameters = Mapping[str, Choice]

@@ -17,11 +17,19 @@ _BYTES = {
     **{"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
     **{"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
 }
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_SECONDS: Mapping[str, int | Decimal] = {
+    "": 1,
+    "ms": Decimal("0.001"),
+    "s": 1,
+    "m": 60,
+    "min": 60,
+    "h": 3600,
+    "d": 86400,
+}
 
 _COUNT_FORMS = "a whole number, or one with k, M, G or T: 2k, 400M, 1.2G"
 _BYTE_FORMS = "a whole number of bytes, or one with KiB, MiB, GiB (1024), kB, MB, GB (1000): 64MiB"
-_SECOND_FORMS = "a number of seconds, or one with s, m, h or d: 90s, 10m, 1.5h, 1h30m"
+_SECOND_FORMS = "a number of seconds, or one with ms, s, m, h or d: 20ms, 90s, 10m, 1h30m"
 
 _NUMBER = r"(\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d{1,2})?)"
 _ONE = re.compile(rf"\s*{_NUMBER}\s*([A-Za-z]*)\s*")
@@ -39,7 +47,7 @@ def parse_bytes(value: object) -> int:
 
 
 def parse_seconds(value: object) -> float:
-    """The seconds that `90s`, `10m`, `1h30m` or a number stands for."""
+    """The seconds that `20ms`, `90s`, `10m`, `1h30m` or a number stands for."""
     if isinstance(value, str) and _MANY.fullmatch(value):
         parts = [_product(number, unit, _SECONDS) for number, unit in _ONE.findall(value)]
         if None not in parts and (len(parts) == 1 or re.fullmatch(r".*[a-z]\s*", value)):
@@ -60,7 +68,9 @@ def format_bytes(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A span of time in two units at most: `120 ms`, `4.2 s`, `2 min 05 s`, `1 h 02 min`."""
+    """A span of time in two units at most: `0.4 ms`, `4.2 s`, `2 min 05 s`, `1 h 02 min`."""
+    if seconds < 0.00995:
+        return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
@@ -75,6 +85,13 @@ def format_seconds(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     hours = round(seconds / 3600)
     return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def format_latency(seconds: float) -> str:
+    """A short time with three digits: `0.85 ms`, `12.3 ms`, `123 ms`, `1.23 s`."""
+    value, unit = (seconds, "s") if seconds >= 0.9995 else (seconds * 1000, "ms")
+    places = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{places}f} {unit}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ def _number(value: object) -> Decimal | None:
     return exact if exact.is_finite() and exact >= 0 else None
 
 
-def _product(number: str, unit: str, units: Mapping[str, int]) -> Decimal | None:
+def _product(number: str, unit: str, units: Mapping[str, int | Decimal]) -> Decimal | None:
     return Decimal(number) * units[unit] if unit in units else None
 
 

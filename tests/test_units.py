@@ -13,6 +13,7 @@ from scalesearch.units import (
     Seconds,
     format_bytes,
     format_count,
+    format_latency,
     format_seconds,
     parse_bytes,
     parse_count,
@@ -67,6 +68,9 @@ def test_bytes(text, count):
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
+        ("20ms", 0.02),
+        ("1.5 ms", 0.0015),
+        ("1s500ms", 1.5),
         ("10m", 600),
         ("90s", 90),
         ("1.5h", 5400),
@@ -136,6 +140,8 @@ def test_bytes_as_text(count, text):
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0.00042, "0.4 ms"),
+        (0.00996, "10 ms"),
         (0.12, "120 ms"),
         (4.25, "4.2 s"),
         (42.4, "42 s"),
@@ -149,6 +155,25 @@ def test_bytes_as_text(count, text):
 )
 def test_seconds_as_text(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.000004, "0.00 ms"),
+        (0.00085, "0.85 ms"),
+        (0.0099949, "9.99 ms"),
+        (0.009996, "10.0 ms"),
+        (0.0123, "12.3 ms"),
+        (0.09996, "100 ms"),
+        (0.123, "123 ms"),
+        (0.9996, "1.00 s"),
+        (1.234, "1.23 s"),
+        (75.0, "75.0 s"),
+    ],
+)
+def test_latencies_as_text(seconds, text):
+    assert format_latency(seconds) == text
 
 
 @settings(deadline=None, max_examples=60)

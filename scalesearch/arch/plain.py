@@ -54,6 +54,8 @@ def replaced(backbone: Backbone, fields: Mapping[str, Any]) -> Backbone:
         if isinstance(plain[key], Mapping):
             part = getattr(backbone, key)
             plain[key] = make(type(part), _fields(part) | plain[key], key)
+        elif not isinstance(plain[key], type(getattr(backbone, key))):
+            raise UserError(f"{plain[key]!r} is no {key}", key=key, allowed="key: value pairs")
     made: Backbone = make(Backbone, plain, "")
     return made
 

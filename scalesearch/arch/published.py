@@ -30,7 +30,7 @@ def families() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def published(name: str, **fields: Any) -> Backbone:
+def published(name: str, /, **fields: Any) -> Backbone:
     """The published architecture `name`; keywords replace its fields.
 
     `published("efficientnet_b0", num_classes=10, in_channels=1, resolution=64)`; fields of stem
@@ -53,10 +53,11 @@ def _maker(name: str) -> Callable[[str], Backbone]:
         return _FAMILIES[name]
     if name.startswith("wrn_"):
         return resnet.wide_resnet
+    near = nearest(name.lower().replace("-", "_"), names())
     raise UserError(
         f"no published architecture is called {name!r}",
-        allowed=f"{', '.join(names())}, any wrn_D_K, a file.yaml, or package.module:function",
-        hint="detectors are not there yet"
-        if name.startswith("efficientdet")
-        else nearest(name, names()),
+        allowed="efficientnet_b0 … b7, efficientnet_lite0 … lite4, efficientnet_v2_s, m, l, "
+        "mobilenet_v1, mobilenet_v2, resnet18 … 152, wrn_D_K (all: `scalesearch list`), a "
+        "file.yaml, or package.module:function",
+        hint="detectors are not there yet" if name.startswith("efficientdet") else near,
     )

@@ -42,7 +42,7 @@ def wide_resnet(name: str) -> Backbone:
     Raises:
         UserError: a D that is not 6 n + 4, or a K of 0.
     """
-    match = re.fullmatch(r"wrn_(\d+)_(\d+)", name)
+    match = re.fullmatch(r"wrn_([1-9][0-9]{0,3})_([0-9]|[1-9][0-9]{1,3})", name)
     depth, factor = (int(group) for group in match.groups()) if match else (0, 0)
     if depth < 10 or (depth - 4) % 6 or factor < 1:
         n = max(1, round((depth - 4) / 6))

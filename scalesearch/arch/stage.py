@@ -80,5 +80,11 @@ class Stage:
     def label(self) -> str:
         """All fields in one short word, unique among stages: `mbconv_w24_d2_s2_k3_e6_se0.25`."""
         used = ("width", "stride", *BLOCK_FIELDS[self.block])
-        parts = (f"{word}{getattr(self, key):g}" for key, word in SHORT.items() if key in used)
-        return "_".join([self.block, *parts])
+        numbers = ((word, getattr(self, key)) for key, word in SHORT.items() if key in used)
+        return "_".join([self.block, *(f"{word}{_short(number)}" for word, number in numbers)])
+
+
+def _short(number: float) -> str:
+    """A number in as few characters as tell it from any other: `24`, `0`, `0.25`."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)

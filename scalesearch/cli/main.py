@@ -30,7 +30,8 @@ Network = Annotated[
 ]
 Folder = Annotated[Path, typer.Argument(help="Run folder, such as runs/quickstart.")]
 Resolution = Annotated[
-    int | None, typer.Option(help="Side of the input in pixels, in place of the network's own.")
+    str | None,
+    typer.Option(help="Pixels of the input, 224 or 480x640, in place of the network's own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -42,6 +43,12 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def given_by(context: typer.Context) -> set[str]:
+    """The parameters of a command that were written on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 @app.command()
@@ -87,12 +94,66 @@ def report(folder: Folder) -> None:
     make_report(folder)
 
 
-@app.command()
-def profile(network: Network, resolution: Resolution = None, as_json: Json = False) -> None:
-    """Print what a network costs, stage by stage."""
-    from scalesearch.cli.profile import show_profile
+@app.command(name="list")
+def list_all(as_json: Json = False) -> None:
+    """List published networks with their costs, and all plug-ins that a YAML file can name."""
+    from scalesearch.cli.list import show_names
 
-    show_profile(network, resolution, as_json)
+    show_names(as_json)
+
+
+@app.command()
+def profile(
+    context: typer.Context,
+    network: Annotated[
+        str | None, typer.Argument(help="Published name, YAML file, or package.module:function.")
+    ] = None,
+    resolution: Resolution = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a training step.")] = 32,
+    optimizer: Annotated[str, typer.Option(help="sgd (with momentum), adamw or rmsprop.")] = "sgd",
+    precision: Annotated[str, typer.Option(help="float32, bf16 or float16.")] = "float32",
+    measured: Annotated[
+        bool, typer.Option("--measured", help="Also build it and count by fvcore.")
+    ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Also measure how long a forward pass takes.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="Of latency: cpu or cuda.")] = None,
+    latency_batch: Annotated[
+        int | None, typer.Option(help="Of latency: images in a forward pass; 1 by default.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of latency: threads of the CPU; 1 by default.")
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(help="In place of a network: measure the latency of every block of a space."),
+    ] = None,
+    latency_out: Annotated[
+        Path | None, typer.Option(help="Of --space: the table to write, or to go on with.")
+    ] = None,
+    in_channels: Annotated[
+        int | None, typer.Option(help="Of --space: of the data set, if not as in its file.")
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(help="Of --space: of the data set, if not as in its file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a network costs, stage by stage; or measure the latency table of a space."""
+    from scalesearch.cli.latency import Images, chosen_deployment, require_sense, show_table
+
+    require_sense(given_by(context))
+    wanted = latency or space is not None
+    deployment = chosen_deployment(wanted, device, latency_batch, threads)
+    if space is not None and deployment is not None:
+        show_table(space, latency_out, deployment, Images(in_channels, num_classes), as_json)
+        return
+    assert network is not None  # or it made no sense
+    from scalesearch.cli.profile import Extras, Training, show_profile
+
+    training = Training(batch, optimizer, precision)
+    show_profile(network, resolution, training, Extras(measured, deployment), as_json)
 
 
 @app.command()
@@ -120,12 +181,24 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write, or a run's export/.")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="Name of the exporter.")] = "python",
+    form: Annotated[
+        str, typer.Option("--format", help="python, onnx, torch_export, or package.module:Name.")
+    ] = "python",
     weights: Annotated[
-        str | None, typer.Option(help="A weights file, or timm:NAME; a run has its own.")
+        str | None,
+        typer.Option(help="A weights file, timm:NAME or torchvision:NAME; a run has its own."),
+    ] = None,
+    fold: Annotated[
+        bool | None,
+        typer.Option(
+            "--fold/--no-fold",
+            help="Fold batch norms for inference; as the format has it by default: python does "
+            "not, onnx and torch_export do.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Write a network, or every winner of a run, in a form that needs torch alone."""
+    """Write a network, or every winner of a run, in a form that lives without scalesearch."""
     from scalesearch.cli.export import export_network
 
-    export_network(network, output, form, weights)
+    export_network(network, output, form, weights, fold)

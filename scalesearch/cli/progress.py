@@ -37,7 +37,7 @@ class Lines:
 
     def trial(self, trial: Trial) -> None:
         """What came of a trial; nothing for those that cost nothing or go on."""
-        if trial.state in ("running", "refused"):
+        if trial.state == "running" or (trial.state == "refused" and not trial.was_job):
             return
         self._done += trial.state in _COUNTED and trial.source is None
         print(f"{self._name} [{self._done}/{self._total}] {describe(trial)}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,17 @@ def show_results(folder: RunFolder) -> None:
         _print_family(folder)
     print(f"report        {folder.path / 'report.html'}")
     if (exports := folder.path / "export").exists():
-        print(f"export        {exports}{'/'} ({len(list(exports.glob('*.py')))} Python files)")
+        print(f"export        {exports}{'/'} ({_files(exports)})")
+
+
+def _files(exports: Path) -> str:
+    """How many files of each form there are; weights beside Python files are no form."""
+    counts = Counter(file.suffix for file in exports.iterdir() if file.is_file())
+    del counts[".safetensors"]
+    words = {".py": "Python"}
+    return ", ".join(
+        f"{count} {words.get(suffix, suffix)} files" for suffix, count in sorted(counts.items())
+    )
 
 
 def describe_network(folder: RunFolder) -> str:
@@ -79,7 +90,7 @@ def _print_family(folder: RunFolder) -> None:
                 f"{member.phi:g}",
                 member.strategy,
                 net.depth,
-                net.head.width,
+                net.features,
                 net.resolution,
                 format_count(spent.flops),
                 f"{spent.flops / base:.2f}" if base else "",

@@ -60,7 +60,7 @@ def _stage_rows(before: Backbone, after: Backbone) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [("stem", before.stem.width, after.stem.width, "", "")]
     for number, (old, new) in enumerate(zip(before.stages, after.stages, strict=True), start=1):
         rows.append((f"stage{number}", old.width, new.width, old.depth, new.depth))
-    return [*rows, ("head", before.head.width, after.head.width, "", "")]
+    return [*rows, ("head", before.features, after.features, "", "")]
 
 
 def _ratio(before: Backbone, after: Backbone) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.cli.tables import print_table
 from scalesearch.history.ranking import best_of
 from scalesearch.history.trials import Trial
 from scalesearch.study.folder import PHASES, RunFolder, existing, is_running
+from scalesearch.study.latency import agreement_of
 from scalesearch.study.results import report
 from scalesearch.study.watch import describe, summarise
 
@@ -30,6 +32,9 @@ def show_status(path: Path, as_json: bool) -> None:
             best = _best(trials)
             rows.append((phase, summarise(_counts(trials)), describe(best) if best else ""))
     print_table("", ("phase", "trials", "best so far"), rows)
+    agreed = agreement_of(phases.get("search", []))
+    if agreed is not None:
+        print(f"latency: predicted against measured, {agreed}")
     every = [trial for trials in phases.values() for trial in trials]
     if failed := [trial for trial in every if trial.state == "failed"]:
         print(f"last failure: {describe(failed[-1])}")
@@ -53,6 +58,8 @@ def _plain(folder: RunFolder, phases: dict[str, list[Trial]]) -> dict[str, objec
             if best is None
             else {"trial": best.number, "scores": dict(best.scores), "flops": best.cost.flops},
         }
+    if (agreed := agreement_of(phases.get("search", []))) is not None:
+        plain["latency"] = asdict(agreed)
     return plain
 
 

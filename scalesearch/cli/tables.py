@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.console import Console
@@ -19,18 +19,56 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_table(
-    title: str, head: Sequence[str], rows: Sequence[Sequence[object]], total: bool = False
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    ends: Collection[int] = (),
+    spare: Sequence[str] = (),
 ) -> None:
-    """A table whose numbers stand to the right; the last row apart if it is a total."""
+    """A table whose numbers stand to the right.
+
+    Args:
+        title: a line above, or nothing.
+        head: the names of the columns.
+        rows: as many cells each.
+        ends: rows, counted from 0 or back from -1, with a blank line below.
+        spare: columns to leave out, the first first, on a screen that is too narrow for all.
+    """
     out = console()
     if title:
         out.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
-    table = Table(box=box.SIMPLE_HEAD)
-    for index, word in enumerate(head):
-        cells = [str(row[index]) for row in rows]
-        numeric = any(cell[:1].isdigit() for cell in cells)
-        table.add_column(word, justify="right" if numeric else "left", no_wrap=True)
-    for index, row in enumerate(rows):
-        last = total and index == len(rows) - 2
-        table.add_row(*map(str, row), end_section=last)
+    shown, gone, gap = list(head), list(spare), 3
+    while _width(out, table := _table(head, rows, shown, gap, ends)) > out.width:
+        if gap == 2 and not gone:
+            out.width = _width(out, table)  # the screen wraps it: no number is cut
+        elif gap == 2:
+            shown.remove(gone.pop(0))
+        gap = 2
     out.print(table)
+    if left := [word for word in head if word not in shown]:
+        out.print(f"no room for {', '.join(left)}", style="dim")
+
+
+def _width(out: Console, table: Table) -> int:
+    """Characters that a table takes where there is room."""
+    return out.measure(table, options=out.options.update(width=10_000)).maximum
+
+
+def _table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    shown: Sequence[str],
+    gap: int,
+    ends: Collection[int],
+) -> Table:
+    """Some columns of a table, `gap` characters apart."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, gap - 2))
+    for index, word in enumerate(head):
+        if word in shown:
+            cells = [str(row[index]) for row in rows]
+            numeric = any(cell[:1].isdigit() for cell in cells)
+            table.add_column(word, justify="right" if numeric else "left", no_wrap=True)
+    for number, row in enumerate(rows):
+        cells = [str(cell) for word, cell in zip(head, row, strict=True) if word in shown]
+        table.add_row(*cells, end_section=bool({number, number - len(rows)} & {*ends}))
+    return table

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
+from scalesearch.arch import check
+
+Precision = Literal["float32", "bf16", "float16"]
+DEVICES = ("cpu", "cuda")  # where latency can be measured
 # Every cost that can be limited or be an objective, with its unit as printed.
 UNITS = {
     "flops": "multiply-adds",
@@ -12,7 +17,9 @@ UNITS = {
     "activations": "values",
     "inference_bytes": "bytes",
     "training_bytes": "bytes",
+    "latency": "seconds",
 }
+COUNTED = tuple(name for name in UNITS if name != "latency")  # what arithmetic gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Cost:
         activations: output values of convolutions and linear layers for one image.
         inference_bytes, training_bytes: peak memory of a forward pass and of a training step
             under a `Workload`.
+        latency: seconds of a forward pass under a `Deployment`; None where it was not measured,
+            as no arithmetic gives it.
     """
 
     flops: int
@@ -34,6 +43,12 @@ class Cost:
     activations: int
     inference_bytes: int
     training_bytes: int
+    latency: float | None = None
+
+    def known(self) -> dict[str, float]:
+        """Every cost by name; latency only where it was measured."""
+        every = ((name, getattr(self, name)) for name in UNITS)
+        return {name: value for name, value in every if value is not None}
 
     def counts(self) -> dict[str, int]:
         """The four costs that the closed form and fvcore must agree on to the last unit."""
@@ -51,11 +66,38 @@ class Workload:
         optimizer_copies: values the optimizer keeps for each parameter: 0 for plain SGD,
             1 for momentum, 2 for Adam and for RMSProp with momentum.
         ema: a moving average of all weights is kept beside them.
-        value_bytes: bytes of one value: 4 in float32.
+        precision: `float32`, or `bf16` or `float16` for mixed precision by autocast: what
+            convolutions and linear layers put out takes 2 bytes a value, while weights, their
+            gradients, the optimizer's state and the average stay in float32.
     """
 
     inference_batch: int = 1
     training_batch: int = 32
     optimizer_copies: int = 1
     ema: bool = False
-    value_bytes: int = 4
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What latency is measured for, always in float32, channels last and evaluation mode.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        batch: images in a forward pass.
+        threads: of a CPU that torch may use.
+    """
+
+    device: str = "cpu"
+    batch: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check.one_of("device", self.device, DEVICES)
+        for key in ("batch", "threads"):
+            check.whole(key, getattr(self, key))
+
+    def __str__(self) -> str:
+        """`cpu, batch 1, 2 threads`; a GPU's work does not depend on threads."""
+        threads = f", {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.device}, batch {self.batch}{threads if self.device == 'cpu' else ''}"

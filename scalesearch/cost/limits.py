@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scalesearch.arch import check
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.errors import UserError, nearest
 
@@ -31,8 +32,8 @@ Limits = Mapping[str, Limit]
 
 
 def check_limits(limits: Limits) -> None:
-    """Refuses a limit on something that is no cost."""
-    for name in limits:
+    """Refuses a limit on something that is no cost, and what is no `Limit`."""
+    for name, limit in limits.items():
         if name not in UNITS:
             raise UserError(
                 f"{name!r} is no cost",
@@ -40,23 +41,49 @@ def check_limits(limits: Limits) -> None:
                 allowed=", ".join(UNITS),
                 hint=nearest(name, UNITS),
             )
+        check.made(name, limit, Limit)
 
 
 def excess(cost: Cost, limits: Limits) -> dict[str, float]:
     """How far each bound is overstepped, as a share of the bound; 0 or less is within it.
 
-    The keys are `flops.max`, `params.min` and so on: 0.25 on `flops.max` is 25 % too many.
+    The keys are `flops.max`, `params.min` and so on: 0.25 on `flops.max` is 25 % too many. A limit
+    on a cost that is not known yet, as latency before it was measured, has no excess: it turns
+    nobody away, and is held against the cost once that is there.
     """
+    known = cost.known()
     over: dict[str, float] = {}
     for name, limit in limits.items():
-        value = getattr(cost, name)
-        if limit.max is not None:
-            over[f"{name}.max"] = value / limit.max - 1
-        if limit.min is not None:
-            over[f"{name}.min"] = 1 - value / limit.min
+        if name in known:
+            over |= _over(name, known[name], limit)
     return over
+
+
+def predicted_excess(latency: float | None, limits: Limits) -> dict[str, float]:
+    """The excess of a predicted latency (seconds), under `predicted_latency.max` and `.min`.
+
+    Names of its own, so that a prediction is never taken for a measurement; nothing without one.
+    """
+    limit = limits.get("latency")
+    if latency is None or limit is None:
+        return {}
+    return _over("predicted_latency", latency, limit)
+
+
+def measured(over: Mapping[str, float]) -> dict[str, float]:
+    """The part of an excess that only a measurement can tell."""
+    return {key: share for key, share in over.items() if key.startswith("latency.")}
 
 
 def worst(over: Mapping[str, float]) -> float:
     """The largest excess; 0 when every bound is met."""
     return max(0.0, *over.values()) if over else 0.0
+
+
+def _over(name: str, value: float, limit: Limit) -> dict[str, float]:
+    over: dict[str, float] = {}
+    if limit.max is not None:
+        over[f"{name}.max"] = value / limit.max - 1
+    if limit.min is not None:
+        over[f"{name}.min"] = 1 - value / limit.min
+    return over

@@ -41,7 +41,8 @@ def tally(ops: tuple[Op, ...]) -> Tally:
         norm,
         _,
         counted,
-        *_,
+        _,
+        _,
     ) in ops:
         if kind == "conv" or kind == "linear":
             pixels = size_out[0] * size_out[1]

@@ -23,11 +23,16 @@ class Evaluator(Recipe):
 
     @property
     def workload(self) -> Workload:
-        """A training step of this batch, with what the optimizer and the average keep."""
+        """A training step of this batch, with what the optimizer and the average keep.
+
+        Which precision `auto` takes only a worker's GPU can tell: float32 is counted, which takes
+        more wherever activations outweigh weights.
+        """
         return Workload(
             training_batch=self.batch_size,
             optimizer_copies=OPTIMIZERS[self.optimizer].copies,
             ema=self.ema is not None,
+            precision="bf16" if self.precision == "bf16" else "float32",
         )
 
     def evaluate(

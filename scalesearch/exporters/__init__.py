@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +21,11 @@ def export(
     format: str = "python",
     weights: Mapping[str, torch.Tensor] | None = None,
     about: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> list[Path]:
     """Writes a network to `path` and returns every file written, `path` first.
+
+    `export(net, "b0.onnx", "onnx", model.state_dict())`; `python`, `onnx` and `torch_export` ship.
 
     Args:
         net: the architecture.
@@ -29,14 +33,24 @@ def export(
         format: an exporter's name, or `package.module:Name`.
         weights: of the network, as `model.state_dict()` gives them; None exports it untrained.
         about: facts to keep with it, such as `name`, `study`, `accuracy`, `classes`, `mean`, `std`.
+        options: of the exporter, such as `fold=True`: batch norms are folded for inference.
 
     Raises:
-        UserError: an unknown format, a path it cannot take, or weights that do not fit.
+        UserError: an unknown format or option, a path it cannot take, or weights that do not fit.
     """
     if not isinstance(net, Backbone):
         raise UserError(
             f"an architecture is exported, not {type(net).__name__}",
             hint="pass the description and weights=model.state_dict()",
         )
-    exporter = plugins.load("exporters", format)()
+    made = plugins.load("exporters", format)
+    known = [field.name for field in dataclasses.fields(made)]
+    for key in options:
+        if key not in known:
+            raise UserError(
+                f"exporter {format!r} has no option {key!r}",
+                allowed=", ".join(known),
+                hint=nearest(key, known),
+            )
+    exporter = made(**options)
     return list(exporter.export(net, Path(path), weights, about or {}))

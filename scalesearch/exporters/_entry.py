@@ -16,14 +16,20 @@ WEIGHTS: Path | None = None
 
 
 def build(weights: bool | str | Path | None = WEIGHTS) -> Classifier:
-    """The network in evaluation mode.
+    """The network in evaluation mode, with `weights` as `load_weights` takes them."""
+    model = Classifier(ARCHITECTURE).eval()
+    load_weights(model, weights)
+    return model
+
+
+def load_weights(model: Classifier, weights: bool | str | Path | None) -> None:
+    """Sets the weights of a network.
 
     `weights` is a .safetensors file, or True for the one exported with this file. False or None
-    leaves the network freshly initialised, to be trained.
+    leaves the network as it is: freshly initialised, to be trained.
     """
-    model = Classifier(ARCHITECTURE).eval()
     if weights is None or weights is False:
-        return model
+        return
     path = WEIGHTS if weights is True else Path(weights)
     if path is None:
         raise ValueError("this network was exported without weights: name a .safetensors file")
@@ -34,4 +40,3 @@ def build(weights: bool | str | Path | None = WEIGHTS) -> Classifier:
     from safetensors.torch import load_file  # nothing else here needs more than torch
 
     model.load_state_dict(load_file(path))
-    return model

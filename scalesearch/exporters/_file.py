@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import scalesearch
 from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.plain import Plain, digest, to_plain
-from scalesearch.cost.closed_form import cost
-from scalesearch.errors import UserError
+from scalesearch.arch.plain import Plain, to_plain
+from scalesearch.exporters._about import CHANNEL_FACTS, channel_numbers, class_names, counted
 from scalesearch.exporters._link import link
 from scalesearch.exporters._text import Group, Item, assignment, prose, quoted, tuple_of
 from scalesearch.units import format_count
@@ -18,21 +17,38 @@ from scalesearch.units import format_count
 # The record that holds each part of an architecture in its literal.
 _RECORDS = {"stem": "Stem", "head": "Head"}
 # Facts that become more than a line of the docstring.
-_SPECIAL = ("name", "mean", "std", "classes")
+_SPECIAL = ("name", "classes", *CHANNEL_FACTS)
 _IN_WORDS = {
     "mean": "MEAN and STD are for images on the scale 0 to 1: subtract, then divide, by channel.",
     "classes": "The logits are in the order of CLASSES.",
 }
 
 
-def file_text(net: Backbone, stem: str, trained: bool, about: Mapping[str, Any]) -> str:
-    """The text of the file `stem`.py, which loads `stem`.safetensors if `trained`.
+@dataclass(frozen=True)
+class Form:
+    """What kind of file it is.
+
+    Attributes:
+        stem: it is called `stem`.py.
+        trained: it loads `stem`.safetensors.
+        fold: it folds batch norms.
+    """
+
+    stem: str
+    trained: bool
+    fold: bool
+
+
+def file_text(net: Backbone, form: Form, about: Mapping[str, Any]) -> str:
+    """The text of a file that builds `net`.
 
     Raises:
         UserError: facts in `about` that do not fit the network.
     """
-    code = link("scalesearch.exporters._entry", "build")
-    weights = f'Path(__file__).with_name("{stem}.safetensors")' if trained else "None"
+    used = {"BLOCKS": {stage.block for stage in net.stages}, "ACTIVATIONS": {net.activation}}
+    entry = "_entry_folded" if form.fold else "_entry"
+    code = link(f"scalesearch.exporters.{entry}", "build", used)
+    weights = f'Path(__file__).with_name("{form.stem}.safetensors")' if form.trained else "None"
     constants = [*_constants(net, about), f"WEIGHTS: Path | None = {weights}"]
     texts = []
     for definition in code.definitions:
@@ -43,9 +59,10 @@ def file_text(net: Backbone, stem: str, trained: bool, about: Mapping[str, Any])
             literal = _call("Backbone", to_plain(net))
             texts.append("\n".join([assignment("ARCHITECTURE", literal), "", *constants]))
     if "classes" in about:
-        texts.append(_classes(net, about["classes"]))
+        names = tuple_of([quoted(name) for name in class_names(net, about)])
+        texts.append(assignment("CLASSES", names))
     parts = [code.imports, *texts]
-    return _docstring(net, stem, trained, about) + "\n\n" + "\n\n\n".join(parts) + "\n"
+    return _docstring(net, form, about) + "\n\n" + "\n\n\n".join(parts) + "\n"
 
 
 def _call(name: str, plain: Plain) -> Group:
@@ -63,42 +80,23 @@ def _item(key: str, value: Any) -> Item:
 def _constants(net: Backbone, about: Mapping[str, Any]) -> list[str]:
     size = [net.in_channels, net.resolution, net.resolution]
     lines = [f"INPUT_SIZE = ({', '.join(map(str, size))})  # channels, height, width"]
-    for key in ("mean", "std"):
+    for key in CHANNEL_FACTS:
         if key in about:
-            numbers = _numbers(about[key])
-            if len(numbers) != net.in_channels or not all(map(math.isfinite, numbers)):
-                raise UserError(
-                    f"{about[key]!r} cannot be used",
-                    key=f"about.{key}",
-                    allowed=f"a finite number for each channel, {net.in_channels} in all",
-                )
+            numbers = channel_numbers(net, about, key)
             lines.append(assignment(key.upper(), tuple_of([repr(n) for n in numbers])))
     return lines
 
 
-def _numbers(values: Any) -> list[float]:
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError):
-        return []  # refused by the caller, as it is too short
-
-
-def _classes(net: Backbone, classes: Sequence[object]) -> str:
-    if len(classes) != net.num_classes:
-        raise UserError(
-            f"there are {len(classes)} names for {net.num_classes} classes", key="about.classes"
-        )
-    return assignment("CLASSES", tuple_of([quoted(str(name)) for name in classes]))
-
-
-def _docstring(net: Backbone, stem: str, trained: bool, about: Mapping[str, Any]) -> str:
+def _docstring(net: Backbone, form: Form, about: Mapping[str, Any]) -> str:
+    stem = form.stem
     name = about.get("name", stem)
     size = f"{net.in_channels}, {net.resolution}, {net.resolution}"
-    if trained:
-        call = "build()  # in evaluation mode, with the weights"
+    how = "for inference, batch norms folded" if form.fold else "in evaluation mode"
+    if form.trained:
+        call = f"build()  # {how}, with the weights"
         needs = f"torch, and safetensors for the weights in {stem}.safetensors beside it."
     else:
-        call = "build()  # in evaluation mode, freshly initialised"
+        call = f"build()  # {how}, freshly initialised"
         needs = "torch alone; it was exported without weights."
     lines = [
         prose(f"Image classifier {name}: {net.depth} blocks in {len(net.stages)} stages.", used=3),
@@ -119,12 +117,12 @@ def _docstring(net: Backbone, stem: str, trained: bool, about: Mapping[str, Any]
 
 def _facts(net: Backbone, about: Mapping[str, Any]) -> Iterator[str]:
     """Lines of the docstring, a fact each."""
-    counted = cost(net)
+    found = counted(net)
     ours = {
-        "flops": f"{counted.flops:,} multiply-adds ({format_count(counted.flops)})",
-        "parameters": f"{counted.params:,}",
-        "activations": f"{counted.activations:,} values",
-        "digest": digest(net),
+        "flops": f"{found['flops']:,} multiply-adds ({format_count(found['flops'])})",
+        "parameters": f"{found['params']:,}",
+        "activations": f"{found['activations']:,} values",
+        "digest": found["digest"],
     }
     theirs = {str(key): _said(value) for key, value in about.items() if key not in _SPECIAL}
     facts = ours | theirs | ours  # in this order, and what was counted here is never replaced

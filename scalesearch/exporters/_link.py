@@ -2,9 +2,10 @@
 
 From one name on, every global name that a text uses is followed to the module that defines it,
 and the text is taken as it stands, with the comments right above. Modules come in the order in
-which they import each other, definitions in the order of their module. One rule makes it shorter:
-a frozen dataclass keeps only the methods that are used somewhere in the result. So its checks go,
-as they belong to the making of a description and what is exported was already made.
+which they import each other, definitions in the order of their module. Two rules make it shorter:
+a frozen dataclass keeps only the methods that are used somewhere in the result, so its checks go,
+as they belong to the making of a description and what is exported was already made; and a table
+keeps only the entries that are asked for, so that what one network does not use stays behind.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import ast
 import importlib.util
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import InspectLoader
@@ -55,25 +56,34 @@ class Linked(NamedTuple):
     definitions: tuple[Definition, ...]
 
 
-@cache
-def link(module: str, name: str) -> Linked:
-    """What `name` of `module` needs to live without us."""
-    attributes: Set[str] = frozenset()
+class Kept(NamedTuple):
+    """What definitions keep: methods of frozen dataclasses by name, entries of tables by key."""
+
+    methods: Set[str]
+    entries: Mapping[str, Set[str]]
+
+
+def link(module: str, name: str, entries: Mapping[str, Set[str]] | None = None) -> Linked:
+    """What `name` of `module` needs to live without us.
+
+    `entries` are the keys that a table, a dict written out under a global name, shall keep.
+    """
+    kept = Kept(frozenset(), entries or {})
     while True:
-        nodes, outside = _needed(module, name, attributes)
+        nodes, outside = _needed(module, name, kept)
         used = {
             part.attr
-            for (place, _), node in nodes.items()
-            for part in _parts(node, attributes)
+            for node in nodes.values()
+            for part in _parts(node, kept)
             if isinstance(part, ast.Attribute)
         }
-        if used <= attributes:
+        if used <= kept.methods:
             break
-        attributes |= used
+        kept = kept._replace(methods=kept.methods | used)
     names = [name for _, name in nodes]
     assert len(set(names)) == len(names), f"two definitions of one name: {sorted(names)}"
     taken = tuple(
-        Definition(place, name, _text(source(place), node, attributes))
+        Definition(place, name, _text(source(place), node, kept))
         for place in _in_order(module)
         for name, node in source(place).definitions.items()
         if (place, name) in nodes
@@ -107,7 +117,7 @@ def source(module: str) -> Source:
 
 
 def _needed(
-    module: str, name: str, attributes: Set[str]
+    module: str, name: str, kept: Kept
 ) -> tuple[dict[tuple[str, str], ast.stmt], set[Import]]:
     """Definitions by module and name, and imports from others, that a name leads to."""
     nodes: dict[tuple[str, str], ast.stmt] = {}
@@ -119,7 +129,7 @@ def _needed(
             continue
         home = source(place[0])
         nodes[place] = node = home.definitions[place[1]]
-        for part in _parts(node, attributes):
+        for part in _parts(node, kept):
             if not isinstance(part, ast.Name):
                 continue
             if part.id in home.definitions:
@@ -134,42 +144,52 @@ def _needed(
     return nodes, outside
 
 
-def _parts(node: ast.AST, attributes: Set[str]) -> Iterator[ast.AST]:
-    """Every syntax node of a definition, without the methods it does not keep."""
-    yield node
-    dropped = _dropped(node, attributes)
-    for child in ast.iter_child_nodes(node):
-        if child not in dropped:
-            yield from _parts(child, attributes)
+def _parts(node: ast.AST, kept: Kept) -> Iterator[ast.AST]:
+    """Every syntax node of a definition, without what it does not keep."""
+    dropped = [part for parts in _dropped(node, kept) for part in parts]
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        if part not in dropped:
+            yield part
+            waiting.extend(ast.iter_child_nodes(part))
 
 
-def _dropped(node: ast.AST, attributes: Set[str]) -> list[ast.FunctionDef]:
-    if not (isinstance(node, ast.ClassDef) and any(map(_makes_frozen, node.decorator_list))):
-        return []
-    methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]
-    return [method for method in methods if method.name not in attributes]
+def _dropped(node: ast.AST, kept: Kept) -> list[tuple[ast.stmt | ast.expr, ...]]:
+    """Methods, and entries as pairs of key and value, that a definition does not keep."""
+    match node:
+        case ast.ClassDef() if any(map(_makes_frozen, node.decorator_list)):
+            methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]
+            return [(method,) for method in methods if method.name not in kept.methods]
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(keys, values))
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.Dict(keys, values))
+        ) if name in kept.entries:
+            pairs = [(key, value) for key, value in zip(keys, values, strict=True) if key]
+            return [pair for pair in pairs if ast.literal_eval(pair[0]) not in kept.entries[name]]
+    return []
 
 
 def _makes_frozen(decorator: ast.expr) -> bool:
     return isinstance(decorator, ast.Call) and "frozen=True" in ast.unparse(decorator)
 
 
-def _text(home: Source, node: ast.stmt, attributes: Set[str]) -> str:
-    """The lines of a definition from the comments right above it, without dropped methods."""
+def _text(home: Source, node: ast.stmt, kept: Kept) -> str:
+    """The lines of a definition from the comments right above it, without what is dropped."""
     first, last = _first_line(node), node.end_lineno or 0
     while home.lines[first - 2].startswith("#"):
         first -= 1
     lines = dict(enumerate(home.lines[first - 1 : last], start=first))
-    for method in _dropped(node, attributes):
-        start = _first_line(method)
-        while not home.lines[start - 2].strip():
+    for parts in _dropped(node, kept):
+        start = _first_line(parts[0])
+        while (above := home.lines[start - 2].strip()) == "" or above.startswith("#"):
             start -= 1
-        for number in range(start, (method.end_lineno or 0) + 1):
+        for number in range(start, (parts[-1].end_lineno or 0) + 1):
             del lines[number]
     return "\n".join(lines.values())
 
 
-def _first_line(node: ast.stmt) -> int:
+def _first_line(node: ast.stmt | ast.expr) -> int:
     decorators = getattr(node, "decorator_list", [])
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 

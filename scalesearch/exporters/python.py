@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
 from scalesearch.errors import UserError
-from scalesearch.exporters._file import file_text
+from scalesearch.exporters._file import Form, file_text
 from scalesearch.files.write import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -28,9 +29,18 @@ class Exporter:
 
     The weights go to `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and
     `std` of the channels, and the names of the `classes`; whatever else it holds is printed.
+
+    Attributes:
+        fold: the file builds the network for inference, with its batch norms folded. The weights
+            beside it are the same in either case.
     """
 
     suffix: ClassVar[str] = ".py"
+
+    fold: bool = False
+
+    def __post_init__(self) -> None:
+        check.yes_or_no("fold", self.fold)
 
     def export(
         self,
@@ -45,10 +55,14 @@ class Exporter:
             UserError: a name that Python cannot import, weights or facts that do not fit.
         """
         _check_name(path)
-        text = file_text(architecture, path.stem, weights is not None, about)
+        text = file_text(architecture, Form(path.stem, weights is not None, self.fold), about)
         if weights is None:
             return [write_text(path, text)]
-        content = _weight_bytes(architecture, weights)
+        from safetensors.torch import save
+
+        from scalesearch.exporters._weights import fitted
+
+        content = save(fitted(architecture, weights))
         beside = write_bytes(path.with_suffix(".safetensors"), content)
         return [write_text(path, text), beside]
 
@@ -69,30 +83,3 @@ def _check_name(path: Path) -> None:
 
 def _is_taken(stem: str) -> bool:
     return keyword.iskeyword(stem) or stem in _TAKEN
-
-
-def _weight_bytes(architecture: Backbone, weights: Mapping[str, Tensor]) -> bytes:
-    """The weights as a safetensors file; `UserError` names those that do not fit."""
-    import torch
-    from safetensors.torch import save
-
-    from scalesearch.nn.build import build
-    from scalesearch.nn.weight_files import unwrapped
-    from scalesearch.nn.weights import fit
-
-    with torch.device("meta"):  # shapes alone: no time, and no draw from the global generator
-        needed = build(architecture).state_dict()
-    state, report = fit(needed, unwrapped(weights))
-    report.check()
-    # Copies, as safetensors takes no tensors that share memory and none in channels_last.
-    return save(
-        {
-            name: state[name]
-            .detach()
-            .to("cpu", shape.dtype)
-            .clone(memory_format=torch.contiguous_format)
-            if name in state
-            else torch.zeros(shape.shape, dtype=shape.dtype)
-            for name, shape in needed.items()
-        }
-    )

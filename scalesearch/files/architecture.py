@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.plain import from_plain, make, to_plain
+from scalesearch.arch.plain import from_plain, replaced, to_plain
 from scalesearch.arch.published import published
 from scalesearch.errors import UserError
 from scalesearch.files.strict import load_yaml
@@ -16,7 +15,7 @@ from scalesearch.files.write import write_yaml
 from scalesearch.plugins import load_object
 
 
-def architecture(source: str | Path, **fields: Any) -> Backbone:
+def architecture(source: str | Path, /, **fields: Any) -> Backbone:
     """A network by its published name, its YAML file, or a `package.module:function` of yours.
 
     Keywords replace its fields: `architecture("efficientnet_b0", num_classes=10, resolution=64)`.
@@ -26,7 +25,7 @@ def architecture(source: str | Path, **fields: Any) -> Backbone:
     """
     text = str(source)
     if text.endswith((".yaml", ".yml")):
-        return _replaced(load_architecture(source), fields)
+        return replaced(load_architecture(source), fields)
     if ":" not in text:
         return published(text, **fields)
     try:
@@ -43,7 +42,7 @@ def architecture(source: str | Path, **fields: Any) -> Backbone:
             f"{text} gives {type(made).__name__}, not a scalesearch.Backbone",
             hint="a torch model has no description: docs/recipes.md shows how to scale one",
         )
-    return _replaced(made, fields)
+    return replaced(made, fields)
 
 
 def load_architecture(path: Path | str) -> Backbone:
@@ -76,9 +75,3 @@ def _or_space(error: UserError, plain: Mapping[str, Any]) -> UserError:
         "this is a search space, not one network: some of its fields have several choices",
         hint="`scalesearch check` measures a study over it",
     )
-
-
-def _replaced(backbone: Backbone, fields: Mapping[str, Any]) -> Backbone:
-    own = {field.name: getattr(backbone, field.name) for field in fields_of(backbone)}
-    made: Backbone = make(Backbone, {**own, **fields}, "")
-    return made

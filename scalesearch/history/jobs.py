@@ -55,6 +55,19 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A trial that its worker found to be over its limits, and did not train.
+
+    Attributes:
+        cost: with what a worker alone can tell: the measured latency.
+        seconds: build and measuring on the worker.
+    """
+
+    cost: Cost
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """A trial that a stopping rule ended early; `score` is its last."""
 
@@ -75,7 +88,7 @@ class Failure:
     reason: str
 
 
-Outcome = Result | Stopped | Failure
+Outcome = Result | Refused | Stopped | Failure
 
 
 def seed_for(study_seed: int, phase: str, number: int, purpose: str = "trial") -> int:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.errors import UserError
+from scalesearch.units import format_latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,11 @@ class Objective:
         return ("maximize", "minimize") if self._is_pair else ("maximize",)
 
     def values(self, scores: Mapping[str, float], cost: Cost) -> tuple[float, ...]:
-        """One value, or two for a Pareto search."""
+        """One value, or two for a Pareto search; the cost must be known."""
         metric = scores[self.metric]
         if self.cost is None:
             return (metric,)
-        spent = getattr(cost, self.cost)
+        spent = cost.known()[self.cost]
         if self.target is None:
             return (metric, float(spent))
         return (metric * (spent / self.target) ** self.exponent,)
@@ -56,7 +57,9 @@ class Objective:
     def label(self) -> str:
         """What is optimised, in words: `accuracy * (flops / 400,000,000) ^ -0.07`."""
         if self.target is not None:
-            return f"{self.metric} * ({self.cost} / {self.target:,.0f}) ^ {self.exponent:g}"
+            timed = self.cost is not None and UNITS[self.cost] == "seconds"
+            target = format_latency(self.target) if timed else f"{self.target:,.0f}"
+            return f"{self.metric} * ({self.cost} / {target}) ^ {self.exponent:g}"
         return f"{self.metric} against {self.cost}" if self.cost else self.metric
 
     @property

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -34,6 +34,8 @@ _STATES = {
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+# Where Optuna keeps a constraint that `Trial.set_constraint` sets, which needs a live trial.
+_CONSTRAINT = "constraints:"
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -76,6 +78,7 @@ class Record:
             shown = copy(frozen)
             if frozen.number in unsettled:
                 shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
+                shown.system_attrs = _without_measured(frozen)
             if frozen.number in unsettled or not self._shows_curves:
                 shown.intermediate_values = {}
             twin_id = self._twin._storage.create_new_trial(self._twin._study_id, shown)
@@ -130,8 +133,7 @@ class Record:
         """Records what came of a running trial; the sampler learns of it when it is settled."""
         trial_id = self._ids[trial.number]
         self._storage.set_trial_user_attr(trial_id, "outcome", trial.outcome())
-        values = trial.objective or None
-        self._storage.set_trial_state_values(trial_id, _STATES[trial.state], values)
+        _end(self._storage, trial_id, trial)
         self.trials[trial.number] = trial
 
     def settle(self, number: int) -> None:
@@ -140,15 +142,14 @@ class Record:
         twin_id, storage = self._twin_ids[number], self._twin._storage
         for step, value in trial.curve.items() if self._shows_curves else ():
             storage.set_trial_intermediate_value(twin_id, step, value)
-        storage.set_trial_state_values(twin_id, _STATES[trial.state], trial.objective or None)
+        _end(storage, twin_id, trial)
 
     def _complete_halves(self, trials: Sequence[FrozenTrial]) -> None:
         """Gives a trial its state whose outcome was written just before the process was killed."""
         for frozen in trials:
             trial = _thaw(frozen)
             if frozen.state == TrialState.RUNNING and trial.state != "running":
-                values = trial.objective or None
-                self._storage.set_trial_state_values(frozen._trial_id, _STATES[trial.state], values)
+                _end(self._storage, frozen._trial_id, trial)
 
     def _require_same(self, phase: str) -> None:
         """Refuses to go on with trials that were drawn from other choices than these."""
@@ -215,6 +216,19 @@ def _cut_torn_line(path: Path) -> None:
                 file.truncate(start + cut + 1)
                 return
         file.truncate(0)
+
+
+def _end(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
+    """Gives a trial what its worker found out of its limits, and its state, which is final."""
+    for key, over in trial.measured_excess.items():
+        storage.set_trial_system_attr(trial_id, f"{_CONSTRAINT}{key}", over)
+    storage.set_trial_state_values(trial_id, _STATES[trial.state], trial.objective or None)
+
+
+def _without_measured(frozen: FrozenTrial) -> dict[str, Any]:
+    """What Optuna noted of a trial, without the constraints that its worker measured."""
+    measured = {f"{_CONSTRAINT}{key}" for key in _thaw(frozen).measured_excess}
+    return {key: value for key, value in frozen.system_attrs.items() if key not in measured}
 
 
 def _words(choices: Mapping[str, Any], name: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
 
-from scalesearch.cost.cost import Cost
+from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import worst
 from scalesearch.history.trials import Trial
 
 _FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
 _OBJECTIVES = ("objective", "objective_2")
-_COSTS = (*(field.name for field in fields(Cost)), "excess")
+_COSTS = (*UNITS, "predicted_latency", "excess")
+# Columns of studies that measure latency; the tables of others go without.
+_TIMED = ("latency", "predicted_latency")
 # Columns that differ when the same study is run again; they stand last.
 TIMES = ("seconds", "finished")
 
@@ -25,8 +26,11 @@ def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
     values = max((len(trial.objective) for _, trial in every), default=1)
     scores = [name for _, trial in every for name in trial.scores]
     parameters = [name for _, trial in every for name in trial.parameters]
-    columns = [*_FATE, *_OBJECTIVES[: max(values, 1)], *scores, *_COSTS, *parameters, *TIMES]
-    frame = pd.DataFrame([_row(*one) for one in every], columns=list(dict.fromkeys(columns)))
+    rows = [_row(*one) for one in every]
+    timed = [name for name in _TIMED if any(row.get(name) is not None for row in rows)]
+    costs = [name for name in _COSTS if name not in _TIMED or name in timed]
+    columns = [*_FATE, *_OBJECTIVES[: max(values, 1)], *scores, *costs, *parameters, *TIMES]
+    frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
     whole = [name for name in dict.fromkeys(parameters) if _is_whole(name, every)]
     frame[["reused_from", *whole]] = frame[["reused_from", *whole]].astype("Int64")
     return frame
@@ -48,7 +52,8 @@ def _row(phase: str, trial: Trial) -> dict[str, Any]:
         "reused_from": trial.source,
         **dict(zip(_OBJECTIVES, trial.objective, strict=False)),
         **trial.scores,
-        **asdict(trial.cost),
+        **trial.cost.known(),
+        "predicted_latency": trial.predicted_latency,
         "excess": worst(trial.excess),
         **trial.parameters,
         "seconds": round(trial.seconds, 3),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from scalesearch.cost.cost import Cost
-from scalesearch.cost.limits import worst
+from scalesearch.cost.cost import UNITS, Cost
+from scalesearch.cost.limits import measured, worst
 
 # How a trial can stand. `reused` has the result of an equal architecture; `refused` was over its
-# limits and never trained; `stopped` was ended early by a stopping rule.
+# limits, by arithmetic or as its worker measured, and never trained; `stopped` was ended early by a
+# stopping rule.
 STATES = ("running", "assessed", "reused", "refused", "stopped", "failed")
 
 
@@ -23,7 +24,9 @@ class Trial:
         state: one of `STATES`.
         parameters: in the phase's space.
         digest: identity of the architecture.
-        cost: in closed form; equal to the measured counts if the trial was assessed.
+        cost: in closed form; equal to the measured counts if the trial was assessed. Latency is
+            what the worker measured before training, known of assessed and refused trials.
+        predicted_latency: seconds by the study's latency table, if it has one.
         excess: over each bound, as a share of it; above 0 is outside.
         scores: the evaluator's last metrics.
         objective: the values that the sampler was told.
@@ -39,6 +42,7 @@ class Trial:
     parameters: Mapping[str, Any]
     digest: str
     cost: Cost
+    predicted_latency: float | None = None
     excess: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     objective: tuple[float, ...] = ()
@@ -53,15 +57,33 @@ class Trial:
         """Whether it has scores that count: its own or an equal architecture's."""
         return self.state in ("assessed", "reused")
 
+    @property
+    def was_job(self) -> bool:
+        """Whether a worker had it: it was not turned away or reused when it was proposed."""
+        refused = self.state == "refused" and self.cost.latency is None
+        return self.source is None and not refused
+
+    @property
+    def measured_excess(self) -> dict[str, float]:
+        """The excess that is known only once a worker has measured."""
+        return measured(self.excess)
+
     def proposed(self) -> dict[str, Any]:
         """What is known when it is proposed, flat, so that dashboards can plot it."""
-        return {"digest": self.digest, **asdict(self.cost), "excess": worst(self.excess)}
+        known = self.cost.known()
+        known.pop("latency", None)  # it belongs to the outcome
+        if self.predicted_latency is not None:
+            known["predicted_latency"] = self.predicted_latency
+        return {"digest": self.digest, **known, "excess": worst(self.excess)}
 
     def outcome(self) -> dict[str, Any]:
         """What is known when it is finished."""
         keys = ("state", "scores", "objective", "reason", "source", "seconds", "finished")
         plain = {key: getattr(self, key) for key in keys}
-        return plain | {"scores": dict(self.scores), "objective": list(self.objective)}
+        plain |= {"scores": dict(self.scores), "objective": list(self.objective)}
+        if self.cost.latency is not None:
+            plain |= {"latency": self.cost.latency, "excess": self.measured_excess}
+        return plain
 
 
 def from_record(
@@ -72,15 +94,17 @@ def from_record(
     curve: Mapping[int, float],
 ) -> Trial:
     """The trial that `proposed` and (if it is finished) `outcome` were written of."""
-    cost = Cost(**{key: attributes[key] for key in Cost.__dataclass_fields__})
     outcome = dict(attributes.get("outcome") or {"state": "running"})
     outcome["objective"] = tuple(outcome.get("objective", ()))
+    counted = {key: attributes[key] for key in UNITS if key != "latency"}
+    cost = Cost(**counted, latency=outcome.pop("latency", None))
     return Trial(
         number=number,
         parameters=dict(parameters),
         digest=attributes["digest"],
         cost=cost,
-        excess=dict(excess),
+        predicted_latency=attributes.get("predicted_latency"),
+        excess={**excess, **outcome.pop("excess", {})},
         curve=dict(curve),
         **outcome,
     )

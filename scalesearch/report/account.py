@@ -14,8 +14,9 @@ from scalesearch.report.tables import Table
 PHASES = ("search", "grid", "family")
 STATES = ("assessed", "reused", "refused", "stopped", "failed", "running")
 MOST_FAILURES = 40
-# A refused trial's reason names the bounds that it oversteps, such as `flops.max`.
-_BOUND = re.compile(rf"\b({'|'.join(UNITS)})\.(min|max)\b")
+# A refused trial's reason names the bounds that it oversteps, such as `flops.max`; a latency may be
+# predicted to, before it is measured.
+_BOUND = re.compile(rf"\b(?:predicted_)?({'|'.join(UNITS)})\.(min|max)\b")
 
 
 def progress(contents: Contents) -> Table:

@@ -28,6 +28,7 @@ class Contents:
         baseline: the network that was scaled.
         baseline_trial: its number in the search; None when it was given.
         coefficients: the winner of the grid.
+        deployment: that latency was measured for, in words; empty if it was not.
         environment: versions, seed, machine.
         study_text: the study with every default, as YAML.
         exports: paths of written networks, relative to the run folder.
@@ -42,6 +43,7 @@ class Contents:
     baseline: Backbone | None = None
     baseline_trial: int | None = None
     coefficients: Coefficients | None = None
+    deployment: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
     study_text: str = ""
     exports: Sequence[str] = ()
@@ -66,14 +68,15 @@ class Contents:
             return rows.iloc[:0]
         return rows[rows[self.metric].notna() & (rows["flops"] > 0)]
 
-    def front(self, phase: str) -> pd.DataFrame:
-        """The scored rows that no other beats in metric and FLOPs, cheapest first."""
+    def front(self, phase: str, cost: str = "flops") -> pd.DataFrame:
+        """The scored rows that no other beats in metric and in a cost, cheapest first."""
         rows = self.scored(phase)
+        rows = rows[rows[cost].notna()] if cost in rows else rows.iloc[:0]
         if rows.empty:
             return rows
-        points = list(zip(rows[self.metric], rows["flops"], strict=True))
+        points = list(zip(rows[self.metric], rows[cost], strict=True))
         chosen = front(points, ("maximize", "minimize"))
-        return rows.iloc[chosen].sort_values("flops", kind="stable")
+        return rows.iloc[chosen].sort_values(cost, kind="stable")
 
     def ranking(self, phase: str) -> pd.DataFrame:
         """The scored rows, best objective first; of equals the earlier trial first."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from scalesearch.cost.cost import UNITS
-from scalesearch.units import format_bytes, format_count, format_seconds
+from scalesearch.units import format_bytes, format_count, format_latency, format_seconds
 
 # A cost's name in a sentence or at the head of a column.
 NAMES = {
@@ -16,17 +16,19 @@ NAMES = {
     "activations": "activations",
     "inference_bytes": "inference memory",
     "training_bytes": "training memory",
+    "latency": "latency",
 }
 NONE = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+_FORMATS = {"bytes": format_bytes, "seconds": format_latency}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def cost(name: str, value: float) -> str:
-    """A cost with its prefix: `385.8 M`, and bytes as `64.0 MiB`."""
+    """A cost with its prefix: `385.8 M`, bytes as `64.0 MiB`, latency as `12.3 ms`."""
     if not math.isfinite(value):
         return NONE
-    return format_bytes(value) if UNITS[name] == "bytes" else format_count(value)
+    return _FORMATS.get(UNITS[name], format_count)(value)
 
 
 def is_share(metric: str) -> bool:

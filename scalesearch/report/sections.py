@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scalesearch.report import account, family, grid, search, tables
+from scalesearch.report import account, family, grid, latency, search, tables
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import TIMES, cost, score
 from scalesearch.report.tables import Table
@@ -72,11 +72,12 @@ def facts(contents: Contents) -> list[Fact]:
 
 
 def sections(contents: Contents, figures: Figures) -> list[Section]:
-    """Baseline, family, search, coefficients, trials."""
+    """Baseline, family, search, latency where it was measured, coefficients, trials."""
     return [
         _baseline(contents),
         _family(contents, figures),
         _search(contents, figures),
+        *([_latency(contents, figures)] if contents.deployment else []),
         _grid(contents, figures),
         _trials(contents),
     ]
@@ -130,6 +131,23 @@ def _search(contents: Contents, figures: Figures) -> Section:
         figure=_address(figures["search"]),
         alt=search.summary(contents),
         tables=[tables.front(contents)],
+    )
+
+
+def _latency(contents: Contents, figures: Figures) -> Section:
+    text = [
+        "Each network was timed on its worker before it was trained, and refused if it was over a "
+        f"limit on latency: {contents.deployment}, float32, channels last; the median of many "
+        "forward passes.",
+        latency.agreement_sentence(contents),
+    ]
+    drawn = "latency" in figures
+    return Section(
+        title="Latency",
+        text=text,
+        figure=_address(figures["latency"]) if drawn else "",
+        alt=latency.summary(contents) if drawn else "",
+        tables=[tables.latency_front(contents)],
     )
 
 

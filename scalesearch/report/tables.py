@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.stage import BLOCK_FIELDS, Stage
-from scalesearch.arch.walk import walk
+from scalesearch.arch.op import Size
+from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.cost import UNITS
-from scalesearch.cost.tally import tally
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND
 from scalesearch.report.grid import KEYS, ranked
-from scalesearch.report.numbers import NAMES, NONE, TIMES, cost, percent, score
+from scalesearch.report.numbers import NAMES, TIMES, cost, percent, score
 
 TOP = 10
 
@@ -46,7 +44,8 @@ def costs(row: pd.Series) -> Table:
     """Every cost of one trial."""
     known = [(name, unit) for name, unit in UNITS.items() if name in row and row[name] > 0]
     rows = [
-        [NAMES[name], cost(name, row[name]), f"{row[name]:,.0f} {unit}"] for name, unit in known
+        [NAMES[name], cost(name, row[name]), f"{row[name]:,.{6 * (unit == 'seconds')}f} {unit}"]
+        for name, unit in known
     ]
     return Table(
         caption="What the baseline costs, as measured",
@@ -58,33 +57,25 @@ def costs(row: pd.Series) -> Table:
 
 def stages(backbone: Backbone) -> Table:
     """One row for the stem, each stage and the head: sizes and the share of the FLOPs."""
-    sizes: dict[str, int] = {}
-    flops: Counter[str] = Counter()
-    side = backbone.resolution
-    for part in walk(backbone):
-        flops[part.name] += part.repeats * tally(part.ops).flops
-        images = [op.size_out[0] for op in part.ops if op.kind in ("conv", "cut")]
-        # Squeeze-excite works on one pixel: the last of the images is the output.
-        side = images[-1] if images else side
-        sizes[part.name] = side
-    total = sum(flops.values())
-    described: dict[str, list[object]] = {
-        "stem": ["conv", backbone.stem.width, 1, backbone.stem.kernel, NONE, NONE],
-        **{f"stage{i}": _stage(stage) for i, stage in enumerate(backbone.stages, start=1)},
-        "head": ["conv, pool, linear", backbone.head.width, 1, 1, NONE, NONE],
-    }
+    found = list(by_stage(backbone))
+    total = sum(row.costs["flops"] for row in found)
     rows = [
-        [name, f"{block}", _square(sizes[name]), *map(str, rest), percent(flops[name] / total)]
-        for name, (block, *rest) in described.items()
+        [
+            *(row.name, row.block, _by(row.size), f"{row.width}", f"{row.depth}"),
+            cost("params", row.costs["params"]),
+            percent(row.costs["flops"] / total),
+        ]
+        for row in found
     ]
+    side = backbone.resolution
     return Table(
-        caption=f"The baseline: {backbone.depth} blocks for images of "
-        f"{_square(backbone.resolution)} pixels",
-        head=["part", "block", "output", "width", "depth", "kernel", "expand", "SE", "FLOPs"],
+        caption=f"The baseline: {backbone.depth} blocks for images of {_by((side, side))} pixels",
+        head=["part", "block", "output", "width", "depth", "parameters", "FLOPs"],
         rows=rows,
         words=frozenset({0, 1}),
-        note="Width: output channels. Depth: blocks. SE: squeeze-excite channels as a share of the "
-        f"block's input. Activation {backbone.activation}, {backbone.num_classes} classes.",
+        note="Blocks: k is the side of their kernels, s the stride, e the expansion, se "
+        "squeeze-excite channels as a share of the input, r the reduction. Width: output channels. "
+        f"Depth: blocks. Activation {backbone.activation}, {backbone.num_classes} classes.",
     )
 
 
@@ -102,6 +93,27 @@ def front(contents: Contents) -> Table:
         rows=rows,
         marked=frozenset(marked),
         note="No other network has a better score for no more FLOPs.",
+    )
+
+
+def latency_front(contents: Contents) -> Table:
+    """The front of the search in metric and measured latency, best first."""
+    found = contents.front("search", "latency").iloc[::-1]
+    rows = [
+        [
+            f"{row['number']:.0f}",
+            score(row[contents.metric], contents.metric),
+            *(cost(name, row[name]) for name in ("latency", "flops", "params")),
+        ]
+        for _, row in found.iterrows()
+    ]
+    marked = [i for i, number in enumerate(found["number"]) if number == contents.baseline_trial]
+    return Table(
+        caption="The Pareto front in latency",
+        head=["trial", contents.metric, "latency", "FLOPs", "parameters"],
+        rows=rows,
+        marked=frozenset(marked),
+        note="No other network has a better score and takes no longer.",
     )
 
 
@@ -135,36 +147,31 @@ def family(contents: Contents) -> Table:
         order = (rival if rival == rival else float("inf"), row["strategy"] != COMPOUND)
         placed.append((order, row, percent(row["flops"] / rival)))
     placed.sort(key=lambda member: member[0])
-    rows = [_member(contents, row, ratio) for _, row, ratio in placed]
+    timed = ["latency"] if "latency" in found and found["latency"].notna().any() else []
+    rows = [_member(contents, row, ratio, timed) for _, row, ratio in placed]
     marked = [i for i, (_, row, _) in enumerate(placed) if row["strategy"] == COMPOUND]
     return Table(
         caption="Members",
         head=[
             *("strategy", "phi", contents.metric, "FLOPs", "of compound"),
-            *("parameters", "training memory", "state"),
+            *("parameters", "training memory", *timed, "state"),
         ],
         rows=rows,
-        words=frozenset({0, 7}),
+        words=frozenset({0, 7 + len(timed)}),
         marked=frozenset(marked),
         note="Of compound: FLOPs as a share of those of the compound member above.",
     )
 
 
-def _square(side: int) -> str:
-    return f"{side} {TIMES} {side}"
-
-
-def _stage(stage: Stage) -> list[object]:
-    used = BLOCK_FIELDS[stage.block]
-    fields = [getattr(stage, key) if key in used else NONE for key in ("depth", "kernel", "expand")]
-    return [stage.block, stage.width, *fields, f"{stage.se:g}" if stage.se else NONE]
+def _by(size: Size) -> str:
+    return f"{size[0]} {TIMES} {size[1]}"
 
 
 def _sizes(row: pd.Series) -> list[str]:
     return [cost(name, row.get(name, float("nan"))) for name in ("flops", "params")]
 
 
-def _member(contents: Contents, row: pd.Series, ratio: str) -> list[str]:
+def _member(contents: Contents, row: pd.Series, ratio: str, timed: Sequence[str]) -> list[str]:
     flops, params = _sizes(row)
     return [
         str(row["strategy"]),
@@ -173,6 +180,6 @@ def _member(contents: Contents, row: pd.Series, ratio: str) -> list[str]:
         flops,
         ratio,
         params,
-        cost("training_bytes", row.get("training_bytes", float("nan"))),
+        *(cost(name, row.get(name, float("nan"))) for name in ("training_bytes", *timed)),
         str(row["state"]),
     ]

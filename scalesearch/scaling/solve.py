@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import UNITS
+from scalesearch.cost.cost import COUNTED, UNITS
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, Multipliers
 from scalesearch.scaling.scale import multiply, scale, with_depths
 
-_COUNTED = tuple(name for name in UNITS if name != "latency")  # what arithmetic gives
 _STEPS = 60  # halvings: phi to 1e-16, which is the end of a float's digits
 
 
@@ -28,10 +27,10 @@ def solve_phi(backbone: Backbone, coefficients: Coefficients, **limits: float) -
             network of the family is over already.
     """
     for name, value in limits.items():
-        if name not in _COUNTED:
+        if name not in COUNTED:
             said = "is measured, not computed" if name in UNITS else "is no cost"
             raise UserError(
-                f"{name!r} {said}", allowed=", ".join(_COUNTED), hint=nearest(name, _COUNTED)
+                f"{name!r} {said}", allowed=", ".join(COUNTED), hint=nearest(name, COUNTED)
             )
         if not value > 0:
             raise UserError(f"{value!r} cannot be a limit", key=name, allowed="a number above 0")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.limits import Limit, Limits
+from scalesearch.cost.limits import Limit, Limits, check_limits
 
 if TYPE_CHECKING:  # NumPy takes a tenth of a second, which no other use of a space needs
     import numpy as np
 
-    from scalesearch.cost.feasible import Count, FeasibleSet
-    from scalesearch.cost.population import Tables
+    from scalesearch.population.feasible import Count, FeasibleSet
+    from scalesearch.population.tables import Tables
 
 _DEFAULT = Workload()
 _Key = tuple[Workload, tuple[tuple[str, Limit], ...]]
@@ -66,9 +66,10 @@ class Feasible(abc.ABC):
 
     def within(self, limits: Limits, workload: Workload = _DEFAULT) -> FeasibleSet:
         """The feasible set, whose networks are rows of `tables`."""
+        check_limits(limits)
         key = workload, tuple(sorted(limits.items(), key=lambda item: item[0]))
         if key not in self._sets:
-            from scalesearch.cost.feasible import FeasibleSet
+            from scalesearch.population.feasible import FeasibleSet
 
             self._sets.clear()  # one phase has one set of limits, and a set is large
             self._sets[key] = FeasibleSet.make(self.tables(workload), limits)

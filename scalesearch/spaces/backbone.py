@@ -23,7 +23,7 @@ from scalesearch.spaces._slot import Slot, record_slot, scalar_slot, stage_slot
 if TYPE_CHECKING:
     import numpy as np
 
-    from scalesearch.cost.population import Tables
+    from scalesearch.population.tables import Tables
 
 _RECORDS = {"stem": Stem, "head": Head}
 # The data set decides these, not the search.
@@ -144,7 +144,7 @@ class Space(Feasible):
             yield dict(zip(names, (c for chosen in combination for c in chosen), strict=True))
 
     def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.cost.states import of_slots
+        from scalesearch.population.states import of_slots
 
         return of_slots(self.slots, workload)
 

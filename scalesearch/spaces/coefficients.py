@@ -21,7 +21,7 @@ from scalesearch.spaces._feasible import Feasible
 if TYPE_CHECKING:
     import numpy as np
 
-    from scalesearch.cost.population import Tables
+    from scalesearch.population.tables import Tables
 
 _NAMES = ("alpha", "beta", "gamma")
 # A finer grid than this could be neither listed nor trained.
@@ -106,7 +106,7 @@ class Space(Feasible):
             yield dict(zip(_NAMES, triple, strict=True))
 
     def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.cost.states import of_list
+        from scalesearch.population.states import of_list
 
         return of_list([self._scaled(triple) for triple in self._triples], workload)
 

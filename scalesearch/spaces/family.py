@@ -17,7 +17,7 @@ from scalesearch.spaces._feasible import Feasible
 if TYPE_CHECKING:
     import numpy as np
 
-    from scalesearch.cost.population import Tables
+    from scalesearch.population.tables import Tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Space(Feasible):
         return map(_parameters, self.members)
 
     def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.cost.states import of_list
+        from scalesearch.population.states import of_list
 
         return of_list([member.architecture for member in self.members], workload)
 

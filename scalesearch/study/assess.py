@@ -1,10 +1,10 @@
-"""What a worker does with a job: build, measure, compare with the closed form, score."""
+"""What a worker does with a job: build, measure, compare with the closed form, time, score."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from safetensors.torch import save
@@ -12,32 +12,44 @@ from torch import nn
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import Cost
+from scalesearch.cost.cost import Cost, Deployment
+from scalesearch.cost.latency import measure_latency
+from scalesearch.cost.limits import Limits, excess, worst
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Job, Result, Score
+from scalesearch.history.jobs import Job, Refused, Result, Score
 from scalesearch.interfaces import Evaluator, ImageData
 from scalesearch.nn.build import build
 from scalesearch.training.allocator import prepare_worker
 
+_TRIES = 3  # measurements of a network before it is refused for its latency
+
 
 @dataclass(frozen=True)
 class Assess:
-    """Assesses jobs with one evaluator on one data set; sent to each worker once."""
+    """Assesses jobs with one evaluator on one data set; sent to each worker once.
+
+    Attributes:
+        deployment: that latency is measured for, before any training; None measures none.
+        limits: of the phase, for what is known once latency was measured.
+    """
 
     evaluator: Evaluator
     data: ImageData
+    deployment: Deployment | None = None
+    limits: Limits = field(default_factory=dict)
 
     def prepare(self, threads: int) -> None:
         """Sets up a worker's process before its first job."""
         prepare_worker(threads)
 
-    def __call__(self, job: Job) -> Generator[Score, None, Result]:
-        """Yields scores as they come and returns the result.
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Refused]:
+        """Yields scores as they come and returns the result; refuses what is too slow.
 
         Raises:
             TrialError: the closed form and fvcore disagree, there is no score, or the evaluator
                 gives up.
+            UserError: latency shall be measured on a GPU and there is none.
         """
         started = time.perf_counter()
         architecture = job.architecture
@@ -46,6 +58,10 @@ class Assess:
             torch.manual_seed(job.seed)
             model = build(architecture)
         measured = agreed_cost(model, architecture, self.evaluator)
+        if self.deployment is not None:
+            measured = timed_cost(model, architecture, measured, self.deployment, self.limits)
+            if worst(excess(measured, self.limits)) > 0:
+                return Refused(measured, time.perf_counter() - started)
         last = None
         for last in self.evaluator.evaluate(model, architecture, self.data, job.seed):
             yield last
@@ -71,6 +87,25 @@ def agreed_cost(model: nn.Module, architecture: Backbone, evaluator: Evaluator) 
                 "form: please report this architecture"
             )
     return expected
+
+
+def timed_cost(
+    model: nn.Module, architecture: Backbone, spent: Cost, deployment: Deployment, limits: Limits
+) -> Cost:
+    """The cost with the latency of the built model.
+
+    A refusal is final, and whatever disturbs a machine makes a network slower than it is: one that
+    is over a limit is measured up to three times, and the least counts.
+    """
+    side = architecture.resolution
+    shape = (architecture.in_channels, side, side)
+    timed = spent
+    for _ in range(_TRIES):
+        latency = measure_latency(model, shape, deployment).median
+        timed = replace(spent, latency=min(latency, timed.latency or latency))
+        if worst(excess(timed, limits)) <= 0:
+            break
+    return timed
 
 
 def _plain_state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -83,7 +83,9 @@ class Context:
             def ask() -> Job | None:
                 return jobs.pop() if jobs else loop.ask()
 
-            assess = Assess(evaluator, self.data)
+            latency = self.study.latency
+            deployment = None if latency is None else latency.deployment
+            assess = Assess(evaluator, self.data, deployment, plan.limits)
             self.executor.run(ask, assess, loop.keep, loop.tell)
         trials = loop.finish()
         self.folder.write_trials()

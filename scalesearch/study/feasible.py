@@ -8,10 +8,10 @@ import numpy as np
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.feasible import Count
 from scalesearch.cost.limits import Limits
 from scalesearch.history.jobs import seed_for
 from scalesearch.interfaces import Space
+from scalesearch.population.feasible import Count
 
 
 @dataclass(frozen=True, slots=True)

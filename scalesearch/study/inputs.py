@@ -11,7 +11,7 @@ from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import excess, worst
 from scalesearch.errors import UserError
-from scalesearch.interfaces import ImageData, Space
+from scalesearch.interfaces import ImageData, SlottedSpace, Space
 from scalesearch.study.schema import Study
 
 
@@ -36,7 +36,7 @@ def named_baseline(study: Study, data: ImageData) -> Backbone:
     return replace(given.make(), **wanted)
 
 
-def searched_space(study: Study, data: ImageData) -> tuple[Space, str]:
+def searched_space(study: Study, data: ImageData) -> tuple[SlottedSpace, str]:
     """The space of a study's search for its data set, and a note if its file was made for another.
 
     A space is a way of building networks; how many channels come in and how many classes go out

@@ -22,12 +22,15 @@ from scalesearch.files.write import write_text
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.study.options import adapter
-from scalesearch.study.schema import Family, Grid, Search, Study
+from scalesearch.study.schema import Family, Grid, Latency, Search, Study
 
 Schema = dict[str, Any]
 
 _ABOUT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-_AMOUNT = {"type": ["number", "string"], "description": "such as 400M, 1.2G; bytes: 64MiB, 2GB"}
+_AMOUNT = {
+    "type": ["number", "string"],
+    "description": "such as 400M, 1.2G; bytes: 64MiB, 2GB; seconds: 20ms, 1.5s",
+}
 _OWN = {"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"}
 # Fields of a network whose words are listed in `arch/`.
 _WORDS = {"activation": ACTIVATIONS, "padding": PADDINGS, "block": tuple(BLOCK_FIELDS)}
@@ -52,8 +55,9 @@ def study_schema() -> Schema:
         "stopping": _record(Stopping),
         "evaluator": _named("evaluators", partly=True),
     }
-    phases: dict[str, type[BaseModel]] = {"search": Search, "grid": Grid, "family": Family}
-    sections = {name: _section(model, phase_forms) for name, model in phases.items()}
+    models: dict[str, type[BaseModel]] = {"search": Search, "grid": Grid, "family": Family}
+    models |= {"latency": Latency}
+    sections = {name: _section(model, phase_forms) for name, model in models.items()}
     whole = _section(Study, forms | sections)
     either = [{"required": ["search"]}, {"required": ["baseline"]}]
     return _ABOUT | {"title": "A study of scalesearch"} | whole | {"oneOf": either}
@@ -144,8 +148,8 @@ def _baseline() -> Schema:
         "file": {"type": "string", "pattern": r"\.ya?ml$"},
         "factory": _OWN,
     }
-    parts = ("stem", "stages", "head")
-    replaced = {k: v for k, v in _record(Backbone)["properties"].items() if k not in parts}
+    replaced = _record(Backbone)["properties"] | {"stem": _record(Stem), "head": _record(Head)}
+    del replaced["stages"]
     mappings = [_closed({key: value} | replaced, [key]) for key, value in sources.items()]
     return {"anyOf": [*sources.values(), *mappings]}
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import Workload
-from scalesearch.cost.limits import Limits, excess, worst
+from scalesearch.cost.cost import COUNTED, Workload
+from scalesearch.cost.limits import Limits, excess, predicted_excess, worst
 from scalesearch.errors import UserError
 from scalesearch.history.jobs import Job, Outcome, Result, Score, seed_for
 from scalesearch.history.objective import Objective
@@ -24,6 +26,9 @@ from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Sampler, Space
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
 
+if TYPE_CHECKING:
+    from scalesearch.population.feasible import Count
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -31,13 +36,15 @@ class Plan:
 
     Attributes:
         phase: `search`, `grid` or `family`: name of its Optuna study.
-        trials: networks to assess; refused and reused ones are not counted.
+        trials: networks to assess; refused and reused ones are not counted, nor those that a
+            worker refuses once it has measured them.
         proposals: candidates at most, of whatever fate.
         workload: what memory limits are counted for.
         window: how many jobs a sampler may be behind; 0 tells it of each result at once, n tells
             it in order of number and the proposal of job k waits for job k - n, which makes the
             study the same whichever worker is faster.
         keep_weights: whether results shall carry their weights.
+        predict: the latency (seconds) that a candidate is predicted to have, where that is known.
     """
 
     phase: str
@@ -52,6 +59,7 @@ class Plan:
     stopping: Stopping | None = None
     window: int = 0
     keep_weights: bool = False
+    predict: Callable[[Backbone], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,7 @@ class Loop:
         self.plan, self.record, self.listener = plan, record, listener
         trials = [record.trials[number] for number in sorted(record.trials)]
         _require_same(plan, trials)
-        self._refused = {t.digest for t in trials if t.state == "refused"}
-        first = {t.digest: t for t in reversed(trials) if t.state != "refused"}
+        first = {t.digest: t for t in reversed(trials) if t.was_job}
         self._jobs = sorted(t.number for t in first.values())
         # Unfinished trials of a run that was cut off are assessed again, in place.
         self._again = deque(t for t in trials if t.state == "running")
@@ -90,19 +97,26 @@ class Loop:
             for digest, trial in first.items()
             if trial.state != "running" and digest not in self._same
         }
+        self._refused = {t.digest for t in trials if t.state == "refused"} - self._same.keys()
+        # All that was proposed, apart by what arithmetic alone says of it.
+        self._outside = {t.digest for t in trials if _is_outside(t)}
+        self._inside = {t.digest for t in trials} - self._outside
+        self._measured_out = sum(trial.state == "refused" for trial in self._known.values())
         record.open_twin([t.number for t in behind])
 
     def ask(self) -> Job | None:
         """The next job, or None: no more, or not before another outcome is told."""
-        while True:
+        job = None
+        while job is None:
             if self._again:
                 job = self._resume(self._again.popleft())
-            elif self._must_wait() or self._is_enough():
+            elif self._must_wait():
                 return None
-            else:
+            elif not self._is_enough():
                 job = self._propose()
-            if job is not None:
-                return job
+            elif not self._frees_room():
+                return None
+        return job
 
     def keep(self, job: Job, score: Score) -> bool:
         """Whether a job goes on after this score."""
@@ -117,7 +131,8 @@ class Loop:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Records what came of a job, and of the trials that waited for the same network."""
-        trial = finished(self.record.trials[job.number], outcome, self.plan.objective)
+        before = self.record.trials[job.number]
+        trial = finished(before, outcome, self.plan.objective, self.plan.limits)
         weights = outcome.weights if isinstance(outcome, Result) else None
         if trial.state == "assessed" and weights is not None:
             self.listener.weights(trial, weights)
@@ -136,7 +151,8 @@ class Loop:
     @property
     def done(self) -> int:
         """How many networks were assessed, stopped or failed."""
-        return sum(self.record.trials[number].state != "running" for number in self._jobs)
+        undone = ("running", "refused")
+        return sum(self.record.trials[number].state not in undone for number in self._jobs)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -153,13 +169,40 @@ class Loop:
         self._settle(self._window[0])
         return False
 
+    def _frees_room(self) -> bool:
+        """Shows the sampler finished jobs, the oldest first, until one was refused by its worker.
+
+        True if one was: then a network may be wanted in its place. In order and no further, so
+        that the next proposal does not depend on which worker was faster.
+        """
+        while self._window and self.record.trials[self._window[0]].state != "running":
+            before = self._measured_out
+            self._settle(self._window[0])
+            if self._measured_out > before:
+                return True
+        return False
+
     def _is_enough(self) -> bool:
-        networks = len(self._known) + len(self._same)
+        networks = len(self._known) + len(self._same) - self._measured_out
         return (
             networks >= self.plan.trials
             or self.record.next_number >= self.plan.proposals
             or networks + len(self._refused) >= self.plan.space.size
+            or self._is_used_up()
         )
+
+    def _is_used_up(self) -> bool:
+        """Whether all networks within the limits were proposed, and proposals repeat themselves.
+
+        Other than a sampler at random, one that goes through the space still has others to show.
+        """
+        repeats = self.record.next_number > len(self._inside) + len(self._outside)
+        return repeats and self._within.exact and len(self._inside) >= self._within.value
+
+    @cached_property
+    def _within(self) -> Count:
+        """How many networks are within the limits; counted only where proposals repeat."""
+        return self.plan.space.count(self.plan.limits, workload=self.plan.workload)
 
     def _resume(self, trial: Trial) -> Job | None:
         return self._hand_out(trial, self.plan.space.decode(trial.parameters))
@@ -167,17 +210,21 @@ class Loop:
     def _propose(self) -> Job | None:
         plan, number = self.plan, self.record.next_number
         seed = seed_for(plan.seed, plan.phase, number, "sampler")
-        parameters = self.record.propose(plan.sampler.make(plan.space, seed))
+        sampler = plan.sampler.make(plan.space, seed, plan.limits, plan.workload)
+        parameters = self.record.propose(sampler)
         architecture = plan.space.decode(parameters)
         spent = cost(architecture, workload=plan.workload)
+        predicted = plan.predict(architecture) if plan.predict else None
         trial = Trial(
             number=number,
             state="running",
             parameters=parameters,
             digest=digest(architecture),
             cost=spent,
-            excess=excess(spent, plan.limits),
+            predicted_latency=predicted,
+            excess=excess(spent, plan.limits) | predicted_excess(predicted, plan.limits),
         )
+        (self._outside if _is_outside(trial) else self._inside).add(trial.digest)
         if worst(trial.excess) > 0:
             self._add(replace(trial, state="refused", reason=over_limits(trial), finished=now()))
             self._refused.add(trial.digest)
@@ -211,6 +258,9 @@ class Loop:
         self._window.remove(number)
         self.record.settle(number)
         self._known[trial.digest] = trial
+        if trial.state == "refused":
+            self._refused.add(trial.digest)
+            self._measured_out += 1
         for waiting in self._same.pop(trial.digest):
             self._end(reused(waiting, trial))
             self.record.settle(waiting.number)
@@ -228,6 +278,11 @@ class Loop:
     def _end(self, trial: Trial) -> None:
         self.record.finish(trial)
         self.listener.trial(trial)
+
+
+def _is_outside(trial: Trial) -> bool:
+    """Whether arithmetic alone refuses a trial, whatever its latency is."""
+    return any(over > 0 and bound.split(".")[0] in COUNTED for bound, over in trial.excess.items())
 
 
 def _require_same(plan: Plan, trials: Sequence[Trial]) -> None:

@@ -105,11 +105,10 @@ def read_baseline(given: Any, folder: Path) -> Baseline:
             "{name: …}, {file: …}, {factory: …} with fields to replace",
         )
     source = plain.pop(sources[0])
-    for key in ("stem", "stages", "head"):
-        if key in plain:
-            raise UserError(
-                f"{key!r} cannot be replaced here", key=key, hint="describe the network in a file"
-            )
+    if "stages" in plain:
+        raise UserError(
+            "'stages' cannot be replaced here", key="stages", hint="describe the network in a file"
+        )
     baseline = Baseline(absolute(source, folder) if sources == ["file"] else source, plain)
     baseline.make()
     return baseline
@@ -217,8 +216,9 @@ def _limit(name: str, bounds: Any) -> Limit:
     return Limit(**{key: _placed(_unit(name), value, key) for key, value in plain.items()})
 
 
-def _unit(name: str) -> Callable[[object], int]:
-    return parse_bytes if UNITS[name] == "bytes" else parse_count
+def _unit(name: str) -> Callable[[object], float]:
+    """The reader of a cost's amounts: `64MiB`, `20ms`, `400M`."""
+    return {"bytes": parse_bytes, "seconds": parse_seconds}.get(UNITS[name], parse_count)
 
 
 def _placed(parse: Callable[[object], Number], value: Any, key: str) -> Number:

@@ -5,23 +5,28 @@ Each reads files of the run folder and writes files there, so that any of them c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.latency import machine, version
+from scalesearch.cost.latency_table import predict
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import best_of, ranked, require_results
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Evaluator
+from scalesearch.interfaces import Evaluator, SlottedSpace
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import Member, members
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import grid_of, named_baseline, searched_space
+from scalesearch.study.latency import fitting_table
 from scalesearch.units import format_count, format_seconds
 
 RUNNERS_UP = 9
@@ -47,7 +52,7 @@ def _search(context: Context) -> Backbone:
     if note:
         context.watch.note(note)
     evaluator: Evaluator = search.evaluator.make()
-    require_feasible(space, search.limits, evaluator.workload, context.study.seed)
+    require_feasible(space, search.limits, evaluator.workload)
     plan = context.plan(
         "search",
         space,
@@ -59,15 +64,17 @@ def _search(context: Context) -> Backbone:
         limits=search.limits,
         stopping=search.stopping,
         keep_weights=True,
+        predict=_predictor(context, space),
     )
     trials = context.carry_out(plan, evaluator)
     done = require_results(trials, "search")
     tried = sum(trial.source is None and trial.state != "refused" for trial in trials)
     if tried < search.trials:
+        within = space.count(search.limits, workload=evaluator.workload)
         why = (
             "few candidates are new and within the limits"
             if len(trials) >= search.proposals
-            else f"the space has no more than its {space.size} networks"
+            else f"the space has no more than {within.value:,} networks within the limits"
         )
         context.watch.note(
             f"the search ended after {len(trials)} proposals with {tried} of {search.trials} "
@@ -78,6 +85,21 @@ def _search(context: Context) -> Backbone:
     about = {"trial": best.number, **_measures(best)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network
+
+
+def _predictor(context: Context, space: SlottedSpace) -> Callable[[Backbone], float] | None:
+    """What the study's latency table predicts, if it has one."""
+    table = fitting_table(context.study, space)
+    if table is None:
+        return None
+    # A driver never touches a GPU, and need not have one.
+    here = machine("cpu") if table.deployment.device == "cpu" else table.machine
+    if (here, version()) != (table.machine, table.torch):
+        context.watch.note(
+            f"the latency table was measured on {table.machine} with torch {table.torch}; "
+            f"this is {here} with torch {version()}"
+        )
+    return partial(predict, table)
 
 
 def coefficients(context: Context, network: Backbone) -> Coefficients | None:
@@ -94,7 +116,7 @@ def coefficients(context: Context, network: Backbone) -> Coefficients | None:
         return None
     evaluator: Evaluator = settings.evaluator.make()
     grid = grid_of(context.study, network)
-    require_feasible(grid.space, settings.limits, evaluator.workload, context.study.seed)
+    require_feasible(grid.space, settings.limits, evaluator.workload)
     seconds = total_seconds(context, grid.fitting, evaluator)
     about = "" if seconds is None else f", about {format_seconds(seconds)}"
     context.watch.note(f"grid: {grid_sentence(grid)}{about}")
@@ -159,4 +181,5 @@ def _measures(trial: Trial) -> dict[str, Any]:
         **{name: round(float(value), 6) for name, value in trial.scores.items()},
         "flops": trial.cost.flops,
         "params": trial.cost.params,
+        **({} if trial.cost.latency is None else {"latency": round(trial.cost.latency, 6)}),
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.plain import digest
+from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 from scalesearch.history.trials import Trial
 from scalesearch.study.folder import RunFolder
@@ -97,6 +98,7 @@ def report(folder: RunFolder) -> list[Path]:
         baseline=baseline,
         baseline_trial=found.number if found else None,
         coefficients=folder.coefficients if has_coefficients else None,
+        deployment=_deployment(settings),
         environment=_environment(folder),
         study_text=(folder.path / "resolved.yaml").read_text(),
         exports=[
@@ -110,6 +112,14 @@ def _trial_of(network: Backbone, trials: list[Trial]) -> Trial | None:
     """The trial that trained this network, if one did."""
     wanted = digest(network)
     return next((t for t in trials if t.digest == wanted and t.state == "assessed"), None)
+
+
+def _deployment(settings: Mapping[str, Any]) -> str:
+    """What latency was measured for, in words."""
+    section = settings.get("latency")
+    if section is None:
+        return ""
+    return str(Deployment(**{key: value for key, value in section.items() if key != "table"}))
 
 
 def _environment(folder: RunFolder) -> Mapping[str, Any]:

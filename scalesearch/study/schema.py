@@ -17,11 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.write import safe_name
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
+from scalesearch.interfaces import Executor
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.family import STRATEGIES
 from scalesearch.study import parts
@@ -56,6 +58,16 @@ def _existing(path: Path, info: ValidationInfo) -> Path:
     if not found.is_file():
         raise UserError(f"there is no file {found}")
     return found
+
+
+def _existing_table(path: Path, info: ValidationInfo) -> Path:
+    try:
+        return _existing(path, info)
+    except UserError as error:
+        raise UserError(
+            error.problem,
+            hint="measure one: `scalesearch profile --space SPACE.yaml --latency-out TABLE.json`",
+        ) from None
 
 
 def _known_task(task: Any) -> Any:
@@ -141,6 +153,20 @@ class Family(Settings):
     evaluator: EvaluatorOf
 
 
+class Latency(Settings):
+    """What the latency of every assessed network is measured for, on its worker."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1)
+    table: Annotated[Path, AfterValidator(_existing_table)] | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """The same as measuring takes it."""
+        return Deployment(device=self.device, batch=self.batch, threads=self.threads)
+
+
 class Study(Settings):
     """A whole study file: every default filled in, every path absolute, every option checked."""
 
@@ -149,6 +175,7 @@ class Study(Settings):
     seed: int = Field(default=0, ge=0)
     dataset: Annotated[Plugin, _plugin("datasets")]
     evaluator: EvaluatorOf = Field(default_factory=lambda: "training", validate_default=True)
+    latency: Latency | None = None
     baseline: Annotated[Baseline | None, _reads(parts.read_baseline, optional=True)] = None
     search: Search | None = None
     coefficients: Annotated[Coefficients | None, _reads(parts.read_coefficients, optional=True)] = (
@@ -188,6 +215,50 @@ class Study(Settings):
             raise UserError(
                 "only a search or a family leaves networks to export", key="export", allowed="[]"
             )
+        suffixes = [plugin.make().suffix for plugin in self.export]
+        if twice := sorted({suffix for suffix in suffixes if suffixes.count(suffix) > 1}):
+            raise UserError(
+                f"two exports would write the same {' and '.join(twice)} files",
+                key="export",
+                hint="keep one; `scalesearch export RUN` writes others later",
+            )
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")
+        self._check_latency()
         return self
+
+    def _check_latency(self) -> None:
+        if self.latency is None:
+            if key := self._asks_for_latency():
+                raise UserError(
+                    "latency is measured only where a study says on what",
+                    key=key,
+                    hint="add a section `latency: {device: cpu, batch: 1, threads: 1}`",
+                )
+            return
+        executor: Executor = self.execution.executor.make()
+        if self.latency.device == "cuda" and not self.execution.executor.options.get("gpus", 1):
+            raise UserError(
+                "no worker has a GPU to measure on",
+                key="latency.device",
+                hint="give each a whole one: `execution: {gpus: 1}`",
+            )
+        if self.latency.device == "cpu" and self.latency.threads > executor.threads:
+            raise UserError(
+                f"{self.latency.threads} threads on workers that may use {executor.threads}",
+                key="latency.threads",
+                hint=f"give each as many: `execution: {{cpus: {self.latency.threads}}}`",
+            )
+        if self.latency.table is not None and self.search is None:
+            raise UserError(
+                "a latency table predicts the candidates of a search, and there is none",
+                key="latency.table",
+            )
+
+    def _asks_for_latency(self) -> str:
+        """The key of the first limit or objective on latency, or nothing."""
+        if self.search is not None and self.search.objective.cost == "latency":
+            return "search.objective"
+        phases = {"search": self.search, "grid": self.grid}
+        limited = (p for p, settings in phases.items() if settings and "latency" in settings.limits)
+        return next((f"{phase}.limits.latency" for phase in limited), "")

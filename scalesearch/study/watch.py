@@ -10,7 +10,7 @@ from typing import Protocol
 
 from scalesearch.history.jobs import Score
 from scalesearch.history.trials import Trial
-from scalesearch.units import format_count, format_seconds
+from scalesearch.units import format_count, format_latency, format_seconds
 
 
 class Watch(Protocol):
@@ -43,8 +43,8 @@ class Log:
         self.note(f"{name}: {trials} trials to assess, {done} there already")
 
     def trial(self, trial: Trial) -> None:
-        """A line for each trial, but none for the many that are refused."""
-        if trial.state != "refused":
+        """A line for each trial, but none for the many that are refused without a worker."""
+        if trial.state != "refused" or trial.was_job:
             self.note(describe(trial))
 
     def score(self, trial: Trial, score: Score) -> None:
@@ -103,7 +103,9 @@ def describe(trial: Trial) -> str:
     if trial.state == "running":
         return f"{head}: {flops}"
     source = f" of trial {trial.source}" if trial.source is not None else ""
+    latency = trial.cost.latency
     parts = [_numbers(trial.scores), flops]
+    parts += [] if latency is None else [f"latency {format_latency(latency)}"]
     parts += [format_seconds(trial.seconds)] if trial.seconds else []
     return f"{head}{source}: {', '.join(parts)}"
 

@@ -124,10 +124,10 @@ def _prepare(model: nn.Module, data: ImageData, resolution: int, recipe: Recipe)
 
 def _step(run: Run, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """One update of the weights; the loss as a scalar on the device."""
+    run.optimizer.zero_grad(set_to_none=True)  # before activations take their room
     labels = labels.to(run.device, non_blocking=True)
     logits = _forward(run, run.model, pixels)
     loss = functional.cross_entropy(logits, labels, label_smoothing=run.recipe.label_smoothing)
-    run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if run.recipe.clip is not None:
         _clip(list(run.model.parameters()), run.recipe.clip, run.device)

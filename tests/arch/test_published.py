@@ -145,8 +145,8 @@ def test_an_unknown_name_is_told_with_the_nearest():
         published("efficientnet_b9")
     first, allowed, hint = str(told.value).split("\n  ")
     assert first == "no published architecture is called 'efficientnet_b9'"
-    files = "any wrn_D_K, a file.yaml, or package.module:function"
-    assert allowed == f"allowed: {', '.join(names())}, {files}"
+    for word in ("resnet18", "wrn_D_K", "scalesearch list", "a file.yaml"):
+        assert word in allowed
     assert hint.startswith("did you mean 'efficientnet_b")
 
 
@@ -154,6 +154,7 @@ def test_an_unknown_name_is_told_with_the_nearest():
     ("wrong", "hint"),
     [
         ("resnet51", "did you mean 'resnet50'?"),
+        ("EfficientNet-B0", "did you mean 'efficientnet_b0'?"),
         ("mobilenetv2", "did you mean 'mobilenet_v2'?"),
         ("efficientnetv2_s", "did you mean 'efficientnet_v2_s'?"),
         ("wrn28_10", "did you mean 'wrn_28_10'?"),
@@ -188,7 +189,7 @@ def test_hints_of_every_family(wrong, hint):
             {"head": {"width": -8}},
             "head.width: -8 cannot be used\n  allowed: a whole number >= 0",
         ),
-        ({"head": 1280}, "head: 1280 cannot be used\n  allowed: a Head"),
+        ({"head": 1280}, "head: 1280 is no head\n  allowed: key: value pairs"),
         ({"padding": "valid"}, "padding: 'valid' is not known\n  allowed: symmetric, same"),
         ({"stages": [{"width": 8}]}, "stages[0]: {'width': 8} cannot be used\n  allowed: a Stage"),
     ],

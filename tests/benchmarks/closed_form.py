@@ -18,8 +18,8 @@ from scalesearch.cost import closed_form
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured import measure_counts
-from scalesearch.cost.states import of_slots
 from scalesearch.nn.build import build
+from scalesearch.population.states import of_slots
 from scalesearch.spaces.backbone import Space
 
 SHAPE = (1, 3, 224, 224)

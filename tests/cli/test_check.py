@@ -7,7 +7,7 @@ import pytest
 
 from scalesearch.cli.check import describe_count, describe_flops
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.feasible import Count
+from scalesearch.population.feasible import Count
 from scalesearch.study.feasible import Survey
 from tests.fakes import FOUR, SPACE, write_study
 from tests.pool import space
@@ -100,7 +100,7 @@ def test_limits_that_nothing_meets(wrong, tmp_path):
     file = write_study(tmp_path)
     message = wrong("run", file, "search.limits.flops.max=1k", "--folder", tmp_path / "r", "-q")
     assert "nothing in the space can meet the limits" in message
-    assert re.search(r"over flops\.max by [\d.]+%", message)
+    assert re.search(r"has flops [\d,]+, and flops\.max is 1,000", message)
 
 
 def test_a_space_without_a_choice(wrong, tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sys
 
 import pytest
 import torch
@@ -51,6 +52,29 @@ def test_every_winner_of_a_run(scalesearch, whole, tmp_path):
     files = {path.name for path in (run / "export").glob("*.py")}
     assert files == {"baseline.py", *(f"{m.name}.py" for m in whole.folder.family)}
     assert len(done.out.split()) == 2 * len(files)
+
+
+def test_folded_for_inference(scalesearch, tmp_path, monkeypatch, whole):
+    net = whole.folder.path / "family" / "compound_phi1.yaml"
+    assert scalesearch("export", net, "-o", tmp_path / "folded_net.py", "--fold").code == 0
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("folded_net")
+    names = [[type(m).__name__ for m in module.build(folded=f).modules()] for f in (True, False)]
+    assert ["BatchNorm2d" in kinds for kinds in names] == [False, True]
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("onnx", ".onnx"), ("torch_export", ".pt2")])
+def test_other_formats(scalesearch, tmp_path, monkeypatch, whole, form, suffix):
+    monkeypatch.chdir(tmp_path)
+    net = whole.folder.path / "family" / "compound_phi1.yaml"
+    done = scalesearch("export", net, "--format", form)
+    assert (done.code, done.out, done.err) == (0, f"compound_phi1{suffix}\n", "")
+    assert [file.name for file in tmp_path.iterdir()] == [f"compound_phi1{suffix}"]
+
+
+def test_without_onnx_it_says_what_to_install(wrong, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "pip install 'scalesearch[onnx]'" in wrong("export", "resnet18", "--format", "onnx")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "fvcore", "scipy")
-COMMANDS = ("run", "check", "status", "report", "profile", "scale", "export")
+COMMANDS = ("run", "check", "status", "report", "profile", "scale", "export", "list")
 
 
 def python(program):
@@ -79,9 +79,7 @@ def test_no_command_shows_the_help(scalesearch):
     assert "Commands:" in done.out + done.err
 
 
-@pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["run"], ["profile", "x", "--resolution", "y"]]
-)
+@pytest.mark.parametrize("arguments", [["nonsense"], ["run"], ["profile", "x", "--batch", "y"]])
 def test_wrong_usage(scalesearch, arguments):
     done = scalesearch(*arguments)
     assert done.code == 2

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from scalesearch.arch.published import published
-from scalesearch.cli.profile import stage_rows
+import pytest
 
 # fvcore on timm's efficientnet_b0 at 224 pixels, evaluation mode.
 B0 = {"flops": 385_814_752, "flops_total": 399_352_864, "params": 5_288_548}
@@ -47,22 +46,45 @@ def test_another_resolution(scalesearch):
     assert plain["stages"][0]["output"] == "56 x 56"
 
 
-def test_stages_of_identities_are_rows_too():
-    from dataclasses import replace
+def test_an_image_that_is_no_square(scalesearch):
+    plain = json.loads(scalesearch("profile", "resnet50", "--resolution", "480x640", "--json").out)
+    assert plain["resolution"] == [480, 640]
+    # Five halvings of each side.
+    assert plain["stages"][-1]["output"] == "15 x 20"
+    assert "at 480 x 640" in scalesearch("profile", "resnet50", "--resolution", "480x640").out
 
-    from scalesearch.arch.stage import Stage
 
-    net = published("efficientnet_b0")
-    plain = Stage(block="identity", width=net.stages[0].width, stride=2)
-    changed = replace(net, stages=(net.stages[0], plain, *net.stages[1:]))
-    rows = list(stage_rows(changed))
-    assert rows[2]["stage"] == "stage2"
-    assert rows[2]["block"] == "identity s2"
-    assert rows[2]["output"] == "56 x 56"
+def test_the_training_step_that_memory_is_counted_for(scalesearch):
+    def training(*options):
+        return json.loads(scalesearch("profile", "wrn_16_8", "--json", *options).out)[
+            "training_bytes"
+        ]
+
+    assert training("--batch", "64") > 1.5 * training()
+    # 10.96 M parameters of 4 bytes: one copy more for the second moment.
+    assert training("--optimizer", "adamw") >= training() + 4 * 10_961_370
+    assert training("--precision", "bf16") < 0.8 * training()
+    shown = scalesearch("profile", "wrn_16_8", "--batch", "64", "--optimizer", "adamw").out
+    assert "training, batch 64" in shown
+    assert "(float32, adamw)" in shown
+
+
+def test_measured_beside_the_closed_form(scalesearch):
+    small = ("profile", "wrn_10_1", "--resolution", "16", "--measured")
+    assert "counted by fvcore in" in scalesearch(*small).out
+    plain = json.loads(scalesearch(*small, "--json").out)
+    for name in ("flops", "flops_total", "params", "activations"):
+        assert plain["measured"][name] == plain[name]
+    assert plain["measured"]["training_bytes"] == pytest.approx(plain["training_bytes"], rel=0.1)
 
 
 def test_mistakes(wrong, tmp_path):
     assert "efficientnet_bo" in wrong("profile", "efficientnet_bo")
     assert "missing.yaml" in wrong("profile", tmp_path / "missing.yaml")
     assert "resolution" in wrong("profile", "efficientnet_b0", "--resolution", "0")
+    assert "height and width: 480x640" in wrong(
+        "profile", "efficientnet_b0", "--resolution", "224x"
+    )
+    assert "sgd, rmsprop" in wrong("profile", "efficientnet_b0", "--optimizer", "lion")
+    assert "float32, bf16" in wrong("profile", "efficientnet_b0", "--precision", "int8")
     assert "no_such_module" in wrong("profile", "no_such_module:net")

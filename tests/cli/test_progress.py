@@ -25,7 +25,8 @@ REUSED = replace(DONE, number=2, state="reused", source=0, seconds=0.0)
 AGAIN = replace(FAILED, number=3, source=1)
 REFUSED = replace(DONE, number=4, state="refused", reason="over", objective=(), scores={})
 BETTER = replace(DONE, number=5, objective=(0.75,), scores={"accuracy": 0.75})
-ALL = (replace(DONE, state="running"), DONE, FAILED, REUSED, AGAIN, REFUSED, BETTER)
+SLOW = replace(REFUSED, number=6, reason="slow", cost=replace(DONE.cost, latency=1.0))
+ALL = (replace(DONE, state="running"), DONE, FAILED, REUSED, AGAIN, REFUSED, BETTER, SLOW)
 
 
 def test_lines_number_the_networks_that_were_tried(capsys):
@@ -43,6 +44,7 @@ def test_lines_number_the_networks_that_were_tried(capsys):
         "search [4/9] trial 2 reused of trial 0: accuracy 0.5000, 1.0 M flops",
         "search [4/9] trial 3 failed: error: no",
         "search [5/9] trial 5 assessed: accuracy 0.7500, 1.0 M flops, 2.0 s",
+        "search [5/9] trial 6 refused: slow",
         "a note",
         "search: 2 assessed, 1 reused, 1 refused, 2 failed",
     ]
@@ -58,7 +60,7 @@ def test_a_bar_counts_networks_and_shows_the_best(monkeypatch):
         task = bars._progress.tasks[0]
         assert (task.completed, task.total) == (5, 9)
         assert (
-            task.fields["news"] == "best accuracy 0.7500 (trial 5)  1 reused, 1 refused, 2 failed"
+            task.fields["news"] == "best accuracy 0.7500 (trial 5)  1 reused, 2 refused, 2 failed"
         )
         bars.end({"assessed": 5})
         assert task.finished, "a phase may need fewer trials than were planned"

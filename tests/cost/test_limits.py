@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesearch.cost.cost import UNITS, Cost
-from scalesearch.cost.limits import Limit, check_limits, excess, worst
+from scalesearch.cost.limits import (
+    Limit,
+    check_limits,
+    excess,
+    measured,
+    predicted_excess,
+    worst,
+)
 from scalesearch.errors import UserError
 
 SPENT = Cost(
@@ -73,6 +82,31 @@ def test_a_limit_on_no_cost_is_told_with_the_nearest():
         check_limits({"flop": Limit(max=1)})
     assert str(told.value) == (
         "flop: 'flop' is no cost\n"
-        "  allowed: flops, flops_total, params, activations, inference_bytes, training_bytes\n"
+        "  allowed: flops, flops_total, params, activations, inference_bytes, training_bytes, "
+        "latency\n"
         "  did you mean 'flops'?"
     )
+
+
+TIMED = {"flops": Limit(max=400), "latency": Limit(min=0.01, max=0.02)}
+
+
+def test_a_limit_on_latency_waits_until_it_is_measured():
+    assert excess(SPENT, TIMED) == {"flops.max": pytest.approx(0.25)}
+    over = excess(replace(SPENT, latency=0.025), TIMED)
+    assert over == {
+        "flops.max": pytest.approx(0.25),
+        "latency.max": pytest.approx(0.25),
+        "latency.min": pytest.approx(-1.5),
+    }
+    assert measured(over) == {"latency.max": over["latency.max"], "latency.min": -1.5}
+
+
+def test_a_prediction_has_an_excess_of_its_own_name():
+    assert predicted_excess(0.03, TIMED) == {
+        "predicted_latency.max": pytest.approx(0.5),
+        "predicted_latency.min": pytest.approx(-2),
+    }
+    assert predicted_excess(None, TIMED) == {}
+    assert predicted_excess(0.03, {"flops": Limit(max=1)}) == {}
+    assert measured(predicted_excess(0.03, TIMED)) == {}, "a prediction is no measurement"

@@ -10,87 +10,109 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.published import published
-from scalesearch.arch.stage import Stage
+from scalesearch.arch.op import Op
+from scalesearch.arch.published import names, published
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import walk
+from scalesearch.cost import closed_form, inference, training
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.measured import measure_inference_bytes, measure_training_bytes
-from scalesearch.cost.memory import Setting, held_by
+from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
+from scalesearch.cost.memory import padded
 from scalesearch.nn.build import build
 from tests.strategies import SIZES, backbones
 
-# Optimizers keep a few scalars for each weight; they show only where all else is tiny.
-SCALARS = 1024
+PRECISIONS = ("float32", "bf16", "float16")
+# The smallest of each family and block kind, at a resolution that keeps tests quick.
+SMALLEST = {
+    "efficientnet_b0": 96,
+    "efficientnet_lite0": 96,
+    "efficientnet_v2_s": 96,
+    "mobilenet_v1": 96,
+    "mobilenet_v2": 96,
+    "resnet18": 96,
+    "resnet50": 96,
+    "wrn_16_8": 32,
+}
 
 
 def workloads(smallest):
     return st.builds(
-        lambda batch, copies, ema: Workload(
-            inference_batch=batch, training_batch=batch, optimizer_copies=copies, ema=ema
+        lambda batch, copies, ema, precision: Workload(
+            inference_batch=batch,
+            training_batch=batch,
+            optimizer_copies=copies,
+            ema=ema,
+            precision=precision,
         ),
         st.integers(smallest, 9),
         st.integers(0, 2),
         st.booleans(),
+        st.sampled_from(PRECISIONS),
     )
 
 
+def counted_steps(model, workload):
+    """Bytes of the steps that AdamW counts for each weight, which the closed form leaves out."""
+    return 4 * len(list(model.parameters())) if workload.optimizer_copies >= 2 else 0
+
+
 @given(backbones(), SIZES, workloads(1))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_inference_is_exact_on_any_network(net, size, workload):
-    torch.manual_seed(0)
     measured = measure_inference_bytes(build(net), (1, net.in_channels, *size), workload)
     assert cost(net, size=size, workload=workload).inference_bytes == measured
 
 
 @given(backbones(), SIZES, workloads(2))
-@settings(max_examples=15)
-def test_training_is_within_three_percent_on_any_network(net, size, workload):
-    torch.manual_seed(0)
-    measured = measure_training_bytes(build(net), (1, net.in_channels, *size), workload)
-    own = cost(net, size=size, workload=workload).training_bytes
-    assert own == pytest.approx(measured, rel=0.03, abs=SCALARS)
+@settings(max_examples=25, deadline=None)
+def test_training_is_exact_on_any_network(net, size, workload):
+    model = build(net)
+    measured = measure_training_bytes(model, (1, net.in_channels, *size), workload)
+    own = cost(net, size=size, workload=workload).training_bytes + counted_steps(model, workload)
+    *_, head = walk(net, size)
+    if head.ops[0].size_in == (1, 1):
+        # The layout of gradients of one pixel is ambiguous: autograd may copy that of a weight.
+        assert own <= measured <= own + 4 * max(p.numel() for p in model.parameters())
+    else:
+        assert own == measured
 
 
-# batch, resolution, optimizer copies, moving average: where activations decide, where parameters
-# do, and where a weight's update does.
-SETTINGS = [(8, 224, 1, False), (2, 32, 2, True)]
-
-
-@pytest.mark.parametrize(("batch", "side", "copies", "ema"), SETTINGS)
-def test_efficientnet_b0_under_several_workloads(batch, side, copies, ema):
-    torch.manual_seed(0)
+def check_named(name, side, batch, copies, precision):
+    """The closed form of a named network, in a batch of that many, is the counted run's."""
     workload = Workload(
-        inference_batch=batch, training_batch=batch, optimizer_copies=copies, ema=ema
+        inference_batch=batch, training_batch=batch, optimizer_copies=copies, precision=precision
     )
-    net, shape = published("efficientnet_b0", resolution=side), (1, 3, side, side)
+    net, shape = published(name, resolution=side), (1, 3, side, side)
     model, own = build(net), cost(net, workload=workload)
     assert own.inference_bytes == measure_inference_bytes(model, shape, workload)
     measured = measure_training_bytes(model, shape, workload)
-    assert own.training_bytes == pytest.approx(measured, rel=0.005)
+    assert own.training_bytes + counted_steps(model, workload) == measured
+
+
+@pytest.mark.parametrize(("copies", "precision"), [(1, "float32"), (2, "bf16")])
+@pytest.mark.parametrize(("name", "side"), SMALLEST.items())
+def test_every_family_is_exact(name, side, copies, precision):
+    check_named(name, side, 8, copies, precision)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["silu", "relu"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(("batch", "copies"), [(1, 1), (1, 2), (8, 1), (8, 2), (32, 1), (32, 2)])
+@pytest.mark.parametrize("name", names())
+def test_every_named_network_is_exact(name, batch, copies, precision):
+    check_named(name, published(name).resolution, batch, copies, precision)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["silu", "relu", "relu6", "hardswish"])
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
-@pytest.mark.parametrize(
-    ("batch", "side", "copies", "ema"),
-    [
-        *SETTINGS,
-        (1, 64, 0, False),
-        (1, 224, 1, False),
-        (4, 128, 2, False),
-        (16, 32, 1, False),
-        (32, 96, 0, True),
-        (32, 224, 2, False),
-    ],
-)
-def test_efficientnet_b0_under_every_workload(batch, side, copies, ema, padding, activation):
-    torch.manual_seed(0)
-    workload = Workload(training_batch=batch, optimizer_copies=copies, ema=ema)
-    net = published("efficientnet_b0", resolution=side, padding=padding, activation=activation)
+@pytest.mark.parametrize(("name", "side"), SMALLEST.items())
+def test_every_family_in_both_paddings_with_every_activation(name, side, padding, activation):
+    workload = Workload(training_batch=4, optimizer_copies=0, ema=True)
+    net = published(name, resolution=side, padding=padding, activation=activation, drop_path=0.2)
     measured = measure_training_bytes(build(net), (1, 3, side, side), workload)
-    assert cost(net, workload=workload).training_bytes == pytest.approx(measured, rel=0.005)
+    assert cost(net, workload=workload).training_bytes == measured
 
 
 def test_efficientnet_b0_as_pytorchs_own_tracker_saw_it():
@@ -104,39 +126,84 @@ def test_efficientnet_b0_as_pytorchs_own_tracker_saw_it():
         )
 
 
-def test_a_block_by_hand():
-    # A stem of 2 channels on 3 x 8 x 8 with batch 5, SiLU. Forward without gradients holds the
-    # convolution's output and the norm's: 2 * 2 * 16. Autograd saves both, and two statistics of
-    # each channel, but not the image, which the caller holds. SiLU's backward has the two saved
-    # and two gradients of that size alive, and no gradient of a weight yet (2 * 27 + 4 to come,
-    # so that the norm's and the convolution's count as negative).
-    net = Backbone(stages=(Stage(width=2),), stem=Stem(width=2), resolution=8)
-    stem = next(iter(walk(net)))
-    out = 2 * 4 * 4
-    assert held_by(stem.ops, Setting(5, first=True)) == (
-        2 * out,
-        5 * 2 * out + 4,
-        5 * 4 * out + 4 - (2 * 27 + 4),
+# A network of each block kind whose training peaks in its blocks: large maps, few classes. The
+# second of each pair of stages has shortcuts, the first ends in something else.
+PROBES = {
+    block: Backbone(
+        stages=(
+            Stage(block=block, width=12, stride=2, **({"se": 0.5} if "se" in fields else {})),
+            *([] if block == "identity" else [Stage(block=block, width=12, depth=2)]),
+        ),
+        stem=Stem(width=8, stride=1, pool=2, norm=block != "wide"),
+        head=Head(width=0, dropout=0.2),
+        resolution=24,
+        num_classes=2,
+        drop_path=0.2,
     )
+    for block, fields in BLOCK_FIELDS.items()
+}
 
 
-def test_a_moving_average_and_momentum_cost_their_copies():
-    net = Backbone(stages=(Stage(width=4),), stem=Stem(width=4), head=Head(width=8), resolution=16)
+def without(step, index):
+    """The same step with one of its numbers left out."""
 
-    def training(**fields):
-        return cost(net, workload=Workload(training_batch=8, **fields)).training_bytes
+    def wrong(*args):
+        right = list(step(*args))
+        right[index] = 0
+        return tuple(right)
 
-    params, norms = cost(net).params, 4  # stem, depthwise, project, head: 4, 4, 4 and 8 channels
-    buffers = 4 * 2 * (4 + 4 + 4 + 8) + 8 * norms
-    assert training(optimizer_copies=1) - training(optimizer_copies=0) == 4 * params
-    assert training(ema=True) - training() == 4 * params + buffers
+    return wrong
 
 
-@given(backbones(), st.integers(1, 40))
+def inverted(step):
+    def wrong(op, setting, kept, *flags):
+        return step(op, setting, not kept, *flags)
+
+    return wrong
+
+
+def mistakes(ops):
+    """Every planted mistake that these operations could be counted with: where, and what."""
+    yield "an input is not saved", training, "_layer", without(training._layer, 0)
+    yield "a kept input is saved, another is not", training, "_layer", inverted(training._layer)
+    yield "gradients of weights are left out", training, "_layer", without(training._layer, 3)
+    kinds = {op.kind for op in ops}
+    for kind in kinds & {"gate", "dropout", "max_pool"}:
+        steps = training._STEPS | {kind: without(training._STEPS[kind], 0)}
+        yield f"a {kind} saves nothing", training, "_STEPS", steps
+    if "cut" in kinds:
+        steps = training._STEPS | {"cut": without(training._STEPS["cut"], 1)}
+        yield "a cut's gradients are left out", training, "_STEPS", steps
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached():
+    closed_form.counted.cache_clear()
+    yield
+    closed_form.counted.cache_clear()
+
+
+@pytest.mark.parametrize("block", PROBES)
+def test_a_mistake_in_any_block_is_caught(block, monkeypatch):
+    net, workload = PROBES[block], Workload(training_batch=4, optimizer_copies=0)
+    measured = measure_training_bytes(build(net), (1, 3, 24, 24), workload)
+    assert cost(net, workload=workload).training_bytes == measured
+    ops = [op for part in walk(net) for op in part.ops]
+    for what, module, name, wrong in mistakes(ops):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, wrong)
+            closed_form.counted.cache_clear()
+            assert cost(net, workload=workload).training_bytes != measured, what
+        closed_form.counted.cache_clear()
+
+
+@given(backbones(), st.integers(1, 40), st.sampled_from(PRECISIONS))
 @settings(max_examples=50)
-def test_memory_grows_with_the_batch(net, batch):
-    small = cost(net, workload=Workload(inference_batch=batch, training_batch=batch))
-    large = cost(net, workload=Workload(inference_batch=batch + 1, training_batch=batch + 1))
+def test_memory_grows_with_the_batch(net, batch, precision):
+    small, large = (
+        cost(net, workload=Workload(inference_batch=n, training_batch=n, precision=precision))
+        for n in (batch, batch + 1)
+    )
     assert small.inference_bytes < large.inference_bytes
     assert small.training_bytes < large.training_bytes
     assert small.counts() == large.counts()
@@ -149,3 +216,17 @@ def test_same_padding_never_takes_less(net):
     assert same.training_bytes >= symmetric.training_bytes
     assert same.inference_bytes >= symmetric.inference_bytes
     assert same.counts() == symmetric.counts()
+
+
+def test_padding_by_hand():
+    # 7 pixels strided by 3 with kernel 5 are read from 2 * 3 + 5 = 11; 10 pixels from 14; a kernel
+    # smaller than its stride leaves pixels out and adds none.
+    conv = Op("conv", "", 2, 4, (7, 10), (3, 4), kernel=5, stride=3)
+    assert padded(conv) == 2 * 11 * 14
+    assert padded(conv._replace(kernel=1)) == 2 * 7 * 10
+
+
+def test_torch_is_not_needed():
+    assert not hasattr(inference, "torch")
+    assert not hasattr(training, "torch")
+    assert torch is not None

@@ -16,7 +16,7 @@ from scalesearch import plugins
 from scalesearch.arch.published import published
 from scalesearch.cost.cost import Cost
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Job, Outcome, Result, Score
+from scalesearch.history.jobs import Job, Outcome, Refused, Result, Score
 
 NET = published("efficientnet_b0")
 COST = Cost(1, 2, 3, 4, 5, 6)
@@ -24,7 +24,7 @@ COST = Cost(1, 2, 3, 4, 5, 6)
 # One behaviour each, by the number of the job.
 PLAYS = {
     0: "score", 1: "error", 2: "trial error", 3: "memory", 4: "torch memory",
-    5: "exit", 6: "stop", 7: "no score", 8: "score", 9: "score",
+    5: "exit", 6: "stop", 7: "no score", 8: "score", 9: "score", 10: "refuse",
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class Play:
         with (self.folder / name).open("a") as file:
             file.write(text + "\n")
 
-    def __call__(self, job: Job) -> Generator[Score, None, Result]:
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Refused]:
         act = self.plays[job.number]
         self.note(f"tries-{job.number}", str(os.getpid()))
         values: dict[str, object] = {
@@ -56,6 +56,8 @@ class Play:
             "writeable": self.array.flags.writeable,
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
+        if act == "refuse":
+            return Refused(COST, 0.5)
         if act != "no score":
             yield Score(1, {"accuracy": 0.25})
         if act in FAULTS:

@@ -9,7 +9,7 @@ import pytest
 
 from scalesearch.errors import UserError
 from scalesearch.executors._quiet import quiet_ray
-from scalesearch.history.jobs import Failure, Job, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Job, Refused, Result, Score, Stopped
 from tests.executors.plays import COST, PLAYS, Play, Told, job, make, run
 from tests.executors.processes import gone
 
@@ -57,6 +57,10 @@ def test_a_job_ends_with_its_result(told):
         assert isinstance(told.of(number), Result)
         assert told.of(number).values["accuracy"] == 0.5
         assert told.of(number).cost == COST
+
+
+def test_a_job_may_end_with_a_refusal(told):
+    assert told.of(10) == Refused(COST, 0.5)
 
 
 def test_what_a_job_raises_is_its_failure_alone(told):

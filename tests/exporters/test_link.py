@@ -62,6 +62,24 @@ def first(record: Record) -> str:
 def second(record: Record) -> str:
     return late(record.kept)
 """,
+    "table.py": """from toy.low import TWO, late
+
+KINDS = {
+    "kept": late,
+    # About what is dropped.
+    "dropped": TWO,
+
+    # About what is kept.
+    "also": [
+        late,
+    ],
+    "last": unknown(TWO),
+}
+
+
+def find(kind: str):
+    return KINDS[kind]
+""",
     "clash.py": """from toy.high import first
 
 TWO = 3
@@ -113,7 +131,6 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(_link, "_OURS", "toy.")
     yield
-    _link.link.cache_clear()
     _link.source.cache_clear()
 
 
@@ -129,3 +146,22 @@ def test_what_is_needed_is_taken_as_it_stands():
 def test_two_definitions_of_one_name_are_refused():
     with pytest.raises(AssertionError, match="two definitions of one name"):
         _link.link("toy.clash", "both")
+
+
+TABLE = """KINDS = {
+    "kept": late,
+
+    # About what is kept.
+    "also": [
+        late,
+    ],
+}"""
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_table_keeps_the_entries_that_are_asked_for_and_what_they_need():
+    linked = _link.link("toy.table", "find", {"KINDS": {"kept", "also"}})
+    assert [d.name for d in linked.definitions] == ["late", "KINDS", "find"]
+    assert linked.definitions[1].text == TABLE
+    whole = _link.link("toy.table", "find")
+    assert [d.name for d in whole.definitions] == ["TWO", "late", "KINDS", "find"]

@@ -8,7 +8,7 @@ import itertools
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
-from scalesearch.arch.stage import Stage
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
 from scalesearch.exporters import export
 from scalesearch.nn.build import build
+from scalesearch.nn.fold import fold
+from tests.exporters.networks import images_for, randomised
 
 SMALL = Backbone(
     resolution=32,
@@ -50,18 +52,6 @@ def load(path):
     return module
 
 
-def randomised(net, seed=0):
-    """A built network in evaluation mode whose every weight and statistic is drawn."""
-    generator = torch.Generator().manual_seed(seed)
-    model = build(net).eval()
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and tensor.ndim == 1:
-            tensor.uniform_(0.5 if "var" in name else -0.5, 1.5, generator=generator)
-        elif tensor.is_floating_point():
-            tensor.mul_(0.7).add_(0.01)
-    return model
-
-
 def ruff(*words, text):
     command = [sys.executable, "-m", "ruff", *words, "-"]
     done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
@@ -73,7 +63,7 @@ def backbones(draw):
     share = st.one_of(st.sampled_from([0.0, 0.25, 1 / 24]), st.floats(0, 1))
     stage = st.builds(
         Stage,
-        block=st.sampled_from(["mbconv", "identity"]),
+        block=st.sampled_from(sorted(BLOCK_FIELDS)),
         width=st.integers(1, 10**9),
         depth=st.integers(1, 4),
         stride=st.integers(1, 3),
@@ -177,9 +167,49 @@ def test_every_definition_is_used_and_the_file_stays_short(tmp_path):
     defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     assert defined - used == {"build"}
-    assert len(text.splitlines()) < 400
+    assert len(text.splitlines()) < 480
     for word in ("UserError", "__post_init__", "nearest", "label", "import scalesearch"):
         assert word not in text
+    # Neither blocks nor activations that the network does not have, nor the tables that check them.
+    for word in ("Basic", "Bottleneck", "Wide", "Separable", "Fused", "projection"):
+        assert word not in defined
+    for word in ("F.relu", "F.hardswish", "BLOCK_FIELDS"):
+        assert word not in text
+    assert load(path).BLOCKS.keys() == {"mbconv", "identity"}
+    assert list(load(path).ACTIVATIONS) == ["silu"]
+
+
+@pytest.mark.parametrize("block", ["mbconv", "separable", "bottleneck", "wide"])
+def test_a_folded_file_builds_for_inference_and_keeps_the_weights_as_they_were(tmp_path, block):
+    norm = block != "wide"
+    net = replace(
+        SMALL,
+        stem=Stem(width=8, norm=norm),
+        stages=(Stage(block=block, width=16, depth=2, stride=2),),
+        head=Head(width=0, norm=not norm),
+        activation="relu6",
+        padding="same",
+    )
+    model = randomised(net)
+    files = export(net, tmp_path / "net.py", weights=model.state_dict(), fold=True)
+    module = load(files[0])
+    images = images_for(net)
+    with torch.no_grad():
+        assert torch.equal(module.build()(images), fold(model)(images))
+        assert torch.equal(module.build(folded=False)(images), model(images))
+    state = module.build(folded=False).state_dict()
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    text = files[0].read_text()
+    assert "for inference, batch norms folded" in module.__doc__
+    assert module.BLOCKS.keys() == {block}
+    assert ruff("check", "--isolated", text=text) == (0, "All checks passed!\n")
+    assert ruff("format", "--isolated", "--line-length=100", "--diff", text=text)[0] == 0
+
+
+def test_fold_is_yes_or_no():
+    with pytest.raises(UserError, match="fold"):
+        export(SMALL, "net.py", fold=1)
 
 
 @settings(max_examples=20, deadline=None)

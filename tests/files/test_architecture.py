@@ -1,5 +1,7 @@
 """Architectures by name, file and factory."""
 
+from dataclasses import replace
+
 import pytest
 
 from scalesearch.arch.published import published
@@ -30,6 +32,7 @@ def test_sources(tmp_path, monkeypatch):
     assert architecture("efficientnet_b0", resolution=64).resolution == 64
     assert architecture(path, num_classes=10).num_classes == 10
     assert architecture(str(path)) == b0
+    assert architecture(path, stem={"stride": 1}).stem == replace(b0.stem, stride=1)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine_for_test.py").write_text(
         "from scalesearch.arch.published import published\n"

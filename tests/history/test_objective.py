@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scalesearch.cost.cost import Cost
@@ -63,9 +65,9 @@ def test_a_label_says_what_is_optimised():
     ("fields", "text"),
     [
         (
-            {"cost": "latency"},
-            "objective: 'latency' is no cost\n  allowed: flops, flops_total, params, activations, "
-            "inference_bytes, training_bytes",
+            {"cost": "seconds"},
+            "objective: 'seconds' is no cost\n  allowed: flops, flops_total, params, activations, "
+            "inference_bytes, training_bytes, latency",
         ),
         (
             {"target": 1.0},
@@ -88,3 +90,16 @@ def test_an_objective_that_cannot_be_is_told(fields, text):
 def test_a_metric_that_was_not_scored_is_a_mistake_of_the_evaluator():
     with pytest.raises(KeyError, match="accuracy"):
         Objective().values({"loss": 1.0}, spent(1))
+
+
+def test_a_reward_on_latency_reads_as_a_time():
+    wanted = Objective(cost="latency", target=0.02)
+    assert wanted.label == "accuracy * (latency / 20.0 ms) ^ -0.07"
+    timed = replace(spent(1), latency=0.04)
+    assert wanted.values({"accuracy": 0.5}, timed) == pytest.approx((0.5 * 2**-0.07,))
+    assert Objective(cost="latency").values({"accuracy": 0.5}, timed) == (0.5, 0.04)
+
+
+def test_a_latency_that_was_not_measured_cannot_be_weighed():
+    with pytest.raises(KeyError, match="latency"):
+        Objective(cost="latency").values({"accuracy": 0.5}, spent(1))

@@ -18,7 +18,6 @@ from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, now, open_storage, read_trials
 from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import Trial
-from scalesearch.plugins import load
 from tests.pool import Assessor, Pool, carry_out, facts, opened, plan
 
 COST = Cost(1_000, 1_100, 50, 200, 4_000, 9_000)
@@ -196,10 +195,10 @@ def test_a_trial_killed_between_outcome_and_state_is_finished(record, tmp_path, 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_a_reopened_record_proposes_what_an_open_one_would(tmp_path, sampler, objective):
     """Also with stopped trials, which TPE ranks by the last of their scores."""
-    options = {"startup": 4} if sampler == "tpe" else {}
     wanted = plan(
-        load("samplers", sampler)(**options),
+        sampler,
         trials=14,
+        limits={"flops": Limit(max=9_000)},
         objective=objective,
         stopping=Stopping(rungs=(1, 2), keep=0.3),
     )
@@ -207,10 +206,12 @@ def test_a_reopened_record_proposes_what_an_open_one_would(tmp_path, sampler, ob
     loop = opened(tmp_path / "j", wanted)
     Pool().run(loop.ask, fails, loop.keep, loop.tell)
     trials = loop.finish()
-    assert {"stopped", "refused", "failed"} <= {t.state for t in trials}
+    states = {"stopped", "failed"} if sampler == "random" else {"stopped", "refused", "failed"}
+    assert states <= {t.state for t in trials}
     again = opened(tmp_path / "j", wanted).record
     for seed in range(8):
-        makers = [wanted.sampler.make(wanted.space, seed) for _ in range(2)]
+        asked = (wanted.space, seed, wanted.limits, wanted.workload)
+        makers = [wanted.sampler.make(*asked) for _ in range(2)]
         first, second = loop.record.propose(makers[0]), again.propose(makers[1])
         assert first == second
     for ours, theirs in zip(loop.record._twin.trials, again._twin.trials, strict=True):
@@ -270,7 +271,7 @@ def test_notes_of_a_sampler_are_kept(tmp_path):
     """Optuna's own NSGA-II marks each trial with its generation, and needs that to go on."""
 
     class Sampler:
-        def make(self, space, seed):
+        def make(self, space, seed, limits, workload):
             return optuna.samplers.NSGAIISampler(population_size=4, seed=seed)
 
     carry_out(tmp_path / "j", plan(Sampler(), trials=6), Pool())
@@ -279,3 +280,67 @@ def test_notes_of_a_sampler_are_kept(tmp_path):
     notes = [t.system_attrs.get("NSGAIISampler:generation") for t in trials]
     assert set(notes) >= {0, 1}
     assert None not in notes
+
+
+SLOW = {"flops.max": -0.5, "latency.max": 0.25}
+
+
+def slow(trial):
+    from dataclasses import replace
+
+    timed = replace(trial.cost, latency=0.05)
+    return finished(trial, state="refused", objective=(), scores={}, cost=timed, excess=SLOW)
+
+
+def test_what_a_worker_found_out_of_its_limits_is_a_constraint(record, tmp_path):
+    trial = proposed(record)
+    record.add(trial)
+    assert record._twin.trials[0].constraints == {"flops.max": -0.5}
+    record.finish(slow(trial))
+    assert record._twin.trials[0].constraints == {"flops.max": -0.5}, "not before it is settled"
+    record.settle(trial.number)
+    assert record._twin.trials[0].constraints == SLOW
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "record.journal")))
+    (theirs,) = optuna.load_study(study_name="search", storage=storage).trials
+    assert theirs.state == TrialState.PRUNED
+    assert theirs.constraints == SLOW
+    again = reopened(tmp_path / "record.journal")
+    assert again.trials[0] == record.trials[0]
+    assert again._twin.trials[0].constraints == SLOW
+
+
+def test_an_unsettled_trial_does_not_show_what_its_worker_found(record, tmp_path):
+    trial = proposed(record)
+    record.add(trial)
+    record.finish(slow(trial))
+    again = Record(
+        open_storage(tmp_path / "record.journal", repair=True), "search", CHOICES, ("maximize",)
+    )
+    again.open_twin([0])
+    (shown,) = again._twin.trials
+    assert shown.state == TrialState.RUNNING
+    assert shown.constraints == {"flops.max": -0.5}
+    again.settle(0)
+    assert again._twin.trials[0].constraints == SLOW
+    assert again.trials[0].excess == SLOW
+
+
+@pytest.mark.parametrize("name", ["set_trial_system_attr", "set_trial_state_values"])
+def test_a_trial_refused_by_its_worker_is_final_once_that_is_written(
+    record, tmp_path, monkeypatch, name
+):
+    trial = proposed(record)
+    record.add(trial)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(record._storage, name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        record.finish(slow(trial))
+    again = reopened(tmp_path / "record.journal")
+    assert again.trials[0].state == "refused"
+    assert again.trials[0].cost.latency == 0.05
+    study = optuna.load_study(study_name="search", storage=again._storage)
+    assert study.trials[0].state == TrialState.PRUNED
+    assert study.trials[0].constraints == SLOW

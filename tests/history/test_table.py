@@ -10,7 +10,7 @@ from scalesearch.cost.cost import Cost
 from scalesearch.history.table import TIMES, table
 from scalesearch.history.trials import Trial
 
-COSTS = [field.name for field in fields(Cost)]
+COSTS = [field.name for field in fields(Cost) if field.name != "latency"]
 
 
 def trial(number, state="assessed", **more):
@@ -85,3 +85,21 @@ def test_no_trials_are_an_empty_table_with_columns():
     frame = table({})
     assert frame.empty
     assert {"phase", "number", "state", "objective", *COSTS, *TIMES} <= set(frame.columns)
+
+
+def test_latency_has_columns_where_it_was_measured_or_predicted():
+    timed = trial(3, cost=Cost(1, 2, 3, 4, 5, 6, latency=0.0123), predicted_latency=0.012)
+    refused = trial(4, "refused", predicted_latency=0.03)
+    frame = table({"search": [DONE, timed, refused]})
+    names = list(frame.columns)
+    assert names[names.index("training_bytes") + 1 :][:3] == [
+        "latency",
+        "predicted_latency",
+        "excess",
+    ]
+    assert frame["latency"].tolist()[1] == 0.0123
+    assert frame["latency"].isna().tolist() == [True, False, True]
+    assert frame["predicted_latency"].tolist()[1:] == [0.012, 0.03]
+    measured = table({"search": [trial(0, cost=Cost(1, 2, 3, 4, 5, 6, latency=0.0123))]})
+    assert "latency" in measured
+    assert "predicted_latency" not in measured

@@ -12,6 +12,7 @@ from scalesearch.history.trials import STATES, Trial, from_record
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.text(min_size=1, max_size=8)
+SECONDS = st.floats(1e-6, 1e3)
 
 
 @st.composite
@@ -29,13 +30,17 @@ def trials(draw):
             "finished": "2026-01-02T03:04:05+00:00",
         }
     )
+    # Latency is measured by a worker: no running trial has it.
+    latency = None if state == "running" else draw(st.none() | SECONDS)
+    over = {} if latency is None else draw(st.sampled_from([{}, {"latency.max": -0.5}]))
     return Trial(
         number=draw(st.integers(0, 10_000)),
         state=state,
         parameters=draw(st.dictionaries(NAMES, st.integers() | NAMES | NUMBERS, max_size=3)),
         digest="0123456789abcdef",
-        cost=Cost(*draw(st.lists(st.integers(0, 2**50), min_size=6, max_size=6))),
-        excess=draw(st.dictionaries(NAMES, NUMBERS, max_size=2)),
+        cost=Cost(*draw(st.lists(st.integers(0, 2**50), min_size=6, max_size=6)), latency),
+        predicted_latency=draw(st.none() | SECONDS),
+        excess=draw(st.dictionaries(NAMES, NUMBERS, max_size=2)) | over,
         curve=draw(st.dictionaries(st.integers(1, 9), NUMBERS, max_size=3)),
         **facts,
     )
@@ -48,8 +53,11 @@ def test_a_trial_comes_back_from_its_record(trial):
     if trial.state != "running":
         attributes["outcome"] = trial.outcome()
     attributes = json.loads(json.dumps(attributes))
-    again = from_record(trial.number, trial.parameters, attributes, trial.excess, trial.curve)
-    assert asdict(again) == asdict(trial)
+    proposed = {k: over for k, over in trial.excess.items() if k not in trial.measured_excess}
+    # With what was known at its proposal, or with all that Optuna's constraints hold at its end.
+    for known in (proposed, trial.excess):
+        again = from_record(trial.number, trial.parameters, attributes, known, trial.curve)
+        assert asdict(again) == asdict(trial)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -78,3 +86,43 @@ def test_what_a_dashboard_can_plot_is_flat():
         "training_bytes": 6,
         "excess": 0.25,
     }
+
+
+def timed(state, latency, **more):
+    cost = Cost(1, 2, 3, 4, 5, 6, latency=latency)
+    return Trial(number=0, state=state, parameters={}, digest="d", cost=cost, **more)
+
+
+def test_latency_is_an_outcome_and_a_prediction_is_none():
+    trial = timed(
+        "refused",
+        0.02,
+        predicted_latency=0.01,
+        excess={"flops.max": -0.5, "predicted_latency.max": -0.1, "latency.max": 0.25},
+    )
+    assert trial.proposed()["predicted_latency"] == 0.01
+    assert "latency" not in trial.proposed()
+    assert trial.outcome()["latency"] == 0.02
+    assert trial.outcome()["excess"] == {"latency.max": 0.25}
+
+
+def test_a_record_without_latency_says_nothing_of_it():
+    """So that journals of studies that measure none are what they were before."""
+    trial = timed("assessed", None)
+    assert set(trial.proposed()).isdisjoint({"latency", "predicted_latency"})
+    assert set(trial.outcome()).isdisjoint({"latency", "excess"})
+
+
+@pytest.mark.parametrize(
+    ("trial", "was"),
+    [
+        (timed("assessed", None), True),
+        (timed("running", None), True),
+        (timed("refused", None), False),
+        (timed("refused", 0.5), True),
+        (timed("refused", 0.5, source=3), False),
+        (timed("reused", 0.5, source=3), False),
+    ],
+)
+def test_a_job_is_what_a_worker_had(trial, was):
+    assert trial.was_job == was

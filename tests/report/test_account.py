@@ -64,3 +64,12 @@ def test_hundreds_of_failures_are_cut_and_counted(small):
 @pytest.mark.parametrize("make", [account.progress, account.limits, account.failures])
 def test_nothing_recorded_gives_no_rows(empty, make):
     assert make(empty).rows == []
+
+
+def test_a_predicted_latency_is_turned_away_by_the_limit_on_latency(small):
+    trials = small.trials.copy()
+    trials.loc[trials["number"] == 1, "reason"] = "over its limits: predicted_latency.max by 5.0%"
+    trials.loc[trials["number"] == 7, "reason"] = "over its limits: latency.max by 5.0%"
+    limits = {"search": {"latency": Limit(max=0.02)}}
+    rows = account.limits(replace(small, trials=trials, limits=limits)).rows
+    assert rows == [["search", "latency", "at most 20.0 ms", "2"]]

@@ -18,6 +18,7 @@ def test_every_cost_has_a_name():
         (numbers.cost("flops", 385_814_816), "385.8 M"),
         (numbers.cost("training_bytes", 2**26), "64.0 MiB"),
         (numbers.cost("params", math.nan), "\N{EN DASH}"),
+        (numbers.cost("latency", 0.0123), "12.3 ms"),
         (numbers.score(0.94314, "accuracy"), "94.31 %"),
         (numbers.score(0.5, "top5_accuracy"), "50.00 %"),
         (numbers.score(0.123456, "loss"), "0.1235"),

@@ -26,7 +26,8 @@ def test_stages_of_efficientnet_b0_as_in_table_1_of_the_paper():
         *("32", "16", "24", "40", "80", "112", "192", "320", "1280"),
     ]
     assert [row[4] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "1", "1"]
-    assert [row[5] for row in rows] == ["3", "3", "3", "5", "3", "5", "5", "3", "1"]
+    kernels = [row[1].split()[1] for row in rows[:-1]]
+    assert kernels == ["k3", "k3", "k3", "k5", "k3", "k5", "k5", "k3"]
     shares = [float(row[-1].removesuffix(" %")) for row in rows]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     # The stem: 3 * 32 * 9 weights at 112 * 112 places are 10.838 M of 385.815 M.
@@ -36,8 +37,18 @@ def test_stages_of_efficientnet_b0_as_in_table_1_of_the_paper():
 def test_an_identity_stage_has_no_numbers_of_its_own():
     stages = (Stage(width=16, stride=2), Stage(block="identity", width=16))
     rows = tables.stages(Backbone(stages=stages, resolution=32)).rows
-    assert rows[2][:3] == ["stage2", "identity", "8 \N{MULTIPLICATION SIGN} 8"]
-    assert rows[2][4:] == [NONE, NONE, NONE, NONE, "0.0 %"]
+    assert rows[2][:3] == ["stage2", "identity s1", "8 \N{MULTIPLICATION SIGN} 8"]
+    assert rows[2][4:] == ["1", "0", "0.0 %"]
+
+
+def test_stages_of_resnet_50_as_in_table_1_of_he_et_al():
+    rows = tables.stages(published("resnet50")).rows
+    assert [side(row[2]) for row in rows] == [56, 56, 28, 14, 7, 7]
+    assert [row[3] for row in rows] == ["64", "256", "512", "1024", "2048", "2048"]
+    assert rows[0][1] == "conv k7 s2, max_pool k3 s2"
+    assert rows[1][1] == "bottleneck k3 s1 r4"
+    # 2048 * 1000 weights and 1000 biases.
+    assert rows[-1][-2] == "2.0 M"
 
 
 def test_costs_are_rounded_and_exact(small):
@@ -95,3 +106,15 @@ def test_every_row_is_as_long_as_its_head(small):
     found += [make(small) for make in (tables.front, tables.triples, tables.family)]
     for table in found:
         assert {len(row) for row in table.rows} == {len(table.head)}
+
+
+def test_latency_stands_in_the_tables_where_it_was_measured(small):
+    trials = small.trials.assign(latency=0.0123456)
+    timed = replace(small, trials=trials)
+    row = trials[trials["number"] == 5].iloc[0]
+    assert tables.costs(row).rows[-1] == ["latency", "12.3 ms", "0.012346 seconds"]
+    members = tables.family(timed)
+    assert members.head[-2:] == ["latency", "state"]
+    assert all(row[-2] == "12.3 ms" for row in members.rows)
+    assert members.words == {0, 8}
+    assert "latency" not in tables.family(small).head

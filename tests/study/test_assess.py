@@ -8,8 +8,11 @@ import torch
 from safetensors.torch import load
 
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Deployment
+from scalesearch.cost.latency import Latency
+from scalesearch.cost.limits import Limit
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Job, Score
+from scalesearch.history.jobs import Job, Refused, Score
 from scalesearch.nn.build import build
 from scalesearch.study import assess as module
 from scalesearch.study.assess import Assess, agreed_cost
@@ -104,3 +107,74 @@ def test_it_travels_to_workers(assess):
     again = pickle.loads(pickle.dumps(assess))
     assert next(again(job())) == Score(1, next(assess(job())).values)
     again.prepare(torch.get_num_threads())
+
+
+FAST, SLOW = Latency(0.01, 0.01, 0.01, 9), Latency(0.03, 0.03, 0.03, 9)
+LIMITS = {"flops": Limit(max=10**9), "latency": Limit(max=0.02)}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Measurements to come, and what was asked for."""
+    to_come, asked = [], []
+
+    def measure(model, shape, deployment):
+        asked.append((shape, deployment))
+        return to_come.pop(0)
+
+    monkeypatch.setattr(module, "measure_latency", measure)
+    return to_come, asked
+
+
+def timing(assess, limits=LIMITS):
+    return Assess(assess.evaluator, assess.data, Deployment(batch=2), limits)
+
+
+def test_latency_is_measured_before_training(assess, clock):
+    to_come, asked = clock
+    to_come.append(FAST)
+    scores, result = finish(timing(assess)(job()))
+    assert result.cost == replace(cost(NET, workload=assess.evaluator.workload), latency=0.01)
+    assert asked == [((NET.in_channels, NET.resolution, NET.resolution), Deployment(batch=2))]
+    assert len(scores) == 3
+
+
+def test_what_is_too_slow_is_refused_and_never_trained(assess, clock, tmp_path):
+    to_come, asked = clock
+    to_come += [SLOW, Latency(0.025, 0.02, 0.03, 9), SLOW]
+    calls = tmp_path / "calls"
+    watched = Assess(Evaluator(calls=calls), assess.data, Deployment(), LIMITS)
+    scores, refused = finish(watched(job(keep_weights=True)))
+    assert isinstance(refused, Refused)
+    assert refused.cost.latency == 0.025, "a refusal is final: the least of three measurements"
+    assert refused.seconds > 0
+    assert (scores, calls.exists(), len(asked)) == ([], False, 3)
+
+
+def test_a_disturbed_measurement_does_not_refuse(assess, clock):
+    to_come, asked = clock
+    to_come += [SLOW, FAST]
+    _, result = finish(timing(assess)(job()))
+    assert result.cost.latency == 0.01
+    assert len(asked) == 2
+
+
+def test_without_a_limit_one_measurement_is_enough(assess, clock):
+    to_come, asked = clock
+    to_come.append(SLOW)
+    _, result = finish(timing(assess, {})(job()))
+    assert (result.cost.latency, len(asked)) == (0.03, 1)
+
+
+def test_without_a_deployment_nothing_is_timed(assess, clock):
+    _, result = finish(assess(job()))
+    assert result.cost.latency is None
+    assert clock[1] == []
+
+
+def test_timing_leaves_weights_and_scores_as_they_are(assess):
+    plain = finish(assess(job(keep_weights=True)))[1]
+    timed = finish(timing(assess, {})(job(keep_weights=True)))[1]
+    assert timed.values == plain.values
+    assert timed.weights == plain.weights
+    assert timed.cost.latency > 0

@@ -96,6 +96,15 @@ def test_mistakes_do_not_fit_a_space(change):
     assert not fits(plain | change, space_schema())
 
 
+def test_a_baseline_with_replaced_fields_fits():
+    plain = read(ROOT / "studies" / "quickstart.yaml")
+    del plain["search"]
+    stem = {"kernel": 3, "stride": 1, "pool": 1}
+    assert fits(plain | {"baseline": {"name": "resnet18", "stem": stem}}, study_schema())
+    for wrong in ({"stem": {"kernal": 3}}, {"stages": []}):
+        assert not fits(plain | {"baseline": {"name": "resnet18", **wrong}}, study_schema())
+
+
 def test_own_plug_ins_and_forms_fit():
     plain = read(ROOT / "studies" / "quickstart.yaml")
     plain["dataset"] = {"name": "mine.images:Dataset", "folder": "x"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.arch.published import published
+from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.write import format_yaml
@@ -102,6 +103,11 @@ def test_phases_override_the_evaluator(study):
             Objective(metric="accuracy", cost="flops", target=1_500_000, exponent=-0.07),
         ),
         (
+            "{reward: accuracy, latency: 20ms}\nlatency: {}",
+            Objective(metric="accuracy", cost="latency", target=0.02, exponent=-0.07),
+        ),
+        ("[accuracy, latency]\nlatency: {}", Objective(metric="accuracy", cost="latency")),
+        (
             "{reward: top1, training_bytes: 1GiB, exponent: -0.1}",
             Objective(metric="top1", cost="training_bytes", target=2**30, exponent=-0.1),
         ),
@@ -109,6 +115,24 @@ def test_phases_override_the_evaluator(study):
 )
 def test_objectives(study, text, objective):
     assert load_study(study(more=f"  objective: {text}\n")).search.objective == objective
+
+
+def test_latency_is_measured_for_a_deployment(study, tmp_path):
+    (tmp_path / "table.json").write_text("{}")
+    text = "latency: {batch: 8, threads: 2, table: table.json}\nexecution: {cpus: 2}\n"
+    made = load_study(study(more="  limits: {latency: {max: 1.5ms}}\n" + text))
+    assert made.latency.deployment == Deployment(device="cpu", batch=8, threads=2)
+    assert made.latency.table == tmp_path / "table.json"
+    assert made.search.limits == {"latency": Limit(max=0.0015)}
+    assert load_study(study()).latency is None
+    on_gpu = load_study(study(more="latency: {device: cuda}\nexecution: {gpus: 1}\n"))
+    assert on_gpu.latency.deployment == Deployment(device="cuda")
+
+
+def test_a_table_without_a_search_is_refused(study, tmp_path):
+    (tmp_path / "table.json").write_text("{}")
+    with pytest.raises(UserError, match="predicts the candidates of a search, and there is none"):
+        load_study(study(scaled("efficientnet_b0") + "latency: {table: table.json}\n"))
 
 
 def test_stopping(study):
@@ -141,6 +165,15 @@ def test_a_loss_is_no_objective(study):
 
 def scaled(baseline, more="coefficients: {alpha: 1.2, beta: 1.1, gamma: 1.15}\n"):
     return f"name: x\ndataset: mnist5k\nbaseline: {baseline}\n{more}family: {{phi: [0, 1]}}\n"
+
+
+def test_a_baseline_made_for_small_images(study):
+    stem = "{name: resnet18, resolution: 32, stem: {kernel: 3, stride: 1, pool: 1}}"
+    loaded = load_study(study(scaled(stem)))
+    made = loaded.baseline.make()
+    assert (made.stem.width, made.stem.kernel, made.stem.stride, made.stem.pool) == (64, 3, 1, 1)
+    # It is written to the run folder in a form that can be read again.
+    assert made == load_study(study(scaled(loaded.baseline.plain()))).baseline.make()
 
 
 def test_baselines(study, tmp_path, monkeypatch):
@@ -254,6 +287,12 @@ MISTAKES = [
     ),
     ("", "coefficients: none.yaml\n", 0, "there is no such file"),
     ("", "export: python\n", 7, "export: 'python' cannot be used\n  allowed: a list"),
+    (
+        "",
+        "export: [python, {name: python, fold: true}]\n",
+        7,
+        "export: two exports would write the same .py files",
+    ),
     ("", "export: [pyton]\n", 7, "export[0].name: there is no 'pyton' among the exporters"),
     (
         "",
@@ -359,6 +398,66 @@ MISTAKES = [
         "search.evaluator.epochs: 0 cannot be used\n  allowed: 1 or",
     ),
     ("  ", "evaluator: {epoch: 1}\n", 7, "search.evaluator.epoch: unknown key 'epoch'"),
+    (
+        "  ",
+        "limits: {latency: {max: 20ms}}\n",
+        7,
+        "search.limits.latency: latency is measured only where a study says on what\n"
+        "  add a section `latency: {device: cpu, batch: 1, threads: 1}`",
+    ),
+    (
+        "  ",
+        "objective: [accuracy, latency]\n",
+        7,
+        "search.objective: latency is measured only where a study says on what",
+    ),
+    (
+        "",
+        "grid: {limits: {latency: {max: 20ms}}}\n",
+        7,
+        "grid.limits.latency: latency is measured only where a study says on what",
+    ),
+    (
+        "  ",
+        "limits: {latency: {max: 20M}}\n",
+        7,
+        "search.limits.latency.max: '20M' is no time\n  allowed: a number of seconds, or one with",
+    ),
+    (
+        "",
+        "latency: {device: gpu}\n",
+        7,
+        "latency.device: 'gpu' is not known\n  allowed: cpu or cuda",
+    ),
+    ("", "latency: {batch: 0}\n", 7, "latency.batch: 0 cannot be used\n  allowed: at least 1"),
+    (
+        "",
+        "latency: {theads: 2}\n",
+        7,
+        "latency.theads: unknown key 'theads'\n  allowed: device, batch, threads, table\n"
+        "  did you mean 'threads'?",
+    ),
+    (
+        "",
+        "latency: {threads: 4}\n",
+        7,
+        "latency.threads: 4 threads on workers that may use 1\n"
+        "  give each as many: `execution: {cpus: 4}`",
+    ),
+    (
+        "",
+        "latency: {device: cuda}\n",
+        7,
+        "latency.device: no worker has a GPU to measure on\n"
+        "  give each a whole one: `execution: {gpus: 1}`",
+    ),
+    (
+        "",
+        "latency: {table: none.json}\n",
+        7,
+        "latency.table: there is no file ",
+    ),
+    ("", "latency:\n", 7, "latency: 'latency' is empty\n  write `latency: {}` for its defaults"),
 ]
 
 
@@ -428,8 +527,8 @@ def test_a_suggestion_follows_what_is_allowed(study):
         load_study(path)
     assert str(caught.value) == (
         f"{path}:7: sead: unknown key 'sead'\n"
-        "  allowed: name, task, seed, dataset, evaluator, baseline, search, coefficients, grid,"
-        " family, execution, export\n"
+        "  allowed: name, task, seed, dataset, evaluator, latency, baseline, search, coefficients,"
+        " grid, family, execution, export\n"
         "  did you mean 'seed'?"
     )
 
@@ -455,7 +554,9 @@ def test_all_mistakes_are_told_at_once(study):
         ("{resolution: 3}", "baseline: {'resolution': 3} does not say which network"),
         ("{name: a, file: b}", "does not say which network"),
         ("{name: efficientnet_b0, resolutoin: 3}", "baseline.resolutoin: unknown key"),
-        ("{name: efficientnet_b0, stem: {width: 3}}", "baseline.stem: 'stem' cannot be replaced"),
+        ("{name: efficientnet_b0, stages: []}", "baseline.stages: 'stages' cannot be replaced"),
+        ("{name: efficientnet_b0, stem: {with: 3}}", "baseline.stem.with: unknown key 'with'"),
+        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 cannot be used"),
         ("{name: efficientnet_b0, resolution: 0}", "baseline.resolution: 0 cannot be used"),
     ],
 )
@@ -526,7 +627,8 @@ def test_overrides_that_are_wrong(study, override, text):
 
 
 def test_a_resolved_study_is_a_study_and_itself_again(study):
-    for path in (QUICKSTART, study(more="  objective: {reward: accuracy, flops: 1M}\ngrid: {}\n")):
+    own = study(more="  objective: {reward: accuracy, latency: 1ms}\nlatency: {}\ngrid: {}\n")
+    for path in (QUICKSTART, own):
         plain = resolved(load_study(path))
         json.dumps(plain)
         again = path.parent / "resolved.yaml" if path != QUICKSTART else study().parent / "q.yaml"

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 from scalesearch.cost.cost import Cost
+from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
-from scalesearch.history.jobs import Failure, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Refused, Result, Score, Stopped
 from scalesearch.history.objective import Objective
 from scalesearch.history.trials import Trial
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
@@ -15,34 +16,34 @@ RUNNING = Trial(number=3, state="running", parameters={"a": 1}, digest="d", cost
 
 def test_a_result_gives_scores_and_the_reward():
     wanted = Objective(metric="accuracy", cost="flops", target=500)
-    trial = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0), wanted)
+    trial = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0), wanted, {})
     assert (trial.state, trial.scores, trial.seconds) == ("assessed", {"accuracy": 0.5}, 2.0)
     assert trial.objective == pytest.approx((0.5 * 2**-0.07,))
     assert trial.finished
 
 
 def test_a_stop_and_a_failure_have_reasons():
-    stopped = finished(RUNNING, Stopped(Score(2, {"accuracy": 0.1})), Objective())
+    stopped = finished(RUNNING, Stopped(Score(2, {"accuracy": 0.1})), Objective(), {})
     assert (stopped.state, stopped.reason) == ("stopped", "stopped after step 2")
-    failed = finished(RUNNING, Failure("timeout", "too slow"), Objective())
+    failed = finished(RUNNING, Failure("timeout", "too slow"), Objective(), {})
     assert (failed.state, failed.reason, failed.objective) == ("failed", "timeout: too slow", ())
 
 
 def test_an_objective_that_is_no_number_is_a_failure():
-    trial = finished(RUNNING, Result({"accuracy": float("nan")}, COST, 1.0), Objective())
+    trial = finished(RUNNING, Result({"accuracy": float("nan")}, COST, 1.0), Objective(), {})
     assert (trial.state, trial.reason) == ("failed", "error: the objective is (nan,)")
 
 
 def test_a_mistake_in_the_settings_is_the_users_and_no_trials():
     with pytest.raises(UserError, match="no GPU here"):
-        finished(RUNNING, Failure("user", "no GPU here"), Objective())
+        finished(RUNNING, Failure("user", "no GPU here"), Objective(), {})
 
 
 def test_a_reused_result_names_its_source():
-    source = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0), Objective())
+    source = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0), Objective(), {})
     again = reused(replace(RUNNING, number=7), source)
     assert (again.state, again.source, again.objective, again.seconds) == ("reused", 3, (0.5,), 0)
-    failed = finished(RUNNING, Failure("error", "x"), Objective())
+    failed = finished(RUNNING, Failure("error", "x"), Objective(), {})
     assert reused(replace(RUNNING, number=7), failed).state == "failed"
 
 
@@ -72,3 +73,37 @@ def test_a_metric_that_is_not_there_is_told_with_the_nearest():
 def test_a_refusal_says_which_bound_and_by_how_much():
     trial = replace(RUNNING, excess={"flops.max": 1 / 3, "params.max": -0.5})
     assert over_limits(trial) == "over its limits: flops.max by 33.3%"
+
+
+LIMITS = {"flops": Limit(max=2_000), "latency": Limit(max=0.02)}
+TIMED = replace(COST, latency=0.025)
+
+
+def test_a_worker_that_finds_a_network_too_slow_refuses_it():
+    proposed = replace(RUNNING, excess={"flops.max": -0.5}, predicted_latency=0.015)
+    trial = finished(proposed, Refused(TIMED, 1.5), Objective(), LIMITS)
+    assert (trial.state, trial.cost, trial.seconds) == ("refused", TIMED, 1.5)
+    assert trial.excess == {"flops.max": -0.5, "latency.max": pytest.approx(0.25)}
+    assert trial.reason == "over its limits: latency.max by 25.0%"
+    assert (trial.scores, trial.objective, trial.predicted_latency) == ({}, (), 0.015)
+    again = reused(replace(RUNNING, number=7, excess={"flops.max": -0.5}), trial)
+    assert (again.state, again.source, again.reason) == ("refused", 3, trial.reason)
+    assert (again.cost, again.excess) == (trial.cost, trial.excess)
+    assert not again.was_job
+
+
+def test_a_result_has_the_latency_that_was_measured():
+    fast = replace(COST, latency=0.01)
+    wanted = Objective(cost="latency", target=0.02)
+    trial = finished(RUNNING, Result({"accuracy": 0.5}, fast, 2.0), wanted, LIMITS)
+    assert (trial.state, trial.cost.latency) == ("assessed", 0.01)
+    assert trial.excess == {"latency.max": pytest.approx(-0.5)}
+    assert trial.objective == pytest.approx((0.5 * 0.5**-0.07,))
+    again = reused(replace(RUNNING, number=7), trial)
+    assert (again.state, again.cost.latency) == ("reused", 0.01)
+    assert again.excess == trial.excess
+
+
+def test_a_predicted_refusal_says_so():
+    trial = replace(RUNNING, excess={"predicted_latency.max": 0.5, "flops.max": -1})
+    assert over_limits(trial) == "over its limits: predicted_latency.max by 50.0%"

@@ -270,14 +270,16 @@ def test_a_search_that_runs_out_of_proposals_says_so(study):
     assert "few candidates are new and within the limits" in said
 
 
-def test_a_space_that_is_used_up_says_so(study):
+@pytest.mark.parametrize(("most", "networks"), [(None, 24), (5_000, 5)])
+def test_a_space_that_is_used_up_says_so(study, most, networks):
     watch = Notes()
-    folder = study(search=STUDY["search"] | {"trials": 60, "limits": {}}, watches=[watch])
+    limits = {"limits": {"flops": {"max": most}} if most else {}}
+    folder = study(search=STUDY["search"] | {"trials": 60} | limits, watches=[watch])
     trials = folder.read()["search"]
-    assert sum(t.state == "assessed" for t in trials) == 24
+    assert sum(t.state == "assessed" for t in trials) == networks
     (said,) = [note for note in watch.notes if "the search ended" in note]
-    assert f"after {len(trials)} proposals with 24 of 60 networks tried" in said
-    assert "no more than its 24 networks" in said
+    assert f"after {len(trials)} proposals with {networks} of 60 networks tried" in said
+    assert f"no more than {networks} networks within the limits" in said
 
 
 def test_only_the_best_weights_of_a_search_stay_and_every_members(whole):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 
 import pytest
@@ -12,7 +13,10 @@ from scalesearch.nn.build import build
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.parts import read_plugin
 from scalesearch.study.results import export_winners, report, winners
+from scalesearch.study.run import run
+from tests.fakes import write_study
 
+FORMS = ["python", "onnx", "torch_export"]
 PYTHON = (read_plugin("exporters", "python", None),)
 
 
@@ -44,6 +48,43 @@ def test_an_exported_winner_is_code_with_the_trained_weights(whole, monkeypatch)
         assert torch.equal(exported.build()(image), ours(image))
     for fact in ("small", f"family {member.trial.number}", "accuracy:"):
         assert fact in exported.__doc__
+
+
+def test_one_winner_in_every_form(copy):
+    for file in (copy.path / "family").iterdir():
+        if file.stem != "compound_phi1":
+            file.unlink()
+    shutil.rmtree(copy.path / "export")
+    forms = tuple(read_plugin("exporters", form, None) for form in FORMS)
+    written = {path.name for path in export_winners(copy, forms)}
+    suffixes = (".py", ".safetensors", ".onnx", ".pt2")
+    assert written == {f"{name}{s}" for name in ("baseline", "compound_phi1") for s in suffixes}
+    assert written == {path.name for path in (copy.path / "export").iterdir()}
+
+    extra = {"about.json": ""}
+    place = copy.path / "export" / "compound_phi1.pt2"
+    program = torch.export.load(place, extra_files=extra).module()
+    member = next(m for m in winners(copy) if m.name == "compound_phi1")
+    ours = build(member.architecture).eval()
+    ours.load_state_dict(load_file(copy.checkpoint("family", member.trial.number)))
+    image = torch.rand(2, 1, member.architecture.resolution, member.architecture.resolution)
+    with torch.no_grad():
+        torch.testing.assert_close(program(image), ours(image), rtol=1e-5, atol=1e-5)
+    facts = json.loads(extra["about.json"])
+    assert facts["classes"] == list(map(str, range(10)))
+    assert (facts["mean"], facts["std"]) == ([0.5], [0.3])
+    assert facts["accuracy"] == member.trial.scores["accuracy"]
+
+
+@pytest.mark.slow
+def test_a_study_that_exports_every_form(tmp_path):
+    study = write_study(tmp_path, without=("grid", "family"), export=FORMS)
+    folder = run(study, folder=tmp_path / "run")
+    suffixes = (".py", ".safetensors", ".onnx", ".pt2")
+    written = {path.name for path in (folder.path / "export").iterdir()}
+    assert written == {f"baseline{suffix}" for suffix in suffixes}
+    page = (folder.path / "report.html").read_text()
+    assert all(f"export/baseline{suffix}" in page for suffix in (".py", ".onnx", ".pt2"))
 
 
 def test_missing_weights_are_told_by_name(copy):

@@ -29,6 +29,10 @@ DONE = Trial(
             replace(DONE, state="reused", source=3, seconds=0.0),
             "trial 7 reused of trial 3: accuracy 0.9412, 1.2 M flops",
         ),
+        (
+            replace(DONE, cost=replace(DONE.cost, latency=0.0123)),
+            "trial 7 assessed: accuracy 0.9412, 1.2 M flops, latency 12.3 ms, 4.2 s",
+        ),
         (replace(DONE, state="running"), "trial 7 running: 1.2 M flops"),
         (replace(DONE, state="failed", reason="error: NaN"), "trial 7 failed: error: NaN"),
         (replace(DONE, state="refused", reason="over"), "trial 7 refused: over"),
@@ -49,6 +53,7 @@ def test_the_log_is_lines_with_their_time(tmp_path):
     log.phase("search", 24, 3)
     log.trial(DONE)
     log.trial(replace(DONE, state="refused", reason="over"))
+    log.trial(replace(DONE, state="refused", reason="slow", cost=replace(DONE.cost, latency=1.0)))
     log.score(DONE, Score(2, {"accuracy": 0.5, "loss": 1.25}))
     log.end({"assessed": 24})
     lines = (tmp_path / "log.txt").read_text().splitlines()
@@ -56,6 +61,7 @@ def test_the_log_is_lines_with_their_time(tmp_path):
     assert [line[20:] for line in lines] == [
         "search: 24 trials to assess, 3 there already",
         "trial 7 assessed: accuracy 0.9412, 1.2 M flops, 4.2 s",
+        "trial 7 refused: slow",
         "trial 7 step 2: accuracy 0.5000, loss 1.2500",
         "24 assessed",
     ]

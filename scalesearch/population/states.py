@@ -22,11 +22,13 @@ from scalesearch.arch.walk import Part, walk, walk_head, walk_stage, walk_stem
 from scalesearch.cost.closed_form import added, first_setting
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.memory import Setting
-from scalesearch.cost.population import Level, Tables, too_large
 from scalesearch.cost.sums import NOTHING, Sums
+from scalesearch.errors import UserError
+from scalesearch.population.tables import Level, Tables, too_large
 
 _ANY = Stage(width=1)  # a backbone has stages, but its numbers do not depend on them
 _ORDER = {Stem: 0, Stage: 1, Head: 2}
+_MOST_PLACES = 1_000_000  # of a level's table: some twenty seconds
 
 
 class State(NamedTuple):
@@ -57,9 +59,21 @@ def of_slots(slots: Mapping[str, tuple[Any, ...]], workload: Workload) -> Tables
     levels = [_level([names.index(name) for name in numbers], slots.values(), table)]
     for name in parts:
         follow: Callable[[State, Any], Any] = _FOLLOW[type(slots[name][0])]
+        _check_size(name, len(states), len(slots[name]))
         table, states = _tabled([[follow(s, value) for value in slots[name]] for s in states])
         levels.append(_level([names.index(name)], slots.values(), table))
     return _tables([len(values) for values in slots.values()], levels, networks, workload)
+
+
+def _check_size(name: str, states: int, choices: int) -> None:
+    """Refuses a table that would take minutes to make."""
+    if states * choices > _MOST_PLACES:
+        raise UserError(
+            f"{choices:,} choices behind {states:,} states are too many to be counted",
+            key=name,
+            allowed=f"{_MOST_PLACES:,} in all",
+            hint="list fewer widths or resolutions, or the stages you mean as `options`",
+        )
 
 
 def of_list(networks: Sequence[Backbone], workload: Workload) -> Tables:

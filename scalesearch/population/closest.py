@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalesearch.cost.additive import EXACT, additive, least_row
 from scalesearch.cost.limits import Limits, excess
-from scalesearch.cost.population import Rows, Tables
 from scalesearch.errors import UserError
+from scalesearch.population.additive import EXACT, additive, least_row
+from scalesearch.population.tables import Rows, Tables
 
 _DRAWS, _WALKS = 5_000, 10
 _MOST_NEIGHBOURS = 1_000  # by one slot
@@ -64,7 +64,7 @@ def none_within(tables: Tables, limits: Limits, near: Closest, proven: bool) -> 
     cost = tables.cost(near.row[None])
     found: Mapping[str, Any] = excess(cost, limits)
     bound = max(found, key=lambda key: found[key][0])
-    name = bound.split(".")[0]
+    name, _, end = bound.partition(".")
     problem = (
         "nothing in the space can meet the limits"
         if proven
@@ -72,7 +72,7 @@ def none_within(tables: Tables, limits: Limits, near: Closest, proven: bool) -> 
     )
     return UserError(
         f"{problem}: the closest network{'' if near.sure else ' found'} has {name} "
-        f"{getattr(cost, name)[0]:,}, over {bound} by {found[bound][0]:.1%}",
+        f"{getattr(cost, name)[0]:,}, and {bound} is {getattr(limits[name], end):,.10g}",
         key="limits",
         hint="loosen the limits or give the space smaller (or larger) choices",
     )

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scalesearch.cost.additive import EXACT, additive, least_row
-from scalesearch.cost.axes import axis, can_count, longest_axis
+from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limit
-from scalesearch.cost.population import COUNTED
-from scalesearch.cost.states import of_slots
+from scalesearch.population.additive import EXACT, additive, least_row
+from scalesearch.population.axes import axis, can_count, longest_axis
+from scalesearch.population.states import of_slots
 from scalesearch.spaces.backbone import Space
 from tests.populations import WORKLOADS, every_row, slots
 

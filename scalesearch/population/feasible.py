@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.cost.additive import additive
-from scalesearch.cost.axes import Axis, axis, can_count, longest_axis
-from scalesearch.cost.closest import closest, none_within, over
-from scalesearch.cost.counting import Moves, Ways, moves
+from scalesearch.arch import check
+from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limits, check_limits
-from scalesearch.cost.population import COUNTED, Rows, Tables
 from scalesearch.errors import UserError
+from scalesearch.population.additive import additive
+from scalesearch.population.axes import Axis, axis, can_count, longest_axis
+from scalesearch.population.closest import closest, none_within, over
+from scalesearch.population.counting import Moves, Ways, moves
+from scalesearch.population.tables import Rows, Tables
 
 # A space of so many networks is gone through in about two seconds; of a larger one, those that
 # dynamic programming leaves open are listed if they are no more than that.
@@ -25,6 +27,7 @@ _LISTABLE_SPACE, _LISTABLE_REST = 4_000_000, 250_000
 _LOOK, _MOST_DRAWS, _BATCH = 20_000, 1_000_000, 65_536
 _FEW_STEPS, _FEW_DRAWS = 256, 2_000  # enough to see which of several limits is the tightest
 _ROUNDED = 2.0**53  # floats above it have lost their last digits
+_LARGEST_SPACE = 10**300  # counts are floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,14 @@ class FeasibleSet:
             UserError: a limit on something that is no cost.
         """
         check_limits(limits)
-        return cls(tables, {name: limit for name, limit in limits.items() if name in COUNTED})
+        # In one order, so that the same limits give the same draws however they were written.
+        counted = {name: limits[name] for name in sorted(limits) if name in COUNTED}
+        if counted and tables.size > _LARGEST_SPACE:
+            raise UserError(
+                "the space holds more networks than numbers can tell apart",
+                hint="give it fewer stages or choices",
+            )
+        return cls(tables, counted)
 
     def count(self) -> Count:
         """How many networks there are: exact where they are listed, or where steps lose nothing.
@@ -97,12 +107,14 @@ class FeasibleSet:
         Raises:
             UserError: nothing is within the limits, or too little of what may be.
         """
-        random = np.random.default_rng(seed % 2**64)  # NumPy takes no negative ones
+        check.whole("n", n, least=0)
+        random = np.random.default_rng(int(seed) % 2**64)  # NumPy takes no negative ones
         if not self.limits:
             return self.tables.uniform(n, random)
         if self._listed is not None:
-            listed = self._listed if len(self._listed) else self._closest()
-            return listed[random.integers(0, len(listed), n)].astype(np.intp)
+            if not len(self._listed):
+                self._closest()  # says what comes nearest
+            return self._listed[random.integers(0, len(self._listed), n)].astype(np.intp)
         kept, missing, drawn = [self.tables.uniform(0, random)], n, 0
         while missing > 0:
             if drawn >= _MOST_DRAWS + 100 * n:

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scalesearch.cost import feasible
-from scalesearch.cost.cost import Workload
-from scalesearch.cost.feasible import FeasibleSet
+from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.limits import Limit, excess, worst
-from scalesearch.cost.population import COUNTED
-from scalesearch.cost.states import of_slots
 from scalesearch.errors import UserError
+from scalesearch.population import feasible
+from scalesearch.population.feasible import FeasibleSet
+from scalesearch.population.states import of_slots
 from scalesearch.spaces.backbone import Space
 from tests.populations import WORKLOADS, chi_square_bound, every_row, network, one_by_one, slots
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.cost.population import Tables
 from scalesearch.cost.sums import NOTHING, Sums, price
+from scalesearch.population.tables import Tables
 
 EXACT = ("flops", "flops_total", "params", "activations")
 # Fields of `Sums` that add up over blocks; of the others the largest counts.

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from scalesearch.cost.additive import EXACT, additive, least, least_row
-from scalesearch.cost.cost import Workload
-from scalesearch.cost.population import COUNTED
-from scalesearch.cost.states import of_slots
+from scalesearch.cost.cost import COUNTED, Workload
+from scalesearch.population.additive import EXACT, additive, least, least_row
+from scalesearch.population.states import of_slots
 from scalesearch.spaces.backbone import Space
 from tests.populations import WORKLOADS, every_row, slots
 

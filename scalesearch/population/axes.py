@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scalesearch.cost.additive import EXACT, Additive, least
 from scalesearch.cost.limits import Limit
-from scalesearch.cost.population import Tables
+from scalesearch.population.additive import EXACT, Additive, least
+from scalesearch.population.tables import Tables
 
-# Additions of a table, and places in it: about a second, and 160 MB.
+# Additions of a table, and places in it: about a second on an idle core for each of at most three
+# tables, and 160 MB.
 _MOST_ADDITIONS, _MOST_PLACES = 10**9, 2 * 10**7
 _MOST_STEPS, _FEWEST_STEPS = 2**20, 2**8
 _FAR = 2.0**62  # further than any bound matters, and int64 still holds it

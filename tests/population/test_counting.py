@@ -8,13 +8,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scalesearch.cost.additive import additive
-from scalesearch.cost.axes import axis
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.counting import Ways, moves
 from scalesearch.cost.limits import Limit
-from scalesearch.cost.states import of_slots
-from tests.cost.test_axes import totals_of
+from scalesearch.population.additive import additive
+from scalesearch.population.axes import axis
+from scalesearch.population.counting import Ways, moves
+from scalesearch.population.states import of_slots
+from tests.population.test_axes import totals_of
 from tests.populations import chi_square_bound, every_row, slots
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

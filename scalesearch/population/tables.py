@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.cost.cost import Cost, Workload
+from scalesearch.cost.cost import COUNTED, Cost, Workload
 from scalesearch.cost.sums import NOTHING, Sums, join, price
 from scalesearch.errors import UserError
 
@@ -146,10 +146,6 @@ class Tables:
                 allowed=f"0 to {self.sizes[slot] - 1}",
             )
         return rows.astype(np.intp, copy=False)
-
-
-# The costs that arithmetic gives; latency is measured.
-COUNTED = tuple(price(NOTHING, 0, 0, Workload()).known())
 
 
 def _check_range(tables: Tables) -> None:

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import Workload
-from scalesearch.cost.population import COUNTED
-from scalesearch.cost.states import of_list, of_slots
+from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.errors import UserError
+from scalesearch.population.states import of_list, of_slots
 from scalesearch.spaces.backbone import Space
 from tests.populations import WORKLOADS, every_row, network, one_by_one, slots
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.cost.axes import Axis
-from scalesearch.cost.population import Rows, Tables
+from scalesearch.population.axes import Axis
+from scalesearch.population.tables import Rows, Tables
 
 _MOST_WEIGHTS = 2**22  # at once while drawing: 32 MB
 

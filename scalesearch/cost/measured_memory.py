@@ -1,0 +1,204 @@
+"""Peak memory of a built model, by a counted run: every storage is followed from birth to death.
+
+Counts what PyTorch's operations make and keep: weights, gradients, the optimizer's state, what
+autograd saves, and every intermediate result for as long as it lives. Left out are workspaces
+inside of kernels (cuDNN, oneDNN), rounding and fragmentation by the allocator, and the memory of
+Python, PyTorch and a CUDA context.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from scalesearch.cost.cost import Workload
+from scalesearch.errors import UserError
+
+Shape = tuple[int, int, int, int]
+
+_LOW = {"bf16": torch.bfloat16, "float16": torch.float16}
+
+
+def measure_inference_bytes(model: nn.Module, shape: Shape, workload: Workload) -> int:
+    """Peak bytes of a forward pass without gradients, in a counted run on fake tensors.
+
+    Args:
+        model: any classifier; it is left as it is.
+        shape: [N, C, H, W] of the images; the workload says how many.
+        workload: batch and precision.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
+        fake = _fake_copy(model, fakes).eval()
+        images = torch.empty(workload.inference_batch, *shape[1:])
+        with torch.no_grad(), _LiveBytes([*_held(fake), images]) as live:
+            _logits(fake, images, workload)
+    return live.peak
+
+
+def measure_training_bytes(model: nn.Module, shape: Shape, workload: Workload) -> int:
+    """Peak bytes of a training step other than the first, in a counted run on fake tensors.
+
+    The optimizer is SGD, SGD with momentum or AdamW, as `workload.optimizer_copies` says. Where
+    two gradients meet, autograd makes a third tensor under a dispatch mode as here, while it adds
+    in place without one; that is seldom where the peak is.
+
+    Args:
+        model: any classifier; it is left as it is.
+        shape: [N, C, H, W] of the images; the workload says how many.
+        workload: batch, optimizer and precision.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
+        fake = _fake_copy(model, fakes).train()
+        average = [torch.empty_like(t) for t in _held(fake)] if workload.ema else []
+        optimizer = _optimizer(fake, workload.optimizer_copies)
+        images = torch.empty(workload.training_batch, *shape[1:])
+        labels = torch.zeros(len(images), dtype=torch.int64)
+        for p in fake.parameters():
+            p.grad = torch.zeros_like(p) if p.requires_grad else None
+        optimizer.step()
+        optimizer.zero_grad()
+        state = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
+        with _LiveBytes(_held(fake) + average + state + [images]) as live:
+            _step(fake, optimizer, images, labels, workload)
+    return live.peak
+
+
+def measure_gpu_bytes(
+    model: nn.Module, shape: Shape, workload: Workload, device: str = "cuda"
+) -> tuple[int, int]:
+    """Peak bytes of a forward pass and of a training step on a GPU, as its allocator counts them.
+
+    `torch.cuda.max_memory_allocated` sees what the counted run follows and, on top, each
+    tensor's rounding up to 512 bytes and the workspaces of cuDNN and cuBLAS, which depend on the
+    GPU and may be hundreds of MiB. It does not see the CUDA context, nor what the allocator
+    holds back of freed memory. Measured is the second run of each, with everything taken off
+    that others held before.
+
+    Args:
+        model: any classifier; it is left as it is, on its own device.
+        shape: [N, C, H, W] of the images; the workload says how many.
+        workload: batches, optimizer and precision.
+        device: `cuda`, or `cuda:1` for the second GPU.
+
+    Raises:
+        UserError: this process sees no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"memory cannot be measured on {device!r}: this process sees no GPU", key="device"
+        )
+    before = torch.cuda.memory_allocated(device)
+    twin = copy.deepcopy(model).to(device).eval()
+
+    def peak(run: Callable[[], object]) -> int:
+        run()
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+
+    images = torch.zeros(workload.inference_batch, *shape[1:], device=device)
+    with torch.no_grad():
+        inference = peak(lambda: _logits(twin, images, workload))
+    images = torch.zeros(workload.training_batch, *shape[1:], device=device)
+    labels = torch.zeros(workload.training_batch, dtype=torch.int64, device=device)
+    average = copy.deepcopy(twin) if workload.ema else None
+    optimizer = _optimizer(twin.train(), workload.optimizer_copies)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        _step(twin, optimizer, images, labels, workload)
+
+    training = peak(step)
+    del average  # held until here
+    return inference, training
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    workload: Workload,
+) -> None:
+    nn.functional.cross_entropy(_logits(model, images, workload), labels).backward()
+    optimizer.step()
+
+
+def _logits(model: nn.Module, images: Tensor, workload: Workload) -> Tensor:
+    """Logits [N, K] in float32; only the forward pass is in the workload's precision."""
+    low = _LOW.get(workload.precision)
+    with torch.autocast(images.device.type, dtype=low, enabled=low is not None):
+        logits: Tensor = model(images)
+    return logits.float()
+
+
+def _optimizer(model: nn.Module, copies: int) -> torch.optim.Optimizer:
+    if copies >= 2:
+        return torch.optim.AdamW(model.parameters(), foreach=False)
+    momentum = 0.9 if copies else 0.0
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum, foreach=False)
+
+
+def _fake_copy(model: nn.Module, fakes: FakeTensorMode) -> nn.Module:
+    # A deep copy whose tensors are looked up in `memo` never copies a real weight.
+    memo: dict[int, Any] = {}
+    for p in model.parameters():
+        memo[id(p)] = nn.Parameter(fakes.from_tensor(p.detach().cpu()), p.requires_grad)
+    for b in model.buffers():
+        memo[id(b)] = fakes.from_tensor(b.detach().cpu())
+    return copy.deepcopy(model, memo)
+
+
+def _held(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Follows every storage that operations make until Python lets go of it; `peak` in bytes."""
+
+    def __init__(self, held: list[Tensor]) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+        for tensor in held:
+            self._follow(tensor)
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.native_batch_norm.default:
+            # Fake tensors say that statistics come in the input's type; every kernel's are float32.
+            out = (out[0], out[1].float(), out[2].float())
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf)
+        return out
+
+    def _follow(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size

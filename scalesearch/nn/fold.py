@@ -1,0 +1,46 @@
+"""A network for inference, whose batch norms have become part of its convolutions."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from scalesearch.nn.layers import ConvNorm
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@torch.no_grad()
+def fold(model: Network) -> Network:
+    """A copy in evaluation mode and channels_last, equal up to rounding and faster.
+
+    Every convolution takes in the batch norm behind it: per channel, `norm(conv(x))` is one
+    convolution with other weights and a bias. A batch norm that stands alone, before its
+    convolution, stays. The copy is not to be trained: its norms would no longer follow the data.
+
+    Raises:
+        ValueError: it is no network of ours, so nothing would be folded.
+    """
+    layers = model.modules() if isinstance(model, nn.Module) else ()
+    if not any(isinstance(layer, ConvNorm) for layer in layers):
+        raise ValueError(f"{type(model).__name__} has no batch norms that can be folded")
+    folded = copy.deepcopy(model).eval()
+    for layer in folded.modules():
+        if isinstance(layer, ConvNorm) and isinstance(layer.norm, nn.BatchNorm2d):
+            _take_in(layer.conv, layer.norm)
+            layer.norm = nn.Identity()
+    return folded.to(memory_format=torch.channels_last)
+
+
+def _take_in(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Changes a convolution to give what its batch norm would make of it."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )

@@ -1,0 +1,129 @@
+"""Measures the latency table of a space: every different block, inside of whole networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.plain import digest
+from scalesearch.arch.walk import walk
+from scalesearch.cost.cost import Deployment
+from scalesearch.cost.covering import best_network, entries_of
+from scalesearch.cost.latency import machine, measure_latency, measure_links, version
+from scalesearch.cost.latency_table import LatencyTable, entry_name, predict
+from scalesearch.errors import UserError
+from scalesearch.history.agreement import Pair
+from scalesearch.history.jobs import seed_for
+from scalesearch.interfaces import SlottedSpace
+from scalesearch.nn.build import build
+from scalesearch.nn.links import links
+from scalesearch.study.latency import load_table, save_table
+
+# Networks that each entry is timed in, and networks that predictions are held against.
+READINGS, CHECKS = 3, 20
+_SECONDS = 0.2  # for the passes of one network
+
+
+def tabulate(
+    space: SlottedSpace,
+    deployment: Deployment,
+    path: Path,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[LatencyTable, list[Pair]]:
+    """The table of a space, and predictions of 20 networks with their direct measurement.
+
+    Everything is in the file as soon as it is measured; a file of an earlier, unfinished call is
+    gone on with.
+
+    Args:
+        space: of backbones.
+        deployment: to measure for.
+        path: of the table's JSON file.
+        told: is given the number of measurements that are done, and of all.
+
+    Raises:
+        UserError: the file holds a table of another deployment, machine or version of torch.
+    """
+    table, entries = _opened(path, deployment), entries_of(space.slots)
+    drawn = [space.sample(seed_for(0, "latency", number)) for number in range(CHECKS)]
+    checked = {digest(network): network for network in drawn}
+    total = READINGS * (len(entries) + len(checked))
+
+    def tell() -> None:
+        found = [len(table.entries.get(entry, ())) for entry in entries]
+        found += [len(table.checks.get(name, ())) for name in checked]
+        told(sum(min(READINGS, readings) for readings in found), total)
+
+    tell()
+    # In rounds, so that the readings of an entry lie far apart and a disturbance meets one of them.
+    for wanted in range(1, READINGS + 1):
+        while lacking := {entry for entry in entries if len(table.entries.get(entry, ())) < wanted}:
+            table = _with_blocks(table, _covering(space, lacking))
+            save_table(path, table)
+            tell()
+        for name, network in checked.items():
+            if len(table.checks.get(name, ())) < wanted:
+                reading = time_whole(network, deployment)
+                table = replace(table, checks=_added(table.checks, {name: reading}))
+                save_table(path, table)
+                tell()
+    return table, [(predict(table, net), min(table.checks[name])) for name, net in checked.items()]
+
+
+def time_whole(network: Backbone, deployment: Deployment) -> float:
+    """The latency of a network in seconds: the lower quartile, as of its blocks."""
+    side = network.resolution
+    shape = (network.in_channels, side, side)
+    return measure_latency(build(network), shape, deployment, seconds=_SECONDS).low
+
+
+def time_blocks(network: Backbone, deployment: Deployment) -> tuple[dict[str, float], float]:
+    """The seconds of each different block of a network by its entry, and what is left over.
+
+    Equal blocks in a row share their mean.
+    """
+    side = network.resolution
+    shape = (network.in_channels, side, side)
+    each, rest = measure_links(build(network), links, shape, deployment, seconds=_SECONDS)
+    times = iter(each)
+    found: dict[str, list[float]] = {}
+    for _, repeats, _, args in walk(network):
+        entry = entry_name(args, network.activation, network.padding)
+        found.setdefault(entry, []).extend(next(times) for _ in range(repeats))
+    entries = {entry: sum(seconds) / len(seconds) for entry, seconds in found.items()}
+    return entries, rest
+
+
+def _covering(space: SlottedSpace, lacking: Collection[str]) -> Backbone:
+    """The network with the most entries among those that are lacking."""
+    return best_network(space.slots, lambda entry, repeats: float(entry in lacking))
+
+
+def _with_blocks(table: LatencyTable, network: Backbone) -> LatencyTable:
+    found, rest = time_blocks(network, table.deployment)
+    return replace(table, entries=_added(table.entries, found), rests=[*table.rests, rest])
+
+
+def _added(
+    readings: Mapping[str, Sequence[float]], found: Mapping[str, float]
+) -> dict[str, Sequence[float]]:
+    more = {name: [*readings.get(name, ()), reading] for name, reading in found.items()}
+    return {**readings, **more}
+
+
+def _opened(path: Path, deployment: Deployment) -> LatencyTable:
+    fresh = LatencyTable(deployment=deployment, machine=machine(deployment.device), torch=version())
+    if not path.exists():
+        return fresh
+    table = load_table(path)
+    for key in ("deployment", "machine", "torch"):
+        before, now = getattr(table, key), getattr(fresh, key)
+        if before != now:
+            raise UserError(
+                f"its {key} was {before}, now it is {now}: a table has one",
+                file=str(path),
+                hint="choose another --latency-out, or delete the file to measure it anew",
+            )
+    return table

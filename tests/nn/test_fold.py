@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+
+import scalesearch as ss
+from scalesearch.arch.backbone import PADDINGS
+from scalesearch.arch.published import families, published
+from scalesearch.nn.fold import fold
+from tests.exporters.networks import difference, images_for, randomised
+from tests.strategies import backbones
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("name", [names[0] for names in families().values()] + ["resnet50"])
+def test_every_family_folded_gives_the_same_outputs(name, padding):
+    net = published(name, padding=padding, num_classes=7, resolution=32)
+    model = randomised(net).train()
+    before = copy.deepcopy(model.state_dict())
+    folded = fold(model)
+    # The original goes on training as if nothing had been.
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not folded.training
+    with torch.no_grad():
+        assert difference(folded(images_for(net)), model.eval()(images_for(net))) < 1e-5
+    left = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    # What stands before its convolution cannot be taken in by the one behind an activation.
+    assert all("entry" in key or key == "head.norm" for key in left)
+    assert bool(left) == name.startswith("wrn")
+
+
+@settings(max_examples=40, deadline=None)
+@given(net=backbones())
+def test_any_network_folded_is_the_same_function(net):
+    model = randomised(net).double()
+    images = images_for(net).double()
+    with torch.no_grad():
+        torch.testing.assert_close(fold(model)(images), model(images), rtol=1e-9, atol=1e-9)
+
+
+def test_one_layer_by_hand():
+    """Weight 3, mean 4, variance 4 - eps, scale 6, shift 7: (3x - 4) / 2 * 6 + 7 = 9x - 5."""
+    layer = nn.Sequential(randomised(published("mobilenet_v1", resolution=32)).stem)
+    (stem,) = layer
+    stem.conv = nn.Conv2d(1, 1, 1, bias=False)
+    stem.norm = nn.BatchNorm2d(1)
+    for tensor, value in (
+        (stem.conv.weight, 3.0),
+        (stem.norm.running_mean, 4.0),
+        (stem.norm.running_var, 4.0 - stem.norm.eps),
+        (stem.norm.weight, 6.0),
+        (stem.norm.bias, 7.0),
+    ):
+        nn.init.constant_(tensor, value)
+    conv = fold(layer)[0].conv
+    assert conv.weight.item() == pytest.approx(9.0)
+    assert conv.bias.item() == pytest.approx(-5.0)
+
+
+def test_it_is_public_channels_last_and_may_be_folded_again():
+    net = published("resnet18", num_classes=3, resolution=32)
+    folded = ss.fold(ss.build(net))
+    weights = [m.weight for m in folded.modules() if isinstance(m, nn.Conv2d)]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    with torch.no_grad():
+        assert torch.equal(fold(folded)(images_for(net)), folded(images_for(net)))
+
+
+@pytest.mark.parametrize(
+    "other", [nn.Linear(2, 2), published("mobilenet_v1")], ids=["Linear", "Backbone"]
+)
+def test_what_is_no_network_of_ours_is_refused(other):
+    with pytest.raises(ValueError, match=f"{type(other).__name__} has no batch norms"):
+        fold(other)
