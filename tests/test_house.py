@@ -72,6 +72,7 @@ SHOWN_BY = {
     "nn/build": "nn/test_backbone",
     "nn/weight_files": "nn/test_weights",
     "nn/weight_layouts": "test_references",
+    "cost/measured_memory": "cost/test_measured",
     "nn/weight_names": "nn/test_weights",
     "datasets/_folder": "datasets/test_image_folder",
     "datasets/_idx": "datasets/test_fashion_mnist",

@@ -167,7 +167,7 @@ def test_an_impossible_limit_is_told_before_the_first_trial(study, tmp_path):
     with pytest.raises(UserError, match="nothing in the space can meet the limits") as error:
         study("search.limits.flops.max=1k")
     assert "the closest network has flops" in str(error.value)
-    assert "%" in str(error.value)
+    assert "flops.max is 1,000" in str(error.value)
     assert not (tmp_path / "run" / "record.journal").read_text()
 
 
