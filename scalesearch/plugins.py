@@ -18,6 +18,7 @@ FOLDERS = {
     "executors": "Executor",
     "exporters": "Exporter",
     "spaces": "Space",
+    "necks": "Wiring",
 }
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from scalesearch.errors import UserError, nearest
@@ -25,6 +26,13 @@ def yes_or_no(key: str, value: object) -> None:
     """Refuses anything but a bool."""
     if not isinstance(value, bool):
         raise UserError(f"{value!r} cannot be used", key=key, allowed="true or false")
+
+
+def above_zero(key: str, value: object) -> None:
+    """Refuses anything but a finite number above 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:  # type: ignore[operator]
+        raise UserError(f"{value!r} cannot be used", key=key, allowed="a number above 0")
 
 
 def share(record: object, key: str) -> None:

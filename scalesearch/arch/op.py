@@ -14,11 +14,13 @@ class Op(NamedTuple):
         kind: `conv`, `linear`, `norm` (a batch norm on its own), `pool` (average over the whole
             image), `max_pool`, `gate` (each channel times the sigmoid of its squeeze-excite
             weight), `add` (of the residual branch and the shortcut), `cut` (identity block that
-            changes its input) or `dropout`.
+            changes its input), `dropout`, `upsample` (to the nearest pixel) or `fuse` (a sum of
+            feature maps).
         name: as the module is called within its block; an `add` or `cut` is the block's own.
         inputs, outputs: channels.
         size_in, size_out: height and width.
-        kernel, groups, bias: of a conv; a max_pool has the kernel alone.
+        kernel, groups, bias: of a conv; a max_pool has the kernel alone. A fuse sums `groups`
+            maps, and learns a weight for each if `bias`.
         norm: a batch norm follows.
         active: an activation follows.
         counted: whether fvcore counts a pool (it counts AdaptiveAvgPool2d, not `mean`).

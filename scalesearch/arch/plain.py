@@ -9,14 +9,112 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.detector import Anchors, Architecture, Detector, Heads
+from scalesearch.arch.neck import Neck
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError, nearest
 
 Plain = dict[str, Any]
 
+# What is described on its own, of a network and of a detector.
+_PARTS: dict[type, dict[str, type]] = {
+    Backbone: {"stem": Stem, "head": Head},
+    Detector: {"neck": Neck, "heads": Heads, "anchors": Anchors},
+}
+# Of a classifier, so that a detector's backbone has none.
+_CLASSIFYING = ("head", "num_classes")
+# A detector takes them for its backbone.
+_PASSED_ON = ("resolution", "in_channels", "padding")
 
-def to_plain(backbone: Backbone) -> Plain:
+
+def to_plain(net: Architecture) -> Plain:
     """Every field of the network as dicts, lists, numbers and words, in the order of YAML files."""
+    if isinstance(net, Backbone):
+        return _plain_backbone(net)
+    backbone = _plain_backbone(net.backbone)
+    parts: Plain = {
+        "backbone": {key: value for key, value in backbone.items() if key not in _CLASSIFYING},
+        "neck": _fields(net.neck),
+        "heads": _fields(net.heads),
+        "anchors": _fields(net.anchors),
+    }
+    parts["anchors"]["ratios"] = [list(shape) for shape in net.anchors.shapes]
+    return {key: value for key, value in _fields(net).items() if key not in parts} | parts
+
+
+def from_plain(plain: Mapping[str, Any]) -> Architecture:
+    """The network that a plain dict describes: a detector if it has a backbone.
+
+    Raises:
+        UserError: an unknown or missing key, or a value outside its range.
+    """
+    if "backbone" not in plain:
+        return _backbone_from(plain)
+    values = dict(plain)
+    for key, kind in _PARTS[Detector].items():
+        if key in values:
+            values[key] = make(kind, values[key], key)
+    values["backbone"] = _bare_backbone(values["backbone"])
+    made: Detector = make(Detector, values, "")
+    return made
+
+
+def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
+    """A network with some fields replaced, of its parts by mappings of some of theirs.
+
+    Of a detector, `resolution`, `in_channels` and `padding` are its backbone's.
+
+    Raises:
+        UserError: an unknown field, or a value outside its range.
+    """
+    plain = dict(fields)
+    if isinstance(net, Detector):
+        passed = {key: plain.pop(key) for key in _PASSED_ON if key in plain}
+        given = plain.get("backbone", {})
+        if isinstance(given, Mapping):
+            plain["backbone"] = _replaced_backbone(net.backbone, {**passed, **given})
+        elif passed:
+            named = ", ".join(passed)
+            raise UserError(f"{named} and a whole backbone are given", key="backbone")
+    plain = _fields(net) | plain
+    for key, kind in _PARTS[type(net)].items():
+        if isinstance(plain[key], Mapping):
+            plain[key] = make(kind, _fields(getattr(net, key)) | plain[key], key)
+        elif not isinstance(plain[key], kind):
+            raise UserError(f"{plain[key]!r} is no {key}", key=key, allowed="key: value pairs")
+    made: Architecture = make(type(net), plain, "")
+    return made
+
+
+def _replaced_backbone(backbone: Backbone, fields: Mapping[str, Any]) -> Architecture:
+    _check_bare(fields)
+    try:
+        return replaced(backbone, fields)
+    except UserError as error:
+        raise error.at(under="" if error.key in _PASSED_ON else "backbone") from None
+
+
+def _bare_backbone(plain: object) -> Backbone:
+    if not isinstance(plain, Mapping):
+        raise UserError(f"{plain!r} is not a mapping", key="backbone", allowed="key: value pairs")
+    _check_bare(plain)
+    try:
+        return _backbone_from(plain)
+    except UserError as error:
+        raise error.at(under="backbone") from None
+
+
+def _check_bare(plain: Mapping[str, Any]) -> None:
+    for key in _CLASSIFYING:
+        if key in plain:
+            raise UserError(
+                "a detector's backbone classifies no images",
+                key=f"backbone.{key}",
+                hint="leave it out" if key == "head" else "num_classes stands beside backbone",
+            )
+
+
+def _plain_backbone(backbone: Backbone) -> Plain:
     parts: Plain = {
         "stem": _fields(backbone.stem),
         "stages": [_stage_fields(stage) for stage in backbone.stages],
@@ -26,37 +124,16 @@ def to_plain(backbone: Backbone) -> Plain:
     return scalars | parts
 
 
-def from_plain(plain: Mapping[str, Any]) -> Backbone:
-    """The network that a plain dict describes.
-
-    Raises:
-        UserError: an unknown or missing key, or a value outside its range.
-    """
+def _backbone_from(plain: Mapping[str, Any]) -> Backbone:
     values = dict(plain)
     stages = values.pop("stages", None)
     if not isinstance(stages, list | tuple):
         raise UserError("a network needs a list of stages", key="stages")
-    for key, kind in (("stem", Stem), ("head", Head)):
+    for key, kind in _PARTS[Backbone].items():
         if key in values:
             values[key] = make(kind, values[key], key)
     values["stages"] = tuple(make_stage(s, f"stages[{i}]") for i, s in enumerate(stages))
-    return make(Backbone, values, "")
-
-
-def replaced(backbone: Backbone, fields: Mapping[str, Any]) -> Backbone:
-    """A network with some fields replaced, of stem and head by mappings of some of theirs.
-
-    Raises:
-        UserError: an unknown field, or a value outside its range.
-    """
-    plain = _fields(backbone) | dict(fields)
-    for key in ("stem", "head"):
-        if isinstance(plain[key], Mapping):
-            part = getattr(backbone, key)
-            plain[key] = make(type(part), _fields(part) | plain[key], key)
-        elif not isinstance(plain[key], type(getattr(backbone, key))):
-            raise UserError(f"{plain[key]!r} is no {key}", key=key, allowed="key: value pairs")
-    made: Backbone = make(Backbone, plain, "")
+    made: Backbone = make(Backbone, values, "")
     return made
 
 
@@ -97,9 +174,9 @@ def make(kind: type[Any], plain: Mapping[str, Any], key: str) -> Any:
         raise error.at(under=key) from None
 
 
-def digest(backbone: Backbone) -> str:
+def digest(net: Architecture) -> str:
     """The identity of a network: 16 hexadecimal digits over all of its fields."""
-    text = json.dumps(to_plain(backbone), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(to_plain(net), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -38,3 +38,12 @@ def test_a_word_without_a_near_one_gets_no_hint():
 def test_a_list_is_no_word():
     with pytest.raises(UserError, match=r"\['same'\] is not known"):
         check.one_of("padding", ["same"], ("symmetric", "same"))
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan"), True, "2", None])
+def test_a_number_above_0(value):
+    check.above_zero("scale", 0.5)
+    check.above_zero("scale", 3)
+    with pytest.raises(UserError) as told:
+        check.above_zero("scale", value)
+    assert str(told.value) == f"scale: {value!r} cannot be used\n  allowed: a number above 0"

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.neck import Neck
 from scalesearch.arch.plain import digest, from_plain, make_stage, replaced, to_plain
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
+from tests.detectors import detectors
 from tests.strategies import backbones
 
 NET = Backbone(stages=(Stage(width=8, depth=2, se=0.25), Stage(block="identity", width=16)))
@@ -200,3 +203,156 @@ def test_parts_of_stem_and_head_are_replaced():
         replaced(NET, {"stem": {"with": 8}})
     with pytest.raises(UserError, match="head: 3 is no head"):
         replaced(NET, {"head": 3})
+
+
+# Detectors.
+
+
+DETECTOR = Detector(backbone=replace(NET, resolution=64), neck=Neck(min_level=1, max_level=3))
+OTHER_PARTS = {  # a changed value for every field
+    "backbone": [
+        {key: value}
+        for key, value in OTHER.items()
+        # A single stage feeds one level; a classifier's own are left out.
+        if key not in ("stages", "head", "num_classes")
+    ],
+    "neck": [
+        {"kind": "fpn"},
+        {"width": 8},
+        {"depth": 1},
+        {"fusion": "sum"},
+        {"max_level": 4},
+    ],
+    "heads": [{"depth": 0}],
+    "anchors": [{"scale": 3.0}, {"octaves": 1}, {"ratios": (1.0,)}],
+}
+OTHER_OWN = [
+    {"num_classes": 7},
+    {"activation": "relu"},
+    {"norm_bias": True},
+    {"norm_eps": 1e-3},
+    {"norm_momentum": 0.01},
+]
+
+
+@given(detectors())
+def test_there_and_back_is_the_same_detector(net):
+    assert from_plain(to_plain(net)) == net
+    assert digest(from_plain(json.loads(json.dumps(to_plain(net))))) == digest(net)
+    assert replaced(net, {}) == net
+
+
+@given(detectors(), detectors())
+def test_digests_are_equal_only_for_equal_detectors(one, other):
+    assert (digest(one) == digest(other)) == (one == other)
+    assert digest(one) != digest(one.backbone)
+
+
+@pytest.mark.parametrize(
+    "change", [*OTHER_OWN, *({part: c} for part, cs in OTHER_PARTS.items() for c in cs)], ids=str
+)
+def test_every_field_of_a_detector_changes_the_digest(change):
+    changed = replaced(DETECTOR, change)
+    assert changed != DETECTOR
+    assert digest(changed) != digest(DETECTOR)
+
+
+def test_every_field_of_a_detector_is_tried():
+    tried = {key for change in OTHER_OWN for key in change}
+    assert {field.name for field in fields(Detector)} == tried | set(OTHER_PARTS)
+    for part, kind in (("neck", Neck), ("heads", Heads), ("anchors", Anchors)):
+        tried = {key for change in OTHER_PARTS[part] for key in change}
+        # The lowest level of all is as low as it can be.
+        assert {field.name for field in fields(kind)} - {"min_level"} == tried
+
+
+def test_a_plain_detector_holds_lists_and_no_classifier():
+    plain = to_plain(DETECTOR)
+    assert list(plain)[-4:] == ["backbone", "neck", "heads", "anchors"]
+    assert not {"head", "num_classes"} & set(plain["backbone"])
+    assert plain["anchors"]["ratios"] == [[1.0, 1.0], [1.4, 0.7], [0.7, 1.4]]
+    # What the file leaves out is the default.
+    short = {"backbone": {"stages": plain["backbone"]["stages"]}, "neck": plain["neck"]}
+    assert from_plain(short) == Detector(backbone=Backbone(stages=NET.stages), neck=DETECTOR.neck)
+
+
+def test_what_a_detector_passes_on_to_its_backbone():
+    changed = replaced(DETECTOR, {"resolution": 128, "in_channels": 1, "padding": "same"})
+    backbone = replace(DETECTOR.backbone, resolution=128, in_channels=1, padding="same")
+    assert changed == replace(DETECTOR, backbone=backbone)
+    stem = {"stem": {"width": 8}}
+    assert replaced(DETECTOR, {"backbone": stem, "resolution": 96}).backbone == replace(
+        DETECTOR.backbone, stem=replace(NET.stem, width=8), resolution=96
+    )
+    assert replaced(DETECTOR, {"backbone": NET}).resolution == NET.resolution
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"backbone": None},
+            "backbone: None is not a mapping\n  allowed: key: value pairs",
+        ),
+        ({"backbone": {}}, "backbone.stages: a network needs a list of stages"),
+        (
+            {"backbone": {"stages": [{"width": 0}]}},
+            "backbone.stages[0].width: 0 cannot be used\n  allowed: a whole number >= 1",
+        ),
+        (
+            {"backbone": {"stages": [{"width": 8}], "head": {"width": 8}}},
+            "backbone.head: a detector's backbone classifies no images\n  leave it out",
+        ),
+        (
+            {"backbone": {"stages": [{"width": 8}], "num_classes": 8}},
+            "backbone.num_classes: a detector's backbone classifies no images\n"
+            "  num_classes stands beside backbone",
+        ),
+        ({"neck": 3}, "neck: 3 is not a mapping\n  allowed: key: value pairs"),
+        (
+            {"neck": {"widht": 3}},
+            "neck.widht: unknown key 'widht'\n  allowed: kind, width, depth, fusion, min_level, "
+            "max_level\n  did you mean 'width'?",
+        ),
+        (
+            {"anchors": {"ratios": [1.0, 0]}},
+            "anchors.ratios[1]: 0 cannot be used\n  allowed: a number above 0",
+        ),
+        (
+            {"anchor": {}},
+            "anchor: unknown key 'anchor'\n  allowed: backbone, neck, heads, anchors, "
+            "num_classes, activation, norm_bias, norm_eps, norm_momentum\n"
+            "  did you mean 'anchors'?",
+        ),
+        (
+            {"neck": {"min_level": 4, "max_level": 5}},
+            "neck.min_level: the backbone has no features of level 4\n  allowed: it has those of "
+            "1; only levels above all of them can be made",
+        ),
+    ],
+)
+def test_a_mistake_in_a_detector_names_its_place(change, text):
+    with pytest.raises(UserError) as told:
+        from_plain(to_plain(DETECTOR) | change)
+    assert str(told.value) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"resolution": 0}, "resolution: 0 cannot be used\n  allowed: a whole number >= 1"),
+        ({"padding": "valid"}, "padding: 'valid' is not known\n  allowed: symmetric, same"),
+        (
+            {"backbone": {"stem": {"with": 3}}},
+            "backbone.stem.with: unknown key 'with'\n"
+            "  allowed: width, kernel, stride, pool, norm\n  did you mean 'width'?",
+        ),
+        ({"backbone": NET, "resolution": 8}, "backbone: resolution and a whole backbone are given"),
+        ({"backbone": 3}, "backbone: 3 cannot be used\n  allowed: a Backbone"),
+        ({"neck": "fpn"}, "neck: 'fpn' is no neck\n  allowed: key: value pairs"),
+    ],
+)
+def test_a_detectors_field_that_cannot_be_replaced(change, text):
+    with pytest.raises(UserError) as told:
+        replaced(DETECTOR, change)
+    assert str(told.value) == text

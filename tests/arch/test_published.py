@@ -9,12 +9,13 @@ import torchvision
 from torch import nn
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.detector import Heads
 from scalesearch.arch.published import families, names, published
 from scalesearch.arch.stage import Stage
 from scalesearch.arch.walk import walk
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
-from tests.peers import PEERS, described
+from tests.peers import CLASSIFIERS, PEERS, described
 
 
 def convolutions(net):
@@ -49,12 +50,12 @@ def test_every_convolution_is_the_peers(name, library):
 
 
 def test_every_name_has_a_peer():
-    assert {name for name, _ in PEERS} == set(names())
+    assert {name for name, _ in PEERS} == set(CLASSIFIERS)
 
 
 # torchvision documents the parameters and the multiply-adds (G) of its weights at the size that
 # they were trained for.
-DOCUMENTED = [name for name in names() if name in torchvision.models.list_models()]
+DOCUMENTED = [name for name in CLASSIFIERS if name in torchvision.models.list_models()]
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
@@ -67,7 +68,7 @@ def test_counts_are_those_that_torchvision_documents(name):
 
 
 def test_torchvision_documents_all_but_lite_mobilenet_v1_and_wide_networks():
-    missing = {name for name in names() if name not in DOCUMENTED}
+    missing = {name for name in CLASSIFIERS if name not in DOCUMENTED}
     assert missing == {
         *(f"efficientnet_lite{i}" for i in range(5)),
         "mobilenet_v1",
@@ -84,7 +85,21 @@ def test_names_are_listed_by_family():
 def test_keywords_replace_fields(name):
     own = published(name)
     net = published(name, num_classes=7, in_channels=1, resolution=64)
-    assert net == replace(own, num_classes=7, in_channels=1, resolution=64)
+    if name in CLASSIFIERS:
+        assert net == replace(own, num_classes=7, in_channels=1, resolution=64)
+    else:
+        backbone = replace(own.backbone, in_channels=1, resolution=64)
+        assert net == replace(own, num_classes=7, backbone=backbone)
+
+
+def test_parts_of_a_detector_are_replaced_whole_or_by_some_of_their_fields():
+    own = published("efficientdet_d1")
+    assert published("efficientdet_d1", neck={"kind": "fpn"}).neck == replace(own.neck, kind="fpn")
+    assert published("efficientdet_d1", heads=Heads(depth=1)).heads == Heads(depth=1)
+    wide = published("efficientdet_d1", backbone={"stem": {"width": 40}}, resolution=96)
+    assert wide.backbone == replace(own.backbone, stem=Stem(width=40), resolution=96)
+    resnet = published("efficientdet_d1", backbone=published("resnet50"))
+    assert resnet.backbone.stages == published("resnet50").stages
 
 
 def test_stem_and_head_are_replaced_whole_or_by_some_of_their_fields():
@@ -158,7 +173,8 @@ def test_an_unknown_name_is_told_with_the_nearest():
         ("mobilenetv2", "did you mean 'mobilenet_v2'?"),
         ("efficientnetv2_s", "did you mean 'efficientnet_v2_s'?"),
         ("wrn28_10", "did you mean 'wrn_28_10'?"),
-        ("efficientdet_d0", "detectors are not there yet"),
+        ("efficientdet_d8", "did you mean 'efficientdet_d7'?"),
+        ("efficientdet-lite0", "did you mean 'efficientdet_lite0'?"),
     ],
 )
 def test_hints_of_every_family(wrong, hint):
