@@ -10,6 +10,11 @@ import torchvision
 from pytorchcv.models.wrn_cifar import get_wrn_cifar
 from torch import nn
 
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.published import names, published
+
+CLASSIFIERS = tuple(name for name in names() if isinstance(published(name), Backbone))
+
 
 def _timm(name: str) -> Callable[[], nn.Module]:
     return lambda: timm.create_model(name)

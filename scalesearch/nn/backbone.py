@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -11,28 +12,35 @@ from scalesearch.nn.blocks import BLOCKS, Place
 from scalesearch.nn.layers import ConvNorm, MaxPool, NormActive
 
 
-class Classifier(nn.Module):
-    """The network that a `Backbone` describes: images to one logit for each class."""
+class Trunk(nn.Module):
+    """Stem and the first `count` stages of a backbone."""
 
-    def __init__(self, net: Backbone) -> None:
+    def __init__(self, net: Backbone, count: int) -> None:
         super().__init__()
-        stem, head = net.stem, net.head
+        stem, width, done = net.stem, net.stem.width, 0
         kernel, stride, norm = stem.kernel, stem.stride, stem.norm
         self.stem = ConvNorm(
-            net, net.in_channels, stem.width, kernel=kernel, stride=stride, norm=norm, active=norm
+            net, net.in_channels, width, kernel=kernel, stride=stride, norm=norm, active=norm
         )
         self.stem_pool = MaxPool(net, stem.pool) if stem.pool > 1 else nn.Identity()
-        width, done, stages = stem.width, 0, []
-        for stage in net.stages:
-            blocks = []
+        self.stages = nn.ModuleList()
+        for stage in net.stages[:count]:
+            blocks = nn.ModuleList()
             for index in range(stage.depth):
                 # Linear decay rule of stochastic depth: the deeper the block, the likelier.
                 rate = net.drop_path * done / net.depth
                 place = Place(width, stage.stride if index == 0 else 1, rate)
                 blocks.append(BLOCKS[stage.block](net, stage, place))
                 width, done = stage.width, done + 1
-            stages.append(nn.ModuleList(blocks))
-        self.stages = nn.ModuleList(stages)
+            self.stages.append(blocks)
+
+
+class Classifier(Trunk):
+    """The network that a `Backbone` describes: images to one logit for each class."""
+
+    def __init__(self, net: Backbone) -> None:
+        super().__init__(net, len(net.stages))
+        head, width = net.head, net.stages[-1].width
         self.head: nn.Module = nn.Identity()
         if head.width:
             self.head = ConvNorm(net, width, head.width)
@@ -52,6 +60,24 @@ class Classifier(nn.Module):
                 x = block(x)
         x = self.pool(self.head(x)).flatten(1)
         return self.classifier(self.dropout(x))
+
+
+class Features(Trunk):
+    """What some stages of a backbone put out, for a neck."""
+
+    def __init__(self, net: Backbone, sources: Sequence[int]) -> None:
+        super().__init__(net, sources[-1] + 1)
+        self.sources = tuple(sources)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images [N, in_channels, H, W] to [N, width, H / 2^l, W / 2^l] of each source."""
+        x, maps = self.stem_pool(self.stem(images)), []
+        for index, stage in enumerate(self.stages):
+            for block in stage.children():
+                x = block(x)
+            if index in self.sources:
+                maps.append(x)
+        return maps
 
 
 def initialise(module: nn.Module) -> None:

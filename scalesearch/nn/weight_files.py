@@ -29,7 +29,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise UserError(
             "weights are not read from this kind of file",
             file=str(path),
-            allowed=".safetensors, .pt, .pth, timm:NAME, or torchvision:NAME",
+            allowed=".safetensors, .pt, .pth, timm:NAME, torchvision:NAME, or effdet:NAME",
         )
     if not path.is_file():
         raise UserError("there is no such file", file=str(path))
@@ -109,7 +109,27 @@ def torchvision_model(name: str) -> nn.Module:
     )
 
 
+def effdet_model(name: str) -> nn.Module:
+    """effdet's pretrained detector `name`, such as `tf_efficientdet_d0`, for small images.
+
+    Raises:
+        UserError: effdet is not installed, knows no such detector, or cannot get its weights.
+    """
+    try:
+        import effdet
+        from effdet.config.model_config import efficientdet_model_param_dict as known
+    except ImportError as error:
+        raise UserError("effdet is not installed", hint="pip install effdet") from error
+    _check_known(name, list(known), "effdet", "detector")
+    side = EFFDET_SIDE
+    return _downloaded(
+        "effdet", name, lambda: effdet.create_model(name, pretrained=True, image_size=(side, side))
+    )
+
+
+EFFDET_SIDE = 128  # of the images that effdet's detectors are made for here
 PEERS: dict[str, Callable[[str], nn.Module]] = {
+    "effdet": effdet_model,
     "timm": timm_model,
     "torchvision": torchvision_model,
 }

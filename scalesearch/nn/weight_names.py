@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from scalesearch.nn.detector_names import BACKBONE, effdet_names
 from scalesearch.nn.weight_layouts import LAYOUTS, Layout
 
 _BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
@@ -17,8 +18,19 @@ def names_in(given: Collection[str], needed: Iterable[str]) -> dict[str, str]:
     first choice. A layer that the library does not have is left out.
     """
     ours = list(needed)
-    choices = [{name: name for name in ours}, *(_names(layout, ours) for layout in LAYOUTS)]
+    detector = any(name.startswith(BACKBONE) for name in ours)
+    named = _detector_names if detector else _names
+    choices = [{name: name for name in ours}, *(named(layout, ours) for layout in LAYOUTS)]
     return max(choices, key=lambda names: sum(theirs in given for theirs in names.values()))
+
+
+def _detector_names(layout: Layout, ours: list[str]) -> dict[str, str]:
+    """A detector of effdet's whose backbone is named so."""
+    backbone = [name.removeprefix(BACKBONE) for name in ours if name.startswith(BACKBONE)]
+    inside = _names(layout, backbone).items()
+    return {f"{BACKBONE}{name}": f"{BACKBONE}{theirs}" for name, theirs in inside} | effdet_names(
+        ours
+    )
 
 
 def _names(layout: Layout, ours: list[str]) -> dict[str, str]:

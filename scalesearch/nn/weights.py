@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
-from scalesearch.nn.weight_files import PEERS, read_weights, unwrapped
+from scalesearch.nn.detector import DetectorNet
+from scalesearch.nn.weight_files import EFFDET_SIDE, PEERS, read_weights, unwrapped
 from scalesearch.nn.weight_names import names_in
 
+# What is of another shape where classes are replaced.
 _CLASSIFIER = ("classifier.weight", "classifier.bias")
+_CLASS_HEAD = ("class_head.predict.pointwise.weight", "class_head.predict.pointwise.bias")
 _SHOWN = 20
 # Batch norm counts its batches but never reads the count while it has a momentum.
 _OPTIONAL = ".num_batches_tracked"
@@ -79,7 +82,8 @@ def load_weights(
 
     Args:
         model: of `build`.
-        source: a state dict, a .safetensors, .pt or .pth file, `timm:NAME` or `torchvision:NAME`.
+        source: a state dict, a .safetensors, .pt or .pth file, `timm:NAME`, `torchvision:NAME` or
+            `effdet:NAME`.
             The families that we describe are known by the names that timm, torchvision,
             efficientnet_pytorch and pytorchcv give their layers.
         strict: refuse, with the network left as it was, unless everything fits. Otherwise what
@@ -136,7 +140,7 @@ def _state(source: object) -> dict[str, Any]:
 
 def _fits_but_for_classes(report: LoadReport) -> bool:
     """Whether at most the classifier is of another shape, as where classes are replaced."""
-    others = {m.name for m in report.mismatched} - set(_CLASSIFIER)
+    others = {m.name for m in report.mismatched} - {*_CLASSIFIER, *_CLASS_HEAD}
     return not (report.missing or report.unexpected or others)
 
 
@@ -145,14 +149,13 @@ def _check_outputs(
 ) -> None:
     """Refuses weights that fit a network which then computes something else than its namesake."""
     ours = copy.deepcopy(model).cpu().float().eval()
-    if "classifier.weight" in found:  # with the classes of the namesake, where ours are others
-        classes, features = found["classifier.weight"].shape
-        ours.classifier = nn.Linear(features, classes)
+    _give_classes(ours, found)
     ours.load_state_dict(found, strict=False)
     channels = next(p.shape[1] for p in ours.parameters() if p.ndim == 4)
-    images = torch.randn(2, channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    side = EFFDET_SIDE if _is_detector(found) else 64
+    images = torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        wanted, got = peer(images), ours(images)
+        wanted, got = _values(peer(images)), _values(ours(images))
     if not torch.allclose(got, wanted, rtol=0, atol=1e-3 * float(wanted.abs().max())):
         eps = next(m.eps for m in peer.modules() if isinstance(m, nn.BatchNorm2d))
         raise UserError(
@@ -160,6 +163,33 @@ def _check_outputs(
             hint=f"it has norm_eps={eps:g}; compare activation and padding too: networks named "
             'tf_… need padding="same"',
         )
+
+
+def _is_detector(found: Mapping[str, Tensor]) -> bool:
+    return _CLASS_HEAD[0] in found
+
+
+def _give_classes(ours: nn.Module, found: Mapping[str, Tensor]) -> None:
+    """Gives a network the classes of its namesake, where its own are others."""
+    if "classifier.weight" in found:
+        classes, features = found["classifier.weight"].shape
+        ours.classifier = nn.Linear(features, classes)
+    elif isinstance(ours, DetectorNet):
+        (outputs, width, *_), head = found[_CLASS_HEAD[0]].shape, ours.class_head
+        before = head.predict.pointwise.out_channels
+        head.values = head.values * outputs // before
+        head.predict.pointwise = nn.Conv2d(width, outputs, 1)
+
+
+def _values(outputs: Any) -> Tensor:
+    """All that a network puts out for each of N images, [N, …]: of effdet maps of each level."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    found = []
+    for part in outputs:
+        maps = [part] if isinstance(part, Tensor) else [x.permute(0, 2, 3, 1) for x in part]
+        found += [x.flatten(1) for x in maps]
+    return torch.cat(found, 1)
 
 
 def _listed(title: str, items: list[str] | tuple[str, ...]) -> str:

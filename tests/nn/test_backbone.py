@@ -16,6 +16,7 @@ from scalesearch.arch import blocks as arch_blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
+from scalesearch.nn.backbone import Features
 from scalesearch.nn.blocks import BLOCKS, MBConv, Shortcut
 from scalesearch.nn.build import build
 from scalesearch.nn.layers import DropPath
@@ -388,3 +389,23 @@ def test_dropout_works_on_the_pooled_features_only_while_training():
     model.train()
     logits = model(torch.randn(4, 3, 32, 32))
     assert torch.equal(logits, model.classifier.bias.expand(4, -1))
+
+
+def test_features_are_what_stages_put_out():
+    """Those of a classifier with the same weights, found by hooks; nothing is run behind them."""
+    net = published("efficientnet_b0", resolution=64)
+    whole = build(net).eval()
+    features = Features(net, (2, 4)).eval()
+    features.load_state_dict(whole.state_dict(), strict=False)
+    assert len(features.stages) == 5
+    seen = {}
+    for index in (2, 4):
+        last = list(whole.stages[index].children())[-1]
+        last.register_forward_hook(lambda m, i, out, index=index: seen.update({index: out.clone()}))
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        whole(images)
+        maps = features(images)
+    assert [tuple(x.shape) for x in maps] == [(2, 40, 8, 12), (2, 112, 4, 6)]
+    for index, x in zip((2, 4), maps, strict=True):
+        torch.testing.assert_close(x, seen[index])

@@ -1,0 +1,172 @@
+"""What a detector's predictions are worth: focal loss of the classes, Huber loss of the boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from scalesearch.arch import check
+from scalesearch.nn.matching import Match
+
+_NEVER = 1e4
+_BLOCK = 2**18  # logits at once on a CPU: what is computed of them stays in its caches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """What predictions are held against (EfficientDet, section 5.1, and its code).
+
+    Attributes:
+        alpha: weight of what is there; of what is not it is 1 - alpha (Lin et al. 2017, eq. 5).
+        gamma: how much less a prediction counts the surer and righter it is.
+        label_smoothing: the truth is 1 - half of it, or half of it.
+        delta: from this error of a box code on the loss grows linearly.
+        box_weight: of the box loss in the total.
+    """
+
+    alpha: float = 0.25
+    gamma: float = 1.5
+    label_smoothing: float = 0.0
+    delta: float = 0.1
+    box_weight: float = 50.0
+
+    def __post_init__(self) -> None:
+        for key in ("alpha", "label_smoothing"):
+            check.share(self, key)
+        for key in ("gamma", "delta", "box_weight"):
+            check.above_zero(key, getattr(self, key))
+
+
+@dataclass(frozen=True)
+class DetectionLoss:
+    """The loss of a batch, divided by the number of positive anchors in it plus one.
+
+    Attributes:
+        total: class loss + weight * box loss, a scalar with its gradient.
+        class_loss, box_loss: its parts, scalars.
+        images: what each image adds to the total, [N], without gradient.
+    """
+
+    total: Tensor
+    class_loss: Tensor
+    box_loss: Tensor
+    images: Tensor
+
+    @property
+    def broken(self) -> list[int]:
+        """Which images of the batch, from 0, have a loss that is not a finite number."""
+        found: list[int] = (~self.images.isfinite()).nonzero().squeeze(1).tolist()
+        return found
+
+
+def detection_loss(
+    logits: Tensor,
+    codes: Tensor,
+    matches: Sequence[Match],
+    criterion: Criterion = Criterion(),
+) -> DetectionLoss:
+    """The loss of predictions for N images; in float32 whatever is predicted in, or float64.
+
+    Args:
+        logits: of the classes, [N, A, K].
+        codes: of the boxes, [N, A, 4].
+        matches: what the anchors of each image should have predicted.
+        criterion: the constants of the losses.
+    """
+    counts = [len(match.anchors) for match in matches]
+    normaliser = sum(counts) + 1.0
+    wanted = torch.is_grad_enabled() and logits.requires_grad
+    classes: Tensor = _Focal.apply(logits, matches, criterion, wanted)
+    classes = classes / normaliser
+    boxes = _huber(codes, matches, counts, criterion.delta) / (4 * normaliser)
+    images = (classes + criterion.box_weight * boxes).detach()
+    class_loss, box_loss = classes.sum(), boxes.sum()
+    return DetectionLoss(class_loss + criterion.box_weight * box_loss, class_loss, box_loss, images)
+
+
+def _huber(codes: Tensor, matches: Sequence[Match], counts: list[int], delta: float) -> Tensor:
+    """Sum of the loss (Huber 1964) over the codes of each image's positives, [N]."""
+    anchors = torch.cat([match.anchors for match in matches])
+    image = torch.cat([torch.full_like(one.anchors, number) for number, one in enumerate(matches)])
+    found, truth = _wide(codes[image, anchors]), torch.cat([match.codes for match in matches])
+    losses = F.huber_loss(found, truth.to(found.dtype), reduction="none", delta=delta)
+    return torch.stack([part.sum() for part in torch.split(losses, counts)])
+
+
+class _Focal(torch.autograd.Function):
+    """The focal loss [N] of each image's logits [N, A, K], with its gradient in the same pass.
+
+    Almost every logit's truth is 0. So none is written down: all are taken as zeros in blocks, but
+    for those of positives' labels, which are few.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, matches: Sequence[Match], criterion: Criterion, wanted: bool
+    ) -> Tensor:
+        """`wanted`: the gradient will be asked for."""
+        minus = _wide(-logits).contiguous()
+        parts = zip(minus, matches, strict=True)
+        losses = [_focal_of_image(image, match, criterion, wanted=wanted) for image, match in parts]
+        if wanted:
+            ctx.save_for_backward(minus)
+            ctx.dtype = logits.dtype
+        return torch.stack(losses)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Slopes times what each image's loss is worth."""
+        (slopes,) = ctx.saved_tensors
+        return (slopes * grad[:, None, None]).to(ctx.dtype), None, None, None
+
+
+def _focal_of_image(minus: Tensor, match: Match, criterion: Criterion, *, wanted: bool) -> Tensor:
+    """The loss of one image's logits x = -minus, [A, K]; if wanted `minus` becomes its slope."""
+    positive = match.anchors, match.labels
+    ones = -minus[positive]
+    # Logits so low that, taken as zeros, they are right and cost nothing.
+    minus[positive] = _NEVER
+    minus[match.ignored] = _NEVER
+    flat = minus.view(-1)
+    size = _BLOCK if flat.device.type == "cpu" else max(1, len(flat))
+    blocks = torch.split(flat, size)
+    losses = [_focal(block, 1 - criterion.alpha, criterion, wanted=wanted) for block in blocks]
+    losses.append(_focal(ones, criterion.alpha, criterion, wanted=wanted))
+    if wanted:
+        minus[positive] = -ones
+    return torch.stack(losses).sum()
+
+
+def _focal(minus: Tensor, weight: float, criterion: Criterion, *, wanted: bool) -> Tensor:
+    """The sum of the losses of logits x = -minus, [M], whose truth is 0; a truth of 1 is -x.
+
+    With s = sigmoid(x), cross entropy c = log(1 + e^x) - x * smoothing / 2 and its slope
+    s - smoothing / 2 it is weight * s^gamma * c. If its slope is wanted, `minus` becomes that:
+    weight * s^gamma * (gamma * (1 - s) * c + s - smoothing / 2).
+    """
+    gamma, smooth = criterion.gamma, criterion.label_smoothing / 2
+    cross = F.logsigmoid(minus)
+    factor = (cross - minus).mul_(gamma).exp_().mul_(weight)  # log(s) = x - log(1 + e^x)
+    cross.neg_()
+    if smooth:
+        cross.add_(minus, alpha=smooth)
+    loss = torch.dot(factor, cross)
+    if wanted:
+        share = minus.neg_().sigmoid_()
+        cross.addcmul_(share, cross, value=-1).mul_(gamma).add_(share)
+        if smooth:
+            cross.sub_(smooth)
+        torch.mul(cross, factor, out=minus)
+    return loss
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32, or float64 if it is."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,144 @@
+"""Anchors against effdet's, against the heads' outputs, and by hand."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from scalesearch.arch.detector import Anchors
+from scalesearch.arch.efficientdet import efficientdet, efficientdet_lite
+from scalesearch.nn.anchors import AnchorBoxes, anchor_boxes
+from scalesearch.nn.detector import DetectorNet
+from tests.effdets import effdet_anchors, peer_anchors, swapped
+
+D0 = efficientdet("efficientdet_d0")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("efficientdet_d0", (512, 512)),
+        ("efficientdet_d0", (384, 640)),
+        ("efficientdet_d0", (640, 128)),
+        ("efficientdet_d0", (96, 160)),  # 128 divides neither side
+        ("efficientdet_d1", (640, 640)),
+        ("efficientdet_d7", (1536, 1536)),  # anchors of scale 5
+        ("efficientdet_d7x", (768, 1536)),  # a level more
+        ("efficientdet_lite0", (320, 320)),  # scale 3
+        ("efficientdet_lite3", (512, 512)),  # scale 4
+    ],
+)
+def test_anchors_are_effdets(name, size):
+    net = efficientdet_lite(name) if "lite" in name else efficientdet(name)
+    ours = anchor_boxes(net.anchors, net.neck.levels, size)
+    theirs = swapped(peer_anchors(f"tf_{name}", size).boxes)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+def test_shapes_given_by_one_number_are_effdets():
+    anchors = Anchors(scale=3.5, octaves=2, ratios=(0.5, 1.0, 3.0))
+    theirs = effdet_anchors.Anchors(4, 6, 2, [0.5, 1.0, 3.0], 3.5, (192, 320))
+    ours = anchor_boxes(anchors, range(4, 7), (192, 320))
+    torch.testing.assert_close(ours, swapped(theirs.boxes), rtol=0, atol=1e-4)
+
+
+def test_anchors_by_hand():
+    # Level 5 of 40 x 64 pixels has ceil(40 / 32) x 2 = 2 x 2 pixels: strides 20 and 32.
+    anchors = Anchors(scale=2.0, octaves=1, ratios=((1.0, 1.0), (2.0, 0.5)))
+    wanted = [
+        [16 - 32, 10 - 20, 16 + 32, 10 + 20],
+        [16 - 64, 10 - 10, 16 + 64, 10 + 10],
+        [48 - 32, 10 - 20, 48 + 32, 10 + 20],
+        [48 - 64, 10 - 10, 48 + 64, 10 + 10],
+        [16 - 32, 30 - 20, 16 + 32, 30 + 20],
+        [16 - 64, 30 - 10, 16 + 64, 30 + 10],
+        [48 - 32, 30 - 20, 48 + 32, 30 + 20],
+        [48 - 64, 30 - 10, 48 + 64, 30 + 10],
+    ]
+    assert anchor_boxes(anchors, range(5, 6), (40, 64)).tolist() == wanted
+
+
+def test_octaves_grow_by_equal_factors():
+    boxes = anchor_boxes(Anchors(scale=4.0, octaves=3, ratios=(1.0,)), range(3, 4), (8, 8))
+    sides = boxes[:, 2] - boxes[:, 0]
+    torch.testing.assert_close(sides, torch.tensor([32.0, 40.3175, 50.7968]), rtol=0, atol=1e-3)
+
+
+SMALL = replace(
+    D0,
+    backbone=replace(
+        D0.backbone, stages=tuple(replace(s, width=4, depth=1) for s in D0.backbone.stages)
+    ),
+    neck=replace(D0.neck, width=4, depth=1),
+    heads=replace(D0.heads, depth=1),
+    num_classes=2,
+)
+
+
+@settings(max_examples=15)
+@given(size=st.tuples(st.integers(32, 140), st.integers(32, 140)))
+def test_the_heads_predict_for_each_anchor(size):
+    model = small_model()
+    with torch.inference_mode():
+        logits, codes = model(torch.zeros(1, 3, *size))
+    boxes = anchor_boxes(SMALL.anchors, SMALL.neck.levels, size)
+    assert logits.shape[1] == codes.shape[1] == len(boxes)
+
+
+@cache
+def small_model():
+    return DetectorNet(SMALL, SMALL.nodes).eval()
+
+
+def test_anchors_are_kept_and_are_no_state():
+    kept = AnchorBoxes(SMALL)
+    images = torch.zeros(2, 3, 64, 96)
+    first = kept(images)
+    assert torch.equal(first, anchor_boxes(SMALL.anchors, SMALL.neck.levels, (64, 96)))
+    assert kept(images[:1]) is first
+    assert kept(torch.zeros(1, 3, 96, 64)).shape == first.shape
+    assert kept(torch.zeros(1, 3, 96, 64)) is not first
+    assert kept.state_dict() == {}
+    assert list(kept.buffers()) == []
+    assert torch.equal(copy.deepcopy(kept)(images), first)
+
+
+def test_anchors_follow_their_images_to_a_device():
+    kept = AnchorBoxes(SMALL)
+    kept(torch.zeros(1, 3, 64, 64))
+    assert kept(torch.zeros(1, 3, 64, 64, device="meta")).device.type == "meta"
+    assert kept(torch.zeros(1, 3, 64, 64)).device.type == "cpu"
+
+
+def test_many_sizes_do_not_fill_the_memory():
+    kept = AnchorBoxes(SMALL)
+    for side in range(32, 32 * 20, 32):
+        kept(torch.zeros(1, 3, side, 32))
+    assert len(kept.kept) == 8
+    assert (32 * 19, 32) in [size for size, _ in kept.kept]
+
+
+def test_anchors_made_while_evaluating_serve_while_training():
+    kept = AnchorBoxes(SMALL)
+    images = torch.zeros(1, 3, 64, 64)
+    with torch.inference_mode():
+        kept(images)
+    scale = torch.ones((), requires_grad=True)
+    (kept(images) * scale).sum().backward()
+    assert scale.grad is not None
+
+
+def test_stand_ins_are_not_kept():
+    kept = AnchorBoxes(SMALL)
+    with FakeTensorMode():
+        assert kept(torch.zeros(1, 3, 64, 64)).shape[1] == 4
+    assert kept.kept == {}
+    assert type(kept(torch.zeros(1, 3, 64, 64))) is torch.Tensor
