@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import architecture
+from scalesearch.files.architecture import architecture, classifier
 from scalesearch.study.folder import existing
 from scalesearch.study.options import Mistakes
 from scalesearch.study.parts import Plugin, read_plugin
@@ -40,7 +40,7 @@ def _export_one(
     from scalesearch.nn.build import build
     from scalesearch.nn.weights import load_weights
 
-    net = architecture(source)
+    net = classifier(architecture(source), "export")
     state = None
     if weights is not None:
         model = build(net)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.arch.op import Size
 from scalesearch.cli.progress import is_terminal
 from scalesearch.cli.tables import console
@@ -68,7 +68,7 @@ def chosen_deployment(
     return Deployment(**given) if wanted else None
 
 
-def network_latency(net: Backbone, size: Size, deployment: Deployment) -> dict[str, Any]:
+def network_latency(net: Architecture, size: Size, deployment: Deployment) -> dict[str, Any]:
     """The measured latency of a network in seconds, its quartiles, and what it was measured for."""
     from scalesearch.cost.latency import measure_latency
     from scalesearch.nn.build import build

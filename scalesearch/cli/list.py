@@ -7,6 +7,7 @@ import textwrap
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import ACTIVATIONS, PADDINGS
+from scalesearch.arch.neck import FUSIONS
 from scalesearch.arch.published import families, published
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cli.tables import console, print_table
@@ -65,6 +66,8 @@ def words() -> dict[str, tuple[str, ...]]:
         "stages.block": tuple(BLOCK_FIELDS),
         "activation": ACTIVATIONS,
         "padding": PADDINGS,
+        "neck.kind": plugins.names("necks"),
+        "neck.fusion": FUSIONS,
     }
 
 

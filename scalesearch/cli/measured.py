@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import NamedTuple
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.op import Size
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.cost import Cost, Workload
@@ -21,12 +21,13 @@ class Measured(NamedTuple):
     followed: float
 
 
-def measure_network(net: Backbone, size: Size, workload: Workload) -> Measured:
+def measure_network(net: Architecture, size: Size, workload: Workload) -> Measured:
     """Builds a network, counts it by fvcore and follows its memory in counted runs."""
     # Here and not above: the closed form must not wait for torch.
     from scalesearch.cost.measured import measure_counts
     from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
     from scalesearch.nn.build import build
+    from scalesearch.training.detect import loss_without_objects
 
     shape = (1, net.in_channels, *size)
     began = perf_counter()
@@ -35,19 +36,22 @@ def measure_network(net: Backbone, size: Size, workload: Workload) -> Measured:
     counts = measure_counts(model, shape)
     counted = perf_counter()
     inference = measure_inference_bytes(model, shape, workload)
-    training = measure_training_bytes(model, shape, workload)
+    loss = loss_without_objects if isinstance(net, Detector) else None
+    training = measure_training_bytes(model, shape, workload, loss)
     spent = Cost(**counts, inference_bytes=inference, training_bytes=training)
     return Measured(spent, built - began, counted - built, perf_counter() - counted)
 
 
 def print_measured(arithmetic: Cost, seconds: float, found: Measured) -> None:
     """Both numbers of each cost; counts are equal or wrong, memory may differ a little."""
-    measured = found.cost.known()
+    known = arithmetic.known()
     rows = []
-    for key, ours in arithmetic.known().items():
-        gap = ours / measured[key] - 1
-        verdict = "equal" if ours == measured[key] else f"{gap:+.2%}"
-        rows.append((key, f"{ours:,}", f"{measured[key]:,}", verdict))
+    for key, count in found.cost.known().items():
+        if key not in known:  # of a detector
+            rows.append((key, "", f"{count:,}", ""))
+            continue
+        verdict = "equal" if known[key] == count else f"{known[key] / count - 1:+.2%}"
+        rows.append((key, f"{known[key]:,}", f"{count:,}", verdict))
     print_table("", ("cost", "closed form", "measured", "difference"), rows)
     print(
         f"closed form in {format_seconds(seconds)}; built in {format_seconds(found.built)}, "

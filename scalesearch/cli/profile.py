@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, cast, get_args
 
-from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.check import one_of
+from scalesearch.arch.detector import Architecture
 from scalesearch.arch.op import Size
 from scalesearch.cli.latency import latency_sentence, network_latency
 from scalesearch.cli.measured import measure_network, print_measured
@@ -74,25 +74,26 @@ def show_profile(
         return
     _print_stages(name, net, size, total)
     in_training = f"training, batch {training.batch}"
-    print(f"{'inference, batch 1':<{len(in_training)}}   {format_bytes(total.inference_bytes)}")
-    print(
-        f"{in_training:<18}   {format_bytes(total.training_bytes)} "
-        f"({training.precision}, {training.optimizer})"
-    )
+    if total.inference_bytes is not None and total.training_bytes is not None:  # no detector's
+        print(f"{'inference, batch 1':<{len(in_training)}}   {format_bytes(total.inference_bytes)}")
+        print(
+            f"{in_training:<18}   {format_bytes(total.training_bytes)} "
+            f"({training.precision}, {training.optimizer})"
+        )
     if deployment is not None:
         print(f"{'latency':<{len(in_training)}}   {latency_sentence(timed, deployment)}")
     if found is not None:
         print_measured(total, seconds, found)
 
 
-def stage_rows(net: Backbone, size: Size) -> Iterator[dict[str, object]]:
+def stage_rows(net: Architecture, size: Size) -> Iterator[dict[str, object]]:
     """For stem, each stage and head: block, depth, width, output size and additive costs."""
     for row in by_stage(net, size):
         about = {"stage": row.name, "block": row.block, "depth": row.depth, "width": row.width}
         yield {**about, "output": _by(row.size), **row.costs}
 
 
-def _print_stages(name: str, net: Backbone, size: Size, total: Cost) -> None:
+def _print_stages(name: str, net: Architecture, size: Size, total: Cost) -> None:
     about = ("stage", "block", "depth", "width", "output")
     rows = [(*(row[key] for key in about), *_counts(row)) for row in stage_rows(net, size)]
     all_of_it = ("total", "", net.depth, "", "", *_counts(total.known()))

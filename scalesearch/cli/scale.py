@@ -8,7 +8,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import architecture, save_architecture
+from scalesearch.files.architecture import architecture, classifier, save_architecture
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
 from scalesearch.units import format_bytes, format_count
@@ -33,7 +33,7 @@ def choose_coefficients(
 
 def show_scaled(name: str, triple: Coefficients, phi: float, output: Path | None) -> None:
     """Prints widths, depths and costs before and after; writes the result if asked to."""
-    before = architecture(name)
+    before = classifier(architecture(name), "scaling by three coefficients")
     after = scale(before, triple, phi)
     by = triple.at(phi)
     title = (

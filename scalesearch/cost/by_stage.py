@@ -1,4 +1,4 @@
-"""What a network costs, a row for its stem, each stage and its head."""
+"""What a network costs, a row for its stem, each stage and its head, or its neck and heads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector_walk import walk_detector
 from scalesearch.arch.op import Op, Size
 from scalesearch.arch.stage import BLOCK_FIELDS, SHORT, Stage
 from scalesearch.arch.walk import Part, walk_head, walk_stage, walk_stem
+from scalesearch.cost.detector import counts_of
 from scalesearch.cost.tally import tally
 
 ADDITIVE = ("flops", "flops_total", "params", "activations")
@@ -19,11 +22,13 @@ class StageCost(NamedTuple):
     """One row of a table of costs.
 
     Attributes:
-        name: stem, stage1 … stageN, head.
-        block: what is repeated: `mbconv k3 s2 e6 se0.25`, `conv k7 s2, max_pool k3 s2`.
+        name: stem, stage1 … stageN, head; or neck, class_head, box_head.
+        block: what is repeated: `mbconv k3 s2 e6 se0.25`, `conv k7 s2, max_pool k3 s2`,
+            `bifpn fast p3 to p7`.
         depth: how often; 1 for stem and head.
         width: output channels; of the head those that are pooled.
-        size: height and width of the output; of the head what is pooled.
+        size: height and width of the output, of a neck and its heads at the finest level; of the
+            head what is pooled.
         costs: flops, flops_total, params and activations of the whole row.
     """
 
@@ -35,12 +40,38 @@ class StageCost(NamedTuple):
     costs: Mapping[str, int]
 
 
-def by_stage(backbone: Backbone, size: Size | None = None) -> Iterator[StageCost]:
+def by_stage(net: Architecture, size: Size | None = None) -> Iterator[StageCost]:
     """The rows for an image of `size` (by default the network's square resolution).
 
     Their costs add up to the network's.
     """
-    size = size or (backbone.resolution, backbone.resolution)
+    size = size or (net.resolution, net.resolution)
+    if isinstance(net, Detector):
+        yield from _of_detector(net, size)
+    else:
+        yield from _of_backbone(net, size)
+
+
+def _of_detector(net: Detector, size: Size) -> Iterator[StageCost]:
+    for row in _of_backbone(net.backbone, size):
+        if row.name != "head":
+            yield row
+    neck, heads = net.neck, net.heads
+    finest = (-(-size[0] >> neck.min_level), -(-size[1] >> neck.min_level))
+    wired = f"{neck.kind} {neck.fusion} p{neck.min_level} to p{neck.max_level}"
+    predicts = f"separable k3, {net.anchors.count} anchors"
+    parts = list(walk_detector(net, size))
+    for name, block, depth in (
+        ("neck", wired, neck.depth),
+        ("class_head", predicts, heads.depth),
+        ("box_head", predicts, heads.depth),
+    ):
+        own = [part for part in parts if part.name.startswith(f"{name}.")]
+        costs = zip(ADDITIVE, map(sum, zip(*map(counts_of, own), strict=True)), strict=True)
+        yield StageCost(name, block, depth, neck.width, finest, dict(costs))
+
+
+def _of_backbone(backbone: Backbone, size: Size) -> Iterator[StageCost]:
     stem, head = backbone.stem, backbone.head
     part, size = walk_stem(stem, backbone.in_channels, size)
     yield StageCost("stem", _operations(part.ops), 1, stem.width, size, _sum(part))

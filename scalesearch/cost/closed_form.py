@@ -11,9 +11,11 @@ from collections.abc import Hashable, Iterable
 from functools import lru_cache
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.op import Size
 from scalesearch.arch.walk import Part, Rule, walk
 from scalesearch.cost.cost import Cost, Workload
+from scalesearch.cost.detector import detector_cost
 from scalesearch.cost.inference import inference
 from scalesearch.cost.memory import COPY, FULL, Setting
 from scalesearch.cost.sums import NOTHING, Sums, join, price, repeat
@@ -23,17 +25,19 @@ from scalesearch.cost.training import training
 _DEFAULT = Workload()
 
 
-def cost(backbone: Backbone, *, size: Size | None = None, workload: Workload = _DEFAULT) -> Cost:
-    """The cost of a network in closed form.
+def cost(net: Architecture, *, size: Size | None = None, workload: Workload = _DEFAULT) -> Cost:
+    """The cost of a network in closed form; of a detector without its memory.
 
     Args:
-        backbone: the described network.
+        net: the described network.
         size: height and width of the image; by default its square resolution.
         workload: batches, optimizer and precision that memory is counted for.
     """
-    sums, _ = added(walk(backbone, size), first_setting(backbone, workload))
-    height, width = size or (backbone.resolution, backbone.resolution)
-    return price(sums, backbone.in_channels * height * width, backbone.num_classes, workload)
+    if isinstance(net, Detector):
+        return detector_cost(net, size)
+    sums, _ = added(walk(net, size), first_setting(net, workload))
+    height, width = size or (net.resolution, net.resolution)
+    return price(sums, net.in_channels * height * width, net.num_classes, workload)
 
 
 def first_setting(backbone: Backbone, workload: Workload) -> Setting:

@@ -1,6 +1,7 @@
 """What a built model costs, measured on it: fvcore's counts, and memory by a counted run.
 
-Takes any module that maps one batch of images to logits; nothing here knows our architectures.
+Takes any module that maps one batch of images to logits, or to what a loss is given for; nothing
+here knows our architectures.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import nn
 
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.cost.measured_memory import (
+    Loss,
     Shape,
     measure_inference_bytes,
     measure_training_bytes,
@@ -33,19 +35,24 @@ _CONV_AND_LINEAR = ("conv", "linear", "addmm", "matmul", "bmm", "einsum")
 _ACTIVATION_OPS = ("aten::_convolution", "aten::addmm", "aten::linear", "aten::matmul")
 
 
-def measure(model: nn.Module, shape: Shape, workload: Workload | None = None) -> Cost:
+def measure(
+    model: nn.Module, shape: Shape, workload: Workload | None = None, loss: Loss | None = None
+) -> Cost:
     """The cost of a model: counts by fvcore, memory by following live tensors.
 
     Args:
-        model: any classifier; its parameters, buffers and mode are left as they are.
+        model: any classifier, or any module that `loss` is for; its parameters, buffers and mode
+            are left as they are.
         shape: [N, C, H, W] of the images that counts are taken for, on the CPU; N = 1 gives the
             counts of one image.
         workload: batches, optimizer and precision that memory is counted for.
+        loss: from what the model puts out to the scalar that it is trained with; by default cross
+            entropy of its logits.
     """
     workload = workload or Workload()
     counts = measure_counts(model, shape)
     inference = measure_inference_bytes(model, shape, workload)
-    training = measure_training_bytes(model, shape, workload)
+    training = measure_training_bytes(model, shape, workload, loss)
     return Cost(**counts, inference_bytes=inference, training_bytes=training)
 
 

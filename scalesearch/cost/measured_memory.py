@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 
 Shape = tuple[int, int, int, int]
+Loss = Callable[[Any], Tensor]
 
 _LOW = {"bf16": torch.bfloat16, "float16": torch.float16}
 
@@ -31,7 +32,7 @@ def measure_inference_bytes(model: nn.Module, shape: Shape, workload: Workload) 
     """Peak bytes of a forward pass without gradients, in a counted run on fake tensors.
 
     Args:
-        model: any classifier; it is left as it is.
+        model: any module that takes one batch of images; it is left as it is.
         shape: [N, C, H, W] of the images; the workload says how many.
         workload: batch and precision.
     """
@@ -39,11 +40,13 @@ def measure_inference_bytes(model: nn.Module, shape: Shape, workload: Workload) 
         fake = _fake_copy(model, fakes).eval()
         images = torch.empty(workload.inference_batch, *shape[1:])
         with torch.no_grad(), _LiveBytes([*_held(fake), images]) as live:
-            _logits(fake, images, workload)
+            _outputs(fake, images, workload)
     return live.peak
 
 
-def measure_training_bytes(model: nn.Module, shape: Shape, workload: Workload) -> int:
+def measure_training_bytes(
+    model: nn.Module, shape: Shape, workload: Workload, loss: Loss | None = None
+) -> int:
     """Peak bytes of a training step other than the first, in a counted run on fake tensors.
 
     The optimizer is SGD, SGD with momentum or AdamW, as `workload.optimizer_copies` says. Where
@@ -51,23 +54,24 @@ def measure_training_bytes(model: nn.Module, shape: Shape, workload: Workload) -
     in place without one; that is seldom where the peak is.
 
     Args:
-        model: any classifier; it is left as it is.
+        model: any classifier, or any module that `loss` is for; it is left as it is.
         shape: [N, C, H, W] of the images; the workload says how many.
         workload: batch, optimizer and precision.
+        loss: from what the model puts out to a scalar; by default cross entropy of its logits.
     """
+    loss = loss or _cross_entropy
     with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
         fake = _fake_copy(model, fakes).train()
         average = [torch.empty_like(t) for t in _held(fake)] if workload.ema else []
         optimizer = _optimizer(fake, workload.optimizer_copies)
         images = torch.empty(workload.training_batch, *shape[1:])
-        labels = torch.zeros(len(images), dtype=torch.int64)
         for p in fake.parameters():
             p.grad = torch.zeros_like(p) if p.requires_grad else None
         optimizer.step()
         optimizer.zero_grad()
         state = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
         with _LiveBytes(_held(fake) + average + state + [images]) as live:
-            _step(fake, optimizer, images, labels, workload)
+            _step(fake, optimizer, images, loss, workload)
     return live.peak
 
 
@@ -108,15 +112,14 @@ def measure_gpu_bytes(
 
     images = torch.zeros(workload.inference_batch, *shape[1:], device=device)
     with torch.no_grad():
-        inference = peak(lambda: _logits(twin, images, workload))
+        inference = peak(lambda: _outputs(twin, images, workload))
     images = torch.zeros(workload.training_batch, *shape[1:], device=device)
-    labels = torch.zeros(workload.training_batch, dtype=torch.int64, device=device)
     average = copy.deepcopy(twin) if workload.ema else None
     optimizer = _optimizer(twin.train(), workload.optimizer_copies)
 
     def step() -> None:
         optimizer.zero_grad()
-        _step(twin, optimizer, images, labels, workload)
+        _step(twin, optimizer, images, _cross_entropy, workload)
 
     training = peak(step)
     del average  # held until here
@@ -127,19 +130,24 @@ def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
-    labels: Tensor,
+    loss: Loss,
     workload: Workload,
 ) -> None:
-    nn.functional.cross_entropy(_logits(model, images, workload), labels).backward()
+    loss(_outputs(model, images, workload)).backward()
     optimizer.step()
 
 
-def _logits(model: nn.Module, images: Tensor, workload: Workload) -> Tensor:
-    """Logits [N, K] in float32; only the forward pass is in the workload's precision."""
+def _cross_entropy(logits: Tensor) -> Tensor:
+    labels = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+    return nn.functional.cross_entropy(logits, labels)
+
+
+def _outputs(model: nn.Module, images: Tensor, workload: Workload) -> Any:
+    """What the model puts out, in float32; only its forward pass is in the workload's precision."""
     low = _LOW.get(workload.precision)
     with torch.autocast(images.device.type, dtype=low, enabled=low is not None):
-        logits: Tensor = model(images)
-    return logits.float()
+        outputs = model(images)
+    return tree_map_only(Tensor, Tensor.float, outputs)
 
 
 def _optimizer(model: nn.Module, copies: int) -> torch.optim.Optimizer:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.errors import UserError, nearest
+from scalesearch.files.architecture import classifier
 
 if TYPE_CHECKING:
     import torch
 
 
 def export(
-    net: Backbone,
+    net: Architecture,
     path: Path | str,
     format: str = "python",
     weights: Mapping[str, torch.Tensor] | None = None,
@@ -38,11 +40,12 @@ def export(
     Raises:
         UserError: an unknown format or option, a path it cannot take, or weights that do not fit.
     """
-    if not isinstance(net, Backbone):
+    if not isinstance(net, Backbone | Detector):
         raise UserError(
             f"an architecture is exported, not {type(net).__name__}",
             hint="pass the description and weights=model.state_dict()",
         )
+    described = classifier(net, "export")
     made = plugins.load("exporters", format)
     known = [field.name for field in dataclasses.fields(made)]
     for key in options:
@@ -53,4 +56,4 @@ def export(
                 hint=nearest(key, known),
             )
     exporter = made(**options)
-    return list(exporter.export(net, Path(path), weights, about or {}))
+    return list(exporter.export(described, Path(path), weights, about or {}))

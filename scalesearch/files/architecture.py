@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.plain import from_plain, replaced, to_plain
 from scalesearch.arch.published import published
 from scalesearch.errors import UserError
@@ -15,13 +16,14 @@ from scalesearch.files.write import write_yaml
 from scalesearch.plugins import load_object
 
 
-def architecture(source: str | Path, /, **fields: Any) -> Backbone:
+def architecture(source: str | Path, /, **fields: Any) -> Architecture:
     """A network by its published name, its YAML file, or a `package.module:function` of yours.
 
     Keywords replace its fields: `architecture("efficientnet_b0", num_classes=10, resolution=64)`.
 
     Raises:
-        UserError: an unknown name or field, a wrong file, or a function that gives no `Backbone`.
+        UserError: an unknown name or field, a wrong file, or a function that gives neither a
+            `Backbone` nor a `Detector`.
     """
     text = str(source)
     if text.endswith((".yaml", ".yml")):
@@ -35,17 +37,24 @@ def architecture(source: str | Path, /, **fields: Any) -> Backbone:
     except Exception as error:  # whatever the user's function does
         raise UserError(
             f"{text} failed: {type(error).__name__}: {error}",
-            allowed="a function without arguments that returns a scalesearch.Backbone",
+            allowed="a function without arguments that returns a scalesearch.Backbone or Detector",
         ) from error
-    if not isinstance(made, Backbone):
+    if not isinstance(made, Backbone | Detector):
         raise UserError(
-            f"{text} gives {type(made).__name__}, not a scalesearch.Backbone",
+            f"{text} gives {type(made).__name__}, not a scalesearch.Backbone or Detector",
             hint="a torch model has no description: docs/recipes.md shows how to scale one",
         )
     return replaced(made, fields)
 
 
-def load_architecture(path: Path | str) -> Backbone:
+def classifier(net: Architecture, what: str) -> Backbone:
+    """The network itself; `UserError` for a detector, for which there is no `what` yet."""
+    if isinstance(net, Detector):
+        raise UserError(f"there is no {what} of detectors", allowed="a network that classifies")
+    return net
+
+
+def load_architecture(path: Path | str) -> Architecture:
     """The network that a YAML file describes; a mistake in it is named with its line."""
     document = load_yaml(path)
     try:
@@ -56,11 +65,11 @@ def load_architecture(path: Path | str) -> Backbone:
 
 def save_architecture(
     path: Path | str,
-    backbone: Backbone,
+    net: Architecture,
     about: Mapping[str, Any] = {},
 ) -> Path:
     """The path, once it describes the network, with `about` as comments above."""
-    return write_yaml(path, to_plain(backbone), about)
+    return write_yaml(path, to_plain(net), about)
 
 
 def _or_space(error: UserError, plain: Mapping[str, Any]) -> UserError:

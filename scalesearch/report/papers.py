@@ -119,4 +119,32 @@ PAPERS: dict[str, Paper] = {
             "wrn_16_10": Row("17.1M", "", "4.56 / 21.59"),
         },
     ),
+    "efficientdet": Paper(
+        "COCO test-dev AP",
+        "Tan, Pang & Le 2020 (arXiv 1911.09070 v7), Table 2",
+        "effdet 0.4.1's `tf_efficientdet_d0` to `d3`",
+        {
+            "efficientdet_d0": Row("3.9M", "2.5G", "34.6", "3.88M"),
+            "efficientdet_d1": Row("6.6M", "6.1G", "40.5", "6.63M"),
+            "efficientdet_d2": Row("8.1M", "11G", "43.9", "8.10M"),
+            "efficientdet_d3": Row("12M", "25G", "47.2", "12.03M"),
+            "efficientdet_d4": Row("21M", "55G", "49.7"),
+            "efficientdet_d5": Row("34M", "135G", "51.5"),
+            "efficientdet_d6": Row("52M", "226G", "52.6"),
+            "efficientdet_d7": Row("52M", "325G", "53.7"),
+            "efficientdet_d7x": Row("77M", "410G", "55.1"),
+        },
+    ),
+    "efficientdet_lite": Paper(
+        "",
+        "no paper: the settings are those of the official code",
+        "effdet 0.4.1's `tf_efficientdet_lite0` to `lite4`",
+        {
+            "efficientdet_lite0": Row(counted_params="3.243M"),
+            "efficientdet_lite1": Row(counted_params="4.248M"),
+            "efficientdet_lite2": Row(counted_params="5.252M"),
+            "efficientdet_lite3": Row(counted_params="8.351M"),
+            "efficientdet_lite4": Row(counted_params="15.131M"),
+        },
+    ),
 }

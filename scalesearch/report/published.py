@@ -60,7 +60,8 @@ def rounds_to(ours: int, printed: str) -> bool:
 def _costs(name: str, spent: Cost) -> Iterable[str]:
     side = published(name).resolution
     counts = (f"{getattr(spent, key):,}" for key in _COUNTS)
-    memory = map(format_bytes, (spent.inference_bytes, spent.training_bytes))
+    known = (spent.inference_bytes, spent.training_bytes)
+    memory = ("" if count is None else format_bytes(count) for count in known)
     return (f"`{name}`", f"{side}", *counts, *memory)
 
 

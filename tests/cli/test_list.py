@@ -36,6 +36,7 @@ def test_json_is_exact(scalesearch):
 
 def test_words_are_keys_of_a_study_or_a_network():
     from scalesearch.arch.backbone import Backbone
+    from scalesearch.arch.neck import Neck
     from scalesearch.arch.stage import Stage
 
     known = {
@@ -44,6 +45,7 @@ def test_words_are_keys_of_a_study_or_a_network():
         *(f"family.{key}" for key in Family.model_fields),
         *(f"stages.{key}" for key in Stage.__dataclass_fields__),
         *Backbone.__dataclass_fields__,
+        *(f"neck.{key}" for key in Neck.__dataclass_fields__),
         "limits",
         "execution.executor",
     }

@@ -5,7 +5,9 @@ from dataclasses import replace
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.stage import Stage
 from scalesearch.cli.measured import Measured, measure_network, print_measured
+from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Workload
+from tests.shapes import detector
 
 COST = Cost(1_000_000, 1_100_000, 2_000, 30_000, 400_000, 5_000_000)
 
@@ -34,3 +36,13 @@ def test_a_network_is_built_and_counted():
     assert found.cost.params == (9 * 3 * 2 + 2 * 2) + (9 * 2 * 4 + 2 * 4) + (4 * 3 + 3)
     assert found.cost.training_bytes > found.cost.inference_bytes
     assert min(found.built, found.counted, found.followed) > 0
+
+
+def test_the_memory_of_a_detector_is_measured_alone(capsys):
+    found = measure_network(detector(), (32, 32), Workload(training_batch=2))
+    arithmetic = cost(detector())
+    assert found.cost.counts() == arithmetic.counts()
+    print_measured(arithmetic, 1e-4, found)
+    out = capsys.readouterr().out
+    assert out.count("equal") == 4
+    assert f"{found.cost.training_bytes:,}" in out

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scalesearch.arch import blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.published import names, published
+from scalesearch.arch.published import published
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import walk
 from scalesearch.cost import closed_form
@@ -23,7 +23,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.measured import measure_counts
 from scalesearch.nn.build import build
 from scalesearch.spaces.backbone import Space
-from tests.peers import described, weightless
+from tests.peers import CLASSIFIERS, described, weightless
 from tests.rule_mistakes import PROBE_SIZE, every_mistake, probe
 from tests.strategies import SIZES, backbones
 
@@ -54,10 +54,10 @@ def test_efficientnet_b0_at_224():
 
 # Networks that fvcore counts in less than a second at their own resolution; the others are counted
 # there in a slow test, and here on a small image that is not square.
-CHEAP = [name for name in names() if cost(published(name)).flops < 2e9]
+CHEAP = [name for name in CLASSIFIERS if cost(published(name)).flops < 2e9]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_published_network_is_counted_as_fvcore_does(name):
     net = published(name)
     size = None if name in CHEAP else (33, 47)
@@ -65,7 +65,7 @@ def test_every_published_network_is_counted_as_fvcore_does(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in names() if name not in CHEAP])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in CHEAP])
 def test_a_large_published_network_is_counted_at_its_resolution(name):
     net = published(name)
     assert cost(net).counts() == counted(net)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.op import Op
-from scalesearch.arch.published import names, published
+from scalesearch.arch.published import published
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import walk
 from scalesearch.cost import closed_form, inference, training
@@ -21,6 +21,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
 from scalesearch.cost.memory import padded
 from scalesearch.nn.build import build
+from tests.peers import CLASSIFIERS
 from tests.strategies import SIZES, backbones
 
 PRECISIONS = ("float32", "bf16", "float16")
@@ -109,7 +110,7 @@ def test_every_family_is_exact(name, side, copies, precision):
         (8, 2, "bf16"),
     ],
 )
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_named_network_is_exact(name, batch, copies, precision):
     check_named(name, published(name).resolution, batch, copies, precision)
 

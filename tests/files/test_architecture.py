@@ -6,7 +6,12 @@ import pytest
 
 from scalesearch.arch.published import published
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import architecture, load_architecture, save_architecture
+from scalesearch.files.architecture import (
+    architecture,
+    classifier,
+    load_architecture,
+    save_architecture,
+)
 
 
 def test_a_saved_network_is_the_same_when_loaded(tmp_path):
@@ -48,3 +53,23 @@ def test_unknown_fields_are_named(tmp_path):
     path = save_architecture(tmp_path / "b0.yaml", published("efficientnet_b0"))
     with pytest.raises(UserError, match="did you mean 'resolution'"):
         architecture(path, resolutoin=3)
+
+
+def test_a_saved_detector_is_the_same_when_loaded(tmp_path):
+    net = published("efficientdet_d1", padding="symmetric", neck={"kind": "panet"}, num_classes=3)
+    path = save_architecture(tmp_path / "detector.yaml", net, {"AP": 0.4})
+    assert load_architecture(path) == net
+    assert architecture(path, resolution=96).resolution == 96
+    path.write_text(path.read_text().replace("kind: panet", "kind: panett"))
+    with pytest.raises(UserError, match=r"detector\.yaml:\d+: neck\.kind: there is no 'panett'"):
+        load_architecture(path)
+
+
+def test_what_classifiers_alone_can_be_asked_for():
+    net = published("resnet18")
+    assert classifier(net, "study") is net
+    with pytest.raises(UserError) as told:
+        classifier(published("efficientdet_d0"), "study")
+    assert str(told.value) == (
+        "there is no study of detectors\n  allowed: a network that classifies"
+    )

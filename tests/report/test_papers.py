@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 import torchvision
 
 from scalesearch.arch.published import names
 from scalesearch.report.papers import PAPERS
 from scalesearch.units import parse_count
+from tests.effdets import config, effdet
 
 ROWS = {name: row for paper in PAPERS.values() for name, row in paper.rows.items()}
 
@@ -19,10 +21,22 @@ def test_every_published_network_has_a_row():
 
 def test_every_row_says_something():
     for name, row in ROWS.items():
-        assert row.params or row.flops, name
+        assert row.params or row.flops or row.counted_params, name
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.counted_params])
+COUNTED = [name for name, row in ROWS.items() if row.counted_params]
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTED if name.startswith("efficientdet")])
+def test_what_effdet_counts(name):
+    with torch.device("meta"):
+        model = effdet.EfficientDet(config(f"tf_{name}"), pretrained_backbone=False)
+    digits = len(ROWS[name].counted_params.removesuffix("M").partition(".")[2])
+    params = sum(p.numel() for p in model.parameters())
+    assert f"{params / 1e6:.{digits}f}M" == ROWS[name].counted_params
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTED if not name.startswith("efficientdet")])
 def test_what_torchvision_says_of_its_own(name):
     if name == "mobilenet_v1":
         pytest.skip("torchvision has none")

@@ -177,6 +177,17 @@ def test_what_the_text_says_of_batch_norms():
         assert round((cost(published(name)).params + 2 * norms(name)) / 1e6, 1) == params
 
 
+def test_the_paper_of_efficientdet_counts_one_operation_more_for_each_activation():
+    told = re.search(r"bias: ([\d., \nand]+) G", PAGE)[1]
+    numbers = re.findall(r"[\d.]+", told)
+    rows = PAPERS["efficientdet"].rows
+    for said, (name, row) in zip(numbers, rows.items(), strict=True):
+        spent = cost(published(name))
+        ours = (spent.flops + spent.activations) / 1e9
+        assert rounds_to(round(ours * 1e9), row.flops)
+        assert f"{ours:.{len(said.partition('.')[2])}f}" == said
+
+
 @pytest.mark.parametrize(
     ("kind", "head"),
     [
