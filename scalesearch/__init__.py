@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.neck import Neck
 from scalesearch.arch.rounding import round_depth, round_resolution, round_width
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
@@ -47,12 +49,16 @@ _LAZY = {
 }
 
 __all__ = [
+    "Anchors",
     "Backbone",
     "Coefficients",
     "Cost",
     "Deployment",
+    "Detector",
     "Head",
+    "Heads",
     "Limit",
+    "Neck",
     "Space",
     "Stage",
     "Stem",

@@ -124,10 +124,71 @@ class ImageData:
     flip: bool
 
 
-class Dataset(Protocol):
-    """`datasets/`: where images come from."""
+@dataclass(frozen=True)
+class Targets:
+    """The objects of one image.
 
-    def load(self, seed: int) -> ImageData:
+    Attributes:
+        boxes: float32 [M, 4]: x0, y0, x1, y1 in pixels of the image.
+        labels: int64 [M], from 0.
+        crowd: bool [M]: neither right nor wrong to be found.
+        areas: float64 [M]: pixels of the objects themselves, which decide whether they count as
+            small, medium or large; of their boxes where nothing else is known.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+
+
+class BoxImages(Protocol):
+    """Images with objects that a worker can read one by one."""
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The id of each image in its annotations."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> torch.Tensor:
+        """An image as uint8 [C, H, W]."""
+
+    def targets(self, index: int) -> Targets:
+        """Its objects."""
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Its height and width in pixels."""
+
+
+@dataclass(frozen=True)
+class BoxData:
+    """A data set of objects split for a study.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        category_ids: of the annotations, in the order of the labels.
+        channels: 1 or 3.
+        mean, std: of each channel, on the scale 0 to 1.
+        flip: whether objects may be mirrored.
+        notes: what was done about odd boxes, in words.
+    """
+
+    train: BoxImages
+    validation: BoxImages
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool
+    notes: tuple[str, ...] = ()
+
+
+class Dataset(Protocol):
+    """`datasets/`: where images come from, with classes or with boxes."""
+
+    def load(self, seed: int) -> ImageData | BoxData:
         """Reads or finds the images and splits them; `UserError` when they cannot be had."""
 
 

@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A place is a folder, or a file at the top; it imports only from lower floors or from itself.
 FLOORS = {
     0: ("errors", "plugins", "units", "arch"),
-    1: ("files", "cost", "nn"),
+    1: ("files", "cost", "nn", "necks"),
     2: ("population", "scaling", "history"),
     3: ("interfaces", "training", "report"),
     4: ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters", "study"),
@@ -28,10 +28,10 @@ FLOORS = {
 }
 FLOOR_OF = {place: floor for floor, places in FLOORS.items() for place in places}
 # The words that a whole floor speaks: its neighbours may import these.
-SHARED = ("errors", "interfaces")
+SHARED = ("errors", "interfaces", "plugins")
 # The door of the package hands out names of every floor.
 FREE = ("__init__", "__main__")
-PLUGINS = ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters")
+PLUGINS = ("necks", "spaces", "samplers", "evaluators", "datasets", "executors", "exporters")
 
 # Packages that are slow to load, and the places whose job they are.
 HEAVY = {
@@ -44,8 +44,10 @@ HEAVY = {
         "datasets/",
         "exporters/",
     ),
-    "torchvision": ("datasets/", "nn/weight_files"),
+    "torchvision": ("datasets/", "nn/postprocess", "nn/weight_files"),
     "timm": ("nn/",),
+    "effdet": ("nn/weight_files",),
+    "faster_coco_eval": ("training/",),
     "ray": ("executors/",),
     "optuna": ("samplers/", "history/record"),
     "fvcore": ("cost/measured",),
@@ -74,6 +76,7 @@ SHOWN_BY = {
     "nn/weight_layouts": "test_references",
     "cost/measured_memory": "cost/test_measured",
     "nn/weight_names": "nn/test_weights",
+    "datasets/_boxes": "datasets/test_coco",
     "datasets/_folder": "datasets/test_image_folder",
     "datasets/_idx": "datasets/test_fashion_mnist",
     "datasets/_resize": "datasets/test_image_folder",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from scalesearch.errors import TrialError, UserError
 
@@ -21,6 +21,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # Also on one core: files may come over a network, and decoding lets other threads run.
 _THREADS = max(4, os.cpu_count() or 1)
 _NAMED = 5
+_LYING = (5, 6, 7, 8)  # orientations whose rows are columns of the upright image
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -63,14 +64,8 @@ class FolderImages:
 
 def decode(path: str, channels: int, resolution: int) -> np.ndarray:
     """The middle square of an image as uint8 [resolution, resolution, channels], antialiased."""
-    mode = "RGB" if channels == 3 else "L"
-    try:
-        with Image.open(path) as image:
-            # A large JPEG is decoded at a half, quarter or eighth, never below twice the goal.
-            image.draft(mode, (2 * resolution, 2 * resolution))
-            upright = _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
-    except _UNREADABLE as error:
-        raise TrialError(f"cannot decode {path}: {error}") from error
+    # A large JPEG is decoded at a half, quarter or eighth, never below twice the goal.
+    upright = read_upright(path, channels, least=2 * resolution)
     side = min(upright.size)
     left, top = ((length - side) / 2 for length in upright.size)
     square = upright.resize(
@@ -79,6 +74,22 @@ def decode(path: str, channels: int, resolution: int) -> np.ndarray:
         box=(left, top, left + side, top + side),
     )
     return np.asarray(square).reshape(resolution, resolution, channels)
+
+
+def read_upright(path: str, channels: int, least: int | None = None) -> Image.Image:
+    """An image turned as its camera was held, in 8 bits; about `least` pixels a side if given.
+
+    Raises:
+        TrialError: it cannot be decoded.
+    """
+    mode = "RGB" if channels == 3 else "L"
+    try:
+        with Image.open(path) as image:
+            if least is not None:
+                image.draft(mode, (least, least))
+            return _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
+    except _UNREADABLE as error:
+        raise TrialError(f"cannot decode {path}: {error}") from error
 
 
 def list_classes(folder: Path) -> dict[str, list[Path]]:
@@ -98,36 +109,42 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     empty = [name for name in classes if not files[name]]
     if empty:
         raise UserError(
-            f"no image in {_some([str(folder / name) for name in empty])}",
+            f"no image in {some([str(folder / name) for name in empty])}",
             key="path",
             allowed="files that end in " + ", ".join(SUFFIXES),
         )
     return files
 
 
-def check_headers(paths: Sequence[Path]) -> None:
-    """Opens every file once.
+def check_headers(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Opens every file once; height and width of each image as its camera was held.
 
     Raises:
         UserError: some are no images; their number and the first of them are named.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        readable = list(pool.map(_opens, paths, chunksize=1))
-    bad = [str(path) for path, right in zip(paths, readable, strict=True) if not right]
+        sizes = list(pool.map(_upright_size, paths, chunksize=1))
+    bad = [str(path) for path, size in zip(paths, sizes, strict=True) if size is None]
     if bad:
         raise UserError(
-            f"{len(bad)} of {len(paths)} files cannot be read as images: {_some(bad)}",
+            f"{len(bad)} of {len(paths)} files cannot be read as images: {some(bad)}",
             key="path",
             hint="mend or remove them",
         )
+    return [size for size in sizes if size is not None]
 
 
-def _opens(path: Path) -> bool:
+def _upright_size(path: Path) -> tuple[int, int] | None:
+    """Height and width from the file's header; None if it is no image."""
     try:
-        with Image.open(path):
-            return True
+        with Image.open(path) as image:
+            width, height = image.size
+            # A PNG that does not begin with its EXIF data would be decoded to look for it.
+            known = image.format != "PNG" or "exif" in image.info
+            lies = known and image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+            return (width, height) if lies else (height, width)
     except _UNREADABLE:
-        return False
+        return None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -146,6 +163,7 @@ def _is_class(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import load_architecture
+from scalesearch.files.architecture import classifier, load_architecture
 from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import format_yaml, write_text
 from scalesearch.history.record import open_storage, read_trials
@@ -55,7 +55,7 @@ class RunFolder:
     @property
     def baseline(self) -> Backbone:
         """The network that the search found, or that the study named."""
-        return load_architecture(self._needed("baseline.yaml"))
+        return classifier(load_architecture(self._needed("baseline.yaml")), "study")
 
     @property
     def coefficients(self) -> Coefficients:
@@ -68,7 +68,8 @@ class RunFolder:
         members = []
         for file in (self.path / "family").glob("*_phi*.yaml"):
             strategy, phi = file.stem.split("_phi")
-            members.append(Member(strategy, float(phi), load_architecture(file)))
+            network = classifier(load_architecture(file), "study")
+            members.append(Member(strategy, float(phi), network))
         return tuple(sorted(members, key=lambda m: (m.phi, m.strategy)))
 
     @property

@@ -12,7 +12,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limit, check_limits
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import architecture
+from scalesearch.files.architecture import architecture, classifier
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
@@ -61,7 +61,7 @@ class Baseline:
 
     def make(self) -> Backbone:
         """The network."""
-        return architecture(self.source, **self.fields)
+        return classifier(architecture(self.source, **self.fields), "study")
 
     def plain(self) -> dict[str, Any]:
         """As it is written in YAML."""

@@ -130,14 +130,14 @@ def _step(run: Run, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     loss = functional.cross_entropy(logits, labels, label_smoothing=run.recipe.label_smoothing)
     loss.backward()  # type: ignore[no-untyped-call]
     if run.recipe.clip is not None:
-        _clip(list(run.model.parameters()), run.recipe.clip, run.device)
+        clip_gradients(list(run.model.parameters()), run.recipe.clip, run.device)
     run.optimizer.step()
     if run.average is not None:
         run.average.update_parameters(run.model)
     return loss.detach()
 
 
-def _clip(parameters: list[nn.Parameter], clip: float, device: torch.device) -> None:
+def clip_gradients(parameters: list[nn.Parameter], clip: float, device: torch.device) -> None:
     """Scales the gradients down to a norm of `clip` if theirs is larger."""
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     # Scaling by 1 reads and writes every gradient; only a CPU can look without waiting for a queue.

@@ -1,7 +1,7 @@
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import DetectionRecipe, Recipe
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,39 @@ def test_a_given_learning_rate_and_decay_are_taken_as_they_are():
 def test_values_out_of_range_are_named(key, value):
     with pytest.raises(UserError) as caught:
         Recipe(**{key: value})
+    assert caught.value.key == key
+    assert repr(value) in caught.value.problem
+    assert caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch", "rate"),
+    [
+        ("sgd", 128, 0.16),  # EfficientDet, section 5.1
+        ("adamw", 32, 2 * 2e-2),  # square root of 32 / 8
+    ],
+)
+def test_detectors_have_rates_of_their_own(optimizer, batch, rate):
+    recipe = DetectionRecipe(optimizer=optimizer, batch_size=batch)
+    assert recipe.peak_learning_rate == pytest.approx(rate)
+    # EfficientDet, section 5.1: weight decay 4e-5 with SGD.
+    assert recipe.decay == {"sgd": 4e-5, "adamw": 0.05}[optimizer]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("optimizer", "rmsprop"),
+        ("jitter", (0.0, 1.0)),
+        ("jitter", (1.2, 1.0)),
+        ("jitter", (1.0, float("inf"))),
+        ("validate_every", 0),
+        ("clip", -1.0),
+    ],
+)
+def test_values_out_of_range_of_a_detectors_recipe_are_named(key, value):
+    with pytest.raises(UserError) as caught:
+        DetectionRecipe(**{key: value})
     assert caught.value.key == key
     assert repr(value) in caught.value.problem
     assert caught.value.allowed

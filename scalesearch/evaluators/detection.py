@@ -1,0 +1,54 @@
+"""Scores a detector by training it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scalesearch.arch.detector import Detector
+from scalesearch.cost.cost import Workload
+from scalesearch.errors import UserError
+from scalesearch.history.jobs import Score
+from scalesearch.interfaces import BoxData
+from scalesearch.training.recipe import DetectionRecipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator(DetectionRecipe):
+    """Trains on the data set's images and validates; options as in `DetectionRecipe`."""
+
+    @property
+    def workload(self) -> Workload:
+        """A training step of this batch, with what the optimizer and the average keep."""
+        return Workload(
+            training_batch=self.batch_size,
+            optimizer_copies=self.optimizers[self.optimizer].copies,
+            ema=self.ema is not None,
+        )
+
+    def evaluate(
+        self, model: torch.nn.Module, architecture: Detector, data: BoxData, seed: int
+    ) -> Generator[Score, None, None]:
+        """Yields COCO's `ap`, `ap50`, … (0 to 1) on all validation images, and the mean `loss`."""
+        # Here and not above: reading a study file must not wait for torch.
+        from scalesearch.training.detect import train_detector
+
+        if not isinstance(architecture, Detector) or not isinstance(data, BoxData):
+            raise UserError(
+                "detection needs a detector and a data set of objects",
+                key="evaluator",
+                hint="classifiers are scored by the evaluator `training`",
+            )
+        for key, wanted, given in (
+            ("in_channels", data.channels, architecture.in_channels),
+            ("num_classes", len(data.classes), architecture.num_classes),
+        ):
+            if wanted != given:
+                raise UserError(
+                    f"the network has {given}, the data set {wanted}", key=key, allowed=str(wanted)
+                )
+        yield from train_detector(model, data, architecture, self, seed)

@@ -1,0 +1,89 @@
+"""COCO's average precision, by faster-coco-eval: what pycocotools gives, several times faster."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scalesearch.nn.postprocess import Detections
+
+if TYPE_CHECKING:
+    from scalesearch.interfaces import BoxImages
+
+# As COCOeval puts them out.
+_NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+
+
+def average_precision(
+    images: BoxImages, found: Mapping[int, Detections], classes: Sequence[str]
+) -> dict[str, float]:
+    """AP from 0 to 1: `ap` over IoU .5 to .95, `ap50`, `ap75`, by size, and `ap/NAME` by class.
+
+    Args:
+        images: with their objects.
+        found: detections by the index of their image, of which the best 100 count; one that is
+            missing has none.
+        classes: names, in the order of the labels.
+
+    Nothing found is 0. What has no object to be found (a size, a class) is left out.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        truth = COCO()
+        truth.dataset = truth_of(images, classes)
+        truth.createIndex()
+        # Without any row there is nothing that could be loaded: one that is never right.
+        rows = results_of(images, found) or [[images.ids[0], 0.0, 0.0, 0.0, 0.0, 0.0, 1]]
+        run = COCOeval_faster(truth, truth.loadRes(np.array(rows)), "bbox")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    values = dict(zip(_NAMES, map(float, run.stats[:6]), strict=True))
+    precision = run.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class; all sizes, 100 each
+    for label, name in enumerate(classes):
+        of_class = precision[:, :, label]
+        values[f"ap/{name}"] = float(of_class.mean()) if (of_class > -1).all() else -1.0
+    return {name: value for name, value in values.items() if value > -1}
+
+
+def truth_of(images: BoxImages, classes: Sequence[str]) -> dict[str, Any]:
+    """The objects as a COCO file of instances; category k + 1 is label k."""
+    entries: list[dict[str, Any]] = []
+    pictures = []
+    for index, number in enumerate(images.ids):
+        height, width = images.size(index)
+        pictures.append({"id": number, "height": height, "width": width})
+        objects = images.targets(index)
+        columns = (objects.boxes, objects.labels, objects.crowd, objects.areas)
+        for (x0, y0, x1, y1), label, crowd, area in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            entries.append(
+                {
+                    "id": len(entries) + 1,
+                    "image_id": number,
+                    "category_id": label + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": area,
+                    "iscrowd": int(crowd),
+                }
+            )
+    categories = [{"id": label, "name": name} for label, name in enumerate(classes, start=1)]
+    return {"images": pictures, "annotations": entries, "categories": categories}
+
+
+def results_of(images: BoxImages, found: Mapping[int, Detections]) -> list[list[float]]:
+    """Rows of image id, x, y, width, height, score, category id."""
+    rows: list[list[float]] = []
+    for index, detections in found.items():
+        number = images.ids[index]
+        for (x0, y0, x1, y1), score, label in zip(
+            *(column.tolist() for column in detections), strict=True
+        ):
+            rows.append([number, x0, y0, x1 - x0, y1 - y0, score, label + 1])
+    return rows

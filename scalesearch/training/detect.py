@@ -1,0 +1,223 @@
+"""The training loop of detectors: a model and a data set of objects to one score an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from scalesearch.arch.detector import Detector
+from scalesearch.errors import TrialError
+from scalesearch.history.jobs import Score, seed_for
+from scalesearch.nn.anchors import AnchorBoxes
+from scalesearch.nn.losses import Criterion, DetectionLoss, detection_loss
+from scalesearch.nn.matching import Match, match
+from scalesearch.nn.postprocess import Detections, Selection, detect
+from scalesearch.training.average import moving_average
+from scalesearch.training.average_precision import average_precision
+from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
+from scalesearch.training.depthwise import quick_depthwise
+from scalesearch.training.device import isolated, pick_device, uses_bf16
+from scalesearch.training.loop import clip_gradients
+from scalesearch.training.optimizers import make_optimizer, set_learning_rate
+from scalesearch.training.recipe import DetectionRecipe
+from scalesearch.training.scenes import Input, Jitter, Scene, letterbox
+from scalesearch.training.schedule import factor
+from scalesearch.training.voc_precision import voc_precision
+
+if TYPE_CHECKING:
+    from scalesearch.interfaces import BoxData, BoxImages
+
+# What a validation counts: COCO looks at the best 100 of an image.
+_SELECTION = Selection(candidates=1000)
+_NAMED = 20  # images with a broken loss
+
+
+@dataclass(frozen=True)
+class DetectionRun:
+    """One training: what stays the same over its epochs (the modules' weights aside)."""
+
+    model: nn.Module
+    average: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    anchors: AnchorBoxes
+    data: BoxData
+    into: Input
+    recipe: DetectionRecipe
+    device: torch.device
+
+    @property
+    def steps(self) -> int:
+        """Training steps in an epoch."""
+        return steps_per_epoch(len(self.data.train), self.recipe.batch_size)
+
+    @property
+    def scored(self) -> nn.Module:
+        """The module whose scores count."""
+        return self.model if self.average is None else self.average.module
+
+
+def train_detector(
+    model: nn.Module, data: BoxData, net: Detector, recipe: DetectionRecipe, seed: int
+) -> Generator[Score, None, None]:
+    """Trains `model` and yields COCO's average precisions on validation, and the mean loss.
+
+    It does so after every `validate_every`th epoch and the last. With the last score the model
+    holds the weights that were scored, in eval mode, on the device it was trained on. The same
+    model, seed, threads and machine give bit-equal weights on a CPU. Random numbers of the caller
+    are never touched: each epoch draws from (seed, epoch).
+
+    Raises:
+        TrialError: a loss that is not a finite number (the images are named), or an image that
+            cannot be decoded.
+    """
+    run = _prepare(model, data, net, recipe)
+    for epoch in range(1, recipe.epochs + 1):
+        epoch_seed = seed_for(seed, "epoch", epoch)
+        last = epoch == recipe.epochs
+        with isolated(epoch_seed, run.device):
+            loss = train_epoch(run, epoch, epoch_seed)
+            values = score(run) if last or epoch % recipe.validate_every == 0 else None
+        if run.average is not None and last:
+            model.load_state_dict(run.average.module.state_dict())
+        model.eval()
+        if values is not None:
+            yield Score(epoch, values | {"loss": loss})
+
+
+def train_epoch(run: DetectionRun, epoch: int, seed: int) -> float:
+    """One pass over the training images; the mean loss."""
+    recipe = run.recipe
+    draws = np.random.default_rng(seed)
+    batches = shuffled(len(run.data.train), recipe.batch_size, torch.Generator().manual_seed(seed))
+    run.model.train()
+    total = 0.0
+    with quick_depthwise(run.model):
+        for done, scenes in enumerate(prefetch(_reader(run, draws), batches)):
+            step = (epoch - 1) * run.steps + done
+            share = factor(step, recipe.epochs * run.steps, recipe.warmup)
+            set_learning_rate(run.optimizer, recipe.peak_learning_rate * share)
+            total += _step(run, scenes, epoch)
+    return total / len(batches)
+
+
+@torch.no_grad()
+def score(run: DetectionRun) -> dict[str, float]:
+    """COCO's average precisions and VOC's (`ap50_voc`), over every validation image once."""
+    images = run.data.validation
+    found = detections(run, run.scored.eval(), images)
+    values = average_precision(images, found, run.data.classes)
+    return values | {"ap50_voc": voc_precision(images, found)}
+
+
+@torch.no_grad()
+def detections(run: DetectionRun, model: nn.Module, images: BoxImages) -> dict[int, Detections]:
+    """What a model finds in each image, in the image's own pixels, by index."""
+    size = run.recipe.validation_batch or 2 * run.recipe.batch_size
+
+    def read(indices: np.ndarray) -> list[Scene]:
+        return [_letterboxed(images, index, run.into) for index in indices.tolist()]
+
+    found: dict[int, Detections] = {}
+    for scenes in prefetch(read, in_order(len(images), size)):
+        pixels, logits, codes = _forward(run, model, scenes)
+        places = [scene.place for scene in scenes if scene.place is not None]
+        every = detect(logits, codes, run.anchors(pixels), places, _SELECTION)
+        for scene, one in zip(scenes, every, strict=True):
+            found[scene.index] = Detections(*(part.cpu() for part in one))
+    return found
+
+
+def loss_without_objects(outputs: tuple[Tensor, Tensor]) -> Tensor:
+    """The loss of a detector's outputs for images without objects: what memory is measured with."""
+    logits, codes = outputs
+    none = torch.zeros(0, dtype=torch.int64, device=logits.device)
+    bare = Match(anchors=none, labels=none, codes=codes.new_zeros(0, 4), ignored=none)
+    return detection_loss(logits, codes, [bare] * len(logits)).total
+
+
+def _prepare(
+    model: nn.Module, data: BoxData, net: Detector, recipe: DetectionRecipe
+) -> DetectionRun:
+    device = pick_device(recipe.device)
+    model.to(device)
+    model.to(memory_format=torch.channels_last)
+    average = None if recipe.ema is None else moving_average(model, recipe.ema)
+    optimizer, anchors = make_optimizer(model, recipe), AnchorBoxes(net)
+    into = Input(net.resolution, data.mean)
+    return DetectionRun(model, average, optimizer, anchors, data, into, recipe, device)
+
+
+def _step(run: DetectionRun, scenes: Sequence[Scene], epoch: int) -> float:
+    """One update of the weights; the loss."""
+    pixels, logits, codes = _forward(run, run.model, scenes)
+    anchors = run.anchors(pixels)
+    matches = [
+        match(anchors, *(t.to(run.device) for t in (scene.boxes, scene.labels, scene.crowd)))
+        for scene in scenes
+    ]
+    criterion = Criterion(label_smoothing=run.recipe.label_smoothing)
+    loss = detection_loss(logits, codes, matches, criterion)
+    value = _checked(run, loss, scenes, epoch)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    if run.recipe.clip is not None:
+        clip_gradients(list(run.model.parameters()), run.recipe.clip, run.device)
+    run.optimizer.step()
+    if run.average is not None:
+        run.average.update_parameters(run.model)
+    return value
+
+
+def _checked(run: DetectionRun, loss: DetectionLoss, scenes: Sequence[Scene], epoch: int) -> float:
+    """The loss as a number; `TrialError` names the images if it is none."""
+    value = float(loss.total.detach())
+    if math.isfinite(value):
+        return value
+    broken = loss.broken or range(len(scenes))  # all of them where only the sum is too large
+    ids = [str(run.data.train.ids[scenes[i].index]) for i in broken]
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    raise TrialError(
+        f"loss is {value} in epoch {epoch}, images with the ids {', '.join(ids[:_NAMED])}{more}"
+    )
+
+
+def _forward(
+    run: DetectionRun, model: nn.Module, scenes: Sequence[Scene]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The normalised input [N, C, R, R], class logits and box codes."""
+    pixels = torch.stack([scene.pixels for scene in scenes]).to(run.device, non_blocking=True)
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(run.data.mean, device=run.device).view(shape) * 255
+    std = torch.tensor(run.data.std, device=run.device).view(shape) * 255
+    images = ((pixels.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+    bf16 = uses_bf16(run.recipe.precision, run.device)
+    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=bf16):
+        logits, codes = model(images)
+    return images, logits.float(), codes.float()
+
+
+def _letterboxed(images: BoxImages, index: int, into: Input) -> Scene:
+    return letterbox(images.image(index), images.targets(index), index, into)
+
+
+def _reader(run: DetectionRun, draws: np.random.Generator) -> Callable[[np.ndarray], list[Scene]]:
+    """A function from indices to scenes; it is called in order, so draws follow from the seed."""
+    images, into = run.data.train, run.into
+    jitter = Jitter(run.recipe.jitter, run.data.flip)
+
+    def read(indices: np.ndarray) -> list[Scene]:
+        if not run.recipe.augment:
+            return [_letterboxed(images, index, into) for index in indices.tolist()]
+        return [
+            jitter(images.image(index), images.targets(index), index, into, draws)
+            for index in indices.tolist()
+        ]
+
+    return read

@@ -1,0 +1,410 @@
+"""COCO files against pycocotools' own reader, odd boxes, and every mistake by its text."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools.coco import COCO
+from pydantic import TypeAdapter
+
+from scalesearch import plugins
+from scalesearch.datasets._coco import clip_box, read_annotations
+from scalesearch.datasets.coco import MEAN, Dataset
+from scalesearch.errors import TrialError, UserError
+from scalesearch.interfaces import BoxData
+
+SIZES = {7: (30, 40), 3: (25, 25), 0: (64, 20), 12: (16, 16)}  # by image id, not in order
+
+
+def entry(number, image, category, bbox, **fields):
+    return {"id": number, "image_id": image, "category_id": category, "bbox": bbox} | fields
+
+
+def content(categories=(2, 9, 5), boxes=None):
+    """Categories with gaps and out of order, a crowd, and an image (12) without any box."""
+    first, second, third = categories
+    boxes = boxes or [
+        entry(1, 7, first, [1, 2, 10, 12], area=77.5, iscrowd=0),
+        entry(2, 7, second, [0.5, 0.5, 39.5, 29.5], iscrowd=1, area=900),
+        entry(5, 3, third, [5, 5, 20, 20], area=400, iscrowd=0),
+        entry(6, 0, first, [3, 40, 4, 20.25], area=60, iscrowd=0),
+        entry(9, 0, third, [0, 0, 20, 64], area=1000),
+    ]
+    images = [
+        {"id": i, "file_name": f"sub/{i}.png", "height": h, "width": w}
+        for i, (h, w) in SIZES.items()
+    ]
+    named = [{"id": i, "name": f"kind {i}"} for i in categories]
+    return {"info": {}, "images": images, "annotations": boxes, "categories": named}
+
+
+def write(folder, what, name="instances.json"):
+    (folder / "images" / "sub").mkdir(parents=True, exist_ok=True)
+    for image in what["images"] if isinstance(what, dict) else ():
+        file = folder / "images" / image.get("file_name", "none.png")
+        height, width = SIZES[image["id"]]
+        pixels = np.full((height, width, 3), image["id"], np.uint8)
+        if not file.exists():
+            Image.fromarray(pixels).save(file)
+    path = folder / name
+    path.write_text(what if isinstance(what, str) else json.dumps(what))
+    return {"images": folder / "images", "annotations": path}
+
+
+def loaded(folder, what, seed=0, **options):
+    return Dataset(**write(folder, what), **({"validation": 0.5} | options)).load(seed)
+
+
+def theirs(path):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+@pytest.mark.parametrize("categories", [(2, 9, 5), (0, 1, 2), (1, 2, 3), (90, 0, 44)])
+def test_reads_what_pycocotools_reads(tmp_path, categories):
+    path = write(tmp_path, content(categories))["annotations"]
+    ours, coco = read_annotations(path), theirs(path)
+    assert list(ours.categories) == sorted(coco.getCatIds())
+    assert ours.categories == {key: c["name"] for key, c in coco.cats.items()}
+    assert list(ours.ids) == list(SIZES)
+    for number, file, size, targets in zip(
+        ours.ids, ours.files, ours.sizes, ours.targets, strict=True
+    ):
+        image = coco.imgs[number]
+        assert (file, size) == (image["file_name"], (image["height"], image["width"]))
+        found = coco.loadAnns(coco.getAnnIds(imgIds=number))
+        assert len(targets.labels) == len(found)
+        for i, one in enumerate(found):
+            x, y, width, height = one["bbox"]
+            assert targets.boxes[i].tolist() == [x, y, x + width, y + height]
+            assert sorted(categories)[targets.labels[i]] == one["category_id"]
+            assert targets.crowd[i] == bool(one.get("iscrowd", 0))
+            assert targets.areas[i] == one["area"]
+    assert ours.odd == {}
+
+
+def test_objects_are_arrays_also_where_there_are_none(tmp_path):
+    data = loaded(tmp_path, content())
+    everything = [part.targets(i) for part in (data.train, data.validation) for i in range(2)]
+    assert sorted(len(t.labels) for t in everything) == [0, 1, 2, 2]
+    for targets in everything:
+        assert (targets.boxes.dtype, targets.boxes.shape[1:]) == (np.float32, (4,))
+        assert (targets.labels.dtype, targets.crowd.dtype) == (np.int64, bool)
+        assert targets.areas.dtype == np.float64
+
+
+def test_a_data_set_split_by_its_seed(tmp_path):
+    data = loaded(tmp_path, content())
+    assert isinstance(data, BoxData)
+    assert data.classes == ("kind 2", "kind 5", "kind 9")
+    assert data.category_ids == (2, 5, 9)
+    assert (data.channels, data.mean, data.flip, data.notes) == (3, MEAN, True, ())
+    assert sorted([*data.train.ids, *data.validation.ids]) == sorted(SIZES)
+    assert (len(data.train), len(data.validation)) == (2, 2)
+    again = [loaded(tmp_path, content(), seed).train.ids for seed in range(6)]
+    assert again[0] == data.train.ids
+    assert len(set(again)) > 1
+
+
+def test_images_are_read_as_they_are(tmp_path):
+    data = loaded(tmp_path, content())
+    for part in (data.train, data.validation):
+        for index, number in enumerate(part.ids):
+            image = part.image(index)
+            assert image.dtype == torch.uint8
+            assert image.shape == (3, *SIZES[number])
+            assert part.size(index) == SIZES[number]
+            assert image.unique().tolist() == [number]
+    grey = loaded(tmp_path, content(), channels=1)
+    assert grey.train.image(0).shape[0] == 1
+    assert grey.mean == (pytest.approx(sum(MEAN) / 3),)
+
+
+def test_a_file_of_its_own_validates(tmp_path):
+    train = write(tmp_path, content())
+    boxes = [entry(1, 3, 9, [0, 0, 5, 5])]
+    other = write(tmp_path, content(boxes=boxes), "val.json")
+    data = Dataset(**train, validation_annotations=other["annotations"]).load(0)
+    assert len(data.train) == len(data.validation) == 4
+    assert [len(data.validation.targets(i).labels) for i in range(4)] == [0, 1, 0, 0]
+    # An area that is not given is its box's.
+    assert data.validation.targets(1).areas.tolist() == [25.0]
+
+
+def test_a_limit_holds_for_each_part(tmp_path):
+    options = {**write(tmp_path, content()), "validation_annotations": tmp_path / "instances.json"}
+    data = Dataset(**options, limit=4).load(0)
+    assert (len(data.train), len(data.validation)) == (4, 4)
+
+
+def test_one_class_is_enough(tmp_path):
+    what = content()
+    what["categories"] = what["categories"][:1]
+    what["annotations"] = [a for a in what["annotations"] if a["category_id"] == 2]
+    options = {**write(tmp_path, what), "validation_annotations": tmp_path / "instances.json"}
+    assert Dataset(**options).load(0).classes == ("kind 2",)
+
+
+def test_odd_boxes_are_cut_or_left_out_and_counted(tmp_path):
+    boxes = [
+        entry(1, 3, 2, [-5, 2, 10, 10]),  # over the left border
+        entry(2, 3, 2, [20, 20, 100, 4]),  # over the right one
+        entry(3, 3, 2, [5, 5, 0, 10]),  # no width
+        entry(4, 3, 2, [5, 5, 4, -3]),  # less than none
+        entry(5, 3, 2, [30, 30, 5, 5]),  # beside the image
+        entry(6, 3, 2, [24.5, 1, 1.0, 3]),  # half a pixel over, as rounding leaves it
+        entry(7, 7, 2, [1, 1, 3, 3]),
+    ]
+    path = write(tmp_path, content(boxes=boxes))["annotations"]
+    found = read_annotations(path)
+    assert found.odd == {"cut": 2, "empty": 2, "outside": 1}
+    assert found.targets[1].boxes.tolist() == [
+        [0, 2, 5, 12],
+        [20, 20, 25, 24],
+        [24.5, 1, 25, 4],
+    ]
+    options = {**write(tmp_path, content(boxes=boxes)), "validation_annotations": path}
+    assert Dataset(**options).load(0).notes == (
+        "boxes cut at the border of their image: 2",
+        "boxes without area left out: 2",
+        "boxes outside of their image left out: 1",
+        "validation: boxes cut at the border of their image: 2",
+        "validation: boxes without area left out: 2",
+        "validation: boxes outside of their image left out: 1",
+    )
+
+
+SIDES = st.floats(-50, 90, allow_nan=False)
+
+
+@given(st.tuples(SIDES, SIDES, SIDES, SIDES))
+def test_what_is_left_of_a_box_is_inside_and_has_an_area(corners):
+    odd: dict[str, int] = {"empty": 0, "outside": 0, "cut": 0}
+    cut = clip_box(corners, (30, 40), odd)
+    if cut is None:
+        assert odd["empty"] + odd["outside"] == 1
+        return
+    x0, y0, x1, y1 = cut
+    assert 0 <= x0 < x1 <= 40
+    assert 0 <= y0 < y1 <= 30
+    assert x0 in (corners[0], 0)
+    assert y1 in (corners[3], 30)
+
+
+def broken(change):
+    what = content()
+    change(what)
+    return what
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("{", "{file}: is no JSON: Expecting property name"),
+        ("[]", "{file}: has no list 'images'\n  allowed: a COCO file of instances"),
+        (
+            '{"images": [], "categories": []}',
+            "{file}: has no list 'annotations'\n  allowed: a COCO file of instances",
+        ),
+        (broken(lambda w: w.update(categories=[])), "{file}: categories: holds no category"),
+        (
+            broken(lambda w: w["categories"].append({"id": 2, "name": "again"})),
+            "{file}: categories[3].id: the id 2 stands there twice",
+        ),
+        (
+            broken(lambda w: w["categories"][1].pop("id")),
+            "{file}: categories[1]: 'id' is missing",
+        ),
+        (
+            broken(lambda w: w["categories"][1].update(id="9")),
+            "{file}: categories[1].id: '9' is no id\n  allowed: a whole number",
+        ),
+        (
+            broken(lambda w: w["images"].append(w["images"][0])),
+            "{file}: images[4].id: the id 7 stands there twice",
+        ),
+        (
+            broken(lambda w: w["images"][1].pop("file_name")),
+            "{file}: images[1]: 'file_name' is missing",
+        ),
+        (
+            broken(lambda w: w["images"][2].update(height=0)),
+            "{file}: images[2]: [0, 20] is no height and width",
+        ),
+        (
+            broken(lambda w: w["annotations"][0].update(image_id=8)),
+            "{file}: annotations[0].image_id: there is no image with the id 8",
+        ),
+        (
+            broken(lambda w: w["annotations"][3].update(category_id=3)),
+            "{file}: annotations[3].category_id: there is no category with the id 3",
+        ),
+        (
+            broken(lambda w: w["annotations"][3].update(category_id=[])),
+            "{file}: annotations[3].category_id: there is no category with the id []",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].pop("bbox")),
+            "{file}: annotations[2]: 'bbox' is missing",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(bbox=[1, 2, 3])),
+            "{file}: annotations[2].bbox: [1, 2, 3] is no box\n"
+            "  allowed: [x, y, width, height] in pixels",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(bbox=[1, 2, float("nan"), 3])),
+            "{file}: annotations[2].bbox: [1, 2, nan, 3] is no box",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(area="big")),
+            "{file}: annotations[2].area: 'big' is no area",
+        ),
+        (broken(lambda w: w["annotations"].insert(1, 3)), "{file}: annotations[1]: 'image_id' is"),
+    ],
+)
+def test_a_mistake_in_a_file_names_its_place(tmp_path, what, text):
+    path = write(tmp_path, what)["annotations"]
+    with pytest.raises(UserError) as told:
+        read_annotations(path)
+    assert str(told.value).startswith(text.replace("{file}", str(path)))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"none\.json: annotations: there is no such file"):
+        read_annotations(tmp_path / "none.json")
+
+
+def test_missing_images_are_counted_and_the_first_named(tmp_path):
+    options = write(tmp_path, content())
+    for number in (7, 3, 0):
+        (tmp_path / "images" / "sub" / f"{number}.png").unlink()
+    with pytest.raises(UserError) as told:
+        Dataset(**options).load(0)
+    folder = tmp_path / "images" / "sub"
+    assert str(told.value) == (
+        f"images: 3 of 4 images are missing: {folder / '7.png'}, {folder / '3.png'}, "
+        f"{folder / '0.png'}\n  are the file names relative to this folder?"
+    )
+
+
+def test_a_file_that_is_no_image(tmp_path):
+    options = write(tmp_path, content())
+    bad = tmp_path / "images" / "sub" / "3.png"
+    bad.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"1 of 4 files cannot be read as images: .*3\.png"):
+        Dataset(**options).load(0)
+
+
+def test_an_image_of_another_size_than_its_boxes(tmp_path):
+    options = write(tmp_path, content())
+    Image.new("RGB", (41, 30)).save(tmp_path / "images" / "sub" / "7.png")
+    with pytest.raises(UserError) as told:
+        Dataset(**options).load(0)
+    assert "7.png is 41 x 30, not 40 x 30" in str(told.value)
+
+
+def test_boxes_are_relative_to_the_upright_image(tmp_path):
+    """As every tool for annotation shows it; 6 is a camera held on its side."""
+    what = content()
+    options = write(tmp_path, what)
+    file = tmp_path / "images" / "sub" / "7.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("7.png", "7.jpg"):
+        Image.new("RGB", (30, 40)).save(file.with_name(name), exif=exif)
+        what["images"][0]["file_name"] = f"sub/{name}"
+        options = write(tmp_path, what)
+        data = Dataset(**options, validation=0.5).load(0)
+        part = data.train if 7 in data.train.ids else data.validation
+        assert part.image(part.ids.index(7)).shape == (3, 30, 40)
+
+
+def test_an_image_that_does_not_decode_fails_the_trial_that_reads_it(tmp_path):
+    """Its header is whole, so that it is found out only now."""
+    options = write(tmp_path, content())
+    file = tmp_path / "images" / "sub" / "7.png"
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[:1000])
+    data = Dataset(**options, validation=0.5).load(0)
+    part = data.train if 7 in data.train.ids else data.validation
+    with pytest.raises(TrialError, match=r"cannot decode .*7\.png"):
+        part.image(part.ids.index(7))
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/passwd", "sub/../../outside.png"])
+def test_a_path_that_leads_out_of_the_folder(tmp_path, name):
+    what = content()
+    options = write(tmp_path, what)
+    what["images"][0]["file_name"] = name
+    options["annotations"].write_text(json.dumps(what))
+    with pytest.raises(UserError) as told:
+        Dataset(**options).load(0)
+    assert str(told.value) == f"images: {name!r} leads out of the folder"
+
+
+@pytest.mark.parametrize("crowd", [0, 1])
+def test_nothing_to_validate_with(tmp_path, crowd):
+    """A crowd is nothing that could be found."""
+    train = write(tmp_path, content())
+    bare = content(boxes=[entry(1, 3, 9, [0, 0, 5, 5], iscrowd=1)])
+    if not crowd:
+        bare["annotations"] = []
+    other = write(tmp_path, bare, "val.json")["annotations"]
+    with pytest.raises(UserError, match="annotations: no validation image has a box"):
+        Dataset(**train, validation_annotations=other).load(0)
+    with pytest.raises(UserError, match="annotations: no training image has a box"):
+        Dataset(**{**train, "annotations": other}, validation=0.5).load(0)
+
+
+def test_files_with_other_categories_do_not_go_together(tmp_path):
+    train = write(tmp_path, content())
+    other = write(tmp_path, content((2, 9, 6)), "val.json")["annotations"]
+    with pytest.raises(UserError, match="the two files have different categories"):
+        Dataset(**train, validation_annotations=other).load(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"validation": 1.0}, "validation: 1.0 cannot be used\n  allowed: between 0 and 1"),
+        (
+            {"validation": 0.2, "validation_annotations": "val.json"},
+            "validation: validation_annotations are given already\n  leave one of the two out",
+        ),
+        ({"validation_images": "v"}, "validation_images: validation_annotations are missing"),
+        ({"channels": 4}, "channels: 4 cannot be used\n  allowed: 1 or 3"),
+        ({"limit": 3}, "limit: 3 cannot be used\n  allowed: 4 or more, or null"),
+    ],
+)
+def test_options_that_cannot_be(options, text):
+    with pytest.raises(UserError) as told:
+        Dataset(images="images", annotations="a.json", **options)
+    assert str(told.value) == text
+
+
+def test_too_small_a_share(tmp_path):
+    with pytest.raises(UserError, match=r"0\.01 of 4 images leaves nothing to train or"):
+        loaded(tmp_path, content(), validation=0.01)
+
+
+def test_is_the_plug_in_of_that_name_with_options_read_from_yaml(tmp_path):
+    kind = plugins.load("datasets", "coco")
+    assert kind is Dataset
+    read = TypeAdapter(kind).validate_python({"images": "a", "annotations": "b", "flip": False})
+    assert (read.images.name, read.flip, read.validation) == ("a", False, None)
+
+
+def test_what_workers_are_sent_is_small(tmp_path):
+    """Paths and boxes, no pixels."""
+    assert len(pickle.dumps(loaded(tmp_path, content()))) < 6000

@@ -1,0 +1,234 @@
+"""Digits on canvases: the same files for the same options, true COCO, nothing hidden."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pydantic import TypeAdapter
+
+from scalesearch import plugins
+from scalesearch.datasets import mnist5k, mnist_canvas
+from scalesearch.datasets._arrays import ArrayImages
+from scalesearch.datasets.mnist_canvas import Dataset
+from scalesearch.errors import UserError
+
+OPTIONS = {"train": 40, "validation": 12, "side": 96, "digits": 4, "smallest": 16, "largest": 48}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("canvas")
+    return path, Dataset(**OPTIONS, path=path).load(0)
+
+
+def hashes(path):
+    return {
+        file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_there_are_as_many_canvases_as_asked_for(made):
+    _, data = made
+    assert (len(data.train), len(data.validation)) == (40, 12)
+    assert data.classes == tuple("0123456789")
+    assert data.category_ids == tuple(range(1, 11))
+    assert (data.channels, data.flip) == (1, False)
+    assert data.train.image(0).shape == (1, 96, 96)
+    assert data.notes == ()
+    counts = [len(data.train.targets(i).labels) for i in range(40)]
+    assert min(counts) >= 1
+    assert max(counts) <= 4
+    assert len(set(counts)) > 2
+
+
+def test_mean_and_deviation_are_those_of_the_pixels(made):
+    _, data = made
+    pixels = np.stack([data.train.image(i).numpy() for i in range(40)]) / 255
+    assert data.mean == pytest.approx([pixels.mean()])
+    assert data.std == pytest.approx([pixels.std()])
+
+
+def test_every_box_holds_its_ink_and_no_two_overlap(made):
+    _, data = made
+    for part in (data.train, data.validation):
+        for index in range(len(part)):
+            ink, targets = part.image(index)[0].numpy(), part.targets(index)
+            left = ink.copy()
+            for x0, y0, x1, y1 in targets.boxes.astype(int):
+                inside = ink[y0:y1, x0:x1] > 32
+                # Tight: there is ink in the outermost rows and columns.
+                assert inside[0].any()
+                assert inside[-1].any()
+                assert inside[:, 0].any()
+                assert inside[:, -1].any()
+                left[y0:y1, x0:x1] = 0
+            assert not left.any(), "there is ink outside of all boxes"
+            for a, b in combinations(targets.boxes, 2):
+                over = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+                assert (over <= 0).any()
+
+
+def test_a_box_is_where_its_digit_was_put(made):
+    """The nearest of all digits to what is in a box is one of the box's label."""
+    _, data = made
+    digits = mnist5k.read()
+    for index in range(3):
+        targets, ink = data.train.targets(index), data.train.image(index)[0].numpy()
+        for (x0, y0, x1, y1), label in zip(targets.boxes.astype(int), targets.labels, strict=True):
+            piece = ink[y0:y1, x0:x1]
+            far = [distance(piece, one) for one in digits.pixels[:, :, :, 0]]
+            assert digits.labels[np.argmin(far)] == label
+
+
+def distance(piece, digit):
+    """Mean difference of grey levels between a piece and the ink of a digit, at 20 x 20."""
+    rows, columns = (np.flatnonzero((digit > 32).any(axis)) for axis in (1, 0))
+    ink = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    shapes = [np.asarray(Image.fromarray(x).resize((20, 20))).astype(int) for x in (piece, ink)]
+    return np.abs(shapes[0] - shapes[1]).mean()
+
+
+def test_sizes_spread_over_the_whole_range(made):
+    _, data = made
+    heights = [h for i in range(40) for h in np.diff(data.train.targets(i).boxes[:, 1::2])[:, 0]]
+    # A digit's ink is about 20 of its 28 pixels high.
+    assert min(heights) < 14
+    assert max(heights) > 30
+    assert all(h <= 48 for h in heights)
+
+
+def test_the_files_are_true_coco(made):
+    path, data = made
+    (folder,) = path.iterdir()
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(folder / "validation.json"))
+    assert len(coco.imgs) == 12
+    assert len(coco.anns) == sum(len(data.validation.targets(i).labels) for i in range(12))
+    image = Image.open(folder / "validation" / coco.imgs[1]["file_name"])
+    assert (image.size, image.mode) == ((96, 96), "L")
+    assert [one["area"] for one in coco.loadAnns([1])] == [
+        one["bbox"][2] * one["bbox"][3] for one in coco.loadAnns([1])
+    ]
+
+
+def test_the_same_options_give_the_same_files(made, tmp_path):
+    path, data = made
+    again = Dataset(**OPTIONS, path=tmp_path).load(7)
+    assert hashes(tmp_path) == hashes(path)
+    # The seed of a study changes nothing: its layout does.
+    assert again.train.ids == data.train.ids
+    other = Dataset(**OPTIONS, layout=1, path=tmp_path).load(0)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not np.array_equal(other.train.targets(0).boxes, data.train.targets(0).boxes)
+
+
+def test_files_that_are_there_are_not_written_again(made, monkeypatch):
+    path, data = made
+    before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+    monkeypatch.setattr(mnist5k, "read", lambda: pytest.fail("the digits were read again"))
+    again = Dataset(**OPTIONS, path=path).load(0)
+    assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
+    assert again.mean == data.mean
+
+
+def test_training_and_validation_share_no_digit(monkeypatch, tmp_path):
+    """Digits that each have their own grey level tell on the canvas where they are from."""
+    real = mnist5k.read()
+    pixels = np.zeros((200, 28, 28, 1), np.uint8)
+    pixels[:, 4:24, 8:20, 0] = np.arange(50, 250, dtype=np.uint8)[:, None, None]
+    known = ArrayImages(pixels, np.arange(200) % 10)
+    monkeypatch.setattr(mnist_canvas.mnist5k, "read", lambda: known)
+    data = Dataset(**{**OPTIONS, "train": 150, "validation": 60}, path=tmp_path).load(0)
+    assert len(real) == 5000
+    seen = []
+    for part in (data.train, data.validation):
+        levels = set()
+        for index in range(len(part)):
+            ink, targets = part.image(index)[0].numpy(), part.targets(index)
+            for (x0, y0, x1, y1), label in zip(
+                targets.boxes.astype(int), targets.labels, strict=True
+            ):
+                level = int(ink[y0:y1, x0:x1].max())
+                assert (level - 50) % 10 == label
+                levels.add(level)
+        seen.append(levels)
+    assert not seen[0] & seen[1]
+    assert len(seen[0]) > 100
+
+
+def test_processes_that_write_at_once_read_the_same(tmp_path):
+    code = (
+        "import sys, json; from pathlib import Path;"
+        "from scalesearch.datasets.mnist_canvas import Dataset;"
+        "data = Dataset(**json.loads(sys.argv[1]), path=Path(sys.argv[2])).load(0);"
+        "print(sum(float(data.train.targets(i).boxes.sum()) for i in range(len(data.train))))"
+    )
+    command = [sys.executable, "-c", code, json.dumps({**OPTIONS, "train": 15}), str(tmp_path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate()[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert len(set(told)) == 1
+    assert [entry.name.startswith(".") for entry in tmp_path.iterdir()] == [False]
+
+
+def test_what_was_begun_and_not_finished_is_left_behind_by_no_name(monkeypatch, tmp_path):
+    """A folder takes its name when all is written, so that half a data set is never read."""
+
+    def fail(*args):
+        raise RuntimeError("out of paper")
+
+    with monkeypatch.context() as change:
+        change.setattr(mnist_canvas.Image.Image, "save", fail)
+        with pytest.raises(RuntimeError, match="out of paper"):
+            Dataset(**OPTIONS, path=tmp_path).load(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lies_in_the_users_cache_by_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Dataset(**{**OPTIONS, "train": 4, "validation": 4}).load(0)
+    (folder,) = (tmp_path / "scalesearch" / "mnist_canvas").iterdir()
+    assert sorted(file.name for file in folder.iterdir()) == [
+        *("train", "train.json", "validation", "validation.json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"train": 0}, "train: 0 cannot be used\n  allowed: a whole number >= 1"),
+        ({"digits": 2.5}, "digits: 2.5 cannot be used\n  allowed: a whole number >= 1"),
+        ({"smallest": 7}, "smallest: 7 cannot be used\n  allowed: a whole number >= 8"),
+        ({"layout": -1}, "layout: -1 cannot be used\n  allowed: a whole number >= 0"),
+        (
+            {"largest": 129},
+            "largest: 129 cannot be used\n  allowed: from smallest (20) to side (128)",
+        ),
+        (
+            {"smallest": 65},
+            "largest: 64 cannot be used\n  allowed: from smallest (65) to side (128)",
+        ),
+    ],
+)
+def test_options_that_cannot_be(options, text):
+    with pytest.raises(UserError) as told:
+        Dataset(**options)
+    assert str(told.value) == text
+
+
+def test_is_the_plug_in_of_that_name_with_options_read_from_yaml():
+    kind = plugins.load("datasets", "mnist_canvas")
+    assert kind is Dataset
+    assert TypeAdapter(kind).validate_python({"side": 160, "largest": 100}).largest == 100

@@ -1,0 +1,190 @@
+"""Pascal VOC against hand-made XML and torchvision's parser."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+from torchvision.datasets import VOCDetection
+
+from scalesearch import plugins
+from scalesearch.datasets.voc import Dataset
+from scalesearch.errors import UserError
+
+# Name, difficult, xmin, ymin, xmax, ymax; VOC counts pixels from 1 and includes the last.
+OBJECTS = {
+    "2007_000027": ("dog", 0, 1, 1, 40, 30),
+    "2007_000032": ("cat", 1, 5, 6, 8, 9),
+    "2007_000033": None,
+    "2007_000039": ("person", 0, 10, 3, 20, 30),
+}
+PART = (
+    "<part><name>head</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>4</xmax><ymax>5</ymax>"
+    "</bndbox></part>"
+)
+
+
+def page(name, thing, size=(30, 40)):
+    found = ""
+    if thing:
+        label, difficult, *corners = thing
+        keys = ("xmin", "ymin", "xmax", "ymax")
+        box = "".join(f"<{k}>{v}</{k}>" for k, v in zip(keys, corners, strict=True))
+        found = (
+            f"<object>{PART}<name>{label}</name><pose>Left</pose><truncated>1</truncated>"
+            f"<difficult>{difficult}</difficult><bndbox>{box}</bndbox></object>"
+        )
+    return (
+        f"<annotation><folder>VOC2007</folder><filename>{name}.jpg</filename><size>"
+        f"<width>{size[1]}</width><height>{size[0]}</height><depth>3</depth></size>{found}"
+        "</annotation>"
+    )
+
+
+def fill(root, objects=OBJECTS):
+    """A folder as the archives have it: VOCdevkit/VOC2007."""
+    folder = root / "VOCdevkit" / "VOC2007"
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for name, thing in objects.items():
+        (folder / "Annotations" / f"{name}.xml").write_text(page(name, thing))
+        Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / f"{name}.jpg")
+    names = list(objects)
+    lists = {"train": names[:2], "val": names[2:], "trainval": names}
+    for name, members in lists.items():
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(members) + "\n")
+    return folder
+
+
+def test_objects_by_hand(tmp_path):
+    data = Dataset(path=fill(tmp_path), train="train", val="val").load(0)
+    assert data.classes == ("cat", "dog", "person")
+    assert data.category_ids == (1, 2, 3)
+    assert (len(data.train), len(data.validation)) == (2, 2)
+    assert set(data.train.ids) | set(data.validation.ids) == {1, 2, 3, 4}
+    dog, cat = data.train.targets(0), data.train.targets(1)
+    assert dog.boxes.tolist() == [[0, 0, 40, 30]]
+    assert (dog.labels.tolist(), dog.crowd.tolist(), dog.areas.tolist()) == ([1], [False], [1200])
+    assert cat.boxes.tolist() == [[4, 5, 8, 9]]
+    assert (cat.labels.tolist(), cat.crowd.tolist()) == ([0], [True])
+    assert data.validation.targets(0).boxes.shape == (0, 4)
+    assert data.train.image(0).shape == (3, 30, 40)
+
+
+def test_is_what_torchvision_reads(tmp_path):
+    folder = fill(tmp_path)
+    theirs = VOCDetection(str(tmp_path), year="2007", image_set="trainval")
+    data = Dataset(path=folder, train="trainval", val="trainval").load(0)
+    assert len(data.train) == len(theirs)
+    for index, (image, target) in enumerate(theirs):
+        ours = data.train.targets(index)
+        assert data.train.size(index) == (image.height, image.width)
+        found = target["annotation"].get("object", [])
+        assert len(found) == len(ours.labels)
+        for i, one in enumerate(found):
+            box = {key: float(value) for key, value in one["bndbox"].items()}
+            corners = [box["xmin"] - 1, box["ymin"] - 1, box["xmax"], box["ymax"]]
+            assert ours.boxes[i].tolist() == corners
+            assert data.classes[ours.labels[i]] == one["name"]
+            assert ours.crowd[i] == (one["difficult"] == "1")
+
+
+def test_without_lists_a_share_is_drawn(tmp_path):
+    folder = fill(tmp_path, dict.fromkeys("abcdefghij", ("dog", 0, 1, 1, 9, 9)))
+    data = Dataset(path=folder, validation=0.3).load(0)
+    assert (len(data.train), len(data.validation)) == (7, 3)
+    assert Dataset(path=folder, validation=0.3).load(0).validation.ids == data.validation.ids
+    assert not set(data.train.ids) & set(data.validation.ids)
+
+
+def test_odd_boxes_are_counted(tmp_path):
+    corners = {"a": (30, 1, 60, 9), "b": (9, 9, 8, 8), "c": (1, 1, 9, 9), "d": (50, 50, 60, 60)}
+    folder = fill(tmp_path, {name: ("dog", 0, *box) for name, box in corners.items()})
+    (folder / "ImageSets" / "Main" / "val.txt").write_text("c\n")
+    data = Dataset(path=folder, train="trainval", val="val").load(0)
+    assert data.notes == (
+        "boxes cut at the border of their image: 1",
+        "boxes without area left out: 1",
+        "boxes outside of their image left out: 1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<annotation>", "is no annotation of Pascal VOC: no element found"),
+        ("<annotation></annotation>", "is no annotation of Pascal VOC: <size/height> is missing"),
+        (
+            page("a", ("dog", 0, 1, 1, "right", 9)),
+            "is no annotation of Pascal VOC: could not convert string to float: 'right'",
+        ),
+        (
+            page("a", ("", 0, 1, 1, 9, 9)).replace("<name></name>", ""),
+            "is no annotation of Pascal VOC: <name> is missing",
+        ),
+    ],
+)
+def test_a_mistake_in_a_file_names_it(tmp_path, text, problem):
+    folder = fill(tmp_path)
+    file = folder / "Annotations" / "2007_000033.xml"
+    file.write_text(text)
+    with pytest.raises(UserError) as told:
+        Dataset(path=folder).load(0)
+    assert str(told.value).startswith(f"{file}: {problem}")
+
+
+def test_missing_things_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"path: there is no \.xml file in .*Annotations"):
+        Dataset(path=tmp_path / "nowhere").load(0)
+    folder = fill(tmp_path)
+    with pytest.raises(UserError, match=r"val: there is no .*Main/test\.txt"):
+        Dataset(path=folder, train="train", val="test").load(0)
+    (folder / "JPEGImages" / "2007_000027.jpg").unlink()
+    with pytest.raises(UserError, match=r"1 of 4 images are missing: .*000027\.jpg"):
+        Dataset(path=folder).load(0)
+    lists = folder / "ImageSets" / "Main" / "train.txt"
+    lists.write_text("2007_000027 1\n2009_1 -1\n\n")  # a list of a class tells which have it
+    with pytest.raises(UserError, match=r"2009_1\.xml: is no annotation of Pascal VOC"):
+        Dataset(path=folder, train="train", val="val").load(0)
+
+
+def test_a_name_that_leads_elsewhere_stays_in_the_folder(tmp_path):
+    """Some tools write the path of the machine where boxes were drawn."""
+    folder = fill(tmp_path)
+    file = folder / "Annotations" / "2007_000027.xml"
+    file.write_text(file.read_text().replace("2007_000027.jpg", "/home/me/../2007_000027.jpg"))
+    data = Dataset(path=folder, train="train", val="val").load(0)
+    assert data.train.paths[0] == str(folder / "JPEGImages" / "2007_000027.jpg")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"train": "train"}, "val: train and val are given together or not at all"),
+        ({"val": "val"}, "train: train and val are given together or not at all"),
+        (
+            {"train": "train", "val": "val", "validation": 0.2},
+            "validation: train and val are given already\n  leave it out, or leave both lists out",
+        ),
+        ({"validation": 0}, "validation: 0 cannot be used\n  allowed: between 0 and 1"),
+        ({"limit": 0}, "limit: 0 cannot be used\n  allowed: 4 or more, or null"),
+    ],
+)
+def test_options_that_cannot_be(options, text):
+    with pytest.raises(UserError) as told:
+        Dataset(path="voc", **options)
+    assert str(told.value) == text
+
+
+def test_is_the_plug_in_of_that_name_with_options_read_from_yaml():
+    kind = plugins.load("datasets", "voc")
+    assert kind is Dataset
+    assert TypeAdapter(kind).validate_python({"path": "VOC2012"}).path.name == "VOC2012"
+
+
+def test_a_limit_holds_for_each_part(tmp_path):
+    folder = fill(tmp_path, dict.fromkeys("abcdefghijklmnopqrst", ("dog", 0, 1, 1, 9, 9)))
+    data = Dataset(path=folder, validation=0.5, limit=5).load(3)
+    assert (len(data.train), len(data.validation)) == (5, 5)
+    assert np.array_equal(data.train.ids, sorted(data.train.ids))

@@ -1,0 +1,294 @@
+"""Training detectors: they learn, the same seed gives the same weights, accidents name images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from scalesearch.arch.backbone import Backbone, Stem
+from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.neck import Neck
+from scalesearch.arch.stage import Stage
+from scalesearch.datasets.mnist_canvas import Dataset
+from scalesearch.errors import TrialError
+from scalesearch.nn.anchors import anchor_boxes
+from scalesearch.nn.build import build
+from scalesearch.training.average import kept
+from scalesearch.training.average_precision import average_precision
+from scalesearch.training.detect import _prepare, detections, score, train_detector
+from scalesearch.training.recipe import DetectionRecipe
+from scalesearch.training.voc_precision import voc_precision
+from tests.shapes import Squares, detector, squares
+
+
+def built(net, seed=0):
+    torch.manual_seed(seed)
+    return build(net)
+
+
+def trained(net, data, seed=0, **options):
+    """The scores and the model."""
+    model = built(net)
+    recipe = DetectionRecipe(**({"device": "cpu"} | options))
+    return list(train_detector(model, data, net, recipe, seed)), model
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def equal(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_small_detector_learns():
+    """AP50 goes where no untrained one is, and the loss falls."""
+    net, data = detector(), squares(train=192)
+    run = _prepare(built(net), data, net, DetectionRecipe(device="cpu"))
+    untrained = score(run)["ap50"]
+    scores, model = trained(net, data, epochs=6)
+    assert [one.step for one in scores] == [1, 2, 3, 4, 5, 6]
+    losses = [one.values["loss"] for one in scores]
+    assert losses[-1] < 0.5 * losses[0]
+    last = scores[-1].values
+    assert untrained < 0.1
+    assert last["ap50"] > 0.7
+    by_class = ("ap/full", "ap/hollow")
+    assert set(last) == {"ap", "ap50", "ap75", "ap_small", "ap50_voc", *by_class, "loss"}
+    # Both ask whether boxes overlap by half; COCO looks at 101 recalls.
+    assert last["ap50_voc"] == pytest.approx(last["ap50"], abs=0.05)
+    assert last["ap"] == pytest.approx((last["ap/full"] + last["ap/hollow"]) / 2)
+    # The model is left as it was scored.
+    assert not model.training
+    after = _prepare(model, data, net, DetectionRecipe(device="cpu"))
+    assert score(after) == {name: value for name, value in last.items() if name != "loss"}
+
+
+@pytest.mark.slow
+def test_a_detector_of_8_mflops_finds_digits(tmp_path):
+    """AP50 above .5 within six epochs of 600 canvases."""
+    net = Detector(
+        backbone=Backbone(
+            stem=Stem(width=8),
+            stages=(
+                Stage(width=8),
+                Stage(width=16, stride=2, expand=3),
+                Stage(width=24, stride=2, expand=3, se=0.25),
+                Stage(width=40, stride=2, expand=3, se=0.25),
+            ),
+            in_channels=1,
+            resolution=96,
+        ),
+        neck=Neck(width=32, depth=1, min_level=2, max_level=4),
+        heads=Heads(depth=1),
+        anchors=Anchors(scale=3.0, octaves=2, ratios=(1.0, 0.6)),
+        num_classes=10,
+    )
+    sizes = {"side": 96, "digits": 4, "smallest": 16, "largest": 48}
+    data = Dataset(train=600, validation=150, **sizes, path=tmp_path).load(0)
+    scores, _ = trained(net, data, epochs=6, validate_every=6)
+    assert scores[-1].values["ap50"] > 0.5
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
+    net, data = detector(), squares(train=32, validation=4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        (_, first), (_, again), (_, other) = (
+            trained(net, data, seed, epochs=2, ema=0.9) for seed in (3, 3, 4)
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert equal(state(first), state(again))
+    assert not equal(state(first), state(other))
+
+
+def test_the_callers_random_numbers_are_left_alone():
+    net, data = detector(), squares(train=16, validation=4)
+    model, recipe = built(net), DetectionRecipe(epochs=1, device="cpu")
+    torch.manual_seed(5)
+    np.random.seed(5)
+    list(train_detector(model, data, net, recipe, 0))
+    drawn = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    assert torch.equal(drawn[0], torch.rand(3))
+    assert np.array_equal(drawn[1], np.random.rand(3))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "steps"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 9, [3]), (2, 1, [1, 2])]
+)
+def test_validates_now_and_then_and_at_the_end(epochs, every, steps):
+    data = squares(train=8, validation=2)
+    scores, _ = trained(detector(), data, epochs=epochs, validate_every=every, batch_size=8)
+    assert [one.step for one in scores] == steps
+    assert len(data.validation.read) == 2 * len(steps)
+
+
+def test_every_image_is_read_once_an_epoch():
+    """The last batch of a quarter is left out, as in classification."""
+    data = squares(train=36, validation=2)
+    trained(detector(), data, epochs=3, batch_size=16)
+    assert len(data.train.read) == 3 * 32
+    data = squares(train=40, validation=2)
+    trained(detector(), data, epochs=2, batch_size=16)
+    assert sorted(data.train.read) == sorted([*range(40), *range(40)])
+
+
+def test_the_average_is_what_is_scored():
+    """After each step it moves towards the weights; computed here from snapshots of them."""
+    net, data = detector(), squares(train=24, validation=4)
+    snapshots = []
+    model = built(net)
+    first = state(model)
+    hook = register_optimizer_step_post_hook(lambda *_: snapshots.append(state(model)))
+    try:
+        recipe = DetectionRecipe(epochs=2, batch_size=8, ema=0.6, device="cpu")
+        list(train_detector(model, data, net, recipe, 0))
+    finally:
+        hook.remove()
+    assert len(snapshots) == 6
+    # The first update of torch's average takes the weights as they are.
+    average = {name: tensor.clone() for name, tensor in snapshots[0].items()}
+    for updates, snapshot in enumerate(snapshots[1:], start=1):
+        for name, tensor in average.items():
+            if tensor.is_floating_point():
+                tensor.lerp_(snapshot[name], 1 - kept(0.6, updates))
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, average[name], rtol=1e-4, atol=1e-6)
+    assert not equal(first, state(model))
+
+
+class Stub(nn.Module):
+    """Puts out what `of` makes of each image: one logit for each anchor, and boxes as anchors."""
+
+    def __init__(self, net, of):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.net, self.of = net, of
+        side = net.resolution
+        self.anchors = len(anchor_boxes(net.anchors, net.neck.levels, (side, side)))
+
+    def forward(self, images):
+        shape = (len(images), self.anchors)
+        logits = torch.full((*shape, self.net.num_classes), -5.0) * self.scale
+        codes = torch.zeros(*shape, 4) * self.scale
+        return self.of(images, logits, codes)
+
+
+def broken_for(bad):
+    """Predictions that are not numbers for images that are brighter than `bad`."""
+
+    def of(images, logits, codes):
+        mask = (images.mean((1, 2, 3)) > bad)[:, None, None]
+        return torch.where(mask, torch.nan, logits), codes
+
+    return of
+
+
+def test_a_loss_that_is_no_number_names_its_images():
+    net, data = detector(), squares(train=16, validation=2)
+    levels = [float(data.train.image(i).float().mean()) for i in range(16)]
+    third = sorted(levels)[-3]
+    bad = (third - 1e-3 - 0.2 * 255) / (0.4 * 255)  # as normalised
+    recipe = DetectionRecipe(epochs=1, batch_size=16, augment=False, device="cpu")
+    run = train_detector(Stub(net, broken_for(bad)), data, net, recipe, 0)
+    with pytest.raises(TrialError) as told:
+        next(run)
+    ids = sorted(1000 + 7 * i for i in range(16) if levels[i] >= third)
+    text = str(told.value)
+    assert text.startswith("loss is nan in epoch 1, images with the ids ")
+    assert sorted(map(int, text.rpartition("ids ")[2].split(", "))) == ids
+
+
+def test_many_broken_images_are_named_in_part():
+    net, data = detector(), squares(train=24, validation=2)
+    recipe = DetectionRecipe(epochs=1, batch_size=24, augment=False, device="cpu")
+    with pytest.raises(TrialError, match=r"and 4 more$"):
+        next(train_detector(Stub(net, broken_for(-9.0)), data, net, recipe, 0))
+
+
+@dataclass(frozen=True)
+class Unreadable(Squares):
+    def image(self, index):
+        if index == 5:
+            raise TrialError("cannot decode 5.png: truncated")
+        return super().image(index)
+
+
+def test_an_image_that_cannot_be_decoded_fails_the_trial():
+    data = replace(squares(), train=Unreadable(16, 0))
+    with pytest.raises(TrialError, match=r"cannot decode 5\.png: truncated"):
+        trained(detector(), data, epochs=1)
+
+
+def test_detections_are_in_pixels_of_the_image_itself():
+    """An image twice as wide as high, seen at half its size: its anchors are twice as large."""
+    net = detector()
+    data = squares(validation=3, height=32, width=64)
+    anchors = anchor_boxes(net.anchors, net.neck.levels, (32, 32))
+    inside = ((anchors[:, :2] >= 0) & (anchors[:, 2:] <= 32)).all(1) & (anchors[:, 3] <= 16)
+    chosen = int(inside.nonzero()[7])
+
+    def of(images, logits, codes):
+        logits = logits.clone()
+        logits[:, chosen, 1] = 3.0
+        return logits, codes
+
+    run = _prepare(Stub(net, of), data, net, DetectionRecipe(device="cpu"))
+    found = detections(run, run.model.eval(), data.validation)
+    assert sorted(found) == [0, 1, 2]
+    for one in found.values():
+        assert one.labels[0] == 1
+        assert float(one.scores[0]) == pytest.approx(1 / (1 + math.exp(-3)))
+        torch.testing.assert_close(one.boxes[0], 2 * anchors[chosen])
+
+
+def test_scores_are_those_of_the_detections():
+    net, data = detector(), squares(train=16, validation=8)
+    run = _prepare(built(net), data, net, DetectionRecipe(device="cpu", validation_batch=3))
+    found = detections(run, run.model.eval(), data.validation)
+    assert score(run) == average_precision(data.validation, found, data.classes) | {
+        "ap50_voc": voc_precision(data.validation, found)
+    }
+
+
+def test_nothing_found_is_0_and_no_error():
+    """Boxes that are all beside the image."""
+    net, data = detector(), squares(train=16, validation=4)
+
+    def of(images, logits, codes):
+        return logits, codes + 1000.0
+
+    model = Stub(net, of)
+    recipe = DetectionRecipe(device="cpu")
+    assert score(_prepare(model, data, net, recipe))["ap"] == 0.0
+
+
+def test_images_without_any_box_can_be_trained_on():
+    data = squares(train=16, validation=2)
+    bare = replace(data, train=Bare(16, 0))
+    scores, _ = trained(detector(), bare, epochs=1)
+    assert math.isfinite(scores[0].values["loss"])
+
+
+@dataclass(frozen=True)
+class Bare(Squares):
+    def targets(self, index):
+        given = super().targets(index)
+        return replace(
+            given,
+            boxes=given.boxes[:0],
+            labels=given.labels[:0],
+            crowd=given.crowd[:0],
+            areas=given.areas[:0],
+        )

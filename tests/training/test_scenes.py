@@ -1,0 +1,181 @@
+"""Letterbox and jitter: a marked patch of an image is where its box says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from scalesearch.interfaces import Targets
+from scalesearch.nn.postprocess import Letterbox
+from scalesearch.training.scenes import Input, Jitter, letterbox
+
+INPUT = Input(64, (0.0,))
+NONE = Targets(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0))
+SIDES = st.integers(8, 150)
+
+
+def targets(*boxes, crowd=False):
+    corners = np.array(boxes, np.float32).reshape(-1, 4)
+    count = len(corners)
+    areas = np.prod(corners[:, 2:] - corners[:, :2], axis=1, dtype=np.float64)
+    return Targets(corners, np.arange(count), np.full(count, crowd), areas)
+
+
+@st.composite
+def marked(draw):
+    """A black image with a white patch of at least 3 pixels a side, and its box."""
+    height, width = draw(SIDES), draw(SIDES)
+    x0, y0 = draw(st.integers(0, width - 4)), draw(st.integers(0, height - 4))
+    x1, y1 = draw(st.integers(x0 + 3, width)), draw(st.integers(y0 + 3, height))
+    image = torch.zeros(1, height, width, dtype=torch.uint8)
+    image[:, y0:y1, x0:x1] = 255
+    return image, targets((x0, y0, x1, y1))
+
+
+def white(pixels):
+    """The box around what is white at least by half, or None."""
+    rows, columns = ((pixels[0] >= 128).any(axis).nonzero().flatten() for axis in (1, 0))
+    if not len(rows):
+        return None
+    return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+
+
+def sides(box):
+    return float(box[2] - box[0]), float(box[3] - box[1])
+
+
+@given(marked())
+def test_a_letterboxed_patch_is_where_its_box_says(pair):
+    image, objects = pair
+    scene = letterbox(image, objects, 3, INPUT)
+    assert scene.pixels.shape == (1, 64, 64)
+    assert scene.pixels.dtype == torch.uint8
+    assert (scene.index, scene.labels.tolist(), scene.crowd.tolist()) == (3, [0], [False])
+    (box,) = scene.boxes
+    assume(min(sides(box)) >= 2)  # narrower ones fade while shrinking
+    assert white(scene.pixels) == pytest.approx(box.tolist(), abs=1.01)
+
+
+@given(marked())
+def test_a_letterbox_keeps_the_shape_and_touches_two_borders(pair):
+    image, objects = pair
+    height, width = image.shape[-2:]
+    scene = letterbox(torch.full_like(image, 255), objects, 0, INPUT)
+    rows, columns = scene.place.inner
+    assert max(rows, columns) == 64
+    assert rows == pytest.approx(64 * height / max(height, width), abs=0.5 + 1e-9)
+    assert columns == pytest.approx(64 * width / max(height, width), abs=0.5 + 1e-9)
+    assert scene.place == Letterbox((height, width), (rows, columns))
+    assert bool((scene.pixels[:, :rows, :columns] == 255).all())
+    assert int(scene.pixels.long().sum()) == 255 * rows * columns
+
+
+def test_a_letterbox_by_hand():
+    """100 x 50 pixels into 64: times 0.64."""
+    scene = letterbox(
+        torch.zeros(1, 50, 100, dtype=torch.uint8), targets((50, 25, 100, 50)), 0, INPUT
+    )
+    assert scene.place == Letterbox((50, 100), (32, 64))
+    assert scene.boxes.tolist() == [[32, 16, 64, 32]]
+
+
+def test_an_image_of_the_inputs_size_is_taken_as_it_is():
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    scene = letterbox(image, targets((1, 2, 3, 4)), 0, Input(64, (0.5, 0.4, 0.3)))
+    assert torch.equal(scene.pixels, image)
+    assert scene.boxes.tolist() == [[1, 2, 3, 4]]
+
+
+def test_what_is_no_image_has_the_mean_colour():
+    """So that it is 0 once it is normalised, as in effdet and the official code."""
+    into = Input(8, (0.485, 0.456, 0.406))
+    scene = letterbox(torch.zeros(3, 4, 8, dtype=torch.uint8), NONE, 0, into)
+    assert scene.pixels[:, 4:].unique(dim=2).unique(dim=1).flatten().tolist() == [124, 116, 104]
+    assert not scene.pixels[:, :4].any()
+
+
+@given(
+    marked(),
+    st.integers(0, 2**32),
+    st.sampled_from([(0.1, 2.0), (1.0, 1.0), (0.8, 1.25), (2.0, 3.0)]),
+    st.booleans(),
+)
+def test_a_jittered_patch_is_where_its_box_says(pair, seed, scale, flip):
+    image, objects = pair
+    scene = Jitter(scale, flip)(image, objects, 5, INPUT, np.random.default_rng(seed))
+    assert scene.pixels.shape == (1, 64, 64)
+    assert (scene.index, scene.place) == (5, None)
+    seen = white(scene.pixels)
+    if not len(scene.boxes):
+        # Less than a quarter is there, or nothing that could be seen.
+        assert len(scene.labels) == len(scene.crowd) == 0
+        return
+    (box,) = scene.boxes
+    assert 0 <= box[0] < box[2] <= 64
+    assert 0 <= box[1] < box[3] <= 64
+    assume(min(sides(box)) >= 2)
+    assert seen is None or seen == pytest.approx(box.tolist(), abs=1.51)
+    assert seen is not None or min(sides(box)) < 3
+
+
+def test_scale_and_place_spread_over_all_that_is_allowed():
+    image, objects = torch.full((1, 64, 64), 255, dtype=torch.uint8), targets((0, 0, 64, 64))
+    draws = np.random.default_rng(0)
+    small = [
+        Jitter((0.5, 0.5), False)(image, objects, 0, INPUT, draws).boxes[0] for _ in range(300)
+    ]
+    for box in small:
+        assert sides(box) == (32, 32)
+    corners = torch.stack(small)[:, :2]
+    assert corners.min() == 0
+    assert corners.max() == 32
+    assert float(corners.mean()) == pytest.approx(16, abs=1)
+    many = [Jitter((0.5, 1.0), False)(image, objects, 0, INPUT, draws).boxes[0] for _ in range(300)]
+    widths = [sides(box)[0] for box in many]
+    assert min(widths) < 34
+    assert max(widths) > 62
+    assert float(np.mean(widths)) == pytest.approx(48, abs=2)
+
+
+def test_half_of_the_images_are_mirrored():
+    image, objects = torch.zeros(1, 64, 64, dtype=torch.uint8), targets((0, 0, 10, 64))
+    draws = np.random.default_rng(0)
+    jitter = Jitter((1.0, 1.0), True)
+    lefts = [jitter(image, objects, 0, INPUT, draws).boxes[0].tolist() for _ in range(200)]
+    assert {tuple(box) for box in lefts} == {(0, 0, 10, 64), (54, 0, 64, 64)}
+    assert 70 < sum(box[0] == 0 for box in lefts) < 130
+
+
+def test_an_object_of_which_less_than_a_quarter_is_left_is_dropped():
+    """An image twice as large as the input, of which a corner is seen."""
+    image = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    objects = targets((0, 0, 64, 64), (0, 0, 8, 8), (24, 24, 40, 40))
+    jitter = Jitter((2.0, 2.0), False)
+    for seed in range(40):
+        draws = np.random.default_rng(seed)
+        scene = jitter(image, objects, 0, INPUT, draws)
+        again = np.random.default_rng(seed)
+        again.uniform(2.0, 2.0)
+        top, left = (int(again.integers(-64, 1)) for _ in "yx")
+        wanted = []
+        for label, box in enumerate(objects.boxes.tolist()):
+            moved = [2 * v + o for v, o in zip(box, (left, top, left, top), strict=True)]
+            cut = [min(max(v, 0), 64) for v in moved]
+            if np.prod(sides(cut)) >= 0.25 * np.prod(sides(moved)):
+                wanted.append((label, cut))
+        assert list(zip(scene.labels.tolist(), scene.boxes.tolist(), strict=True)) == wanted
+
+
+def test_a_crowd_stays_one_and_images_without_boxes_are_fine():
+    image, draws = torch.zeros(1, 20, 30, dtype=torch.uint8), np.random.default_rng(0)
+    crowd = Jitter((0.5, 0.5), False)(image, targets((0, 0, 30, 20), crowd=True), 0, INPUT, draws)
+    assert crowd.crowd.tolist() == [True]
+    for scene in (
+        letterbox(image, NONE, 0, INPUT),
+        Jitter((0.1, 2.0), True)(image, NONE, 0, INPUT, draws),
+    ):
+        assert scene.boxes.shape == (0, 4)
+        assert len(scene.labels) == 0
