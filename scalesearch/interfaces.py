@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.history.jobs import Job, Outcome, Refused, Result, Score
+from scalesearch.scaling.detector import Scaling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,19 +41,19 @@ class Space(Protocol):
     def size(self) -> int:
         """How many different architectures there are, exactly."""
 
-    def decode(self, parameters: Parameters) -> Backbone:
+    def decode(self, parameters: Parameters) -> Architecture:
         """The architecture of these parameters; `UserError` names a wrong one."""
 
-    def encode(self, architecture: Backbone) -> dict[str, Choice]:
+    def encode(self, architecture: Architecture) -> dict[str, Choice]:
         """The parameters of an architecture of this space; `UserError` if it is none."""
 
-    def sample(self, seed: int) -> Backbone:
+    def sample(self, seed: int) -> Architecture:
         """One architecture, each equally likely, the same for the same seed."""
 
     def points(self) -> Iterator[dict[str, Choice]]:
         """The parameters of every architecture once, in a fixed order."""
 
-    def at(self, row: np.ndarray) -> Backbone:
+    def at(self, row: np.ndarray) -> Architecture:
         """The architecture of a row of `tables`."""
 
     def tables(self, workload: Workload) -> Tables:
@@ -66,7 +67,7 @@ class Space(Protocol):
 
     def feasible(
         self, limits: Limits, n: int, seed: int, *, workload: Workload
-    ) -> Sequence[Backbone]:
+    ) -> Sequence[Architecture]:
         """`n` architectures within the limits, independent and each equally likely."""
 
 
@@ -76,6 +77,13 @@ class SlottedSpace(Space, Protocol):
     @property
     def slots(self) -> Mapping[str, tuple[Any, ...]]:
         """Each part of a network (`stem`, `stage1`, …, `head`, `resolution`) to its values."""
+
+
+class CoefficientSpace(Space, Protocol):
+    """A space each of whose places is one way to scale a baseline."""
+
+    def coefficients(self, parameters: Parameters) -> Scaling:
+        """The coefficients of these parameters; `UserError` if they are none of the space."""
 
 
 class Sampler(Protocol):
@@ -185,24 +193,32 @@ class BoxData:
     notes: tuple[str, ...] = ()
 
 
-class Dataset(Protocol):
-    """`datasets/`: where images come from, with classes or with boxes."""
+Data = ImageData | BoxData
 
-    def load(self, seed: int) -> ImageData | BoxData:
+
+class Dataset(Protocol):
+    """`datasets/`: where images come from, with classes or with boxes.
+
+    A class attribute `task` (`classification` or `detection`) refuses studies of the other one.
+    """
+
+    def load(self, seed: int) -> Data:
         """Reads or finds the images and splits them; `UserError` when they cannot be had."""
 
 
 class Evaluator(Protocol):
-    """`evaluators/`: gives a built model its scores."""
+    """`evaluators/`: gives a built model its scores; a class attribute `task` as of data sets."""
 
     @property
     def workload(self) -> Workload:
         """What the memory of a candidate is counted for."""
 
     def evaluate(
-        self, model: torch.nn.Module, architecture: Backbone, data: ImageData, seed: int
+        self, model: torch.nn.Module, architecture: Any, data: Any, seed: int
     ) -> Generator[Score, None, None]:
         """Yields a score after each step; the last counts. The model ends in its scored state.
+
+        `architecture` is a `Backbone` with `ImageData`, or a `Detector` with `BoxData`.
 
         `TrialError` for a trial that cannot be scored, such as a loss that is not a number.
         """
@@ -254,7 +270,7 @@ class Exporter(Protocol):
 
     def export(
         self,
-        architecture: Backbone,
+        architecture: Architecture,
         path: Path,
         weights: Mapping[str, torch.Tensor] | None,
         about: Mapping[str, Any],

@@ -63,6 +63,12 @@ class Neck:
         """The pyramid's levels from the finest."""
         return range(self.min_level, self.max_level + 1)
 
+    @property
+    def label(self) -> str:
+        """Every field in a few words: `bifpn fast w64 d3 p3-p7`."""
+        levels = f"p{self.min_level}-p{self.max_level}"
+        return f"{self.kind} {self.fusion} w{self.width} d{self.depth} {levels}"
+
 
 def check_nodes(nodes: tuple[Node, ...], levels: range) -> None:
     """Refuses a table that no module could run, as somebody's own wiring may put one out."""

@@ -22,7 +22,7 @@ _PARTS: dict[type, dict[str, type]] = {
     Detector: {"neck": Neck, "heads": Heads, "anchors": Anchors},
 }
 # Of a classifier, so that a detector's backbone has none.
-_CLASSIFYING = ("head", "num_classes")
+CLASSIFYING = ("head", "num_classes")
 # A detector takes them for its backbone.
 _PASSED_ON = ("resolution", "in_channels", "padding")
 
@@ -33,7 +33,7 @@ def to_plain(net: Architecture) -> Plain:
         return _plain_backbone(net)
     backbone = _plain_backbone(net.backbone)
     parts: Plain = {
-        "backbone": {key: value for key, value in backbone.items() if key not in _CLASSIFYING},
+        "backbone": {key: value for key, value in backbone.items() if key not in CLASSIFYING},
         "neck": _fields(net.neck),
         "heads": _fields(net.heads),
         "anchors": _fields(net.anchors),
@@ -105,7 +105,7 @@ def _bare_backbone(plain: object) -> Backbone:
 
 
 def _check_bare(plain: Mapping[str, Any]) -> None:
-    for key in _CLASSIFYING:
+    for key in CLASSIFYING:
         if key in plain:
             raise UserError(
                 "a detector's backbone classifies no images",

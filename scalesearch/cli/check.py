@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.cost.closed_form import cost
-from scalesearch.interfaces import Evaluator, Executor, ImageData
+from scalesearch.interfaces import Data, Evaluator, Executor
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import members
 from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
 from scalesearch.study.feasible import Survey, survey
-from scalesearch.study.inputs import grid_of, named_baseline, searched_space
+from scalesearch.study.inputs import anchors_of, grid_of, named_baseline, searched_space
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
-# Stands in for the grid's winner, which nobody knows yet: the paper's own (Tan & Le 2019).
-_STAND_IN = Coefficients(1.2, 1.1, 1.15)
+# Stand in for the grid's winner, which nobody knows yet: the papers' own (Tan & Le 2019,
+# EfficientDet).
+_CLASSIFIER, _DETECTOR = Coefficients(1.2, 1.1, 1.15), DetectorCoefficients()
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,23 @@ class Share:
 def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     """Prints the size of space and grid, the share within limits, and about how long it takes."""
     study = load_study(file, overrides)
-    data: ImageData = study.dataset.make().load(study.seed)
+    data: Data = study.dataset.make().load(study.seed)
     lines = [
         f"{file} is valid",
         f"data          {study.dataset.name}: {len(data.train):,} training and "
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
+    anchors, fitted = anchors_of(study, data)
+    notes = [*getattr(data, "notes", ()), *([fitted] if fitted else [])]
+    lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()
     with executor.hold():
         if study.search is None:
-            network = named_baseline(study, data)
+            network = named_baseline(study, data, anchors)
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")
         else:
-            network, share, found = _search(study, executor, data, samples)
+            network, share, found = _search(study, executor, data, anchors, samples)
             shares.append(share)
             lines += found
         if study.grid is not None:
@@ -68,10 +73,10 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
 
 
 def _search(
-    study: Study, executor: Executor, data: ImageData, samples: int
-) -> tuple[Backbone, Share, list[str]]:
+    study: Study, executor: Executor, data: Data, anchors: Anchors | None, samples: int
+) -> tuple[Architecture, Share, list[str]]:
     search: Any = study.search
-    space, note = searched_space(study, data)
+    space, note = searched_space(study, data, anchors)
     lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
     found = survey(space, search.limits, evaluator.workload, samples, study.seed)
@@ -106,7 +111,7 @@ def describe_flops(flops: Sequence[int]) -> str:
     return f"flops {low} to {high}, median {middle}"
 
 
-def _grid(study: Study, executor: Executor, network: Backbone, data: ImageData) -> Share:
+def _grid(study: Study, executor: Executor, network: Architecture, data: Data) -> Share:
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     grid = grid_of(study, network)
     of = "" if study.search is None else ", if the baseline is a typical network"
@@ -114,9 +119,10 @@ def _grid(study: Study, executor: Executor, network: Backbone, data: ImageData) 
     return Share(text, phase_seconds(executor, evaluator, grid.fitting, data))
 
 
-def _family(study: Study, executor: Executor, network: Backbone, data: ImageData) -> Share:
+def _family(study: Study, executor: Executor, network: Architecture, data: Data) -> Share:
     family: Any = study.family
-    made = members(network, study.coefficients or _STAND_IN, family.phi, family.strategies)
+    stand_in = _DETECTOR if isinstance(network, Detector) else _CLASSIFIER
+    made = members(network, study.coefficients or stand_in, family.phi, family.strategies)
     evaluator: Evaluator = family.evaluator.make()
     networks = list({member.architecture for member in made})
     text = f"family        {len(made)} members, {len(networks)} different networks"

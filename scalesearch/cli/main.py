@@ -163,16 +163,40 @@ def scale(
     alpha: Annotated[float | None, typer.Option(help="Coefficient of depth.")] = None,
     beta: Annotated[float | None, typer.Option(help="Coefficient of width.")] = None,
     gamma: Annotated[float | None, typer.Option(help="Coefficient of resolution.")] = None,
+    neck_width: Annotated[
+        float | None, typer.Option(help="Of a detector: growth of its neck's width.")
+    ] = None,
+    neck_depth: Annotated[
+        float | None, typer.Option(help="Of a detector: layers that each phi adds to its neck.")
+    ] = None,
+    head_depth: Annotated[
+        float | None, typer.Option(help="Of a detector: layers that each phi adds to its heads.")
+    ] = None,
+    resolution: Annotated[
+        float | None, typer.Option(help="Of a detector: pixels that each phi adds to its input.")
+    ] = None,
     coefficients: Annotated[
-        Path | None, typer.Option(help="coefficients.yaml of a run, in place of the three.")
+        Path | None, typer.Option(help="coefficients.yaml of a run, in place of the numbers.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="YAML to write.")] = None,
 ) -> None:
-    """Scale a network by compound coefficients and print it before and after."""
-    from scalesearch.cli.scale import choose_coefficients, show_scaled
+    """Scale a network by compound coefficients and print it before and after.
 
-    triple = choose_coefficients(alpha, beta, gamma, coefficients)
-    show_scaled(network, triple, phi, output)
+    A classifier needs alpha, beta and gamma; a detector's coefficients are EfficientDet's own
+    where they are not given.
+    """
+    from scalesearch.cli.scale import show_scaled
+
+    given = {
+        "alpha": alpha,
+        "beta": beta,
+        "gamma": gamma,
+        "neck_width": neck_width,
+        "neck_depth": neck_depth,
+        "head_depth": head_depth,
+        "resolution": resolution,
+    }
+    show_scaled(network, given, coefficients, phi, output)
 
 
 @app.command()

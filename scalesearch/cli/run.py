@@ -9,16 +9,19 @@ from pathlib import Path
 
 import typer
 
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cli.progress import Bars, Lines, is_terminal
 from scalesearch.cli.tables import console, print_table
 from scalesearch.cost.closed_form import cost
-from scalesearch.scaling.family import STRATEGIES
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
 from scalesearch.study.folder import RunFolder
-from scalesearch.study.parts import read_objective
 from scalesearch.study.run import run
 from scalesearch.study.watch import Watch
 from scalesearch.units import format_count
 
+_ORDER = (*STRATEGIES, *DETECTOR_STRATEGIES)
 _INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
@@ -38,11 +41,7 @@ def show_results(folder: RunFolder) -> None:
     print()
     print(f"baseline      {describe_network(folder)}")
     if (folder.path / "coefficients.yaml").exists():
-        triple = folder.coefficients
-        print(
-            f"coefficients  alpha {triple.alpha:g} (depth), beta {triple.beta:g} (width), "
-            f"gamma {triple.gamma:g} (resolution); alpha * beta^2 * gamma^2 = {triple.growth:.3f}"
-        )
+        print(f"coefficients  {describe_coefficients(folder.coefficients)}")
     if (folder.path / "family").exists():
         _print_family(folder)
     print(f"report        {folder.path / 'report.html'}")
@@ -69,37 +68,54 @@ def describe_network(folder: RunFolder) -> str:
     )
 
 
+def describe_coefficients(found: Scaling) -> str:
+    """Each coefficient with what it scales, and what that does to FLOPs where a formula says so."""
+    if isinstance(found, Coefficients):
+        return (
+            f"alpha {found.alpha:g} (depth), beta {found.beta:g} (width), "
+            f"gamma {found.gamma:g} (resolution); alpha * beta^2 * gamma^2 = {found.growth:.3f}"
+        )
+    return (
+        f"alpha {found.alpha:g} and beta {found.beta:g} (backbone), neck width x "
+        f"{found.neck_width:g}, neck + {found.neck_depth:g} and heads + {found.head_depth:.3g} "
+        f"layers, input + {found.resolution:g} px"
+    )
+
+
 def _print_family(folder: RunFolder) -> None:
     trials = folder.trials
-    search = folder.settings.get("search") or {}
-    metric = read_objective(search.get("objective", "accuracy"), Path()).metric
+    metric = folder.objective.metric
     rows = {
         f"{t['strategy']}_phi{t['phi']:.12g}": t
         for _, t in trials[trials["phase"] == "family"].iterrows()
     }
-    members = sorted(folder.family, key=lambda m: (m.phi, STRATEGIES.index(m.strategy)))
+    members = sorted(folder.family, key=lambda m: (m.phi, _ORDER.index(m.strategy)))
     compound = {m.phi: cost(m.architecture).flops for m in members if m.strategy == "compound"}
     table = []
     for member in members:
-        net, spent = member.architecture, cost(member.architecture)
-        row = rows[member.name]
-        score = row.get(metric)
-        base = compound.get(member.phi)
+        row, spent = rows[member.name], cost(member.architecture)
+        score, base = row.get(metric), compound.get(member.phi)
         table.append(
             (
                 f"{member.phi:g}",
                 member.strategy,
-                net.depth,
-                net.features,
-                net.resolution,
+                *_sizes(member.architecture),
+                member.architecture.resolution,
                 format_count(spent.flops),
                 f"{spent.flops / base:.2f}" if base else "",
                 format_count(spent.params),
                 row["state"] if score is None or score != score else f"{score:.4f}",
             )
         )
-    head = ("phi", "strategy", "blocks", "head", "px", "flops", "ratio", "params", metric)
+    sizes = ("blocks", "neck", "heads") if folder.task == "detection" else ("blocks", "head")
+    head = ("phi", "strategy", *sizes, "px", "flops", "ratio", "params", metric)
     print_table("family", head, table)
+
+
+def _sizes(net: Architecture) -> tuple[object, ...]:
+    if isinstance(net, Detector):
+        return net.depth, f"{net.neck.depth} x {net.neck.width}", net.heads.depth
+    return net.depth, net.features
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class Dataset(Split):
         folder: with torchvision's cifar-10-batches-py.
         download: fetch it into `folder` if it is not there.
     """
+
+    task: ClassVar[str] = "classification"
 
     folder: Path
     download: bool = False

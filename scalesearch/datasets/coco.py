@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class Dataset:
         channels: 3 for colour, 1 for grey.
         flip: whether objects may be mirrored (no for text and digits).
     """
+
+    task: ClassVar[str] = "detection"
 
     images: Path
     annotations: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class Dataset(Split):
         folder: with the IDX files, gzipped or not, or with torchvision's FashionMNIST/raw.
         download: fetch the files into `folder` through torchvision if they are nowhere.
     """
+
+    task: ClassVar[str] = "classification"
 
     folder: Path | None = None
     download: bool = False

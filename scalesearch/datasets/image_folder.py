@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Dataset:
         channels: 3 for colour, 1 for grey.
         flip: whether a mirrored image keeps its label (no for text and digits).
     """
+
+    task: ClassVar[str] = "classification"
 
     path: Path
     validation: float | None = None

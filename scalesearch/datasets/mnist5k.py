@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from scalesearch.interfaces import ImageData
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Split):
     """Grey 28x28 images of the digits 0 to 9; needs no network."""
+
+    task: ClassVar[str] = "classification"
 
     def load(self, seed: int) -> ImageData:
         """Reads and splits the images; half a second."""

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -44,6 +44,8 @@ class Dataset:
         layout: seed of all places and sizes: not the study's, so that studies share the files.
         path: where to write the files.
     """
+
+    task: ClassVar[str] = "detection"
 
     train: int = 1000
     validation: int = 250

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from xml.etree import ElementTree
 
 from scalesearch.datasets._boxes import FolderBoxes, check_images, notes
@@ -37,6 +37,8 @@ class Dataset:
         limit: at most so many training, and so many validation images; null takes all.
         flip: whether objects may be mirrored.
     """
+
+    task: ClassVar[str] = "detection"
 
     path: Path
     train: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.detector import Detector
 from scalesearch.cost.cost import Workload
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Evaluator(DetectionRecipe):
     """Trains on the data set's images and validates; options as in `DetectionRecipe`."""
+
+    task: ClassVar[str] = "detection"
 
     @property
     def workload(self) -> Workload:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Workload
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Evaluator(Recipe):
     """Trains on the data set's images and validates after each epoch; options as in `Recipe`."""
+
+    task: ClassVar[str] = "classification"
 
     @property
     def workload(self) -> Workload:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Cost
 
 
@@ -24,17 +24,24 @@ class Job:
 
     phase: str
     number: int
-    architecture: Backbone
+    architecture: Architecture
     seed: int
     keep_weights: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What is known of a trial after `step` (an epoch, from 1): metric name to value."""
+    """What is known of a trial after `step` (an epoch, from 1).
+
+    Attributes:
+        values: metric name to value.
+        found: of a detector's last score what it found in the validation images, as a COCO
+            results file.
+    """
 
     step: int
     values: Mapping[str, float]
+    found: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,14 @@ class Result:
         cost: as measured on the built model.
         seconds: build, measuring and training on the worker.
         weights: the trained weights as a safetensors file, if the job asked for them.
+        found: of a detector, as in `Score`, if the job asked for its weights.
     """
 
     values: Mapping[str, float]
     cost: Cost
     seconds: float
     weights: bytes | None = None
+    found: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,10 @@ from scalesearch.errors import UserError
 from scalesearch.units import format_latency
 
 
+# What networks of a task are ranked by where a study does not say.
+METRICS = {"classification": "accuracy", "detection": "ap"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """Values to be optimised, made of a trial's metric and its cost.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from scalesearch.errors import UserError
 
@@ -49,23 +51,38 @@ class Coefficients:
         Raises:
             UserError: a phi that is no number, or further from 0 than any network can be scaled.
         """
-        if not LEAST_PHI <= phi <= MOST_PHI:
-            allowed = f"{LEAST_PHI:g} to {MOST_PHI:g}"
-            raise UserError(f"{phi!r} cannot be used", key="phi", allowed=allowed)
+        check_phi(phi)
         return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+
+    @property
+    def grows(self) -> bool:
+        """Whether anything gets larger with phi."""
+        return max(self.alpha, self.beta, self.gamma) > 1
 
     @classmethod
     def load(cls, path: str | Path) -> Coefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""
-        from scalesearch.files.strict import load_yaml
-
-        plain = load_yaml(Path(path)).plain
-        missing = [key for key in ("alpha", "beta", "gamma") if key not in plain]
+        file, names = Path(path), ("alpha", "beta", "gamma")
+        found = read_numbers(file, names)
+        missing = [key for key in names if key not in found]
         if missing:
-            raise UserError(
-                f"{missing[0]!r} is missing", file=str(path), allowed="alpha, beta, gamma"
-            )
+            raise UserError(f"{missing[0]!r} is missing", file=str(file), allowed=", ".join(names))
         try:
-            return cls(plain["alpha"], plain["beta"], plain["gamma"])
+            return cls(**found)
         except UserError as error:
-            raise error.at(file=str(path)) from None
+            raise error.at(file=str(file)) from None
+
+
+def check_phi(phi: float) -> None:
+    """Refuses a phi that is no number, or further from 0 than any network can be scaled."""
+    if not LEAST_PHI <= phi <= MOST_PHI:
+        allowed = f"{LEAST_PHI:g} to {MOST_PHI:g}"
+        raise UserError(f"{phi!r} cannot be used", key="phi", allowed=allowed)
+
+
+def read_numbers(file: Path, names: Sequence[str]) -> dict[str, Any]:
+    """What a YAML file says of these names; a coefficients file also holds scores."""
+    from scalesearch.files.strict import load_yaml
+
+    plain = load_yaml(file).plain
+    return {name: plain[name] for name in names if name in plain}

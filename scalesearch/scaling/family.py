@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.closed_form import cost
-from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
 
 STRATEGIES = ("compound", "depth", "width", "resolution")
+DETECTOR_STRATEGIES = (
+    "compound",
+    "backbone",
+    "neck_width",
+    "neck_depth",
+    "head_depth",
+    "resolution",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class Member:
 
     strategy: str
     phi: float
-    architecture: Backbone
+    architecture: Architecture
 
     @property
     def name(self) -> str:
@@ -35,25 +43,28 @@ class Member:
 
 
 def members(
-    baseline: Backbone,
-    coefficients: Coefficients,
+    baseline: Architecture,
+    coefficients: Scaling,
     phis: Sequence[float],
-    strategies: Sequence[str] = STRATEGIES,
+    strategies: Sequence[str] = (),
 ) -> tuple[Member, ...]:
     """Each phi's compound member, and beside it one member for each single dimension.
 
     The single-dimension members have the FLOPs of the compound one as nearly as their steps
-    allow, so that the comparison is the one of Tan & Le 2019, Figure 8. Where phi shrinks the
-    network there is nothing to compare: single dimensions are only scaled up.
+    allow, so that the comparison is the one of Tan & Le 2019, Figure 8 (of detectors:
+    EfficientDet, Figure 6). Where phi shrinks the network there is nothing to compare: single
+    dimensions are only scaled up. All strategies by default.
     """
     made = []
+    every = DETECTOR_STRATEGIES if isinstance(baseline, Detector) else STRATEGIES
     smallest = cost(baseline).flops
     for phi in phis:
         compound = scale(baseline, coefficients, phi)
         target = cost(compound).flops
-        for strategy in strategies:
+        for strategy in strategies or every:
             if strategy == "compound":
                 made.append(Member(strategy, phi, compound))
             elif target >= smallest:
-                made.append(Member(strategy, phi, match_flops(baseline, strategy, target)))
+                same = match_flops(baseline, strategy, target, coefficients)
+                made.append(Member(strategy, phi, same))
     return tuple(made)

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.rounding import round_depth, round_resolution, round_width
-from scalesearch.scaling.coefficients import Coefficients, Multipliers
+from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import Multipliers, check_phi
+from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+
+Net = TypeVar("Net", Backbone, Detector, Architecture)
 
 
-def scale(backbone: Backbone, coefficients: Coefficients, phi: float) -> Backbone:
-    """The member of the family at `phi`: all three dimensions scaled together.
+def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
+    """The member of a network's family at `phi`: all dimensions scaled together.
 
-    Tan & Le 2019, equation 3. `phi` may be a fraction, or negative for smaller networks.
+    Tan & Le 2019, equation 3, by alpha, beta and gamma; a detector by `DetectorCoefficients`
+    (EfficientDet, equations 1 to 3): its backbone's widths and its neck's to a multiple of the
+    `width_divisor`, depths of the backbone up, those of neck and heads down to whole layers, its
+    input's side to a multiple of 32 pixels. `phi` may be a fraction, or negative for smaller ones.
 
     Raises:
-        UserError: the image would shrink to nothing.
+        UserError: the image would shrink to nothing, or the coefficients are of the other kind.
     """
-    return multiply(backbone, coefficients.at(phi))
+    made: Any
+    if isinstance(net, Detector):
+        if not isinstance(coefficients, DetectorCoefficients):
+            raise UserError(
+                "alpha, beta and gamma scale a classifier, and this is a detector",
+                key="coefficients",
+                hint="DetectorCoefficients also say how neck, heads and input grow",
+            )
+        made = _scaled_detector(net, coefficients, phi)
+    elif isinstance(coefficients, DetectorCoefficients):
+        raise UserError(
+            "these coefficients scale a detector, and this is a classifier", key="coefficients"
+        )
+    else:
+        made = multiply(net, coefficients.at(phi))
+    return made
 
 
 def multiply(backbone: Backbone, by: Multipliers) -> Backbone:
@@ -48,3 +73,36 @@ def with_depths(backbone: Backbone, depths: tuple[int, ...]) -> Backbone:
     """The same network with these depths of its stages."""
     stages = zip(backbone.stages, depths, strict=True)
     return replace(backbone, stages=tuple(replace(stage, depth=d) for stage, d in stages))
+
+
+def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Detector:
+    check_phi(phi)
+    if phi == 0:
+        return net
+    backbone = multiply(net.backbone, Multipliers(depth=by.alpha**phi, width=by.beta**phi))
+    side = to_32(round_resolution(net.resolution + by.resolution * phi))
+    return replace(
+        net,
+        backbone=replace(backbone, resolution=side if by.resolution else net.resolution),
+        neck=replace(
+            net.neck,
+            width=wider_neck(net, by.neck_width**phi),
+            depth=max(1, net.neck.depth + _whole(by.neck_depth * phi)),
+        ),
+        heads=replace(net.heads, depth=max(0, net.heads.depth + _whole(by.head_depth * phi))),
+    )
+
+
+def wider_neck(net: Detector, by: float) -> int:
+    """Channels of a detector's neck, multiplied and rounded; by exactly 1 as they are."""
+    width = net.neck.width
+    return width if by == 1 else round_width(width * by, net.backbone.width_divisor)
+
+
+def to_32(side: int) -> int:
+    """The nearest multiple of 32 pixels, at least one."""
+    return max(32, 32 * math.floor(side / 32 + 0.5))
+
+
+def _whole(layers: float) -> int:
+    return math.floor(layers + 1e-9)  # 3 * (1 / 3) is a hair off 1 in binary

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, UNITS
 from scalesearch.errors import UserError, nearest
-from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, Multipliers
-from scalesearch.scaling.scale import multiply, scale, with_depths
+from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Multipliers
+from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.scale import multiply, scale, to_32, wider_neck, with_depths
 
 _STEPS = 60  # halvings: phi to 1e-16, which is the end of a float's digits
+_FAR = 2.0**40
 
 
-def solve_phi(backbone: Backbone, coefficients: Coefficients, **limits: float) -> float:
+def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> float:
     """The largest phi whose network is within every limit; it may be a fraction or negative.
 
     `solve_phi(net, c, flops=1.8e9, training_bytes=8 * 2**30)`. Costs grow in steps, as widths and
@@ -36,12 +41,12 @@ def solve_phi(backbone: Backbone, coefficients: Coefficients, **limits: float) -
             raise UserError(f"{value!r} cannot be a limit", key=name, allowed="a number above 0")
     if not limits:
         raise UserError("solve_phi needs a limit", allowed="flops=1.8e9 or another cost")
-    if max(coefficients.alpha, coefficients.beta, coefficients.gamma) <= 1:
+    if not coefficients.grows:
         raise UserError("coefficients of which none is above 1 do not grow a network")
 
     def fits(phi: float) -> bool:
         try:
-            spent = cost(scale(backbone, coefficients, phi))
+            spent = cost(scale(net, coefficients, phi))
         except UserError:  # no pixel left: too small rather than too large
             return True
         return all(getattr(spent, name) <= value for name, value in limits.items())
@@ -52,7 +57,7 @@ def solve_phi(backbone: Backbone, coefficients: Coefficients, **limits: float) -
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     try:
-        scale(backbone, coefficients, low)
+        scale(net, coefficients, low)
     except UserError:
         raise UserError(f"no phi makes this network small enough for {wanted}") from None
     return low
@@ -75,14 +80,22 @@ def _bracket(fits: Callable[[float], bool], wanted: str) -> tuple[float, float]:
     return low, high
 
 
-def match_flops(backbone: Backbone, strategy: str, target: int) -> Backbone:
+def match_flops(
+    net: Architecture, strategy: str, target: int, coefficients: Scaling | None = None
+) -> Architecture:
     """The network of one strategy whose FLOPs come closest to `target` (as a ratio).
 
-    `depth` adds blocks one at a time, each to the stage that lags most behind the common
-    multiplier; `width` and `resolution` search their multiplier. The other two dimensions stay.
+    Of a classifier `depth` adds blocks one at a time, each to the stage that lags most behind the
+    common multiplier; `width` and `resolution` search their multiplier. Of a detector `backbone`
+    searches how far its alpha and beta go, `neck_width` and `resolution` their multiplier,
+    `neck_depth` and `head_depth` add layers. All else stays.
     """
-    candidates = _STRATEGIES[strategy](backbone, target)
-    return min(candidates, key=lambda net: abs(math.log(cost(net).flops / target)))
+    if isinstance(net, Detector):
+        by = coefficients if isinstance(coefficients, DetectorCoefficients) else _PAPER
+        candidates = _around(net, lambda high: _DETECTORS[strategy](net, by, high), target)
+    else:
+        candidates = _STRATEGIES[strategy](net, target)
+    return min(candidates, key=lambda each: abs(math.log(cost(each).flops / target)))
 
 
 def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
@@ -109,22 +122,52 @@ def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
         yield net
 
 
-def _by_multiplier(make: Callable[[float], Multipliers]) -> Callable[..., Iterator[Backbone]]:
-    def candidates(backbone: Backbone, target: int) -> Iterator[Backbone]:
-        low, high = 1.0, 2.0
-        while cost(multiply(backbone, make(high))).flops < target:
-            low, high = high, 2 * high
-        for _ in range(_STEPS):
-            middle = (low + high) / 2
-            net = multiply(backbone, make(middle))
-            low, high = (middle, high) if cost(net).flops < target else (low, middle)
-        # The two sides of the step at which the target is passed.
-        yield multiply(backbone, make(low))
-        yield multiply(backbone, make(high))
+def _by_multiplier(make: Callable[[float], Multipliers]) -> Callable[..., Iterator[Any]]:
+    def candidates(backbone: Backbone, target: int) -> Iterator[Any]:
+        return _around(backbone, lambda more: multiply(backbone, make(1 + more)), target)
 
     return candidates
 
 
+def _around(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[Any]:
+    """The networks on the two sides of the step at which `grown(more)` passes the target."""
+    low, high = 0.0, 1.0
+    while cost(grown(high)).flops < target:
+        low, high = high, 2 * high
+        if high > _FAR:  # an identity block has nothing that grows
+            break
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(grown(middle)).flops < target else (low, middle)
+    yield grown(low) if low else net
+    yield grown(high)
+
+
+def _deeper_backbone(net: Detector, by: DetectorCoefficients, more: float) -> Detector:
+    scaled = multiply(net.backbone, Multipliers(depth=by.alpha**more, width=by.beta**more))
+    return replace(net, backbone=replace(scaled, resolution=net.resolution))
+
+
+def _larger_input(net: Detector, by: DetectorCoefficients, more: float) -> Detector:
+    side = to_32(round(net.resolution * (1 + more)))
+    return replace(net, backbone=replace(net.backbone, resolution=side))
+
+
+# More of one dimension, from nothing upwards.
+_DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector]] = {
+    "backbone": _deeper_backbone,
+    "neck_width": lambda net, by, more: replace(
+        net, neck=replace(net.neck, width=wider_neck(net, 1 + more))
+    ),
+    "neck_depth": lambda net, by, more: replace(
+        net, neck=replace(net.neck, depth=net.neck.depth + math.floor(more))
+    ),
+    "head_depth": lambda net, by, more: replace(
+        net, heads=replace(net.heads, depth=net.heads.depth + math.floor(more))
+    ),
+    "resolution": _larger_input,
+}
+_PAPER = DetectorCoefficients()
 _STRATEGIES: dict[str, Callable[[Backbone, int], Iterator[Backbone]]] = {
     "depth": _by_depth,
     "width": _by_multiplier(lambda by: Multipliers(width=by)),

@@ -6,7 +6,7 @@ import abc
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limit, Limits, check_limits
 
@@ -24,7 +24,7 @@ class Feasible(abc.ABC):
     """A space whose networks have rows: a position among the values of each slot."""
 
     @abc.abstractmethod
-    def at(self, row: np.ndarray) -> Backbone:
+    def at(self, row: np.ndarray) -> Architecture:
         """The network of a row, int [slots]."""
 
     @abc.abstractmethod
@@ -53,7 +53,7 @@ class Feasible(abc.ABC):
 
     def feasible(
         self, limits: Limits, n: int, seed: int, *, workload: Workload = _DEFAULT
-    ) -> list[Backbone]:
+    ) -> list[Architecture]:
         """`n` networks within limits, independent and each equally likely.
 
         The first draw prepares what all others of the same limits use.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
@@ -47,6 +47,11 @@ class Slot:
         """Value to its place among `values`."""
         return {value: place for place, value in enumerate(self.first)}
 
+    def renamed(self, name: str) -> Slot:
+        """The same slot under another name; parameters of its fields follow."""
+        parameters = {name + old.removeprefix(self.name): c for old, c in self.parameters.items()}
+        return replace(self, name=name, parameters=parameters)
+
 
 def scalar_slot(name: str, given: Any, check: Callable[[Any], object]) -> Slot:
     """The slot of one number or word of the network."""
@@ -81,7 +86,7 @@ def stage_slot(number: int, plain: Mapping[str, Any]) -> Slot:
     """The slot of a stage, counted from 1 in names and from 0 in the file's keys."""
     name, key = f"stage{number}", f"stages[{number - 1}]"
     if isinstance(plain, Mapping) and "options" in plain:
-        return _options_slot(name, plain, key)
+        return options_slot(name, plain, key, make_stage)
     slot = record_slot(name, Stage, plain, key)
     blocks = _choices(plain.get("block", "mbconv"), key)
     read = {"block", "width", "stride"}.union(*(BLOCK_FIELDS[str(block)] for block in blocks))
@@ -95,7 +100,13 @@ def stage_slot(number: int, plain: Mapping[str, Any]) -> Slot:
     return slot
 
 
-def _options_slot(name: str, plain: Mapping[str, Any], key: str) -> Slot:
+def options_slot(
+    name: str, plain: Mapping[str, Any], key: str, read: Callable[[Any, str], Any]
+) -> Slot:
+    """The slot of `options: […]`: whole stages or necks, told apart by their labels.
+
+    `read` makes one of them from its mapping and its place in the file.
+    """
     for other in plain:
         if other != "options":
             raise UserError(
@@ -103,26 +114,26 @@ def _options_slot(name: str, plain: Mapping[str, Any], key: str) -> Slot:
                 key=f"{key}.{other}",
                 hint="write it into every option",
             )
-    options = plain["options"]
+    options, what = plain["options"], name.rstrip("0123456789")
     if not isinstance(options, list) or not options:
         raise UserError(
-            f"{options!r} gives no options", key=f"{key}.options", allowed="a list of whole stages"
+            f"{options!r} gives no options", key=f"{key}.options", allowed=f"a list of {what}s"
         )
-    stages: dict[tuple[Choice, ...], Stage] = {}
+    made: dict[tuple[Choice, ...], Any] = {}
     for index, option in enumerate(options):
         place = f"{key}.options[{index}]"
         for field, value in option.items() if isinstance(option, Mapping) else ():
             if isinstance(value, list):
                 raise UserError(
-                    "an option is one whole stage and holds no list",
+                    f"an option is one whole {what} and holds no list",
                     key=f"{place}.{field}",
                     hint="write one option for each value",
                 )
-        stage = make_stage(option, place)
-        if (stage.label,) in stages:
-            raise UserError(f"{stage.label!r} stands twice among the options", key=place)
-        stages[(stage.label,)] = stage
-    return _slot(name, {name: tuple(label for (label,) in stages)}, lambda label: stages[(label,)])
+        record = read(option, place)
+        if (record.label,) in made:
+            raise UserError(f"{record.label!r} stands twice among the options", key=place)
+        made[(record.label,)] = record
+    return _slot(name, {name: tuple(label for (label,) in made)}, lambda label: made[(label,)])
 
 
 def _slot(

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
-from typing import TYPE_CHECKING
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.cost.cost import Workload
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
-from scalesearch.spaces._feasible import Feasible
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from scalesearch.population.tables import Tables
+from scalesearch.spaces._listed import Listed
 
 _NAMES = ("alpha", "beta", "gamma")
 # A finer grid than this could be neither listed nor trained.
@@ -29,7 +22,7 @@ _MOST = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(Feasible):
+class Space(Listed):
     """Every triple on a grid, each at least 1, with alpha * beta^2 * gamma^2 near the budget.
 
     Tan & Le 2019, section 3.3 fix phi = 1 and search these for B0: (1.2, 1.1, 1.15) gives 1.92.
@@ -70,13 +63,8 @@ class Space(Feasible):
         columns = zip(*self._triples, strict=True)
         return {name: tuple(sorted(set(c))) for name, c in zip(_NAMES, columns, strict=True)}
 
-    @property
-    def size(self) -> int:
-        """How many triples there are: rounding may give two of them one network."""
-        return len(self._triples)
-
-    def decode(self, parameters: Parameters) -> Backbone:
-        """The baseline scaled by the triple; `UserError` if it is none of the grid."""
+    def coefficients(self, parameters: Parameters) -> Coefficients:
+        """The triple of these parameters; `UserError` if it is none of the grid."""
         triple = tuple(parameters.get(name) for name in _NAMES)
         if triple not in self._positions or len(parameters) != len(_NAMES):
             raise UserError(
@@ -84,34 +72,30 @@ class Space(Feasible):
                 allowed=f"alpha, beta, gamma on a step of {self.step:g} with "
                 f"|alpha * beta^2 * gamma^2 - {self.budget:g}| <= {self.tolerance:g}",
             )
-        return self._scaled(self._triples[self._positions[triple]])
+        return Coefficients(*self._triples[self._positions[triple]])
 
-    def encode(self, architecture: Backbone) -> dict[str, Choice]:
+    def decode(self, parameters: Parameters) -> Backbone:
+        """The baseline scaled by the triple; `UserError` if it is none of the grid."""
+        return self._scaled(self.coefficients(parameters))
+
+    def encode(self, architecture: Architecture) -> dict[str, Choice]:
         """The first triple, in the order of `points`, that scales the baseline to this network."""
         if architecture not in self._firsts:
             raise UserError("no triple of this grid scales the baseline to this network")
-        return dict(zip(_NAMES, self._firsts[architecture], strict=True))
+        return self._named(self._firsts[architecture])
 
-    def sample(self, seed: int) -> Backbone:
-        """The network of one triple, each triple equally likely, the same for the same seed."""
-        return self._scaled(self._triples[random.Random(seed).randrange(self.size)])
+    @property
+    def _places(self) -> tuple[tuple[float, ...], ...]:
+        return self._triples
 
-    def at(self, row: np.ndarray) -> Backbone:
-        """The network of the triple whose place in `points` is the row's one number."""
-        return self._scaled(self._triples[row[0]])
+    def _named(self, place: tuple[float, ...]) -> dict[str, Choice]:
+        return dict(zip(_NAMES, place, strict=True))
 
-    def points(self) -> Iterator[dict[str, Choice]]:
-        """Every triple once, ascending in alpha, then beta, then gamma."""
-        for triple in self._triples:
-            yield dict(zip(_NAMES, triple, strict=True))
+    def _network(self, place: tuple[float, ...]) -> Backbone:
+        return self._scaled(Coefficients(*place))
 
-    def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.population.states import of_list
-
-        return of_list([self._scaled(triple) for triple in self._triples], workload)
-
-    def _scaled(self, triple: tuple[float, ...]) -> Backbone:
-        return scale(self.baseline, Coefficients(*triple), self.phi)
+    def _scaled(self, triple: Coefficients) -> Backbone:
+        return scale(self.baseline, triple, self.phi)
 
     @cached_property
     def _triples(self) -> tuple[tuple[float, ...], ...]:
@@ -144,10 +128,10 @@ class Space(Feasible):
         return {triple: position for position, triple in enumerate(self._triples)}
 
     @cached_property
-    def _firsts(self) -> Mapping[Backbone, tuple[float, ...]]:
-        firsts: dict[Backbone, tuple[float, ...]] = {}
+    def _firsts(self) -> Mapping[Architecture, tuple[float, ...]]:
+        firsts: dict[Architecture, tuple[float, ...]] = {}
         for triple in self._triples:
-            firsts.setdefault(self._scaled(triple), triple)
+            firsts.setdefault(self._network(triple), triple)
         return firsts
 
     def _closest(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Deployment
 from scalesearch.cost.latency import measure_latency
@@ -18,7 +20,7 @@ from scalesearch.cost.limits import Limits, excess, worst
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Job, Refused, Result, Score
-from scalesearch.interfaces import Evaluator, ImageData
+from scalesearch.interfaces import BoxData, Data, Evaluator
 from scalesearch.nn.build import build
 from scalesearch.training.allocator import prepare_worker
 
@@ -35,7 +37,7 @@ class Assess:
     """
 
     evaluator: Evaluator
-    data: ImageData
+    data: Data
     deployment: Deployment | None = None
     limits: Limits = field(default_factory=dict)
 
@@ -67,11 +69,14 @@ class Assess:
             yield last
         if last is None:
             raise TrialError("the evaluator gave no score")
-        weights = save(_plain_state(model)) if job.keep_weights else None
-        return Result(dict(last.values), measured, time.perf_counter() - started, weights)
+        seconds = time.perf_counter() - started
+        if not job.keep_weights:
+            return Result(dict(last.values), measured, seconds)
+        weights = save(_plain_state(model), metadata=_labels(self.data))
+        return Result(dict(last.values), measured, seconds, weights, last.found)
 
 
-def agreed_cost(model: nn.Module, architecture: Backbone, evaluator: Evaluator) -> Cost:
+def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:
     """The cost of a built model, once fvcore's counts equal the closed form's.
 
     Raises:
@@ -90,7 +95,11 @@ def agreed_cost(model: nn.Module, architecture: Backbone, evaluator: Evaluator) 
 
 
 def timed_cost(
-    model: nn.Module, architecture: Backbone, spent: Cost, deployment: Deployment, limits: Limits
+    model: nn.Module,
+    architecture: Architecture,
+    spent: Cost,
+    deployment: Deployment,
+    limits: Limits,
 ) -> Cost:
     """The cost with the latency of the built model.
 
@@ -106,6 +115,14 @@ def timed_cost(
         if worst(excess(timed, limits)) <= 0:
             break
     return timed
+
+
+def _labels(data: Data) -> dict[str, str]:
+    """What the outputs of a network mean: goes with its weights, in words as safetensors asks."""
+    about: dict[str, Any] = {"classes": data.classes}
+    if isinstance(data, BoxData):
+        about["category_ids"] = data.category_ids
+    return {key: json.dumps(value) for key, value in about.items()}
 
 
 def _plain_state(model: nn.Module) -> dict[str, torch.Tensor]:

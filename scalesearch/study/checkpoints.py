@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalesearch.files.write import write_bytes
+from scalesearch.history.jobs import Result
 from scalesearch.history.ranking import best_of
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
@@ -23,19 +24,26 @@ class Checkpoints:
     phase: str
     record: Record
 
-    def keep(self, trial: Trial, weights: bytes) -> None:
-        """Writes the weights of a trial that is about to be recorded, if they are to be kept."""
-        if self.phase == "family" or best_of([*self._assessed(), trial]) is trial:
-            write_bytes(self.folder.checkpoint(self.phase, trial.number), weights)
+    def keep(self, trial: Trial, result: Result) -> None:
+        """Writes the weights of a trial that is about to be recorded, if they are to be kept.
+
+        Beside them, of a detector, what it found in the validation images.
+        """
+        kept = self.phase == "family" or best_of([*self._assessed(), trial]) is trial
+        if kept and result.found is not None:
+            write_bytes(self.folder.found(self.phase, trial.number), result.found)
+        if kept and result.weights is not None:
+            write_bytes(self.folder.checkpoint(self.phase, trial.number), result.weights)
 
     def tidy(self, trial: Trial) -> None:
         """Once a trial is recorded: removes weights that are not the best any more."""
         if self.phase == "family" or trial.state != "assessed":
             return
-        best = self.folder.checkpoint(self.phase, best_of(self._assessed()).number)
-        for file in best.parent.glob(f"{self.phase}-*.safetensors"):
-            if file != best:
-                file.unlink()
+        best = best_of(self._assessed()).number
+        for kept in (self.folder.checkpoint(self.phase, best), self.folder.found(self.phase, best)):
+            for file in kept.parent.glob(f"{self.phase}-*{kept.suffix}"):
+                if file != kept:
+                    file.unlink()
 
     def _assessed(self) -> list[Trial]:
         return [trial for trial in self.record.trials.values() if trial.state == "assessed"]

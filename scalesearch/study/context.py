@@ -8,14 +8,16 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 
+from scalesearch.arch.detector import Anchors
 from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Evaluator, Executor, ImageData, Sampler, Space
+from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.folder import RunFolder
+from scalesearch.study.inputs import anchors_of
 from scalesearch.study.loop import Listener, Loop, Plan
 from scalesearch.study.schema import Study
 from scalesearch.study.watch import Watch
@@ -31,10 +33,18 @@ class Context:
     watch: Watch
 
     @cached_property
-    def data(self) -> ImageData:
+    def data(self) -> Data:
         """The data set, read once for all phases."""
-        data: ImageData = self.study.dataset.make().load(self.study.seed)
+        data: Data = self.study.dataset.make().load(self.study.seed)
         return data
+
+    @cached_property
+    def anchors(self) -> Anchors | None:
+        """The anchors of every detector of the study, if it gives or fits them."""
+        anchors, note = anchors_of(self.study, self.data)
+        if note:
+            self.watch.note(note)
+        return anchors
 
     @cached_property
     def executor(self) -> Executor:
@@ -51,7 +61,7 @@ class Context:
         **others: Any,
     ) -> Plan:
         """The plan of a phase that assesses every point of its space, unless `others` say more."""
-        deterministic, search = self.study.execution.deterministic, self.study.search
+        deterministic = self.study.execution.deterministic
         plan = Plan(
             phase=phase,
             space=space,
@@ -60,7 +70,7 @@ class Context:
             trials=space.size,
             proposals=space.size,
             workload=evaluator.workload,
-            objective=Objective(metric=search.objective.metric) if search else Objective(),
+            objective=Objective(metric=self.study.objective.metric),
             limits={},
             window=self.executor.slots if deterministic else 0,
         )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.closed_form import cost
 from scalesearch.history.jobs import Job, Outcome, Result, Score
-from scalesearch.interfaces import Evaluator, Executor, ImageData, Images
+from scalesearch.interfaces import BoxData, BoxImages, Data, Evaluator, Executor, Images, Targets
 from scalesearch.nn.build import build
 from scalesearch.study.inputs import GridOfNetworks
 from scalesearch.training.allocator import prepare_worker
@@ -48,11 +48,39 @@ class Few:
 
 
 @dataclass(frozen=True)
+class FewBoxes:
+    """The first images of others, with all that `BoxImages` promises."""
+
+    images: BoxImages
+    most: int
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """Ids of the images."""
+        return self.images.ids[: self.most]
+
+    def __len__(self) -> int:
+        return min(self.most, len(self.images))
+
+    def image(self, index: int) -> torch.Tensor:
+        """An image as uint8 [C, H, W]."""
+        return self.images.image(index)
+
+    def targets(self, index: int) -> Targets:
+        """Its objects."""
+        return self.images.targets(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Its height and width."""
+        return self.images.size(index)
+
+
+@dataclass(frozen=True)
 class Try:
     """Trains a network briefly, on a worker as a trial would, and tells what a whole one takes."""
 
     evaluator: Evaluator
-    data: ImageData
+    data: Data
 
     def prepare(self, threads: int) -> None:
         """Sets up a worker's process as for trials."""
@@ -68,10 +96,14 @@ class Try:
         whole = epochs * seconds * _work(self.data) / work
         return Result({}, cost(job.architecture), whole)
 
-    def _timed(self, network: Backbone, batches: int) -> tuple[float, float]:
+    def _timed(self, network: Architecture, batches: int) -> tuple[float, float]:
         brief: Any = dataclasses.replace(self.evaluator, epochs=1)  # type: ignore[type-var]
         batch = self.evaluator.workload.training_batch
-        train, validation = Few(self.data.train, batch * batches), Few(self.data.validation, batch)
+        kind: Any = FewBoxes if isinstance(self.data, BoxData) else Few
+        train, validation = (
+            kind(self.data.train, batch * batches),
+            kind(self.data.validation, batch),
+        )
         few = dataclasses.replace(self.data, train=train, validation=validation)
         started = time.perf_counter()
         for _ in brief.evaluate(build(network), network, few, 0):
@@ -80,7 +112,7 @@ class Try:
 
 
 def try_seconds(
-    executor: Executor, evaluator: Evaluator, network: Backbone, data: ImageData
+    executor: Executor, evaluator: Evaluator, network: Architecture, data: Data
 ) -> float | None:
     """Seconds that one trial of a network will take on one worker, by training it there briefly.
 
@@ -100,7 +132,7 @@ def try_seconds(
 
 
 def phase_seconds(
-    executor: Executor, evaluator: Evaluator, networks: Sequence[Backbone], data: ImageData
+    executor: Executor, evaluator: Evaluator, networks: Sequence[Architecture], data: Data
 ) -> float | None:
     """Seconds for all these networks on one worker, by a try of the median one."""
     if not networks:
@@ -113,13 +145,13 @@ def phase_seconds(
     return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
 
 
-def _work(data: ImageData) -> float:
+def _work(data: Data) -> float:
     """Images of an epoch, in training steps: validation runs forward alone, a third of one."""
     return len(data.train) + len(data.validation) / 3
 
 
 def total_seconds(
-    context: Context, networks: Sequence[Backbone], evaluator: Evaluator
+    context: Context, networks: Sequence[Architecture], evaluator: Evaluator
 ) -> float | None:
     """Seconds for all these networks with the study's workers, or None if nothing is known.
 
@@ -138,8 +170,9 @@ def grid_sentence(grid: GridOfNetworks) -> str:
     base = cost(grid.baseline).flops
     ratios = sorted(cost(network).flops / base for network in grid.fitting)
     spread = f" ({ratios[0]:.1f} to {ratios[-1]:.1f} times the FLOPs)" if ratios else ""
+    what = "combinations" if isinstance(grid.baseline, Detector) else "triples"
     return (
-        f"{grid.space.size} triples, {grid.networks} different networks, "
+        f"{grid.space.size} {what}, {grid.networks} different networks, "
         f"{len(grid.fitting)} within limits{spread}"
     )
 

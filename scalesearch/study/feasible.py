@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.history.jobs import seed_for
@@ -30,7 +30,7 @@ class Survey:
     within: Count
     flops: tuple[int, ...]
     flops_within: tuple[int, ...]
-    typical: Backbone
+    typical: Architecture
 
 
 def survey(

@@ -15,15 +15,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import classifier, load_architecture
+from scalesearch.files.architecture import load_architecture
 from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import format_yaml, write_text
+from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.record import open_storage, read_trials
 from scalesearch.history.trials import Trial
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import Member
+from scalesearch.study.parts import read_objective
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,14 +56,20 @@ class RunFolder:
         return load_yaml(self.path / "resolved.yaml").plain
 
     @property
-    def baseline(self) -> Backbone:
+    def baseline(self) -> Architecture:
         """The network that the search found, or that the study named."""
-        return classifier(load_architecture(self._needed("baseline.yaml")), "study")
+        return load_architecture(self._needed("baseline.yaml"))
 
     @property
-    def coefficients(self) -> Coefficients:
+    def coefficients(self) -> Scaling:
         """The winner of the grid, or what the study named."""
-        return Coefficients.load(self._needed("coefficients.yaml"))
+        kind = DetectorCoefficients if self.task == "detection" else Coefficients
+        return kind.load(self._needed("coefficients.yaml"))
+
+    @property
+    def task(self) -> str:
+        """`classification` or `detection`."""
+        return str(self.settings.get("task", "classification"))
 
     @property
     def family(self) -> tuple[Member, ...]:
@@ -68,9 +77,14 @@ class RunFolder:
         members = []
         for file in (self.path / "family").glob("*_phi*.yaml"):
             strategy, phi = file.stem.split("_phi")
-            network = classifier(load_architecture(file), "study")
-            members.append(Member(strategy, float(phi), network))
-        return tuple(sorted(members, key=lambda m: (m.phi, m.strategy)))
+            members.append(Member(strategy, float(phi), load_architecture(file)))
+        return tuple(sorted(members, key=lambda m: (m.phi, m.strategy != "compound", m.strategy)))
+
+    @property
+    def objective(self) -> Objective:
+        """What the search maximised; where there was none, what all phases are ranked by."""
+        search = self.settings.get("search") or {}
+        return read_objective(search.get("objective", METRICS[self.task]), Path())
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -96,6 +110,10 @@ class RunFolder:
     def checkpoint(self, phase: str, number: int) -> Path:
         """Where the weights of a trial lie, if they were kept."""
         return self.path / "checkpoints" / f"{phase}-{number}.safetensors"
+
+    def found(self, phase: str, number: int) -> Path:
+        """Where lies what a detector of kept weights found in the validation images (COCO)."""
+        return self.path / "detections" / f"{phase}-{number}.json"
 
     def write_trials(self) -> Path:
         """`trials.csv`, made anew from the record."""

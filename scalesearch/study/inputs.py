@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from scalesearch import plugins
-from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.plain import digest
+from scalesearch.arch.detector import Anchors, Architecture, Detector
+from scalesearch.arch.plain import digest, replaced
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import excess, worst
 from scalesearch.errors import UserError
-from scalesearch.interfaces import ImageData, SlottedSpace, Space
+from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
 from scalesearch.study.schema import Study
 
 
-def named_baseline(study: Study, data: ImageData) -> Backbone:
-    """The network that a study without a search names.
+def named_baseline(study: Study, data: Data, anchors: Anchors | None = None) -> Architecture:
+    """The network that a study without a search names, with the study's own anchors if given.
 
-    A published network is made for ImageNet: input and output follow the data set.
+    A published network is made for ImageNet or COCO: input and output follow the data set.
 
     Raises:
         UserError: the study says otherwise, and is wrong.
@@ -33,17 +33,25 @@ def named_baseline(study: Study, data: ImageData) -> Backbone:
                 key=f"baseline.{key}",
                 allowed=f"{right}, or nothing: it follows the data set",
             )
-    return replace(given.make(), **wanted)
+    if anchors is not None:
+        wanted["anchors"] = anchors
+    return replaced(given.make(), wanted)
 
 
-def searched_space(study: Study, data: ImageData) -> tuple[SlottedSpace, str]:
+def searched_space(
+    study: Study, data: Data, anchors: Anchors | None = None
+) -> tuple[SlottedSpace, str]:
     """The space of a study's search for its data set, and a note if its file was made for another.
+
+    Detectors get `anchors`, if the study has some.
 
     A space is a way of building networks; how many channels come in and how many classes go out
     is for the data set to say.
     """
     assert study.search is not None
-    space = plugins.load("spaces", "backbone").load(study.search.space)
+    space = _read_space(study)
+    if anchors is not None:
+        space = space.with_anchors(anchors)
     wanted, before = _images(data), space.sample(0)
     changed = [f"{key} {right}" for key, right in wanted.items() if getattr(before, key) != right]
     if not changed:
@@ -52,34 +60,63 @@ def searched_space(study: Study, data: ImageData) -> tuple[SlottedSpace, str]:
     return space.with_images(**wanted), note
 
 
+def _read_space(study: Study) -> Any:
+    assert study.search is not None
+    kind = "detector" if study.network is Detector else "backbone"
+    return plugins.load("spaces", kind).load(study.search.space)
+
+
+def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
+    """The anchors that a study gives all of its detectors, and what a fit says of itself.
+
+    A fit is for the first network of the space, or for the baseline: its resolution and levels.
+    """
+    given = getattr(study, "anchors", None)
+    if given != "auto":
+        return given, ""
+    from scalesearch.training.fit_anchors import fit_anchors
+
+    assert isinstance(data, BoxData)  # the task was checked against the data set
+    first = study.baseline.make() if study.baseline else _read_space(study).sample(0)
+    assert isinstance(first, Detector)
+    found = fit_anchors(data, first.resolution, first.neck.levels)
+    shapes = ", ".join(f"{width:.2f} x {height:.2f}" for width, height in found.anchors.shapes)
+    return found.anchors, (
+        f"anchors: scale {found.anchors.scale:.3g}, shapes {shapes}: {found.reached:.1%} of "
+        f"{found.boxes:,} boxes reached at an intersection over union of .5 "
+        f"(by the default ones {found.before:.1%})"
+    )
+
+
 @dataclass(frozen=True)
 class GridOfNetworks:
-    """The triples that a study tries on a baseline, and the networks they come down to.
+    """The coefficients that a study tries on a baseline, and the networks they come down to.
 
     Attributes:
-        space: of the triples.
+        space: of the coefficients.
         baseline: the network that they scale.
-        networks: how many different ones there are, as rounding gives some triples the same.
+        networks: how many different ones there are, as rounding gives some the same.
         fitting: those within the grid's limits, by FLOPs.
     """
 
-    space: Space
-    baseline: Backbone
+    space: CoefficientSpace
+    baseline: Architecture
     networks: int
-    fitting: tuple[Backbone, ...]
+    fitting: tuple[Architecture, ...]
 
 
-def grid_of(study: Study, baseline: Backbone) -> GridOfNetworks:
+def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     """The grid of a study around a baseline."""
-    grid = study.grid
+    grid: Any = study.grid
     assert grid is not None
-    space: Space = plugins.load("spaces", "coefficients")(
-        baseline=baseline,
-        budget=grid.budget,
-        tolerance=grid.tolerance,
-        step=grid.step,
-        phi=grid.phi,
-    )
+    shared = {name: getattr(grid, name) for name in ("budget", "tolerance", "phi")}
+    space: CoefficientSpace
+    if isinstance(baseline, Detector):
+        kind = plugins.load("spaces", "detector_coefficients")
+        space = kind(baseline=baseline, choices=grid.choices, **shared)
+    else:
+        kind = plugins.load("spaces", "coefficients")
+        space = kind(baseline=baseline, step=grid.step, **shared)
     workload = grid.evaluator.make().workload
     networks = {space.decode(point) for point in space.points()}
     costs = {network: cost(network, workload=workload) for network in networks}
@@ -88,5 +125,5 @@ def grid_of(study: Study, baseline: Backbone) -> GridOfNetworks:
     return GridOfNetworks(space, baseline, len(networks), tuple(fitting))
 
 
-def _images(data: ImageData) -> dict[str, int]:
+def _images(data: Data) -> dict[str, Any]:
     return {"in_channels": data.channels, "num_classes": len(data.classes)}

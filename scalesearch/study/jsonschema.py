@@ -15,12 +15,22 @@ from pydantic import BaseModel
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import ACTIVATIONS, PADDINGS, Backbone, Head, Stem
+from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.neck import FUSIONS, Neck
+from scalesearch.arch.plain import CLASSIFYING
 from scalesearch.arch.published import names as published_names
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.cost.cost import UNITS
 from scalesearch.files.write import write_text
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.study.detection import (
+    DetectionSearch,
+    DetectionStudy,
+    DetectorFamily,
+    DetectorGrid,
+)
 from scalesearch.study.options import adapter
 from scalesearch.study.schema import Family, Grid, Latency, Search, Study
 
@@ -33,18 +43,38 @@ _AMOUNT = {
 }
 _OWN = {"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"}
 # Fields of a network whose words are listed in `arch/`.
-_WORDS = {"activation": ACTIVATIONS, "padding": PADDINGS, "block": tuple(BLOCK_FIELDS)}
+_WORDS = {
+    "activation": ACTIVATIONS,
+    "padding": PADDINGS,
+    "block": tuple(BLOCK_FIELDS),
+    "fusion": FUSIONS,
+}
 # Fields of a network that the data set decides: no choices.
 _SINGLE = ("in_channels", "num_classes")
 
 
 def study_schema() -> Schema:
-    """The schema of a study file."""
+    """The schema of a study file: of detectors where its task says so, else of classifiers."""
+    phases: dict[str, type[BaseModel]] = {"search": Search, "grid": Grid, "family": Family}
+    classifiers = _study(Study, phases, {"coefficients": _or_file(_record(Coefficients))})
+    phases = {"search": DetectionSearch, "grid": DetectorGrid, "family": DetectorFamily}
     forms = {
+        "anchors": {"anyOf": [{"const": "auto"}, _record(Anchors)]},
+        "coefficients": _or_file(_record(DetectorCoefficients)),
+    }
+    detectors = _study(DetectionStudy, phases, forms)
+    detecting = {"properties": {"task": {"const": "detection"}}, "required": ["task"]}
+    title = {"title": "A study of scalesearch", "type": "object"}
+    return _ABOUT | title | {"if": detecting, "then": detectors, "else": classifiers}
+
+
+def _study(
+    kind: type[Study], phases: Mapping[str, type[BaseModel]], forms: Mapping[str, Schema]
+) -> Schema:
+    shared = {
         "dataset": _named("datasets"),
         "evaluator": _named("evaluators"),
-        "baseline": _baseline(),
-        "coefficients": {"anyOf": [{"type": "string"}, _record(Coefficients)]},
+        "baseline": _baseline(kind),
         "execution": _execution(),
         "export": {"type": "array", "items": _named("exporters")},
     }
@@ -55,26 +85,42 @@ def study_schema() -> Schema:
         "stopping": _record(Stopping),
         "evaluator": _named("evaluators", partly=True),
     }
-    models: dict[str, type[BaseModel]] = {"search": Search, "grid": Grid, "family": Family}
-    models |= {"latency": Latency}
+    models = {**phases, "latency": Latency}
     sections = {name: _section(model, phase_forms) for name, model in models.items()}
-    whole = _section(Study, forms | sections)
     either = [{"required": ["search"]}, {"required": ["baseline"]}]
-    return _ABOUT | {"title": "A study of scalesearch"} | whole | {"oneOf": either}
+    return _section(kind, {**shared, **forms, **sections}) | {"oneOf": either}
+
+
+def _or_file(record: Schema) -> Schema:
+    return {"anyOf": [{"type": "string"}, record]}
 
 
 def space_schema() -> Schema:
-    """The schema of a search space: any field may be a list of choices."""
+    """The schema of a search space: any field may be a list of choices; with a backbone it is one
+    of detectors.
+    """
     options = {"type": "array", "minItems": 1, "items": _record(Stage)}
     stage = {"anyOf": [_closed({"options": options}, ["options"]), _choices(Stage)]}
+    stages = {"stages": {"type": "array", "minItems": 1, "items": stage}}
+    backbone = _space(Backbone, stages | {"stem": _choices(Stem), "head": _choices(Head)})
+    bare = {key: value for key, value in backbone["properties"].items() if key not in CLASSIFYING}
+    necks = {"type": "array", "minItems": 1, "items": _record(Neck)}
+    shapes = _choices(Anchors)
+    shapes["properties"]["ratios"] = _record(Anchors)["properties"]["ratios"]
     parts = {
-        "stem": _choices(Stem),
-        "head": _choices(Head),
-        "stages": {"type": "array", "minItems": 1, "items": stage},
+        "backbone": _closed(bare, ["stages"]),
+        "neck": {"anyOf": [_closed({"options": necks}, ["options"]), _choices(Neck)]},
+        "heads": _choices(Heads),
+        "anchors": shapes,
     }
-    scalars = _choices(Backbone)["properties"]
-    whole = _closed({key: parts.get(key, value) for key, value in scalars.items()}, ["stages"])
-    return _ABOUT | {"title": "A search space of scalesearch"} | whole
+    title = {"title": "A search space of scalesearch", "type": "object"}
+    kinds = {"then": _space(Detector, parts), "else": backbone}
+    return _ABOUT | title | {"if": {"required": ["backbone"]}} | kinds
+
+
+def _space(kind: type[Any], parts: Mapping[str, Schema]) -> Schema:
+    whole = _choices(kind)
+    return _closed(whole["properties"] | dict(parts), whole["required"])
 
 
 def format_schema(schema: Schema) -> str:
@@ -142,15 +188,24 @@ def _objective() -> Schema:
     return {"anyOf": [metric, pair, weighed]}
 
 
-def _baseline() -> Schema:
+def _baseline(kind: type[Study]) -> Schema:
+    detectors = kind.network is Detector
+    names = [name for name in published_names() if name.startswith("efficientdet") == detectors]
     sources = {
-        "name": {"enum": list(published_names())},
+        "name": {"enum": names},
         "file": {"type": "string", "pattern": r"\.ya?ml$"},
         "factory": _OWN,
     }
-    replaced = _record(Backbone)["properties"] | {"stem": _record(Stem), "head": _record(Head)}
-    del replaced["stages"]
-    mappings = [_closed({key: value} | replaced, [key]) for key, value in sources.items()]
+    fields = dict(_record(kind.network)["properties"])
+    if detectors:
+        of_backbone = _record(Backbone)["properties"]
+        fields |= {key: of_backbone[key] for key in ("resolution", "in_channels", "padding")}
+        fields |= {"neck": _record(Neck), "heads": _record(Heads), "anchors": _record(Anchors)}
+        del fields["backbone"]
+    else:
+        fields |= {"stem": _record(Stem), "head": _record(Head)}
+        del fields["stages"]
+    mappings = [_closed({key: value} | fields, [key]) for key, value in sources.items()]
     return {"anyOf": [*sources.values(), *mappings]}
 
 

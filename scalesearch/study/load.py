@@ -14,12 +14,13 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
+from scalesearch.study.detection import DetectionStudy
 from scalesearch.study.options import Mistakes, translate
 from scalesearch.study.parts import plain_limits, plain_objective, plain_options
 from scalesearch.study.schema import Study
 
 PHASES = ("search", "grid", "family")
-_DEFAULT_EVALUATOR = "training"
+_TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}
 _NAMED = ("dataset", "evaluator", "sampler")
 
 
@@ -35,11 +36,13 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     _refuse_empty_sections(document)
     plain, changed = _overridden(document.plain, overrides)
     context = {"folder": document.path.resolve().parent}
+    task = plain.get("task")
+    kind = _TASKS.get(task, Study) if isinstance(task, str) else Study
     try:
-        text = json.dumps(_with_phase_evaluators(plain))
-        return Study.model_validate_json(text, strict=True, context=context)
+        text = json.dumps(_with_phase_evaluators(plain, kind.default_evaluator))
+        return kind.model_validate_json(text, strict=True, context=context)
     except ValidationError as error:
-        mistakes = [_placed(mistake, document, changed) for mistake in translate(error, Study)]
+        mistakes = [_placed(mistake, document, changed) for mistake in translate(error, kind)]
         raise Mistakes(_own(mistakes, plain)).merged() from None
 
 
@@ -103,9 +106,9 @@ def _set(plain: dict[str | int, Any], path: Keys, value: Any) -> None:
     plain[path[-1]] = value
 
 
-def _with_phase_evaluators(plain: Mapping[str, Any]) -> dict[str, Any]:
+def _with_phase_evaluators(plain: Mapping[str, Any], default: str) -> dict[str, Any]:
     """Each phase's evaluator: the study's, with what the phase says otherwise."""
-    base = _named(plain.get("evaluator", _DEFAULT_EVALUATOR))
+    base = _named(plain.get("evaluator", default))
     merged = dict(plain)
     for phase in PHASES:
         section = plain.get(phase)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
@@ -59,7 +59,7 @@ class Plan:
     stopping: Stopping | None = None
     window: int = 0
     keep_weights: bool = False
-    predict: Callable[[Backbone], float] | None = None
+    predict: Callable[[Architecture], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class Listener:
     Attributes:
         trial: a trial was finished (its state says how) or, `running`, handed out.
         score: a running trial has a score.
-        weights: a result came with weights; called before the trial is recorded.
+        weights: a result came with what is to be kept; called before the trial is recorded.
     """
 
     trial: Callable[[Trial], None] = lambda trial: None
     score: Callable[[Trial, Score], None] = lambda trial, score: None
-    weights: Callable[[Trial, bytes], None] = lambda trial, weights: None
+    weights: Callable[[Trial, Result], None] = lambda trial, result: None
 
 
 class Loop:
@@ -133,9 +133,8 @@ class Loop:
         """Records what came of a job, and of the trials that waited for the same network."""
         before = self.record.trials[job.number]
         trial = finished(before, outcome, self.plan.objective, self.plan.limits)
-        weights = outcome.weights if isinstance(outcome, Result) else None
-        if trial.state == "assessed" and weights is not None:
-            self.listener.weights(trial, weights)
+        if isinstance(outcome, Result) and outcome.weights and trial.state == "assessed":
+            self.listener.weights(trial, outcome)
         self._end(trial)
         if trial.state == "failed":
             require_hope([self.record.trials[number] for number in self._jobs])
@@ -235,7 +234,7 @@ class Loop:
         self.record.add(trial)
         return self._hand_out(trial, architecture)
 
-    def _hand_out(self, trial: Trial, architecture: Backbone) -> Job | None:
+    def _hand_out(self, trial: Trial, architecture: Architecture) -> Job | None:
         if trial.digest in self._known:
             self._end(reused(trial, self._known[trial.digest]))
             self.record.settle(trial.number)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from scalesearch import plugins
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Anchors, Architecture
+from scalesearch.arch.plain import make
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limit, check_limits
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import architecture, classifier
+from scalesearch.files.architecture import architecture
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
 from scalesearch.units import parse_bytes, parse_count, parse_seconds
 
@@ -59,9 +61,9 @@ class Baseline:
     source: str
     fields: Mapping[str, Any] = field(default_factory=dict)
 
-    def make(self) -> Backbone:
+    def make(self) -> Architecture:
         """The network."""
-        return classifier(architecture(self.source, **self.fields), "study")
+        return architecture(self.source, **self.fields)
 
     def plain(self) -> dict[str, Any]:
         """As it is written in YAML."""
@@ -119,6 +121,24 @@ def read_coefficients(given: Any, folder: Path) -> Coefficients:
     if isinstance(given, str):
         return Coefficients.load(absolute(given, folder))
     made: Coefficients = read_record(Coefficients, _mapping(given), folder)
+    return made
+
+
+def read_detector_coefficients(given: Any, folder: Path) -> DetectorCoefficients:
+    """`{neck_width: 1.35, resolution: 128}` and others, or the path of a `coefficients.yaml`."""
+    if isinstance(given, str):
+        return DetectorCoefficients.load(absolute(given, folder))
+    made: DetectorCoefficients = read_record(DetectorCoefficients, _mapping(given), folder)
+    return made
+
+
+def read_anchors(given: Any, folder: Path) -> Anchors | Literal["auto"]:
+    """`auto`, or `{scale: 4.0, octaves: 3, ratios: [1, 2, 0.5]}`."""
+    if isinstance(given, str):
+        if given != "auto":
+            raise UserError(f"{given!r} is not known", allowed="auto, or {scale: …, ratios: …}")
+        return "auto"
+    made: Anchors = make(Anchors, _mapping(given), "")
     return made
 
 

@@ -6,11 +6,12 @@ Each reads files of the run folder and writes files there, so that any of them c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from scalesearch import plugins
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.latency import machine, version
 from scalesearch.cost.latency_table import predict
@@ -21,6 +22,7 @@ from scalesearch.history.ranking import best_of, ranked, require_results
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Evaluator, SlottedSpace
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_sentence, total_seconds
@@ -32,23 +34,23 @@ from scalesearch.units import format_count, format_seconds
 RUNNERS_UP = 9
 
 
-def baseline(context: Context) -> Backbone:
+def baseline(context: Context) -> Architecture:
     """The network to be scaled: the search's winner, or the one that the study names.
 
     Writes `baseline.yaml`.
     """
     if context.study.search is not None:
         return _search(context)
-    network = named_baseline(context.study, context.data)
+    network = named_baseline(context.study, context.data, context.anchors)
     about = {"flops": format_count(cost(network).flops)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network
 
 
-def _search(context: Context) -> Backbone:
+def _search(context: Context) -> Architecture:
     search = context.study.search
     assert search is not None
-    space, note = searched_space(context.study, context.data)
+    space, note = searched_space(context.study, context.data, context.anchors)
     if note:
         context.watch.note(note)
     evaluator: Evaluator = search.evaluator.make()
@@ -87,7 +89,7 @@ def _search(context: Context) -> Backbone:
     return network
 
 
-def _predictor(context: Context, space: SlottedSpace) -> Callable[[Backbone], float] | None:
+def _predictor(context: Context, space: SlottedSpace) -> Callable[[Architecture], float] | None:
     """What the study's latency table predicts, if it has one."""
     table = fitting_table(context.study, space)
     if table is None:
@@ -102,14 +104,14 @@ def _predictor(context: Context, space: SlottedSpace) -> Callable[[Backbone], fl
     return partial(predict, table)
 
 
-def coefficients(context: Context, network: Backbone) -> Coefficients | None:
-    """The best triple of the grid, or the one that the study names; None if it does neither.
+def coefficients(context: Context, network: Architecture) -> Scaling | None:
+    """The best coefficients of the grid, or the one that the study names; None if it does neither.
 
     Writes `coefficients.yaml` with the winner, the runners-up and their scores.
     """
     file = context.folder.path / "coefficients.yaml"
     if (given := context.study.coefficients) is not None:
-        write_yaml(file, _triple(given))
+        write_yaml(file, _plain(given))
         return given
     settings = context.study.grid
     if settings is None:
@@ -124,13 +126,13 @@ def coefficients(context: Context, network: Backbone) -> Coefficients | None:
     plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
     trials = context.carry_out(plan, evaluator, len(grid.fitting))
     winner, *others = ranked(require_results(trials, "grid"))
-    best, base = Coefficients(**winner.parameters), cost(network).flops
+    best, base = grid.space.coefficients(winner.parameters), cost(network).flops
     runners_up = [{**t.parameters, **_grown(t, base)} for t in others[:RUNNERS_UP]]
-    write_yaml(file, _triple(best) | _grown(winner, base) | {"runners_up": runners_up})
+    write_yaml(file, _plain(best) | _grown(winner, base) | {"runners_up": runners_up})
     return best
 
 
-def family(context: Context, network: Backbone, triple: Coefficients) -> tuple[Member, ...]:
+def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Member, ...]:
     """The members of the family, trained.
 
     Writes `family/*.yaml` and their weights in `checkpoints/`.
@@ -159,19 +161,15 @@ def family(context: Context, network: Backbone, triple: Coefficients) -> tuple[M
     return made
 
 
-def _triple(triple: Coefficients) -> dict[str, Any]:
-    return {
-        "alpha": triple.alpha,
-        "beta": triple.beta,
-        "gamma": triple.gamma,
-        "growth": round(triple.growth, 6),
-    }
+def _plain(found: Scaling) -> dict[str, Any]:
+    growth = {"growth": round(found.growth, 6)} if isinstance(found, Coefficients) else {}
+    return asdict(found) | growth
 
 
 def _grown(trial: Trial, base: int) -> dict[str, Any]:
     """Measures of a grid's trial, and how its FLOPs compare with the baseline's.
 
-    The ratio is seldom the growth of the triple, since depths round up.
+    The ratio is seldom the growth of a triple, since depths round up.
     """
     return {**_measures(trial), "flops_ratio": round(trial.cost.flops / base, 3)}
 

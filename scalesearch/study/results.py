@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
@@ -25,7 +25,7 @@ class Winner:
     """A network worth keeping: its name in files, and the trial whose weights it has."""
 
     name: str
-    architecture: Backbone
+    architecture: Architecture
     phase: str
     trial: Trial
 
@@ -108,7 +108,7 @@ def report(folder: RunFolder) -> list[Path]:
     return write_report(contents, folder.path)
 
 
-def _trial_of(network: Backbone, trials: list[Trial]) -> Trial | None:
+def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:
     """The trial that trained this network, if one did."""
     wanted = digest(network)
     return next((t for t in trials if t.digest == wanted and t.state == "assessed"), None)

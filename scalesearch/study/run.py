@@ -6,10 +6,12 @@ import errno
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from scalesearch.errors import UserError
 from scalesearch.files.write import write_text
 from scalesearch.history.record import open_storage
+from scalesearch.interfaces import BoxData
 from scalesearch.study.context import Context
 from scalesearch.study.folder import RunFolder, existing, opened
 from scalesearch.study.load import load_study as read_study
@@ -59,9 +61,7 @@ def run(
 
 def carry_out(context: Context) -> None:
     """Every phase of a study, the export of the winners, and the report."""
-    data = context.data
-    about = {"classes": data.classes, "mean": data.mean, "std": data.std}
-    write_text(context.folder.path / "data.json", json.dumps(about, indent=2) + "\n")
+    describe_data(context)
     with context.executor.hold():
         network = baseline(context)
         triple = coefficients(context, network)
@@ -74,6 +74,19 @@ def carry_out(context: Context) -> None:
     finally:  # what was found is worth a page, whatever a missing checkpoint does to the export
         report(context.folder)
     context.watch.note(f"report: {context.folder.path / 'report.html'}")
+
+
+def describe_data(context: Context) -> None:
+    """Writes what users of the weights must know of the data set, and notes what is odd in it."""
+    data, folder = context.data, context.folder.path
+    about: dict[str, Any] = {"classes": data.classes, "mean": data.mean, "std": data.std}
+    if isinstance(data, BoxData):
+        about["category_ids"] = data.category_ids
+        truth = json.dumps(instances(data.validation, data))
+        write_text(folder / "detections" / "truth.json", truth)
+        for note in data.notes:
+            context.watch.note(note)
+    write_text(folder / "data.json", json.dumps(about, indent=2) + "\n")
 
 
 def load_study(folder: str | Path) -> RunFolder:

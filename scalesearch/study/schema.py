@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,11 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from scalesearch import plugins
+from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 from scalesearch.files.write import safe_name
-from scalesearch.history.objective import Objective
+from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
@@ -32,6 +34,7 @@ from scalesearch.study.parts import Baseline, Execution, Plugin
 
 # So many candidates are proposed for each trial before a search gives up on its limits.
 PROPOSALS_PER_TRIAL = 100
+TASKS = tuple(METRICS)
 
 Strategy = Literal["compound", "depth", "width", "resolution"]
 
@@ -42,7 +45,9 @@ def _folder(info: ValidationInfo) -> Path:
     return folder
 
 
-def _reads(read: Callable[[Any, Path], Any], optional: bool = False) -> PlainValidator:
+def reads(read: Callable[[Any, Path], Any], optional: bool = False) -> PlainValidator:
+    """A field that is written in several forms, by its reader in `parts`."""
+
     def validate(given: Any, info: ValidationInfo) -> Any:
         return None if optional and given is None else read(given, _folder(info))
 
@@ -50,7 +55,7 @@ def _reads(read: Callable[[Any, Path], Any], optional: bool = False) -> PlainVal
 
 
 def _plugin(kind: str) -> PlainValidator:
-    return _reads(lambda given, folder: parts.read_plugin(kind, given, folder))
+    return reads(lambda given, folder: parts.read_plugin(kind, given, folder))
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:
@@ -71,8 +76,10 @@ def _existing_table(path: Path, info: ValidationInfo) -> Path:
 
 
 def _known_task(task: Any) -> Any:
-    if task == "detection":
-        raise UserError("'detection' is not possible yet", allowed="classification")
+    if task not in TASKS:
+        raise UserError(
+            f"{task!r} is not known", allowed=", ".join(TASKS), hint=nearest(str(task), TASKS)
+        )
     return task
 
 
@@ -81,14 +88,15 @@ def _enough_proposals(settings: dict[str, Any]) -> int:
     return trials * PROPOSALS_PER_TRIAL
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, none of which may stand twice."""
     for index, value in enumerate(values):
         if value in values[:index]:
             raise UserError(f"{value!r} stands twice", key=f"[{index}]")
     return values
 
 
-Limits = Annotated[Mapping[str, Limit], _reads(parts.read_limits)]
+Limits = Annotated[Mapping[str, Limit], reads(parts.read_limits)]
 EvaluatorOf = Annotated[Plugin, _plugin("evaluators")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
@@ -110,8 +118,8 @@ class Search(Settings):
     trials: int = Field(ge=1)
     proposals: int = Field(default_factory=_enough_proposals, ge=1)
     limits: Limits = Field(default_factory=dict)
-    objective: Annotated[Objective, _reads(parts.read_objective)] = Objective()
-    stopping: Annotated[Stopping | None, _reads(parts.read_stopping, optional=True)] = None
+    objective: Annotated[Objective, reads(parts.read_objective)] = Objective()
+    stopping: Annotated[Stopping | None, reads(parts.read_stopping, optional=True)] = None
     evaluator: EvaluatorOf
 
     @model_validator(mode="after")
@@ -146,9 +154,9 @@ class Grid(Settings):
 class Family(Settings):
     """Phase 3: the baseline scaled, and by single dimensions for comparison."""
 
-    phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+    phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
     strategies: Annotated[
-        tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
+        tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
     ] = STRATEGIES  # type: ignore[assignment]
     evaluator: EvaluatorOf
 
@@ -170,20 +178,24 @@ class Latency(Settings):
 class Study(Settings):
     """A whole study file: every default filled in, every path absolute, every option checked."""
 
+    default_evaluator: ClassVar[str] = "training"
+    metric: ClassVar[str] = METRICS["classification"]
+    network: ClassVar[type] = Backbone
+
     name: Annotated[str, AfterValidator(safe_name)]
     task: Annotated[Literal["classification"], BeforeValidator(_known_task)] = "classification"
     seed: int = Field(default=0, ge=0)
     dataset: Annotated[Plugin, _plugin("datasets")]
     evaluator: EvaluatorOf = Field(default_factory=lambda: "training", validate_default=True)
     latency: Latency | None = None
-    baseline: Annotated[Baseline | None, _reads(parts.read_baseline, optional=True)] = None
+    baseline: Annotated[Baseline | None, reads(parts.read_baseline, optional=True)] = None
     search: Search | None = None
-    coefficients: Annotated[Coefficients | None, _reads(parts.read_coefficients, optional=True)] = (
+    coefficients: Annotated[Coefficients | None, reads(parts.read_coefficients, optional=True)] = (
         None
     )
     grid: Grid | None = None
     family: Family | None = None
-    execution: Annotated[Execution, _reads(parts.read_execution)] = Field(
+    execution: Annotated[Execution, reads(parts.read_execution)] = Field(
         default_factory=dict, validate_default=True
     )
     export: Annotated[tuple[Annotated[Plugin, _plugin("exporters")], ...], Field(strict=False)] = ()
@@ -224,8 +236,38 @@ class Study(Settings):
             )
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")
+        self._check_task()
         self._check_latency()
         return self
+
+    @property
+    def objective(self) -> Objective:
+        """What a search maximises, and what all phases are ranked by."""
+        return self.search.objective if self.search else Objective(metric=self.metric)
+
+    def _check_task(self) -> None:
+        """Refuses a data set, an evaluator or a network that is of the other task."""
+        phases = {"search": self.search, "grid": self.grid, "family": self.family}
+        used = {"dataset": self.dataset, "evaluator": self.evaluator}
+        used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
+        for key, plugin in used.items():
+            # One's own may leave the word out.
+            if (task := getattr(plugins.load(plugin.folder, plugin.name), "task", "")) not in (
+                "",
+                self.task,
+            ):
+                raise UserError(
+                    f"{plugin.name!r} is for {task}, and the task is {self.task}",
+                    key=key,
+                    hint=f"write `task: {task}`, or name another",
+                )
+        if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
+            raise UserError(
+                f"{self.baseline.source} is no network of the task {self.task}",
+                key="baseline",
+                allowed=f"a {self.network.__name__}",
+                hint="`task: detection` takes detectors, `task: classification` all others",
+            )
 
     def _check_latency(self) -> None:
         if self.latency is None:

@@ -14,6 +14,7 @@ from scalesearch.cost.covering import best_network, entries_of
 from scalesearch.cost.latency import machine, measure_latency, measure_links, version
 from scalesearch.cost.latency_table import LatencyTable, entry_name, predict
 from scalesearch.errors import UserError
+from scalesearch.files.architecture import classifier
 from scalesearch.history.agreement import Pair
 from scalesearch.history.jobs import seed_for
 from scalesearch.interfaces import SlottedSpace
@@ -47,7 +48,8 @@ def tabulate(
         UserError: the file holds a table of another deployment, machine or version of torch.
     """
     table, entries = _opened(path, deployment), entries_of(space.slots)
-    drawn = [space.sample(seed_for(0, "latency", number)) for number in range(CHECKS)]
+    seeds = [seed_for(0, "latency", number) for number in range(CHECKS)]
+    drawn = [classifier(space.sample(seed), "latency table") for seed in seeds]
     checked = {digest(network): network for network in drawn}
     total = READINGS * (len(entries) + len(checked))
 

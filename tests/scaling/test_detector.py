@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesearch.arch.published import published
+from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
-from scalesearch.scaling.detector import DetectorCoefficients, scale_detector
+from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.scale import scale
+from scalesearch.scaling.solve import solve_phi
 from tests.detectors import detectors
 
 D0 = published("efficientdet_d0")
@@ -24,7 +26,7 @@ NOTHING = DetectorCoefficients(
 
 
 def formula(phi):
-    net = scale_detector(D0, PAPER, phi)
+    net = scale(D0, PAPER, phi)
     return net.resolution, net.neck.width, net.neck.depth, net.heads.depth
 
 
@@ -68,23 +70,23 @@ def test_the_table_departs_from_the_equations_in_these_places():
 @pytest.mark.parametrize("phi", [1, 2.5, -1])
 def test_the_backbone_is_scaled_as_classifiers_are(phi):
     """Its input aside, which grows by pixels."""
-    net = scale_detector(D0, PAPER, phi)
+    net = scale(D0, PAPER, phi)
     alone = scale(D0.backbone, Coefficients(1.2, 1.1, 1.0), phi)
     assert net.backbone == replace(alone, resolution=net.resolution)
 
 
 @given(detectors())
 def test_phi_0_and_coefficients_that_change_nothing_give_the_same_detector(net):
-    assert scale_detector(net, PAPER, 0) == net
+    assert scale(net, PAPER, 0) == net
     even = replace(net, backbone=replace(net.backbone, resolution=64))
     for phi in (-2, 0.7, 3):
-        assert scale_detector(even, NOTHING, phi) == even
+        assert scale(even, NOTHING, phi) == even
 
 
 @given(detectors(), st.floats(-3, 5))
 def test_every_member_is_whole(net, phi):
     by = DetectorCoefficients(resolution=2.0)  # so that something is left of 8 pixels
-    member = scale_detector(net, by, phi)
+    member = scale(net, by, phi)
     assert member.neck.levels == net.neck.levels
     assert member.nodes == net.nodes
     assert member.neck.depth >= 1
@@ -95,9 +97,9 @@ def test_every_member_is_whole(net, phi):
 
 
 def test_depths_grow_at_whole_layers():
-    thirds = [scale_detector(D0, PAPER, phi / 3).heads.depth for phi in range(12)]
+    thirds = [scale(D0, PAPER, phi / 3).heads.depth for phi in range(12)]
     assert thirds == [3] * 9 + [4] * 3
-    assert [scale_detector(D0, PAPER, phi).neck.depth for phi in (0.99, 1, -0.5, -3)] == [
+    assert [scale(D0, PAPER, phi).neck.depth for phi in (0.99, 1, -0.5, -3)] == [
         3,
         4,
         2,
@@ -127,6 +129,36 @@ def test_coefficients_that_cannot_be(fields, text):
 
 def test_a_phi_out_of_reach():
     with pytest.raises(UserError, match=r"phi: nan cannot be used\n  allowed: -1000 to 16"):
-        scale_detector(D0, PAPER, math.nan)
+        scale(D0, PAPER, math.nan)
     with pytest.raises(UserError, match="scaling leaves a resolution of 0 pixels"):
-        scale_detector(D0, PAPER, -4)
+        scale(D0, PAPER, -4)
+
+
+def test_coefficients_of_the_other_kind():
+    with pytest.raises(UserError, match="alpha, beta and gamma scale a classifier"):
+        scale(D0, Coefficients(1.2, 1.1, 1.15), 1)
+    with pytest.raises(UserError, match="these coefficients scale a detector"):
+        scale(published("efficientnet_b0"), PAPER, 1)
+
+
+def test_coefficients_in_a_file(tmp_path):
+    file = tmp_path / "coefficients.yaml"
+    file.write_text("neck_width: 1.2\nresolution: 64\nap: 0.3\n")
+    assert DetectorCoefficients.load(file) == DetectorCoefficients(neck_width=1.2, resolution=64)
+    file.write_text("neck_width: -1\n")
+    with pytest.raises(UserError, match=r"coefficients.yaml: neck_width: -1 cannot be used"):
+        DetectorCoefficients.load(file)
+
+
+def test_whether_anything_grows():
+    assert PAPER.grows
+    assert not NOTHING.grows
+    assert replace(NOTHING, resolution=1.0).grows
+    assert replace(NOTHING, beta=1.01).grows
+
+
+def test_phi_within_a_limit():
+    phi = solve_phi(D0, PAPER, flops=10e9)
+    assert cost(scale(D0, PAPER, phi)).flops <= 10e9 < cost(scale(D0, PAPER, phi + 0.1)).flops
+    with pytest.raises(UserError, match="none is above 1"):
+        solve_phi(D0, NOTHING, flops=10e9)

@@ -7,7 +7,8 @@ import pytest
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients
-from scalesearch.scaling.family import STRATEGIES, Member, members
+from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES, Member, members
 from scalesearch.scaling.scale import scale
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
@@ -58,3 +59,22 @@ def test_strategies_can_be_chosen():
 def test_names_are_words_for_files():
     names = [Member("width", phi, B0).name for phi in (0, 0.5, -1, 2.0)]
     assert names == ["width_phi0", "width_phi0.5", "width_phi-1", "width_phi2"]
+
+
+def test_detectors_by_single_dimensions():
+    """As in EfficientDet's Figure 6: each at the FLOPs of the compound one, all else as it was."""
+    d0 = published("efficientdet_d0")
+    made = {m.strategy: m.architecture for m in members(d0, DetectorCoefficients(), [1])}
+    assert tuple(made) == DETECTOR_STRATEGIES
+    target = cost(made["compound"]).flops
+    for strategy, net in made.items():
+        assert cost(net).flops / target == pytest.approx(1, abs=0.05), strategy
+        changed = {
+            "backbone": net.backbone.stages != d0.backbone.stages,
+            "neck_width": net.neck.width != d0.neck.width,
+            "neck_depth": net.neck.depth != d0.neck.depth,
+            "head_depth": net.heads.depth != d0.heads.depth,
+            "resolution": net.resolution != d0.resolution,
+        }
+        if strategy != "compound":
+            assert [key for key, other in changed.items() if other] == [strategy]

@@ -1,0 +1,118 @@
+"""The study file of `task: detection`, as far as it differs from one of classifiers."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from scalesearch.arch.detector import Anchors, Detector
+from scalesearch.errors import UserError
+from scalesearch.history.objective import METRICS, Objective
+from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.study import parts
+from scalesearch.study.schema import (
+    EvaluatorOf,
+    Family,
+    Limits,
+    Phi,
+    Positive,
+    Search,
+    Settings,
+    Study,
+    distinct,
+    reads,
+)
+
+DetectorStrategy = Literal[
+    "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
+]
+METRIC = METRICS["detection"]
+_Strategies = Annotated[
+    tuple[DetectorStrategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+]
+_Coefficients = Annotated[
+    DetectorCoefficients | None, reads(parts.read_detector_coefficients, optional=True)
+]
+_Anchors = Annotated[Anchors | Literal["auto"] | None, reads(parts.read_anchors, optional=True)]
+
+
+def _listed(given: Any) -> Any:
+    return given if isinstance(given, list) else [given]
+
+
+def _coefficient(name: str, value: float) -> float:
+    DetectorCoefficients(**{name: value})
+    return value
+
+
+def _values(name: str) -> Any:
+    one = Annotated[float, AfterValidator(lambda value: _coefficient(name, value))]
+    return Annotated[
+        tuple[one, ...],
+        BeforeValidator(_listed),
+        Field(strict=False, min_length=1),
+        AfterValidator(distinct),
+    ]
+
+
+class DetectionSearch(Search):
+    """Phase 1: the baseline is the best detector of a space."""
+
+    objective: Annotated[Objective, reads(parts.read_objective)] = Objective(metric=METRIC)
+
+
+class DetectorGrid(Settings):
+    """Phase 2: the best coefficients for the baseline: all combinations of values that fit."""
+
+    alpha: _values("alpha") = (1.2,)  # type: ignore[valid-type]
+    beta: _values("beta") = (1.1,)  # type: ignore[valid-type]
+    neck_width: _values("neck_width") = (1.2, 1.25, 1.3, 1.35, 1.4, 1.45)  # type: ignore[valid-type]
+    neck_depth: _values("neck_depth") = (1.0,)  # type: ignore[valid-type]
+    head_depth: _values("head_depth") = (1 / 3,)  # type: ignore[valid-type]
+    resolution: _values("resolution") = (128.0,)  # type: ignore[valid-type]
+    budget: Positive | None = None
+    tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    phi: Positive = 1.0
+    limits: Limits = Field(default_factory=dict)
+    evaluator: EvaluatorOf
+
+    @property
+    def choices(self) -> dict[str, tuple[float, ...]]:
+        """Each coefficient to its values."""
+        return {field.name: getattr(self, field.name) for field in fields(DetectorCoefficients)}
+
+
+class DetectorFamily(Family):
+    """Phase 3: the baseline scaled; by single dimensions only where the study asks for them."""
+
+    phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
+    strategies: _Strategies = ("compound",)  # type: ignore[assignment]
+
+
+class DetectionStudy(Study):
+    """A whole study file of detectors.
+
+    `anchors` are those of every network: `auto` fits them to the data set, before the search.
+    """
+
+    default_evaluator: ClassVar[str] = "detection"
+    metric: ClassVar[str] = METRIC
+    network: ClassVar[type] = Detector
+
+    task: Literal["detection"] = "detection"  # type: ignore[assignment]
+    evaluator: EvaluatorOf = Field(default_factory=lambda: "detection", validate_default=True)
+    anchors: _Anchors = None
+    search: DetectionSearch | None = None
+    coefficients: _Coefficients = None  # type: ignore[assignment]
+    grid: DetectorGrid | None = None  # type: ignore[assignment]
+    family: DetectorFamily | None = None
+
+    @model_validator(mode="after")
+    def _check_detectors(self) -> DetectionStudy:
+        if self.latency is not None and self.latency.table is not None:
+            raise UserError(
+                "a latency table predicts classifiers", key="latency.table", hint="leave it out"
+            )
+        return self
