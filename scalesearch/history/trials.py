@@ -108,3 +108,8 @@ def from_record(
         curve=dict(curve),
         **outcome,
     )
+
+
+def overall(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores without those of single classes (`ap/NAME`), of which there may be hundreds."""
+    return {name: value for name, value in scores.items() if "/" not in name}

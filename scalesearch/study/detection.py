@@ -39,7 +39,7 @@ _Anchors = Annotated[Anchors | Literal["auto"] | None, reads(parts.read_anchors,
 
 
 def _listed(given: Any) -> Any:
-    return given if isinstance(given, list) else [given]
+    return tuple(given) if isinstance(given, list) else (given,)
 
 
 def _coefficient(name: str, value: float) -> float:
@@ -51,9 +51,9 @@ def _values(name: str) -> Any:
     one = Annotated[float, AfterValidator(lambda value: _coefficient(name, value))]
     return Annotated[
         tuple[one, ...],
-        BeforeValidator(_listed),
         Field(strict=False, min_length=1),
         AfterValidator(distinct),
+        BeforeValidator(_listed),
     ]
 
 
@@ -100,6 +100,7 @@ class DetectionStudy(Study):
     default_evaluator: ClassVar[str] = "detection"
     metric: ClassVar[str] = METRIC
     network: ClassVar[type] = Detector
+    task_name: ClassVar[str] = "detection"
 
     task: Literal["detection"] = "detection"  # type: ignore[assignment]
     evaluator: EvaluatorOf = Field(default_factory=lambda: "detection", validate_default=True)

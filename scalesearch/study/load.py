@@ -14,10 +14,11 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
+from scalesearch.plugins import names
 from scalesearch.study.detection import DetectionStudy
 from scalesearch.study.options import Mistakes, translate
-from scalesearch.study.parts import plain_limits, plain_objective, plain_options
-from scalesearch.study.schema import Study
+from scalesearch.study.parts import Plugin, plain_limits, plain_objective, plain_options
+from scalesearch.study.schema import Study, check_task
 
 PHASES = ("search", "grid", "family")
 _TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}
@@ -38,6 +39,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     context = {"folder": document.path.resolve().parent}
     task = plain.get("task")
     kind = _TASKS.get(task, Study) if isinstance(task, str) else Study
+    _refuse_other_task(plain, document, kind)
     try:
         text = json.dumps(_with_phase_evaluators(plain, kind.default_evaluator))
         return kind.model_validate_json(text, strict=True, context=context)
@@ -73,6 +75,18 @@ def _refuse_empty_sections(document: Document) -> None:
                     hint=f"write `{key}: {{}}` for its defaults, or leave it out",
                 )
             )
+
+
+def _refuse_other_task(plain: Mapping[str, Any], document: Document, kind: type[Study]) -> None:
+    """Refuses a data set of the other task first of all: it makes most other keys wrong as well."""
+    given = _named(plain.get("dataset"))
+    name = given.get("name") if isinstance(given, Mapping) else None
+    if plain.get("task", kind.task_name) != kind.task_name or name not in names("datasets"):
+        return
+    try:
+        check_task(Plugin("datasets", name, {}), kind.task_name, "dataset")
+    except UserError as error:
+        raise document.locate(error) from None
 
 
 def _overridden(

@@ -19,7 +19,7 @@ from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import best_of, ranked, require_results
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, SlottedSpace
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
@@ -176,7 +176,7 @@ def _grown(trial: Trial, base: int) -> dict[str, Any]:
 
 def _measures(trial: Trial) -> dict[str, Any]:
     return {
-        **{name: round(float(value), 6) for name, value in trial.scores.items()},
+        **{name: round(float(value), 6) for name, value in overall(trial.scores).items()},
         "flops": trial.cost.flops,
         "params": trial.cost.params,
         **({} if trial.cost.latency is None else {"latency": round(trial.cost.latency, 6)}),

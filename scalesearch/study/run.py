@@ -19,6 +19,7 @@ from scalesearch.study.load import resolved
 from scalesearch.study.phases import baseline, coefficients, family
 from scalesearch.study.results import export_winners, report
 from scalesearch.study.watch import Log, Watch, Watches
+from scalesearch.training.average_precision import truth_of
 
 
 def run(
@@ -82,7 +83,7 @@ def describe_data(context: Context) -> None:
     about: dict[str, Any] = {"classes": data.classes, "mean": data.mean, "std": data.std}
     if isinstance(data, BoxData):
         about["category_ids"] = data.category_ids
-        truth = json.dumps(instances(data.validation, data))
+        truth = json.dumps(truth_of(data.validation, data.classes, data.category_ids))
         write_text(folder / "detections" / "truth.json", truth)
         for note in data.notes:
             context.watch.note(note)

@@ -181,6 +181,7 @@ class Study(Settings):
     default_evaluator: ClassVar[str] = "training"
     metric: ClassVar[str] = METRICS["classification"]
     network: ClassVar[type] = Backbone
+    task_name: ClassVar[str] = "classification"
 
     name: Annotated[str, AfterValidator(safe_name)]
     task: Annotated[Literal["classification"], BeforeValidator(_known_task)] = "classification"
@@ -251,16 +252,7 @@ class Study(Settings):
         used = {"dataset": self.dataset, "evaluator": self.evaluator}
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
         for key, plugin in used.items():
-            # One's own may leave the word out.
-            if (task := getattr(plugins.load(plugin.folder, plugin.name), "task", "")) not in (
-                "",
-                self.task,
-            ):
-                raise UserError(
-                    f"{plugin.name!r} is for {task}, and the task is {self.task}",
-                    key=key,
-                    hint=f"write `task: {task}`, or name another",
-                )
+            check_task(plugin, self.task, key)
         if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
             raise UserError(
                 f"{self.baseline.source} is no network of the task {self.task}",
@@ -304,3 +296,14 @@ class Study(Settings):
         phases = {"search": self.search, "grid": self.grid}
         limited = (p for p, settings in phases.items() if settings and "latency" in settings.limits)
         return next((f"{phase}.limits.latency" for phase in limited), "")
+
+
+def check_task(plugin: Plugin, task: str, key: str) -> None:
+    """Refuses a data set or an evaluator of another task; one's own may leave the word out."""
+    theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
+    if theirs != task:
+        raise UserError(
+            f"{plugin.name!r} is for {theirs}, and the task is {task}",
+            key=key,
+            hint=f"write `task: {theirs}`, or name another",
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scalesearch.history.jobs import Score
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import Trial, overall
 from scalesearch.units import format_count, format_latency, format_seconds
 
 
@@ -117,4 +117,4 @@ def summarise(counts: Mapping[str, int]) -> str:
 
 
 def _numbers(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+    return ", ".join(f"{name} {value:.4f}" for name, value in overall(values).items())

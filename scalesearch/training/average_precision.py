@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,13 +53,24 @@ def average_precision(
     return {name: value for name, value in values.items() if value > -1}
 
 
-def truth_of(images: BoxImages, classes: Sequence[str]) -> dict[str, Any]:
-    """The objects as a COCO file of instances; category k + 1 is label k."""
+def truth_of(
+    images: BoxImages, classes: Sequence[str], category_ids: Sequence[int] = ()
+) -> dict[str, Any]:
+    """The objects as a COCO file of instances.
+
+    Args:
+        images: with their objects; where they say so with the `paths` of their files.
+        classes: names, in the order of the labels.
+        category_ids: of each label; by default k + 1 for label k.
+    """
+    ids = category_ids or range(1, len(classes) + 1)
+    paths = getattr(images, "paths", None)
     entries: list[dict[str, Any]] = []
     pictures = []
     for index, number in enumerate(images.ids):
         height, width = images.size(index)
-        pictures.append({"id": number, "height": height, "width": width})
+        name = {} if paths is None else {"file_name": str(Path(paths[index]).resolve())}
+        pictures.append({"id": number, "height": height, "width": width, **name})
         objects = images.targets(index)
         columns = (objects.boxes, objects.labels, objects.crowd, objects.areas)
         for (x0, y0, x1, y1), label, crowd, area in zip(
@@ -67,18 +80,18 @@ def truth_of(images: BoxImages, classes: Sequence[str]) -> dict[str, Any]:
                 {
                     "id": len(entries) + 1,
                     "image_id": number,
-                    "category_id": label + 1,
+                    "category_id": ids[label],
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
                     "area": area,
                     "iscrowd": int(crowd),
                 }
             )
-    categories = [{"id": label, "name": name} for label, name in enumerate(classes, start=1)]
+    categories = [{"id": ids[label], "name": name} for label, name in enumerate(classes)]
     return {"images": pictures, "annotations": entries, "categories": categories}
 
 
 def results_of(images: BoxImages, found: Mapping[int, Detections]) -> list[list[float]]:
-    """Rows of image id, x, y, width, height, score, category id."""
+    """Rows of image id, x, y, width, height, score, label + 1."""
     rows: list[list[float]] = []
     for index, detections in found.items():
         number = images.ids[index]
@@ -87,3 +100,19 @@ def results_of(images: BoxImages, found: Mapping[int, Detections]) -> list[list[
         ):
             rows.append([number, x0, y0, x1 - x0, y1 - y0, score, label + 1])
     return rows
+
+
+def results_file(
+    images: BoxImages, found: Mapping[int, Detections], category_ids: Sequence[int]
+) -> bytes:
+    """Detections as a COCO results file, in the ids of the data set's own annotations."""
+    results = [
+        {
+            "image_id": number,
+            "category_id": category_ids[int(category) - 1],
+            "bbox": box,
+            "score": score,
+        }
+        for number, *box, score, category in results_of(images, found)
+    ]
+    return json.dumps(results).encode()

@@ -20,7 +20,7 @@ from scalesearch.nn.losses import Criterion, DetectionLoss, detection_loss
 from scalesearch.nn.matching import Match, match
 from scalesearch.nn.postprocess import Detections, Selection, detect
 from scalesearch.training.average import moving_average
-from scalesearch.training.average_precision import average_precision
+from scalesearch.training.average_precision import average_precision, results_file
 from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
@@ -83,12 +83,15 @@ def train_detector(
         last = epoch == recipe.epochs
         with isolated(epoch_seed, run.device):
             loss = train_epoch(run, epoch, epoch_seed)
-            values = score(run) if last or epoch % recipe.validate_every == 0 else None
+            validates = last or epoch % recipe.validate_every == 0
+            values, found = score(run) if validates else ({}, {})
         if run.average is not None and last:
             model.load_state_dict(run.average.module.state_dict())
         model.eval()
-        if values is not None:
-            yield Score(epoch, values | {"loss": loss})
+        if validates:
+            ids = data.category_ids
+            file = results_file(data.validation, found, ids) if last else None
+            yield Score(epoch, values | {"loss": loss}, file)
 
 
 def train_epoch(run: DetectionRun, epoch: int, seed: int) -> float:
@@ -108,12 +111,14 @@ def train_epoch(run: DetectionRun, epoch: int, seed: int) -> float:
 
 
 @torch.no_grad()
-def score(run: DetectionRun) -> dict[str, float]:
-    """COCO's average precisions and VOC's (`ap50_voc`), over every validation image once."""
+def score(run: DetectionRun) -> tuple[dict[str, float], dict[int, Detections]]:
+    """COCO's average precisions and VOC's (`ap50_voc`), over every validation image once, and the
+    detections by the index of their image.
+    """
     images = run.data.validation
     found = detections(run, run.scored.eval(), images)
     values = average_precision(images, found, run.data.classes)
-    return values | {"ap50_voc": voc_precision(images, found)}
+    return values | {"ap50_voc": voc_precision(images, found)}, found
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ def test_a_small_detector_learns():
     """AP50 goes where no untrained one is, and the loss falls."""
     net, data = detector(), squares(train=192)
     run = _prepare(built(net), data, net, DetectionRecipe(device="cpu"))
-    untrained = score(run)["ap50"]
+    untrained = score(run)[0]["ap50"]
     scores, model = trained(net, data, epochs=6)
     assert [one.step for one in scores] == [1, 2, 3, 4, 5, 6]
     losses = [one.values["loss"] for one in scores]
@@ -67,7 +67,7 @@ def test_a_small_detector_learns():
     # The model is left as it was scored.
     assert not model.training
     after = _prepare(model, data, net, DetectionRecipe(device="cpu"))
-    assert score(after) == {name: value for name, value in last.items() if name != "loss"}
+    assert score(after)[0] == {name: value for name, value in last.items() if name != "loss"}
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_scores_are_those_of_the_detections():
     net, data = detector(), squares(train=16, validation=8)
     run = _prepare(built(net), data, net, DetectionRecipe(device="cpu", validation_batch=3))
     found = detections(run, run.model.eval(), data.validation)
-    assert score(run) == average_precision(data.validation, found, data.classes) | {
+    assert score(run)[0] == average_precision(data.validation, found, data.classes) | {
         "ap50_voc": voc_precision(data.validation, found)
     }
 
@@ -271,7 +271,7 @@ def test_nothing_found_is_0_and_no_error():
 
     model = Stub(net, of)
     recipe = DetectionRecipe(device="cpu")
-    assert score(_prepare(model, data, net, recipe))["ap"] == 0.0
+    assert score(_prepare(model, data, net, recipe))[0]["ap"] == 0.0
 
 
 def test_images_without_any_box_can_be_trained_on():
