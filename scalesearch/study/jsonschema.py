@@ -85,7 +85,7 @@ def _study(
         "stopping": _record(Stopping),
         "evaluator": _named("evaluators", partly=True),
     }
-    models = {**phases, "latency": Latency}
+    models: dict[str, type[BaseModel]] = {**phases, "latency": Latency}
     sections = {name: _section(model, phase_forms) for name, model in models.items()}
     either = [{"required": ["search"]}, {"required": ["baseline"]}]
     return _section(kind, {**shared, **forms, **sections}) | {"oneOf": either}

@@ -52,3 +52,24 @@ def test_phi_zero_changes_nothing(scalesearch):
 )
 def test_mistakes(wrong, arguments, said):
     assert said in wrong("scale", "efficientnet_b0", *arguments)
+
+
+def test_a_detector_by_the_papers_coefficients(scalesearch, tmp_path):
+    """EfficientDet's equations by hand: 64 * 1.35 = 86.4 -> 88 channels, 3 + 1 layers, 640 px."""
+    out = tmp_path / "d1.yaml"
+    done = scalesearch("scale", "efficientdet_d0", "--phi", "1", "-o", out)
+    assert done.code == 0
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["neck", "64", "88", "3", "4"] in rows
+    assert ["heads", "64", "88", "3", "3"] in rows
+    assert ["resolution", "512", "640", "1.25"] in rows
+    assert load_architecture(out).neck.width == 88
+    wider = scalesearch("scale", "efficientdet_d0", "--phi", "1", "--neck-width", "1.5")
+    assert ["neck", "64", "96", "3", "4"] in [line.split() for line in wider.out.splitlines()]
+
+
+def test_coefficients_of_the_other_kind(wrong):
+    said = wrong("scale", "efficientdet_d0", "--gamma", "1.15", "--phi", "1")
+    assert "--gamma does not scale this kind of network" in said
+    said = wrong("scale", "efficientnet_b0", *TRIPLE, "--neck-width", "1.2", "--phi", "1")
+    assert "--neck-width does not scale this kind of network" in said

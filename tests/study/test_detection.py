@@ -168,6 +168,6 @@ def test_average_precision_is_what_pycocotools_gives_for_the_result_file(done):
 
 
 def test_going_on_with_a_finished_study_changes_nothing(done):
-    before = done.record.read_bytes()
+    before = done.read()
     again = run(done.path.parent / "study.yaml", folder=done.path)
-    assert open_study(done.path).record.read_bytes() == before == again.record.read_bytes()
+    assert again.read() == before == open_study(done.path).read()
