@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from scalesearch.arch.detector import Detector
 from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Score, seed_for
 from scalesearch.nn.anchors import AnchorBoxes
+from scalesearch.nn.build import build
 from scalesearch.nn.losses import Criterion, DetectionLoss, detection_loss
 from scalesearch.nn.matching import Match, match
 from scalesearch.nn.postprocess import Detections, Selection, detect
@@ -24,6 +27,7 @@ from scalesearch.training.average_precision import average_precision, results_fi
 from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
+from scalesearch.training.freezing import freeze, hold_frozen
 from scalesearch.training.loop import clip_gradients
 from scalesearch.training.optimizers import make_optimizer, set_learning_rate
 from scalesearch.training.recipe import DetectionRecipe
@@ -77,12 +81,15 @@ def train_detector(
         TrialError: a loss that is not a finite number (the images are named), or an image that
             cannot be decoded.
     """
+    if recipe.seeds > 1:
+        yield _repeated(model, data, net, recipe, seed)
+        return
     run = _prepare(model, data, net, recipe)
     for epoch in range(1, recipe.epochs + 1):
         epoch_seed = seed_for(seed, "epoch", epoch)
         last = epoch == recipe.epochs
         with isolated(epoch_seed, run.device):
-            loss = train_epoch(run, epoch, epoch_seed)
+            loss, seconds = train_epoch(run, epoch, epoch_seed)
             validates = last or epoch % recipe.validate_every == 0
             values, found = score(run) if validates else ({}, {})
         if run.average is not None and last:
@@ -91,23 +98,45 @@ def train_detector(
         if validates:
             ids = data.category_ids
             file = results_file(data.validation, found, ids) if last else None
-            yield Score(epoch, values | {"loss": loss}, file)
+            values |= {"loss": loss} | ({"step_seconds": seconds} if recipe.timed else {})
+            yield Score(epoch, values, file)
 
 
-def train_epoch(run: DetectionRun, epoch: int, seed: int) -> float:
-    """One pass over the training images; the mean loss."""
+def _repeated(
+    model: nn.Module, data: BoxData, net: Detector, recipe: DetectionRecipe, seed: int
+) -> Score:
+    """The mean score of several trainings; the model ends with the weights of the last."""
+    alone, scores = replace(recipe, seeds=1), []
+    for number in range(recipe.seeds):
+        own = seed_for(seed, "repeat", number)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(own)
+            model.load_state_dict(build(net).state_dict())
+        *_, last = train_detector(model, data, net, alone, own)
+        scores.append(last)
+    names = [name for name in last.values if all(name in score.values for score in scores)]
+    values = {name: fmean(score.values[name] for score in scores) for name in names}
+    spread = stdev(score.values["ap"] for score in scores)
+    return Score(last.step, values | {"ap_spread": spread}, last.found)
+
+
+def train_epoch(run: DetectionRun, epoch: int, seed: int) -> tuple[float, float]:
+    """One pass over the training images; the mean loss, and the median seconds of a step."""
     recipe = run.recipe
     draws = np.random.default_rng(seed)
     batches = shuffled(len(run.data.train), recipe.batch_size, torch.Generator().manual_seed(seed))
     run.model.train()
-    total = 0.0
+    hold_frozen(run.model, recipe)
+    total, seconds = 0.0, []
     with quick_depthwise(run.model):
         for done, scenes in enumerate(prefetch(_reader(run, draws), batches)):
             step = (epoch - 1) * run.steps + done
             share = factor(step, recipe.epochs * run.steps, recipe.warmup)
             set_learning_rate(run.optimizer, recipe.peak_learning_rate * share)
-            total += _step(run, scenes, epoch)
-    return total / len(batches)
+            began = time.perf_counter()
+            total += _step(run, scenes, epoch)  # waits for its loss, also on a GPU
+            seconds.append(time.perf_counter() - began)
+    return total / len(batches), median(seconds)
 
 
 @torch.no_grad()
@@ -153,6 +182,7 @@ def _prepare(
     device = pick_device(recipe.device)
     model.to(device)
     model.to(memory_format=torch.channels_last)
+    freeze(model, net, recipe)
     average = None if recipe.ema is None else moving_average(model, recipe.ema)
     optimizer, anchors = make_optimizer(model, recipe), AnchorBoxes(net)
     into = Input(net.resolution, data.mean)

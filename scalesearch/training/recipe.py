@@ -48,6 +48,8 @@ DETECTION_OPTIMIZERS = {
     "adamw": OptimizerDefaults(2e-2, 8, "root", 0.05, 2),
     "sgd": OptimizerDefaults(0.08, 64, "linear", 4e-5, 1),
 }
+ENOUGH = 8  # images of a batch whose statistics are fit for batch norm
+_PARTS = re.compile(r"stem|stage[1-9]\d*")
 _DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -136,6 +138,12 @@ class DetectionRecipe(Recipe):
         jitter: that scale, from and to, as a multiple of the one at which an image just fits.
             EfficientDet has 0.1 to 2 for 300 epochs; in the few of a search less teaches more.
         validate_every: epochs from one validation to the next; the last is always validated.
+        freeze: `stem` or `stageN`: the backbone up to and with it is not trained, as pretrained
+            weights on little data ask for.
+        frozen_norm: batch norms of the backbone keep statistics and weights.
+        seeds: trainings with weights and draws of their own; scores are means, and `ap_spread` is
+            the standard deviation of `ap` over them.
+        timed: `step_seconds`, the median time of a training step, is among the scores.
     """
 
     optimizers: ClassVar[Mapping[str, OptimizerDefaults]] = DETECTION_OPTIMIZERS
@@ -145,13 +153,38 @@ class DetectionRecipe(Recipe):
     label_smoothing: float = 0.0
     jitter: tuple[float, float] = (0.8, 1.25)
     validate_every: int = 1
+    freeze: str | None = None
+    frozen_norm: bool = False
+    seeds: int = 1
+    timed: bool = False
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)
+        named = self.freeze is None or _PARTS.fullmatch(self.freeze) is not None
+        _check("freeze", self.freeze, named, "stem, or stage1, stage2 and so on")
+        _check("seeds", self.seeds, self.seeds >= 1, "1 or more")
         least, most = self.jitter
         right = 0 < least <= most < math.inf
         _check("jitter", self.jitter, right, "two numbers above 0, the smaller first")
         _check("validate_every", self.validate_every, self.validate_every >= 1, "1 or more")
+
+    @property
+    def frozen_stages(self) -> int:
+        """How many stages of the backbone are not trained; -1 if its stem is trained, too."""
+        if self.freeze is None:
+            return -1
+        return 0 if self.freeze == "stem" else int(self.freeze.removeprefix("stage"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user may want to know before this training, in words."""
+        if self.batch_size >= ENOUGH or self.frozen_norm:
+            return ()
+        return (
+            f"batch norms of {self.batch_size} images at a time are noisy: take a batch_size of "
+            f"{ENOUGH} or more, or `frozen_norm: true` with pretrained weights, or detectors with "
+            "`norm: group`",
+        )
 
 
 def _check(key: str, value: object, right: bool, allowed: str) -> None:

@@ -17,6 +17,7 @@ from scalesearch.arch.neck import Neck
 from scalesearch.arch.stage import Stage
 from scalesearch.datasets.mnist_canvas import Dataset
 from scalesearch.errors import TrialError
+from scalesearch.history.jobs import seed_for
 from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.build import build
 from scalesearch.training.average import kept
@@ -292,3 +293,28 @@ class Bare(Squares):
             crowd=given.crowd[:0],
             areas=given.areas[:0],
         )
+
+
+def test_several_seeds_give_the_mean_and_its_spread():
+    net, data = detector(), squares(train=16, validation=8)
+    recipe = DetectionRecipe(epochs=1, batch_size=8, device="cpu", seeds=3)
+    (score,) = train_detector(build(net), data, net, recipe, 5)
+    alone = replace(recipe, seeds=1)
+    aps, model = [], build(net)
+    for number in range(3):
+        seed = seed_for(5, "repeat", number)
+        torch.manual_seed(seed)
+        model.load_state_dict(build(net).state_dict())
+        (one,) = train_detector(model, data, net, alone, seed)
+        aps.append(one.values["ap"])
+    assert score.values["ap"] == pytest.approx(sum(aps) / 3)
+    assert score.values["ap_spread"] == pytest.approx(np.std(aps, ddof=1))
+    assert score.found == one.found
+    assert "step_seconds" not in score.values
+
+
+def test_steps_can_be_timed():
+    net, data = detector(), squares(train=16, validation=8)
+    recipe = DetectionRecipe(epochs=1, batch_size=8, device="cpu", timed=True)
+    (score,) = train_detector(build(net), data, net, recipe, 5)
+    assert 0 < score.values["step_seconds"] < 60
