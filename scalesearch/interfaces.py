@@ -207,7 +207,10 @@ class Dataset(Protocol):
 
 
 class Evaluator(Protocol):
-    """`evaluators/`: gives a built model its scores; a class attribute `task` as of data sets."""
+    """`evaluators/`: gives a built model its scores; a class attribute `task` as of data sets.
+
+    An attribute `notes`, if it has one, is shown to the user before a phase: sentences.
+    """
 
     @property
     def workload(self) -> Workload:

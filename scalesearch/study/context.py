@@ -88,6 +88,8 @@ class Context:
         self.watch.phase(plan.phase, networks or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
+            for note in getattr(evaluator, "notes", ()):
+                self.watch.note(note)
             jobs = [first]
 
             def ask() -> Job | None:

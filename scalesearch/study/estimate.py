@@ -91,9 +91,14 @@ class Try:
         yield from ()
         warm, _ = self._timed(job.architecture, 1)
         batches = max(1, min(_MOST_BATCHES, round(_SECONDS / warm)))
-        seconds, work = self._timed(job.architecture, batches)
+        few, less = self._timed(job.architecture, 1)
+        seconds, work = self._timed(job.architecture, 1 + batches)
+        rate = (seconds - few) / (work - less) if work > less else seconds / work
+        # What is the same however many images there are, such as the start of a training.
+        once = max(0.0, few - rate * less)
         epochs: int = getattr(self.evaluator, "epochs", 1)
-        whole = epochs * seconds * _work(self.data) / work
+        every: int = getattr(self.evaluator, "validate_every", 1)
+        whole = once + epochs * max(rate, 0.0) * _work(self.data, every)
         return Result({}, cost(job.architecture), whole)
 
     def _timed(self, network: Architecture, batches: int) -> tuple[float, float]:
@@ -145,9 +150,11 @@ def phase_seconds(
     return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
 
 
-def _work(data: Data) -> float:
-    """Images of an epoch, in training steps: validation runs forward alone, a third of one."""
-    return len(data.train) + len(data.validation) / 3
+def _work(data: Data, every: int = 1) -> float:
+    """Images of an epoch, in training steps: validation runs forward alone, a third of one, and
+    only `every` so many epochs.
+    """
+    return len(data.train) + len(data.validation) / 3 / every
 
 
 def total_seconds(

@@ -182,7 +182,7 @@ class DetectionRecipe(Recipe):
             return ()
         return (
             f"batch norms of {self.batch_size} images at a time are noisy: take a batch_size of "
-            f"{ENOUGH} or more, or `frozen_norm: true` with pretrained weights, or detectors with "
+            f"{ENOUGH} or more, or, with pretrained weights, `frozen_norm: true` and detectors with "
             "`norm: group`",
         )
 
