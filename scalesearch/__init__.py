@@ -19,6 +19,7 @@ from scalesearch.cost.cost import Cost, Deployment, Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import solve_phi
 
@@ -55,6 +56,7 @@ __all__ = [
     "Cost",
     "Deployment",
     "Detector",
+    "DetectorCoefficients",
     "Head",
     "Heads",
     "Limit",

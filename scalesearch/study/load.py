@@ -17,8 +17,8 @@ from scalesearch.history.objective import Objective
 from scalesearch.plugins import names
 from scalesearch.study.detection import DetectionStudy
 from scalesearch.study.options import Mistakes, translate
-from scalesearch.study.parts import Plugin, plain_limits, plain_objective, plain_options
-from scalesearch.study.schema import Study, check_task
+from scalesearch.study.parts import Plugin, check_task, plain_limits, plain_objective, plain_options
+from scalesearch.study.schema import Study
 
 PHASES = ("search", "grid", "family")
 _TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}

@@ -17,7 +17,6 @@ from pydantic import (
     model_validator,
 )
 
-from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
@@ -252,7 +251,7 @@ class Study(Settings):
         used = {"dataset": self.dataset, "evaluator": self.evaluator}
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
         for key, plugin in used.items():
-            check_task(plugin, self.task, key)
+            parts.check_task(plugin, self.task, key)
         if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
             raise UserError(
                 f"{self.baseline.source} is no network of the task {self.task}",
@@ -296,14 +295,3 @@ class Study(Settings):
         phases = {"search": self.search, "grid": self.grid}
         limited = (p for p, settings in phases.items() if settings and "latency" in settings.limits)
         return next((f"{phase}.limits.latency" for phase in limited), "")
-
-
-def check_task(plugin: Plugin, task: str, key: str) -> None:
-    """Refuses a data set or an evaluator of another task; one's own may leave the word out."""
-    theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
-    if theirs != task:
-        raise UserError(
-            f"{plugin.name!r} is for {theirs}, and the task is {task}",
-            key=key,
-            hint=f"write `task: {theirs}`, or name another",
-        )

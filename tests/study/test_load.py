@@ -224,7 +224,7 @@ MISTAKES = [
     (
         "",
         "task: detection\n",
-        7,
+        2,
         "dataset: 'mnist5k' is for classification, and the task is detection",
     ),
     (
