@@ -179,7 +179,7 @@ class BoxData:
         channels: 1 or 3.
         mean, std: of each channel, on the scale 0 to 1.
         flip: whether objects may be mirrored.
-        notes: what was done about odd boxes, in words.
+        notes: what is odd in it, and what was done about that, in words.
     """
 
     train: BoxImages

@@ -70,7 +70,7 @@ def check_images(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> Non
     """Opens every image once, and refuses annotations whose images are missing, no images, or
     not of the annotated height and width; the first few are named.
     """
-    missing = [str(path) for path in paths if not path.is_file()]
+    missing = [str(path) for path in paths if not _is_there(path)]
     if missing:
         raise UserError(
             f"{len(missing)} of {len(paths)} images are missing: {some(missing)}",
@@ -99,3 +99,11 @@ def notes(odd: Mapping[str, int]) -> tuple[str, ...]:
         "outside": "boxes outside of their image left out",
     }
     return tuple(f"{text}: {odd[key]:,}" for key, text in words.items() if odd.get(key))
+
+
+def _is_there(path: Path) -> bool:
+    """Also of a name that is too long for a file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from scalesearch.errors import UserError
 from scalesearch.interfaces import Targets
 
 _LEAST = 1e-3  # pixels: a side below this is none
+_LARGEST = 2**53  # below it every reader of JSON takes whole numbers as they are (RFC 8259)
 
 
 class Thing(NamedTuple):
@@ -49,19 +50,18 @@ class Annotated:
 def read_annotations(path: Path) -> Annotated:
     """The images and boxes of a COCO `instances` file.
 
-    Category ids may start anywhere and have gaps. Crowd boxes are kept as such. A box that reaches
-    over its image is cut, one without area is left out; both are counted.
+    Category ids may start anywhere and have gaps; ids of annotations are not looked at. Crowd boxes
+    are kept as such. A box that reaches over its image is cut, one without area is left out; both
+    are counted.
 
     Raises:
-        UserError: no such file, no JSON, a missing key, a box of an unknown image or category.
+        UserError: no such file, no JSON, a missing key, a box of an unknown image or category, two
+            categories of one name.
     """
     file = _File(path, _content(path))
-    names = file.by_id("categories", "name")
-    if not names:
-        raise UserError("holds no category", file=str(path), key="categories")
-    categories = {key: str(names[key]) for key in sorted(names)}
+    categories = file.categories()
     labels = {key: label for label, key in enumerate(categories)}
-    files, sizes = file.by_id("images", "file_name"), file.sizes()
+    files, sizes = file.texts("images", "file_name"), file.sizes()
     things: dict[int, list[Thing]] = {key: [] for key in files}
     odd: Counter[str] = Counter()
     for index, entry in enumerate(file.content["annotations"]):
@@ -70,10 +70,10 @@ def read_annotations(path: Path) -> Annotated:
         box = clip_box(file.box(index, entry), sizes[image], odd)
         if box is not None:
             area = file.area(index, entry) or (box[2] - box[0]) * (box[3] - box[1])
-            things[image].append(Thing(box, label, bool(entry.get("iscrowd")), area))
+            things[image].append(Thing(box, label, file.crowd(index, entry), area))
     return Annotated(
         ids=tuple(files),
-        files=tuple(map(str, files.values())),
+        files=tuple(files.values()),
         sizes=tuple(sizes.values()),
         targets=tuple(make_targets(found) for found in things.values()),
         categories=categories,
@@ -117,6 +117,8 @@ def _content(path: Path) -> dict[str, Any]:
         raise UserError("there is no such file", file=str(path), key="annotations")
     try:
         content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot be read: {error}", file=str(path)) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"is no JSON: {error}", file=str(path)) from error
     for key in ("images", "annotations", "categories"):
@@ -147,25 +149,50 @@ class _File(NamedTuple):
         """One field of each entry of `part` by the entry's id, in the order of the file."""
         found: dict[int, Any] = {}
         for index, entry in enumerate(self.content[part]):
-            number = self.field(part, index, entry, "id")
-            if not isinstance(number, int) or isinstance(number, bool):
-                raise self.wrong(f"{number!r} is no id", f"{part}[{index}].id", "a whole number")
+            number = self.number(part, index, entry, "id")
             if number in found:
                 raise self.wrong(f"the id {number} stands there twice", f"{part}[{index}].id")
             found[number] = self.field(part, index, entry, key)
         return found
 
+    def number(self, part: str, index: int, entry: Any, key: str) -> int:
+        """An id of an entry."""
+        given = self.field(part, index, entry, key)
+        if not _is_whole(given) or abs(given) >= _LARGEST:
+            place = f"{part}[{index}].{key}"
+            raise self.wrong(f"{given!r} is no id", place, "a whole number below 2^53")
+        return int(given)
+
+    def texts(self, part: str, key: str) -> dict[int, str]:
+        """One field that is a text, of each entry of `part` by the entry's id."""
+        found = self.by_id(part, key)
+        for index, text in enumerate(found.values()):
+            if not isinstance(text, str) or not text.strip() or any(map(_is_odd, text)):
+                raise self.wrong(f"{text!r} is no name", f"{part}[{index}].{key}", "some text")
+        return found
+
+    def categories(self) -> dict[int, str]:
+        """Names by ascending id; each is the name of a metric, so no two are the same."""
+        names = self.texts("categories", "name")
+        if not names:
+            raise self.wrong("holds no category", "categories")
+        twice = [name for name, count in Counter(names.values()).items() if count > 1]
+        if twice:
+            ids = " and ".join(str(key) for key, name in names.items() if name == twice[0])
+            raise self.wrong(f"{twice[0]!r} is the name of the ids {ids}", "categories")
+        return {key: names[key] for key in sorted(names)}
+
     def sizes(self) -> dict[int, tuple[int, int]]:
         """Height and width of each image by its id."""
         heights, widths = (self.by_id("images", key) for key in ("height", "width"))
         for index, sides in enumerate(zip(heights.values(), widths.values(), strict=True)):
-            if not all(isinstance(side, int) and side > 0 for side in sides):
+            if not all(_is_whole(side) and 0 < side < _LARGEST for side in sides):
                 raise self.wrong(f"{list(sides)!r} is no height and width", f"images[{index}]")
         return {number: (heights[number], widths[number]) for number in heights}
 
     def known(self, index: int, entry: Any, key: str, ids: Mapping[int, Any], what: str) -> int:
-        value: int = self.field("annotations", index, entry, key)
-        if not isinstance(value, int) or value not in ids:
+        value = self.number("annotations", index, entry, key)
+        if value not in ids:
             problem = f"there is no {what} with the id {value!r}"
             raise self.wrong(problem, f"annotations[{index}].{key}")
         return value
@@ -182,6 +209,13 @@ class _File(NamedTuple):
         x, y, width, height = map(float, given)
         return x, y, x + width, y + height
 
+    def crowd(self, index: int, entry: Any) -> bool:
+        """Whether an object is a crowd; one that does not say so is none."""
+        given = entry.get("iscrowd")
+        if given is not None and (not isinstance(given, int) or given not in (0, 1)):
+            raise self.wrong(f"{given!r} cannot be used", f"annotations[{index}].iscrowd", "0 or 1")
+        return bool(given)
+
     def area(self, index: int, entry: Any) -> float:
         """The object's own pixels; 0 where they are not given."""
         given = entry.get("area") or 0
@@ -190,6 +224,17 @@ class _File(NamedTuple):
         return float(given)
 
 
+def _is_odd(character: str) -> bool:
+    """Of no file's name on any system: control characters, and halves of characters."""
+    return character < " " or "\ud800" <= character <= "\udfff"
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]
+    """Also of numbers so large that they are no float."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # false for what is no number

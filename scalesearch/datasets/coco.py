@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -10,6 +11,7 @@ import numpy as np
 
 from scalesearch.datasets._boxes import FolderBoxes, check_images, notes
 from scalesearch.datasets._coco import Annotated, read_annotations
+from scalesearch.datasets._folder import some
 from scalesearch.datasets._split import check_limit, check_validation
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData
@@ -107,18 +109,25 @@ def box_data(
     for name, images in (("training", train), ("validation", validation)):
         if not any((~objects.crowd).any() for objects in images.objects):
             raise UserError(f"no {name} image has a box", key="annotations")
-    grey = channels == 1
+    classes, grey = tuple(given.categories.values()), channels == 1
     return BoxData(
         train=train,
         validation=validation,
-        classes=tuple(given.categories.values()),
+        classes=classes,
         category_ids=tuple(given.categories),
         channels=channels,
         mean=(sum(MEAN) / 3,) if grey else MEAN,
         std=(sum(STD) / 3,) if grey else STD,
         flip=flip,
-        notes=odd,
+        notes=odd + _unlearned(train, classes),
     )
+
+
+def _unlearned(train: FolderBoxes, classes: Sequence[str]) -> tuple[str, ...]:
+    """Says which classes no training image shows: their average precision will be 0."""
+    shown = {label for one in train.objects for label in one.labels[~one.crowd].tolist()}
+    names = [name for label, name in enumerate(classes) if label not in shown]
+    return (f"classes without a box to learn from: {some(names)}",) if names else ()
 
 
 def split_boxes(images: FolderBoxes, share: float, seed: int) -> tuple[FolderBoxes, FolderBoxes]:

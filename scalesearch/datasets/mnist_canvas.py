@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +29,8 @@ _TRIES = 50  # places tried for a digit before it is left out
 _LEGIBLE = 8  # pixels: the ink of a smaller digit would fade away
 _INK = 32  # grey level above which a pixel is part of a digit's box
 _SAMPLE = 200  # canvases whose pixels stand for all
+_LAST = "validation.json"  # the file that is written last
+_MAKING, _LONG = ".making", 3600.0  # folders that are written to, for seconds; nobody's then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,7 @@ class Dataset:
     """Real handwritten digits at random places and sizes, written once as COCO files.
 
     Training and validation canvases share no digit. The files lie in `path`, or in the user's
-    cache folder, and are read as any COCO data set is.
+    cache folder ($XDG_CACHE_HOME, by default ~/.cache), and are read as any COCO data set is.
 
     Attributes:
         train, validation: canvases.
@@ -71,8 +75,15 @@ class Dataset:
     def load(self, seed: int) -> BoxData:
         """Writes the files if they are not there yet (some seconds), then reads them."""
         folder = self._folder()
-        if not (folder / "validation.json").is_file():
-            self._write(folder)
+        if not (folder / _LAST).is_file():
+            try:
+                self._write(folder)
+            except OSError as error:
+                raise UserError(
+                    f"cannot write to {folder.parent}: {error}",
+                    key="path",
+                    hint="give a folder that can be written to, or set XDG_CACHE_HOME",
+                ) from error
         coco = Coco(
             images=folder / "train",
             annotations=folder / "train.json",
@@ -90,16 +101,26 @@ class Dataset:
     def _folder(self) -> Path:
         options = {k: v for k, v in asdict(self).items() if k != "path"} | {"format": _FORMAT}
         name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scalesearch"
-        return (self.path or cache / "mnist_canvas") / name
+        if self.path is not None:
+            return self.path / name
+        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if not cache.is_absolute():  # to be ignored, says the XDG Base Directory Specification
+            cache = Path.home() / ".cache"
+        return cache / "scalesearch" / "mnist_canvas" / name
 
     def _write(self, folder: Path) -> None:
-        """All or nothing: into a folder beside, which then takes the name."""
+        """All or nothing: into a folder beside, which then takes the name.
+
+        A folder of that name that lacks a file is nobody's work and makes room.
+        """
         digits = mnist5k.read()
         names = [str(digit) for digit in range(10)]
         parts = stratified(digits.labels, names, 0.2, self.layout)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".making", dir=folder.parent))
+        _tidy(folder.parent)
+        place = Path(tempfile.mkdtemp(prefix=_MAKING, dir=folder.parent))
+        made = place / folder.name  # with the user's permissions, which `mkdtemp` does not give
+        made.mkdir()
         try:
             counts = (self.train, self.validation)
             for index, (part, count) in enumerate(
@@ -108,12 +129,14 @@ class Dataset:
                 draws = np.random.default_rng([self.layout, index])
                 chosen = ArrayImages(digits.pixels[parts[index]], digits.labels[parts[index]])
                 self._write_part(made, part, count, chosen, draws)
+            if folder.is_dir() and not (folder / _LAST).is_file():
+                folder.rename(place / "incomplete")
             made.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
+            if not (folder / _LAST).is_file():  # else another process was faster
                 raise
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
 
     def _write_part(
         self, folder: Path, part: str, count: int, digits: ArrayImages, draws: np.random.Generator
@@ -172,3 +195,11 @@ class Dataset:
             if all(x1 <= a or c <= x0 or y1 <= b or d <= y0 for a, b, c, d in taken):
                 return x0, y0, x1, y1
         return None
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what processes that were killed had begun."""
+    for begun in folder.glob(f"{_MAKING}*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if time.time() - begun.stat().st_mtime > _LONG:
+                shutil.rmtree(begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ class Dataset:
         file = self.path / "ImageSets" / "Main" / f"{name}.txt"
         if not file.is_file():
             raise UserError(f"there is no {file}", key=key)
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Names in other encodings are those of files that are not there, which is told then.
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         return [line.split()[0] for line in lines if line.strip()]
 
     def _annotation(self, name: str) -> Path:
@@ -130,21 +132,31 @@ class Dataset:
 
 def _read(file: Path, odd: Counter[str]) -> _Page:
     """A page; VOC's corners count pixels from 1, the last included."""
+    if not file.is_file():
+        raise UserError("there is no such file", file=str(file), key="Annotations")
     try:
         root = ElementTree.parse(file).getroot()
         size = (int(_text(root, "size/height")), int(_text(root, "size/width")))
         found: list[tuple[str, Sequence[float], bool]] = []
         for entry in root.iter("object"):
             x0, y0, x1, y1 = (
-                float(_text(entry, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
+                _number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")
             )
             box = clip_box((x0 - 1, y0 - 1, x1, y1), size, odd)
             if box is not None:
                 hard = (entry.findtext("difficult") or "0").strip() == "1"
                 found.append((_text(entry, "name"), box, hard))
         return _Page(_text(root, "filename"), size, found)
-    except (ElementTree.ParseError, OSError, ValueError) as error:
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         raise UserError(f"is no annotation of Pascal VOC: {error}", file=str(file)) from error
+
+
+def _number(root: ElementTree.Element, path: str) -> float:
+    text = _text(root, path)
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"<{path}> is {text}")
+    return value
 
 
 def _text(root: ElementTree.Element, path: str) -> str:

@@ -9,12 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from scalesearch.nn.postprocess import Detections
-
 if TYPE_CHECKING:
     from scalesearch.interfaces import BoxImages
+    from scalesearch.nn.postprocess import Detections
 
 # As COCOeval puts them out.
 _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
@@ -41,7 +38,7 @@ def average_precision(
         truth.createIndex()
         # Without any row there is nothing that could be loaded: one that is never right.
         rows = results_of(images, found) or [[images.ids[0], 0.0, 0.0, 0.0, 0.0, 0.0, 1]]
-        run = COCOeval_faster(truth, truth.loadRes(np.array(rows)), "bbox")
+        run = COCOeval_faster(truth, truth.loadRes(_as_results(rows)), "bbox")
         run.evaluate()
         run.accumulate()
         run.summarize()
@@ -51,6 +48,22 @@ def average_precision(
         of_class = precision[:, :, label]
         values[f"ap/{name}"] = float(of_class.mean()) if (of_class > -1).all() else -1.0
     return {name: value for name, value in values.items() if value > -1}
+
+
+def _as_results(rows: list[list[float]]) -> list[dict[str, Any]]:
+    """Results as `loadRes` takes them fastest: as an array it takes them apart value by value, and
+    to those without a segmentation, which nothing here looks at, it adds one.
+    """
+    return [
+        {
+            "image_id": number,
+            "category_id": category,
+            "bbox": box,
+            "score": score,
+            "segmentation": None,
+        }
+        for number, *box, score, category in rows
+    ]
 
 
 def truth_of(

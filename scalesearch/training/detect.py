@@ -72,7 +72,8 @@ def train_detector(
 ) -> Generator[Score, None, None]:
     """Trains `model` and yields COCO's average precisions on validation, and the mean loss.
 
-    It does so after every `validate_every`th epoch and the last. With the last score the model
+    It does so after every `validate_every`th epoch and the last; of several `seeds` once, at the
+    end of all. The last score has with it what was found, as a COCO results file. With it the model
     holds the weights that were scored, in eval mode, on the device it was trained on. The same
     model, seed, threads and machine give bit-equal weights on a CPU. Random numbers of the caller
     are never touched: each epoch draws from (seed, epoch).
@@ -80,6 +81,7 @@ def train_detector(
     Raises:
         TrialError: a loss that is not a finite number (the images are named), or an image that
             cannot be decoded.
+        UserError: the recipe freezes a stage that the network has not.
     """
     if recipe.seeds > 1:
         yield _repeated(model, data, net, recipe, seed)
@@ -116,8 +118,9 @@ def _repeated(
         scores.append(last)
     names = [name for name in last.values if all(name in score.values for score in scores)]
     values = {name: fmean(score.values[name] for score in scores) for name in names}
-    spread = stdev(score.values["ap"] for score in scores)
-    return Score(last.step, values | {"ap_spread": spread}, last.found)
+    if "ap" in values:
+        values["ap_spread"] = stdev(score.values["ap"] for score in scores)
+    return Score(last.step, values, last.found)
 
 
 def train_epoch(run: DetectionRun, epoch: int, seed: int) -> tuple[float, float]:
@@ -147,7 +150,9 @@ def score(run: DetectionRun) -> tuple[dict[str, float], dict[int, Detections]]:
     images = run.data.validation
     found = detections(run, run.scored.eval(), images)
     values = average_precision(images, found, run.data.classes)
-    return values | {"ap50_voc": voc_precision(images, found)}, found
+    if values:  # else there is nothing to be found
+        values["ap50_voc"] = voc_precision(images, found)
+    return values, found
 
 
 @torch.no_grad()

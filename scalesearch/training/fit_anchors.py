@@ -55,7 +55,7 @@ def fit_anchors(
 
     Of two that reach as many the one with the higher mean overlap is better. Shapes begin as
     clusters of the boxes' own (on a logarithmic scale), the scale as the best of some; then each
-    is moved while that pays.
+    is moved while that pays. The default anchors are given back where they reach more.
 
     Args:
         data: whose training images are letterboxed to the resolution; crowds are left out.
@@ -84,13 +84,11 @@ def fit_anchors(
 
     shapes = _clusters(np.log(some[:, 2] / some[:, 3]) / 2, ratios)
     starts = (np.array([math.log(scale), *shapes]) for scale in _SCALES)
-    anchors = made(_climbed(max(starts, key=worth), worth))
-    return FittedAnchors(
-        anchors,
-        reached=_share(boxes, anchors, grid),
-        before=_share(boxes, Anchors(), grid),
-        boxes=len(boxes),
-    )
+    anchors, default = made(_climbed(max(starts, key=worth), worth)), Anchors()
+    reached, before = (_share(boxes, one, grid) for one in (anchors, default))
+    if anchors.count == default.count and before > reached:
+        anchors, reached = default, before
+    return FittedAnchors(anchors, reached, before, len(boxes))
 
 
 def boxes_of(data: BoxData, resolution: int) -> np.ndarray:

@@ -134,6 +134,7 @@ class DetectionRecipe(Recipe):
     """How a detector is trained: as in `Recipe`, without RMSProp, but for these.
 
     Attributes:
+        clip: as in EfficientDet's official code.
         augment: images at a random scale and place, and mirrored where the data set allows it.
         jitter: that scale, from and to, as a multiple of the one at which an image just fits.
             EfficientDet has 0.1 to 2 for 300 epochs; in the few of a search less teaches more.
@@ -151,6 +152,7 @@ class DetectionRecipe(Recipe):
     batch_size: int = 16
     optimizer: Literal["adamw", "sgd"] = "adamw"
     label_smoothing: float = 0.0
+    clip: float | None = 10.0
     jitter: tuple[float, float] = (0.8, 1.25)
     validate_every: int = 1
     freeze: str | None = None
@@ -182,8 +184,8 @@ class DetectionRecipe(Recipe):
             return ()
         return (
             f"batch norms of {self.batch_size} images at a time are noisy: take a batch_size of "
-            f"{ENOUGH} or more, or, with pretrained weights, `frozen_norm: true` and detectors with "
-            "`norm: group`",
+            f"{ENOUGH} or more, or, with pretrained weights, `frozen_norm: true` and detectors "
+            "with `norm: group`",
         )
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from scalesearch.nn.postprocess import Detections
-
 if TYPE_CHECKING:
     from scalesearch.interfaces import BoxImages, Targets
+    from scalesearch.nn.postprocess import Detections
 
 _ENOUGH = 0.5  # intersection over union
 

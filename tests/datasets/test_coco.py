@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import pickle
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_a_data_set_split_by_its_seed(tmp_path):
     assert isinstance(data, BoxData)
     assert data.classes == ("kind 2", "kind 5", "kind 9")
     assert data.category_ids == (2, 5, 9)
-    assert (data.channels, data.mean, data.flip, data.notes) == (3, MEAN, True, ())
+    assert (data.channels, data.mean, data.flip) == (3, MEAN, True)
     assert sorted([*data.train.ids, *data.validation.ids]) == sorted(SIZES)
     assert (len(data.train), len(data.validation)) == (2, 2)
     again = [loaded(tmp_path, content(), seed).train.ids for seed in range(6)]
@@ -180,6 +181,7 @@ def test_odd_boxes_are_cut_or_left_out_and_counted(tmp_path):
         "validation: boxes cut at the border of their image: 2",
         "validation: boxes without area left out: 2",
         "validation: boxes outside of their image left out: 1",
+        "classes without a box to learn from: kind 5, kind 9",
     )
 
 
@@ -250,7 +252,7 @@ def broken(change):
         ),
         (
             broken(lambda w: w["annotations"][3].update(category_id=[])),
-            "{file}: annotations[3].category_id: there is no category with the id []",
+            "{file}: annotations[3].category_id: [] is no id\n  allowed: a whole number below 2^53",
         ),
         (
             broken(lambda w: w["annotations"][2].pop("bbox")),
@@ -269,14 +271,182 @@ def broken(change):
             broken(lambda w: w["annotations"][2].update(area="big")),
             "{file}: annotations[2].area: 'big' is no area",
         ),
+        (
+            broken(lambda w: w["annotations"][2].update(area=float("nan"))),
+            "{file}: annotations[2].area: nan is no area",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(bbox=[1, 2, 10**400, 3])),
+            "{file}: annotations[2].bbox: [1, 2, 1000",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(bbox=[1, 2, 3, float("inf")])),
+            "{file}: annotations[2].bbox: [1, 2, 3, inf] is no box",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(bbox=["1", "2", "3", "4"])),
+            "{file}: annotations[2].bbox: ['1', '2', '3', '4'] is no box",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(bbox=None)),
+            "{file}: annotations[2].bbox: None is no box",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(iscrowd="0")),
+            "{file}: annotations[2].iscrowd: '0' cannot be used\n  allowed: 0 or 1",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(image_id=3.0)),
+            "{file}: annotations[2].image_id: 3.0 is no id\n  allowed: a whole number below 2^53",
+        ),
+        (
+            broken(lambda w: w["annotations"][2].update(category_id=True)),
+            "{file}: annotations[2].category_id: True is no id",
+        ),
+        (
+            broken(lambda w: w["images"][1].update(id=2**53)),
+            "{file}: images[1].id: 9007199254740992 is no id\n  allowed: a whole number below 2^53",
+        ),
+        (broken(lambda w: w["images"][1].update(id=None)), "{file}: images[1].id: None is no id"),
+        (
+            broken(lambda w: w["images"][1].update(width=25.0)),
+            "{file}: images[1]: [25, 25.0] is no height and width",
+        ),
+        (
+            broken(lambda w: w["images"][1].update(height=10**400)),
+            "{file}: images[1]: [1000",
+        ),
+        (
+            broken(lambda w: w["categories"][1].update(name=None)),
+            "{file}: categories[1].name: None is no name\n  allowed: some text",
+        ),
+        (
+            broken(lambda w: w["categories"][1].update(name="kind 2")),
+            "{file}: categories: 'kind 2' is the name of the ids 2 and 9",
+        ),
+        ("[" * 100_000, "{file}: is no JSON"),
+        ('{"images": ' + "1" * 5000 + "}", "{file}: is no JSON"),
         (broken(lambda w: w["annotations"].insert(1, 3)), "{file}: annotations[1]: 'image_id' is"),
     ],
 )
 def test_a_mistake_in_a_file_names_its_place(tmp_path, what, text):
-    path = write(tmp_path, what)["annotations"]
+    path = tmp_path / "instances.json"
+    path.write_text(what if isinstance(what, str) else json.dumps(what))
     with pytest.raises(UserError) as told:
         read_annotations(path)
     assert str(told.value).startswith(text.replace("{file}", str(path)))
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    2**53,
+    10**400,
+    0.5,
+    math.nan,
+    -math.inf,
+    "",
+    "3",
+    "\ud800",
+    [],
+    {},
+    [[1]],
+]
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from(ODD))
+def test_whatever_stands_anywhere_is_read_or_named(tmp_path_factory, draws, odd):
+    """One value anywhere in a file takes the place of what stood there."""
+    what = content()
+    places = [(what, key) for key in what]
+    for holder, key in places:  # grows while it is gone through
+        inner = holder[key]
+        keys = inner if isinstance(inner, dict) else range(len(inner) if type(inner) is list else 0)
+        places += [(inner, one) for one in keys]
+    holder, key = draws.choice(places)
+    holder[key] = odd
+    path = tmp_path_factory.mktemp("odd") / "instances.json"
+    path.write_text(json.dumps(what))
+    with contextlib.suppress(UserError):  # and nothing else
+        sound(read_annotations(path))
+
+
+def sound(found):
+    for targets in found.targets:
+        assert np.isfinite(targets.boxes).all()
+        assert (targets.areas > 0).all()
+    str(found.categories).encode()
+
+
+@pytest.mark.parametrize("name", [None, 7, "", "a\0b", "a\nb", "\ud800"])
+def test_a_name_that_no_file_has(tmp_path, name):
+    what = content()
+    options = write(tmp_path, what)
+    what["images"][1]["file_name"] = name
+    options["annotations"].write_text(json.dumps(what))
+    with pytest.raises(UserError) as told:
+        Dataset(**options).load(0)
+    assert told.value.problem == f"{name!r} is no name"
+    assert told.value.key == "images[1].file_name"
+    assert str(told.value).isprintable() or "\n  allowed" in str(told.value)
+
+
+def test_a_name_too_long_for_a_file_is_a_missing_image(tmp_path):
+    what = content()
+    options = write(tmp_path, what)
+    what["images"][1]["file_name"] = "x" * 5000
+    options["annotations"].write_text(json.dumps(what))
+    with pytest.raises(UserError, match="1 of 4 images are missing"):
+        Dataset(**options).load(0)
+
+
+def test_what_is_odd_and_right(tmp_path):
+    """Ids of any kind and size, annotations of one id, names in any script, a missing `iscrowd`."""
+    what = content()
+    for image in what["images"]:
+        if image["id"] == 3:
+            image["file_name"] = "sub/Größe\u202f1 雪.png"
+    options = write(tmp_path, what)
+    for part, key in (("images", "id"), ("annotations", "image_id")):
+        for one in what[part]:
+            one[key] = {7: -4, 3: 2**53 - 1}.get(one[key], one[key])
+    for one in what["annotations"]:
+        one["id"] = 1
+        one.pop("iscrowd", None)
+    what["annotations"][0]["iscrowd"] = None
+    what["annotations"][1]["iscrowd"] = True
+    what["categories"][0]["name"] = "雪豹/кот"
+    options["annotations"].write_text("\ufeff" + json.dumps(what, ensure_ascii=False))
+    data = Dataset(**options, validation_annotations=options["annotations"]).load(0)
+    assert data.classes[0] == "雪豹/кот"
+    assert data.train.ids == (-4, 2**53 - 1, 0, 12)
+    assert data.train.image(1).unique().tolist() == [3]
+    assert [data.train.targets(i).crowd.tolist() for i in range(4)] == [
+        *([False, True], [False], [False, False], [])
+    ]
+
+
+def test_classes_that_nothing_shows_are_noted(tmp_path):
+    """A class of crowds alone cannot be learned either."""
+    what = content()
+    options = {**write(tmp_path, what), "validation_annotations": tmp_path / "instances.json"}
+    assert Dataset(**options).load(0).notes == ("classes without a box to learn from: kind 9",)
+    what["annotations"][1]["iscrowd"] = 0
+    write(tmp_path, what)
+    assert Dataset(**options).load(0).notes == ()
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    options = write(tmp_path, content())
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"instances\.json: cannot be read: .*Permission denied"):
+        Dataset(**options).load(0)
 
 
 def test_a_file_that_is_not_there(tmp_path):

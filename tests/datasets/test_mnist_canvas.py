@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
+import time
 from itertools import combinations
 
 import numpy as np
@@ -194,6 +196,68 @@ def test_what_was_begun_and_not_finished_is_left_behind_by_no_name(monkeypatch, 
         with pytest.raises(RuntimeError, match="out of paper"):
             Dataset(**OPTIONS, path=tmp_path).load(0)
     assert list(tmp_path.iterdir()) == []
+
+
+FEW = {**OPTIONS, "train": 4, "validation": 4}
+
+
+def test_a_process_that_was_killed_leaves_nothing_behind_for_long(tmp_path):
+    """What was begun an hour ago is removed; what may still be written to is not."""
+    for name, age in ((".making1", 4000), (".making2", 10)):
+        (tmp_path / name / "train").mkdir(parents=True)
+        (tmp_path / name / "train" / "000001.png").write_bytes(b"half an im")
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    data = Dataset(**FEW, path=tmp_path).load(0)
+    assert len(data.train) == 4
+    assert [entry.name for entry in tmp_path.glob(".*")] == [".making2"]
+
+
+def test_a_folder_that_lacks_files_is_written_again(tmp_path):
+    Dataset(**FEW, path=tmp_path).load(0)
+    before = hashes(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    (folder / "validation.json").unlink()
+    (folder / "train" / "000001.png").unlink()
+    Dataset(**FEW, path=tmp_path).load(0)
+    assert hashes(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(UserError) as told:
+        Dataset(**FEW, path=file / "below").load(0)
+    assert str(told.value) == (
+        f"path: cannot write to {file / 'below'}: [Errno 20] Not a directory: '{file / 'below'}'\n"
+        "  give a folder that can be written to, or set XDG_CACHE_HOME"
+    )
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(monkeypatch, tmp_path):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mnist_canvas.Image.Image, "save", full)
+    with pytest.raises(UserError, match=r"cannot write to .*: \[Errno 28\] No space left"):
+        Dataset(**FEW, path=tmp_path).load(0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_what_the_users_permissions_let_them(tmp_path):
+    Dataset(**FEW, path=tmp_path).load(0)
+    (folder,) = tmp_path.iterdir()
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert folder.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("given", ["", "relative/folder"])
+def test_a_cache_folder_that_is_none_is_ignored(monkeypatch, tmp_path, given):
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Dataset(**FEW).load(0)
+    assert len(list((tmp_path / ".cache" / "scalesearch" / "mnist_canvas").iterdir())) == 1
 
 
 def test_lies_in_the_users_cache_by_default(monkeypatch, tmp_path):

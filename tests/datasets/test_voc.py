@@ -120,6 +120,19 @@ def test_odd_boxes_are_counted(tmp_path):
             "is no annotation of Pascal VOC: could not convert string to float: 'right'",
         ),
         (
+            page("a", ("dog", 0, 1, 1, "nan", 9)),
+            "is no annotation of Pascal VOC: <bndbox/xmax> is nan",
+        ),
+        (
+            page("a", ("dog", 0, 1, "1e999", 5, 9)),
+            "is no annotation of Pascal VOC: <bndbox/ymin> is 1e999",
+        ),
+        (page("a", None, ("x", 4)), "is no annotation of Pascal VOC: invalid literal for int()"),
+        (
+            '<?xml version="1.0" encoding="klingon"?>' + page("a", None),
+            "is no annotation of Pascal VOC: unknown encoding",
+        ),
+        (
             page("a", ("", 0, 1, 1, 9, 9)).replace("<name></name>", ""),
             "is no annotation of Pascal VOC: <name> is missing",
         ),
@@ -145,7 +158,22 @@ def test_missing_things_are_named(tmp_path):
         Dataset(path=folder).load(0)
     lists = folder / "ImageSets" / "Main" / "train.txt"
     lists.write_text("2007_000027 1\n2009_1 -1\n\n")  # a list of a class tells which have it
-    with pytest.raises(UserError, match=r"2009_1\.xml: is no annotation of Pascal VOC"):
+    with pytest.raises(UserError, match=r"2009_1\.xml: Annotations: there is no such file"):
+        Dataset(path=folder, train="train", val="val").load(0)
+
+
+def test_classes_are_those_of_the_files_whatever_their_names(tmp_path):
+    things = {name: (name * 2, 0, 1, 1, 9, 9) for name in "baü"} | {"c": ("雪豹", 0, 1, 1, 9, 9)}
+    folder = fill(tmp_path, things)
+    data = Dataset(path=folder, train="train", val="val").load(0)
+    assert data.classes == ("aa", "bb", "üü", "雪豹")
+    assert data.notes == ("classes without a box to learn from: üü, 雪豹",)
+
+
+def test_a_list_in_another_encoding_names_files_that_are_not_there(tmp_path):
+    folder = fill(tmp_path)
+    (folder / "ImageSets" / "Main" / "val.txt").write_bytes("Größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"Gr.+e\.xml: Annotations: there is no such file"):
         Dataset(path=folder, train="train", val="val").load(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,10 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from scalesearch import plugins
 from scalesearch.arch.published import published
 from scalesearch.cost.cost import Workload
+from scalesearch.datasets.mnist_canvas import Dataset as Canvases
 from scalesearch.errors import UserError
 from scalesearch.evaluators.detection import Evaluator
 from scalesearch.nn.build import build
+from scalesearch.training.average_precision import truth_of
 from tests.shapes import detector, squares
+from tests.training.test_average_precision import NAMES, by_hand
 
 
 def test_scores_come_epoch_by_epoch():
@@ -28,6 +32,39 @@ def test_scores_come_epoch_by_epoch():
     assert [score.step for score in scores] == [1, 2]
     assert {"ap", "ap50", "ap75", "ap/full", "ap/hollow", "loss"} <= set(scores[-1].values)
     assert not model.training
+
+
+def same_by_hand(folder, annotations, score):
+    """Whether pycocotools gives a score's numbers for the file that the score has with it."""
+    results = folder / "results.json"
+    results.write_bytes(score.found)
+    wanted = by_hand(annotations, results)
+    ours = {key: value for key, value in score.values.items() if key.partition("/")[0] in NAMES}
+    assert ours == pytest.approx(wanted, abs=1e-6)
+    return wanted
+
+
+def test_what_was_found_is_worth_what_pycocotools_says(tmp_path):
+    net, data = detector(), replace(squares(96, 24), category_ids=(3, 40))
+    torch.manual_seed(0)
+    evaluator = Evaluator(epochs=4, batch_size=8, validate_every=2, device="cpu")
+    first, last = evaluator.evaluate(build(net), net, data, 0)
+    assert first.found is None
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps(truth_of(data.validation, data.classes, data.category_ids)))
+    assert same_by_hand(tmp_path, truth, last)["ap"] > 0.1
+    assert {row["category_id"] for row in json.loads(last.found)} == {3, 40}
+
+
+def test_what_was_found_on_canvases_is_worth_what_pycocotools_says(tmp_path):
+    options = {"train": 48, "validation": 16, "side": 32, "digits": 1, "smallest": 20}
+    data = Canvases(**options, largest=32, path=tmp_path).load(0)
+    net = detector(num_classes=10)
+    torch.manual_seed(0)
+    evaluator = Evaluator(epochs=6, batch_size=8, validate_every=6, device="cpu")
+    (score,) = evaluator.evaluate(build(net), net, data, 0)
+    annotations = next(tmp_path.glob("*/validation.json"))
+    assert same_by_hand(tmp_path, annotations, score)["ap"] > 0.01
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -17,7 +22,7 @@ from scalesearch.datasets.coco import Dataset
 from scalesearch.datasets.mnist_canvas import Dataset as Canvases
 from scalesearch.interfaces import Targets
 from scalesearch.nn.postprocess import Detections
-from scalesearch.training.average_precision import average_precision
+from scalesearch.training.average_precision import average_precision, results_file, truth_of
 
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
@@ -73,21 +78,12 @@ def by_hand(annotations, results):
     return {name: value for name, value in values.items() if value > -1}
 
 
-def as_results(folder, images, detections, category_ids):
-    """The file of results that COCO's own server would take."""
-    rows = [
-        {
-            "image_id": images.ids[index],
-            "category_id": category_ids[label],
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "score": score,
-        }
-        for index, one in detections.items()
-        for (x0, y0, x1, y1), score, label in zip(*(part.tolist() for part in one), strict=True)
-    ]
-    path = folder / "results.json"
-    path.write_text(json.dumps(rows))
-    return path
+def as_files(folder, data, detections):
+    """What a run keeps: the truth about its validation images, and what was found in them."""
+    truth, results = folder / "truth.json", folder / "results.json"
+    truth.write_text(json.dumps(truth_of(data.validation, data.classes, data.category_ids)))
+    results.write_bytes(results_file(data.validation, detections, data.category_ids))
+    return truth, results
 
 
 def guesses(images, classes, seed, crowded=True):
@@ -120,9 +116,10 @@ def test_is_what_pycocotools_says_of_canvases(tmp_path):
     annotations = next(tmp_path.glob("*/validation.json"))
     for seed in range(2):
         detections = guesses(data.validation, 10, seed)
-        results = as_results(tmp_path, data.validation, detections, data.category_ids)
+        truth, results = as_files(tmp_path, data, detections)
         ours = average_precision(data.validation, detections, data.classes)
         assert ours == pytest.approx(by_hand(annotations, results), abs=1e-6)
+        assert ours == pytest.approx(by_hand(truth, results), abs=1e-6)
         assert 0.1 < ours["ap"] < ours["ap50"] < 0.95
         assert "ap_large" not in ours  # no digit has 96 x 96 pixels
 
@@ -146,8 +143,6 @@ def crowded_content():
 
 
 def test_is_what_pycocotools_says_of_crowds_and_ties(tmp_path):
-    from PIL import Image
-
     content = crowded_content()
     for image in content["images"]:
         Image.new("L", (64, 64)).save(tmp_path / image["file_name"])
@@ -157,10 +152,48 @@ def test_is_what_pycocotools_says_of_crowds_and_ties(tmp_path):
     data = Dataset(**options, validation_annotations=annotations, channels=1).load(0)
     for seed in range(5):
         detections = guesses(data.validation, 3, seed)
-        results = as_results(tmp_path, data.validation, detections, data.category_ids)
+        truth, results = as_files(tmp_path, data, detections)
         ours = average_precision(data.validation, detections, data.classes)
         assert ours == pytest.approx(by_hand(annotations, results), abs=1e-6)
+        assert ours == pytest.approx(by_hand(truth, results), abs=1e-6)
         assert {"ap_small", "ap_medium", "ap/kind 3", "ap/kind 17", "ap/kind 20"} <= set(ours)
+
+
+def test_the_truth_is_a_file_of_instances_in_the_data_sets_own_ids(tmp_path, monkeypatch):
+    """With the places of the images, wherever it is read from."""
+    monkeypatch.chdir(tmp_path)
+    content = crowded_content()
+    for image in content["images"]:
+        Image.new("L", (64, 64)).save(image["file_name"])
+    Path("instances.json").write_text(json.dumps(content))
+    options = {"images": Path(), "annotations": Path("instances.json"), "channels": 1}
+    data = Dataset(**options, validation_annotations=options["annotations"]).load(0)
+    truth = truth_of(data.validation, data.classes, data.category_ids)
+    assert truth["images"] == [
+        image | {"file_name": str(tmp_path / image["file_name"])} for image in content["images"]
+    ]
+    assert truth["categories"] == sorted(content["categories"], key=lambda c: c["id"])
+    key = itemgetter("image_id")  # ours come image by image
+    wanted = sorted(content["annotations"], key=lambda a: data.validation.ids.index(key(a)))
+    assert [a | {"id": 0} for a in truth["annotations"]] == [a | {"id": 0} for a in wanted]
+    assert [a["id"] for a in truth["annotations"]] == list(range(1, len(wanted) + 1))
+
+
+def test_images_that_lie_in_no_file_have_no_name():
+    images = Pictures([objects((0, 0, 10, 20, 1, 0))])
+    truth = truth_of(images, ("a", "b"), (4, 9))
+    assert truth["images"] == [{"id": 3, "height": 200, "width": 200}]
+    box = {"id": 1, "image_id": 3, "category_id": 9, "bbox": [0, 0, 10, 20]}
+    assert truth["annotations"] == [box | {"area": 200.0, "iscrowd": 0}]
+    assert results_file(images, {0: found((0, 0, 5, 5, 0.5, 1))}, (4, 9)) == (
+        b'[{"image_id": 3, "category_id": 9, "bbox": [0.0, 0.0, 5.0, 5.0], "score": 0.5}]'
+    )
+
+
+def test_neither_waits_for_torch():
+    code = "import sys, scalesearch.training.average_precision; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_a_perfect_answer_is_1_and_nothing_found_is_0():

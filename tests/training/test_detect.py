@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from scalesearch.arch.backbone import Backbone, Stem
 from scalesearch.arch.detector import Anchors, Detector, Heads
@@ -167,6 +171,86 @@ def test_the_average_is_what_is_scored():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, average[name], rtol=1e-4, atol=1e-6)
     assert not equal(first, state(model))
+
+
+def steps(data, **options):
+    """Learning rate and norm of the gradient of every step, as the optimizer takes it."""
+    taken = []
+
+    def look(optimizer, *_):
+        learned = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norm = float(nn.utils.get_total_norm([grad for grad in learned if grad is not None]))
+        taken.append((optimizer.param_groups[0]["lr"], norm))
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        trained(detector(), data, **options)
+    finally:
+        hook.remove()
+    return taken
+
+
+def test_the_rate_rises_and_falls_over_all_steps_of_a_training():
+    """8 steps, 2 of them to warm up: thirds, then the peak and half a cosine to 0 at step 8."""
+    data = squares(train=32, validation=2)
+    rates = [rate for rate, _ in steps(data, epochs=2, batch_size=8, warmup=0.25)]
+    falling = [0.5 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
+    assert rates == pytest.approx([2e-2 * share for share in (1 / 3, 2 / 3, *falling)])
+
+
+def test_gradients_are_clipped():
+    data = squares(train=32, validation=2)
+    free = [norm for _, norm in steps(data, epochs=1, batch_size=8, clip=None)]
+    assert max(free) > 0.5
+    norms = [norm for _, norm in steps(data, epochs=1, batch_size=8, clip=0.5)]
+    assert max(norms) == pytest.approx(0.5, rel=1e-3)
+    # The first step starts from the same weights: clipped if it is longer than allowed.
+    assert norms[0] == pytest.approx(min(free[0], 0.5), rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1, 2.0])
+def test_images_so_small_or_large_that_objects_are_lost_can_be_trained_on(scale):
+    data = squares(train=16, validation=2)
+    scores, _ = trained(detector(), data, epochs=1, batch_size=8, jitter=(scale, scale))
+    assert math.isfinite(scores[0].values["loss"])
+
+
+@pytest.mark.parametrize("side", [17, 45, 50])
+def test_any_resolution_can_be_trained(side):
+    """Divisible by no level's stride, the coarsest of one or two pixels."""
+    plain = detector(neck=Neck(width=16, depth=1, min_level=2, max_level=5))
+    net = replace(plain, backbone=replace(plain.backbone, resolution=side))
+    logits, codes = built(net).eval()(torch.zeros(1, 1, side, side))
+    anchors = anchor_boxes(net.anchors, net.neck.levels, (side, side))
+    assert logits.shape[1] == codes.shape[1] == len(anchors)
+    data = squares(train=16, validation=4)
+    scores, _ = trained(net, data, epochs=1, batch_size=8)
+    assert math.isfinite(scores[0].values["loss"])
+    assert "ap" in scores[0].values
+
+
+def test_one_class_is_enough():
+    data = replace(squares(), train=One(96, 0), validation=One(16, 1))
+    one = replace(data, classes=("square",), category_ids=(0,))
+    scores, _ = trained(detector(num_classes=1), one, epochs=4, batch_size=8, validate_every=4)
+    assert scores[0].values["ap50"] > 0.3
+    assert scores[0].values["ap"] == pytest.approx(scores[0].values["ap/square"])
+    assert {row["category_id"] for row in json.loads(scores[0].found)} == {0}
+
+
+@dataclass(frozen=True)
+class One(Squares):
+    def targets(self, index):
+        given = super().targets(index)
+        return replace(given, labels=np.zeros_like(given.labels))
+
+
+def test_where_nothing_is_to_be_found_there_is_no_precision():
+    data = squares(train=16, validation=2)
+    bare = replace(data, validation=Bare(2, 1))
+    for seeds in (1, 2):
+        scores, _ = trained(detector(), bare, epochs=1, batch_size=8, seeds=seeds)
+        assert list(scores[0].values) == ["loss"]
 
 
 class Stub(nn.Module):

@@ -76,6 +76,22 @@ def test_a_fit_finds_the_one_shape_that_reaches():
     assert found.boxes == len(corners)
 
 
+def test_boxes_of_the_default_shapes_keep_the_default_anchors_or_better():
+    """Every default anchor of levels 3 and 4 at a centre of its level, as boxes of a data set."""
+    every = anchor_boxes(Anchors(), range(3, 5), (64, 64)).numpy()
+    inside = every[((every >= 0) & (every <= 64)).all(1)]
+    found = fit_anchors(data_of(inside), 64, range(3, 5))
+    assert found.before == found.reached == 1.0
+
+
+def test_default_anchors_stay_where_none_are_better(monkeypatch):
+    """A fit that looks at the first and the last box only."""
+    monkeypatch.setattr("scalesearch.training.fit_anchors._MOST", 2)
+    corners = [[0, 0, 6, 6], *[[16, 16, 48, 48]] * 9, [0, 0, 6, 6]]
+    found = fit_anchors(data_of(corners), 64, range(3, 4))
+    assert (found.anchors, found.reached) == (Anchors(), pytest.approx(9 / 11))
+
+
 def test_crowds_are_left_out_and_boxes_are_letterboxed():
     data = data_of([[0, 0, 16, 16], [0, 0, 64, 64]], crowd=(1,))
     assert boxes_of(data, 128).tolist() == [[16, 16, 32, 32]]

@@ -1,6 +1,7 @@
 import pytest
 
 from scalesearch.errors import UserError
+from scalesearch.nn.losses import Criterion
 from scalesearch.training.recipe import DetectionRecipe, Recipe
 
 
@@ -62,10 +63,20 @@ def test_detectors_have_rates_of_their_own(optimizer, batch, rate):
     assert recipe.decay == {"sgd": 4e-5, "adamw": 0.05}[optimizer]
 
 
+def test_what_detectors_have_of_the_official_code():
+    """`clip_gradients_norm`, `alpha` and `gamma`, `delta` and `box_loss_weight` of its settings."""
+    assert DetectionRecipe().clip == 10.0
+    given = Criterion()
+    assert (given.alpha, given.gamma, given.delta, given.box_weight) == (0.25, 1.5, 0.1, 50.0)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("optimizer", "rmsprop"),
+        ("freeze", "stage0"),
+        ("freeze", "head"),
+        ("seeds", 0),
         ("jitter", (0.0, 1.0)),
         ("jitter", (1.2, 1.0)),
         ("jitter", (1.0, float("inf"))),

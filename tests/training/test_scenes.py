@@ -169,6 +169,31 @@ def test_an_object_of_which_less_than_a_quarter_is_left_is_dropped():
         assert list(zip(scene.labels.tolist(), scene.boxes.tolist(), strict=True)) == wanted
 
 
+def test_of_a_tenth_of_the_size_the_smallest_objects_are_none():
+    """A side below one pixel of the input; 0.1 is the least that EfficientDet jitters to."""
+    image = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    objects = targets((0, 0, 9, 64), (0, 0, 11, 64), (3, 3, 12, 12))
+    scene = Jitter((0.1, 0.1), True)(image, objects, 0, INPUT, np.random.default_rng(0))
+    assert scene.labels.tolist() == [1]
+    gone = Jitter((0.01, 0.01), True)(image, objects, 0, INPUT, np.random.default_rng(0))
+    assert gone.boxes.shape == (0, 4)
+    assert gone.pixels.shape == (1, 64, 64)
+
+
+def test_of_twice_the_size_objects_are_cut_and_some_are_lost():
+    """A half of each side is seen, a quarter of the image: all of it is one object's then."""
+    image = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    corners = [(x, y, x + 8, y + 8) for x, y in ((0, 0), (56, 0), (0, 56), (56, 56))]
+    jitter, counts = Jitter((2.0, 2.0), True), set()
+    for seed in range(60):
+        draws = np.random.default_rng(seed)
+        scene = jitter(image, targets((0, 0, 64, 64), *corners), 0, INPUT, draws)
+        whole = scene.boxes[scene.labels == 0]
+        assert whole.tolist() == [[0, 0, 64, 64]]
+        counts.add(len(scene.labels) - len(whole))
+    assert counts == {0, 1}
+
+
 def test_a_crowd_stays_one_and_images_without_boxes_are_fine():
     image, draws = torch.zeros(1, 20, 30, dtype=torch.uint8), np.random.default_rng(0)
     crowd = Jitter((0.5, 0.5), False)(image, targets((0, 0, 30, 20), crowd=True), 0, INPUT, draws)
