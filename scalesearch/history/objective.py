@@ -10,7 +10,6 @@ from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.errors import UserError
 from scalesearch.units import format_latency
 
-
 # What networks of a task are ranked by where a study does not say.
 METRICS = {"classification": "accuracy", "detection": "ap"}
 
