@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 import pandas as pd
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.limits import Limits
 from scalesearch.history.pareto import front
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.family import Member
 
 SCORED = ("assessed", "reused")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one network found in the validation images.
+
+    Attributes:
+        name: of the network: `baseline`, `compound_phi1`.
+        phase, number: of its trial.
+        file: a COCO results file.
+    """
+
+    name: str
+    phase: str
+    number: int
+    file: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +40,7 @@ class Contents:
 
     Attributes:
         name: of the study.
+        task: `classification` or `detection`.
         trials: one row per trial of every phase, with the columns of `trials.csv`.
         metric: column of `trials` that is drawn and ranked, more being better.
         objective: what the search maximised, in words.
@@ -28,6 +48,9 @@ class Contents:
         baseline: the network that was scaled.
         baseline_trial: its number in the search; None when it was given.
         coefficients: the winner of the grid.
+        members: the networks of the family.
+        found: what networks found in the validation images, of those whose weights were kept.
+        truth: those images and their objects as a COCO file, with paths of the image files.
         deployment: that latency was measured for, in words; empty if it was not.
         environment: versions, seed, machine.
         study_text: the study with every default, as YAML.
@@ -36,13 +59,17 @@ class Contents:
     """
 
     name: str
+    task: str = "classification"
     trials: pd.DataFrame
     metric: str = "accuracy"
     objective: str = "accuracy"
     limits: Mapping[str, Limits] = field(default_factory=dict)
-    baseline: Backbone | None = None
+    baseline: Architecture | None = None
     baseline_trial: int | None = None
-    coefficients: Coefficients | None = None
+    coefficients: Scaling | None = None
+    members: Sequence[Member] = ()
+    found: Sequence[Found] = ()
+    truth: Path | None = None
     deployment: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
     study_text: str = ""
@@ -101,11 +128,18 @@ class Contents:
             rows = rows[rows["phi"] == 0] if "phi" in rows else rows.iloc[:0]
         return None if rows.empty else rows.iloc[0]
 
+    def coefficient_names(self) -> list[str]:
+        """The coefficients that the grid's scored rows have; one that never varies may lack."""
+        kind = DetectorCoefficients if self.task == "detection" else Coefficients
+        rows = self.scored("grid")
+        names = [each.name for each in fields(kind) if each.name in rows]
+        return [name for name in names if rows[name].notna().any()]
+
     def winner(self) -> pd.Series | None:
         """The grid's trial of the winning coefficients."""
-        rows = self.ranking("grid")
-        if self.coefficients is None or not {"alpha", "beta", "gamma"} <= set(rows):
+        rows, names = self.ranking("grid"), self.coefficient_names()
+        if self.coefficients is None or not names:
             return None
-        for key in ("alpha", "beta", "gamma"):
-            rows = rows[(rows[key] - getattr(self.coefficients, key)).abs() < 1e-6]
+        for name in names:
+            rows = rows[(rows[name] - getattr(self.coefficients, name)).abs() < 1e-6]
         return None if rows.empty else rows.iloc[0]

@@ -1,4 +1,4 @@
-"""The figure of the family: accuracy against FLOPs, one line per way of scaling."""
+"""The figure of the family: the metric against FLOPs, one line per way of scaling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scalesearch.report.contents import Contents
-from scalesearch.report.numbers import is_share, metric_label, metric_name, score
+from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import FAINT, INK, cost_axis, new_figure, style
 
 COMPOUND = "compound"
@@ -32,7 +32,7 @@ def draw(contents: Contents) -> Figure | None:
     figure = new_figure(7.6, 5)
     axes = figure.subplots()
     scale = cost_axis(axes, list(contents.scored("family")["flops"]))
-    factor = 100 if is_share(contents.metric) else 1
+    times = factor(contents.metric)
     axes.set(title="Scaling the baseline", ylabel=metric_label(contents.metric))
     axes.margins(x=0.12, y=0.12)
     others = iter(_LINES * (1 + len(lines) // len(_LINES)))
@@ -46,10 +46,10 @@ def draw(contents: Contents) -> Figure | None:
         }
         if strategy != COMPOUND:
             looks = {**next(others), "linewidth": 1.6}
-        x, y = rows["flops"] / scale, rows[contents.metric] * factor
-        axes.plot(x, y, label=strategy, markersize=7, gid=f"line-{strategy}", **looks)
+        x, y = rows["flops"] / scale, rows[contents.metric] * times
+        axes.plot(x, y, label=words(strategy), markersize=7, gid=f"line-{strategy}", **looks)
     leader = lines.get(COMPOUND, next(iter(lines.values())))
-    _label_phi(axes, leader, scale, contents.metric, factor)
+    _label_phi(axes, leader, scale, contents.metric)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
@@ -73,22 +73,27 @@ def members(contents: Contents) -> dict[str, pd.DataFrame]:
     return lines
 
 
+def words(strategy: str) -> str:
+    """A strategy as it is read: `neck width`."""
+    return strategy.replace("_", " ")
+
+
 def summary(contents: Contents) -> str:
     """The figure in words, for those who cannot see it."""
     ends = (
-        f"{strategy} reaches {score(rows.iloc[-1][contents.metric], contents.metric)}"
+        f"{words(strategy)} reaches {score(rows.iloc[-1][contents.metric], contents.metric)}"
         for strategy, rows in members(contents).items()
     )
     return f"{metric_name(contents.metric)} against FLOPs: {', '.join(ends)}."
 
 
-def _label_phi(axes: Axes, rows: pd.DataFrame, scale: float, metric: str, factor: int) -> None:
+def _label_phi(axes: Axes, rows: pd.DataFrame, scale: float, metric: str) -> None:
     """Writes phi above each member of one line and draws the FLOPs that its rivals share."""
     for phi, flops, value in zip(rows["phi"], rows["flops"], rows[metric], strict=True):
         axes.axvline(flops / scale, color=FAINT, linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
         axes.annotate(
             f"\N{GREEK SMALL LETTER PHI} = {phi:.4g}",
-            (flops / scale, value * factor),
+            (flops / scale, value * factor(metric)),
             xytext=(-7, 6),
             textcoords="offset points",
             ha="right",

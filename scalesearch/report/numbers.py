@@ -18,6 +18,18 @@ NAMES = {
     "training_bytes": "training memory",
     "latency": "latency",
 }
+# COCO's words for what a detector scores, as papers print them.
+_PRECISIONS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+    "ap50_voc": "AP50 (VOC)",
+    "ap_spread": "AP spread",
+}
+OF_CLASS = "ap/"  # before a class's name: the metric that is its AP
 NONE = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _FORMATS = {"bytes": format_bytes, "seconds": format_latency}
@@ -36,10 +48,22 @@ def is_share(metric: str) -> bool:
     return metric.endswith("accuracy")
 
 
+def is_precision(metric: str) -> bool:
+    """Whether a metric is an average precision, which papers print from 0 to 100."""
+    return metric in _PRECISIONS or metric.startswith(OF_CLASS)
+
+
+def factor(metric: str) -> int:
+    """What a metric is multiplied with to be read: 100 for shares and average precisions."""
+    return 100 if is_share(metric) or is_precision(metric) else 1
+
+
 def score(value: float, metric: str) -> str:
-    """A metric: `94.31 %` for an accuracy, four significant digits for any other."""
+    """A metric: `94.31 %` for an accuracy, `34.62` for an AP, four digits for any other."""
     if not math.isfinite(value):
         return NONE
+    if is_precision(metric):
+        return f"{100 * value:.2f}"
     return f"{100 * value:.2f} %" if is_share(metric) else f"{value:.4g}"
 
 
@@ -53,15 +77,27 @@ def seconds(value: float) -> str:
     return format_seconds(value) if math.isfinite(value) else NONE
 
 
+def metric_word(metric: str) -> str:
+    """A metric in a table or a sentence: `accuracy`, `AP small`."""
+    return _PRECISIONS.get(metric, metric)
+
+
 def metric_name(metric: str) -> str:
-    """A metric at the head of a title: `Accuracy`."""
-    words = metric.replace("_", " ")
+    """A metric at the head of a title: `Accuracy`, `AP50`."""
+    words = metric_word(metric).replace("_", " ")
     return words[:1].upper() + words[1:]
 
 
 def metric_label(metric: str) -> str:
     """A metric as the label of an axis, with its unit: `validation accuracy (%)`."""
-    return f"validation {metric.replace('_', ' ')}{' (%)' if is_share(metric) else ''}"
+    unit = " (%)" if factor(metric) == 100 else ""
+    return f"validation {metric_word(metric).replace('_', ' ')}{unit}"
+
+
+def objective_words(objective: str, metric: str) -> str:
+    """What a search maximised: `AP * (flops / 2,000,000) ^ -0.07`."""
+    starts = objective.split(" ")[0] == metric
+    return metric_word(metric) + objective.removeprefix(metric) if starts else objective
 
 
 def prefix(values: Sequence[float]) -> tuple[float, str]:

@@ -37,7 +37,7 @@ def tables(paper: Paper) -> str:
     """What each network costs, and then how far that is from what was printed of it."""
     spent = {name: cost(published(name)) for name in paper.rows}
     head = ("", "resolution", *_COUNTS, "inference memory", "training memory")
-    costs = _table(head, (_costs(name, spent[name]) for name in paper.rows))
+    costs = markdown_table(head, (_costs(name, spent[name]) for name in paper.rows))
     compared = _compared(paper, spent)
     counted = f"; counted: {paper.counted}" if paper.counted else ""
     return f"\n{costs}\nPrinted: {paper.source}{counted}.\n\n{compared}\n"
@@ -60,8 +60,7 @@ def rounds_to(ours: int, printed: str) -> bool:
 def _costs(name: str, spent: Cost) -> Iterable[str]:
     side = published(name).resolution
     counts = (f"{getattr(spent, key):,}" for key in _COUNTS)
-    known = (spent.inference_bytes, spent.training_bytes)
-    memory = ("" if count is None else format_bytes(count) for count in known)
+    memory = map(format_bytes, (spent.inference_bytes, spent.training_bytes))
     return (f"`{name}`", f"{side}", *counts, *memory)
 
 
@@ -80,10 +79,11 @@ def _compared(paper: Paper, spent: dict[str, Cost]) -> str:
         head += [f"{name}, {'printed' if name == key else 'counted'}", "difference"]
         columns.append([re.sub("([MG])$", r" \1", text) for text in printed])
         columns.append([difference(o, p) if p else "" for o, p in zip(ours, printed, strict=True)])
-    return _table(head, zip(*columns, strict=True))
+    return markdown_table(head, zip(*columns, strict=True))
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown; all columns but the first hold numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""The figure of the search: accuracy against FLOPs with the Pareto front, and its progress."""
+"""The figure of the search: the metric against FLOPs with the Pareto front, and its progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from matplotlib.ticker import MaxNLocator
 
 from scalesearch.cost.limits import Limit
 from scalesearch.report.contents import Contents
-from scalesearch.report.numbers import is_share, metric_label, metric_name, score
+from scalesearch.report.numbers import (
+    factor,
+    is_share,
+    metric_label,
+    metric_name,
+    objective_words,
+    score,
+)
 from scalesearch.report.style import (
     ACCENT,
     CROWD,
@@ -59,15 +66,15 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
     limit = contents.limits.get("search", {}).get("flops")
     bounds = [bound for bound in (limit.min, limit.max) if bound] if limit else []
     scale = cost_axis(axes, [*rows["flops"], *refused["flops"], *bounds])
-    factor = 100 if is_share(contents.metric) else 1
-    low = lower_end(list(rows[contents.metric])) * factor
+    times = factor(contents.metric)
+    low = lower_end(list(rows[contents.metric])) * times
     axes.set_title(f"{metric_name(contents.metric)} against FLOPs")
     axes.set_ylabel(metric_label(contents.metric))
-    _draw_points(axes, rows["flops"] / scale, rows[contents.metric] * factor, rows["number"])
+    _draw_points(axes, rows["flops"] / scale, rows[contents.metric] * times, rows["number"])
     step = contents.front("search")
     axes.plot(
         [*step["flops"] / scale],
-        [*step[contents.metric] * factor],
+        [*step[contents.metric] * times],
         color=INK,
         drawstyle="steps-post",
         linewidth=1.6,
@@ -80,12 +87,12 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
         gid="front",
     )
     _draw_bottom(axes, refused["flops"] / scale, f"refused, outside a limit ({len(refused)})")
-    below = rows["flops"][rows[contents.metric] * factor < low] / scale
-    _draw_below(axes, below, f"below {low:.4g}{' %' * (factor == 100)} ({len(below)})")
-    _draw_baseline(axes, contents, scale, factor)
+    below = rows["flops"][rows[contents.metric] * times < low] / scale
+    _draw_below(axes, below, f"below {low:.4g}{' %' * is_share(contents.metric)} ({len(below)})")
+    _draw_baseline(axes, contents, scale)
     if limit is not None:
         _draw_limit(axes, limit, scale)
-    _fit(axes, low, max(rows[contents.metric]) * factor)
+    _fit(axes, low, max(rows[contents.metric]) * times)
 
 
 def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, numbers: pd.Series) -> None:
@@ -142,19 +149,20 @@ def _draw_below(axes: Axes, x: pd.Series, label: str) -> None:
     )
 
 
-def _draw_baseline(axes: Axes, contents: Contents, scale: float, factor: int) -> None:
+def _draw_baseline(axes: Axes, contents: Contents, scale: float) -> None:
     row = contents.baseline_row()
     if row is None or contents.baseline_trial is None:
         return
     axes.plot(
         row["flops"] / scale,
-        row[contents.metric] * factor,
+        row[contents.metric] * factor(contents.metric),
         color=ACCENT,
         linestyle="none",
         marker="*",
         markersize=16,
         markeredgecolor=INK,
         markeredgewidth=1,
+        clip_on=False,  # it may be the cheapest and stand at the edge
         label=(
             f"baseline: trial {contents.baseline_trial}, {format_count(row['flops'])}, "
             f"{score(row[contents.metric], contents.metric)}"
@@ -196,9 +204,9 @@ def _draw_limit(axes: Axes, limit: Limit, scale: float) -> None:
 def _draw_progress(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
     column = contents.value(rows)
     same = column == contents.metric or contents.objective == contents.metric
-    factor = 100 if same and is_share(contents.metric) else 1
-    label = metric_label(contents.metric) if same else f"objective: {contents.objective}"
-    values = rows[column] * factor
+    aim = objective_words(contents.objective, contents.metric)
+    label = metric_label(contents.metric) if same else f"objective: {aim}"
+    values = rows[column] * (factor(contents.metric) if same else 1)
     best = values.cummax()
     axes.set(title="Best so far", xlabel="trial number", ylabel=label)
     axes.plot(rows["number"], values, ".", color=FAINT, rasterized=len(rows) > RASTER_FROM)

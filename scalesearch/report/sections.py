@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from scalesearch.report import account, family, grid, latency, search, tables
+from scalesearch.report import (
+    account,
+    detector_sections,
+    detector_tables,
+    family,
+    grid,
+    latency,
+    search,
+    tables,
+)
 from scalesearch.report.contents import Contents
-from scalesearch.report.numbers import TIMES, cost, score
-from scalesearch.report.tables import Table
+from scalesearch.report.numbers import TIMES, cost, metric_word, objective_words, score
+from scalesearch.report.predictions import Predictions
+from scalesearch.report.section import Section, address
+from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 
 Figures = Mapping[str, bytes]
 
@@ -23,25 +33,6 @@ class Fact:
     detail: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A heading and what stands below it.
-
-    Attributes:
-        title: of the section.
-        text: sentences.
-        figure: an SVG as a data address, or empty.
-        alt: the figure in words.
-        tables: those without rows are left out.
-    """
-
-    title: str
-    text: Sequence[str]
-    figure: str = ""
-    alt: str = ""
-    tables: Sequence[Table] = ()
-
-
 def facts(contents: Contents) -> list[Fact]:
     """The headline: baseline, coefficients, the largest member, how much was tried."""
     metric, found = contents.metric, []
@@ -52,14 +43,15 @@ def facts(contents: Contents) -> list[Fact]:
         params = f"{cost('params', row['params'])} parameters" if "params" in row else ""
         flops = cost("flops", row["flops"])
         found.append(
-            Fact(label=f"baseline {metric}", value=score(row[metric], metric), detail=origin)
+            Fact(
+                label=f"baseline {metric_word(metric)}",
+                value=score(row[metric], metric),
+                detail=origin,
+            )
         )
         found.append(Fact(label="baseline FLOPs", value=flops, detail=params))
-    chosen = contents.coefficients
-    if chosen is not None:
-        triple = " / ".join(f"{value:.4g}" for value in (chosen.alpha, chosen.beta, chosen.gamma))
-        growth = f"FLOPs {TIMES} {chosen.growth:.3f} per phi"
-        found.append(Fact(label="alpha / beta / gamma", value=triple, detail=growth))
+    if contents.coefficients is not None:
+        found.append(_coefficients(contents.coefficients))
     members = family.members(contents)
     if family.COMPOUND in members:
         last = members[family.COMPOUND].iloc[-1]
@@ -71,16 +63,39 @@ def facts(contents: Contents) -> list[Fact]:
     return [*found, Fact(label="networks assessed", value=f"{assessed:,}", detail=tried)]
 
 
-def sections(contents: Contents, figures: Figures) -> list[Section]:
-    """Baseline, family, search, latency where it was measured, coefficients, trials."""
+def sections(
+    contents: Contents, figures: Figures, drawn: Sequence[Predictions] = ()
+) -> list[Section]:
+    """Baseline, family, search, latency where it was measured, coefficients, trials.
+
+    Of detectors also precision by class and size, and predictions.
+    """
+    detectors = contents.task == "detection"
     return [
         _baseline(contents),
         _family(contents, figures),
+        *([detector_sections.precision(contents, figures)] if detectors else []),
+        *([detector_sections.predictions(contents, drawn)] if detectors else []),
         _search(contents, figures),
         *([_latency(contents, figures)] if contents.deployment else []),
         _grid(contents, figures),
         _trials(contents),
     ]
+
+
+def _coefficients(chosen: Scaling) -> Fact:
+    if isinstance(chosen, DetectorCoefficients):
+        numbers = (chosen.alpha, chosen.beta, chosen.neck_width)
+        label = "alpha / beta / neck width"
+        detail = (
+            f"per phi: neck +{chosen.neck_depth:.3g}, heads +{chosen.head_depth:.3g} layers, "
+            f"input +{chosen.resolution:.4g} pixels"
+        )
+    else:
+        numbers = (chosen.alpha, chosen.beta, chosen.gamma)
+        label = "alpha / beta / gamma"
+        detail = f"FLOPs {TIMES} {chosen.growth:.3f} per phi"
+    return Fact(label=label, value=" / ".join(f"{n:.4g}" for n in numbers), detail=detail)
 
 
 def _baseline(contents: Contents) -> Section:
@@ -100,17 +115,17 @@ def _family(contents: Contents, figures: Figures) -> Section:
     rows = contents.phase("family")
     if rows.empty or not {"strategy", "phi", "flops"} <= set(rows):
         return Section(title="Family", text=["No family has been scaled yet."])
-    members = tables.family(contents)
+    members = [tables.family(contents), detector_tables.sizes(contents)]
     if "family" not in figures:
-        return Section(title="Family", text=["No member has a score yet."], tables=[members])
+        return Section(title="Family", text=["No member has a score yet."], tables=members)
     return Section(
         title="Family",
         text=[
             "Each line scales the same baseline in its own way; higher at equal FLOPs is better."
         ],
-        figure=_address(figures["family"]),
+        figure=address(figures["family"]),
         alt=family.summary(contents),
-        tables=[members],
+        tables=members,
     )
 
 
@@ -120,7 +135,8 @@ def _search(contents: Contents, figures: Figures) -> Section:
         return Section(title="Search", text=["There was no search."])
     counts = {state: len(contents.in_state("search", state)) for state in account.STATES}
     ends = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    text = [f"{len(rows)} trials: {ends}. Objective: {contents.objective}."]
+    aim = objective_words(contents.objective, contents.metric)
+    text = [f"{len(rows)} trials: {ends}. Objective: {aim}."]
     if "search" not in figures:
         all_refused = counts["refused"] == len(rows)
         why = "Every candidate was outside a limit" if all_refused else "No trial has a score yet"
@@ -128,7 +144,7 @@ def _search(contents: Contents, figures: Figures) -> Section:
     return Section(
         title="Search",
         text=text,
-        figure=_address(figures["search"]),
+        figure=address(figures["search"]),
         alt=search.summary(contents),
         tables=[tables.front(contents)],
     )
@@ -145,7 +161,7 @@ def _latency(contents: Contents, figures: Figures) -> Section:
     return Section(
         title="Latency",
         text=text,
-        figure=_address(figures["latency"]) if drawn else "",
+        figure=address(figures["latency"]) if drawn else "",
         alt=latency.summary(contents) if drawn else "",
         tables=[tables.latency_front(contents)],
     )
@@ -156,18 +172,28 @@ def _grid(contents: Contents, figures: Figures) -> Section:
         given = contents.coefficients is not None
         without = "The study gave the coefficients." if given else "There was no grid."
         empty = contents.phase("grid").empty
-        return Section(title="Grid", text=[without if empty else "No triple has a score yet."])
-    text = (
-        "Alpha multiplies depth, beta width, gamma resolution. In the triangle a triple lies where "
-        "its growth in FLOPs goes; larger and darker is better, and numbers are ranks."
-    )
+        unscored = f"No {grid.kind(contents)} has a score yet."
+        return Section(title="Grid", text=[without if empty else unscored])
     return Section(
         title="Grid",
-        text=[text],
-        figure=_address(figures["grid"]),
+        text=[_grid_text(contents)],
+        figure=address(figures["grid"]),
         alt=grid.summary(contents),
-        tables=[tables.triples(contents)],
+        tables=[tables.coefficients(contents)],
     )
+
+
+def _grid_text(contents: Contents) -> str:
+    if contents.task != "detection":
+        return (
+            "Alpha multiplies depth, beta width, gamma resolution. In the triangle a triple lies "
+            "where its growth in FLOPs goes; larger and darker is better, and numbers are ranks."
+        )
+    chosen, drawn = contents.coefficients, grid.shown(contents)
+    same = {} if chosen is None else asdict(chosen)
+    words = [f"{key.replace('_', ' ')} {same[key]:.4g}" for key in same if key not in drawn]
+    text = "What each phi does to the backbone, to neck and heads, and to the input."
+    return f"{text} The same in all combinations: {', '.join(words)}." if words else text
 
 
 def _trials(contents: Contents) -> Section:
@@ -175,7 +201,3 @@ def _trials(contents: Contents) -> Section:
     empty = contents.trials.empty
     text = "No trial has been recorded yet." if empty else "Every trial is a row of trials.csv."
     return Section(title="Trials", text=[text], tables=found)
-
-
-def _address(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.op import Size
 from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.cost import UNITS
 from scalesearch.report.contents import Contents
-from scalesearch.report.family import COMPOUND
-from scalesearch.report.grid import KEYS, ranked
-from scalesearch.report.numbers import NAMES, TIMES, cost, percent, score
+from scalesearch.report.family import COMPOUND, words
+from scalesearch.report.grid import kind, ranked, shown
+from scalesearch.report.numbers import NAMES, TIMES, cost, metric_word, percent, score
 
 TOP = 10
 
@@ -55,9 +55,9 @@ def costs(row: pd.Series) -> Table:
     )
 
 
-def stages(backbone: Backbone) -> Table:
-    """One row for the stem, each stage and the head: sizes and the share of the FLOPs."""
-    found = list(by_stage(backbone))
+def stages(net: Architecture) -> Table:
+    """One row for the stem, each stage and the head, or neck and heads: sizes, share of FLOPs."""
+    found = list(by_stage(net))
     total = sum(row.costs["flops"] for row in found)
     rows = [
         [
@@ -67,15 +67,22 @@ def stages(backbone: Backbone) -> Table:
         ]
         for row in found
     ]
-    side = backbone.resolution
+    side = net.resolution
+    made, ends = f"{net.depth} blocks", f"Activation {net.activation}"
+    if isinstance(net, Detector):
+        made += f", {net.neck.depth} layers of neck and {net.heads.depth} of heads,"
+        ends = (
+            "Of neck and heads: layers, output at the finest level, and the costs of all levels. "
+            f"Activation {net.backbone.activation}, of neck and heads {net.activation}"
+        )
     return Table(
-        caption=f"The baseline: {backbone.depth} blocks for images of {_by((side, side))} pixels",
+        caption=f"The baseline: {made} for images of {_by((side, side))} pixels",
         head=["part", "block", "output", "width", "depth", "parameters", "FLOPs"],
         rows=rows,
         words=frozenset({0, 1}),
         note="Blocks: k is the side of their kernels, s the stride, e the expansion, se "
         "squeeze-excite channels as a share of the input, r the reduction. Width: output channels. "
-        f"Depth: blocks. Activation {backbone.activation}, {backbone.num_classes} classes.",
+        f"Depth: blocks. {ends}, {net.num_classes} classes.",
     )
 
 
@@ -89,7 +96,7 @@ def front(contents: Contents) -> Table:
     marked = [i for i, number in enumerate(found["number"]) if number == contents.baseline_trial]
     return Table(
         caption="The Pareto front",
-        head=["trial", contents.metric, "FLOPs", "parameters"],
+        head=["trial", metric_word(contents.metric), "FLOPs", "parameters"],
         rows=rows,
         marked=frozenset(marked),
         note="No other network has a better score for no more FLOPs.",
@@ -110,28 +117,31 @@ def latency_front(contents: Contents) -> Table:
     marked = [i for i, number in enumerate(found["number"]) if number == contents.baseline_trial]
     return Table(
         caption="The Pareto front in latency",
-        head=["trial", contents.metric, "latency", "FLOPs", "parameters"],
+        head=["trial", metric_word(contents.metric), "latency", "FLOPs", "parameters"],
         rows=rows,
         marked=frozenset(marked),
         note="No other network has a better score and takes no longer.",
     )
 
 
-def triples(contents: Contents) -> Table:
-    """The best triples of the grid."""
-    found = ranked(contents)
+def coefficients(contents: Contents) -> Table:
+    """The best coefficients of the grid; of triples with their growth."""
+    found, names = ranked(contents), shown(contents)
+    triples = "gamma" in names
     rows = []
     for rank, (_, row) in enumerate(found.iloc[:TOP].iterrows(), start=1):
-        growth = row["alpha"] * row["beta"] ** 2 * row["gamma"] ** 2
-        triple = [f"{row[key]:.4g}" for key in KEYS]
+        values = [f"{row[name]:.4g}" for name in names]
+        if triples:
+            values.append(f"{row['alpha'] * row['beta'] ** 2 * row['gamma'] ** 2:.3f}")
         reached = score(row[contents.metric], contents.metric)
-        rows.append([f"{rank}", *triple, f"{growth:.3f}", reached, cost("flops", row["flops"])])
+        rows.append([f"{rank}", *values, reached, cost("flops", row["flops"])])
+    heads = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
     return Table(
-        caption=f"The best {len(rows)} of {len(found)} triples",
-        head=["rank", *KEYS, "growth", contents.metric, "FLOPs"],
+        caption=f"The best {len(rows)} of {len(found)} {kind(contents)}s",
+        head=["rank", *heads, metric_word(contents.metric), "FLOPs"],
         rows=rows,
         marked=frozenset({0} if contents.winner() is not None else ()),
-        note="Growth: alpha · beta² · gamma².",
+        note="Growth: alpha · beta² · gamma²." if triples else "",
     )
 
 
@@ -153,7 +163,7 @@ def family(contents: Contents) -> Table:
     return Table(
         caption="Members",
         head=[
-            *("strategy", "phi", contents.metric, "FLOPs", "of compound"),
+            *("strategy", "phi", metric_word(contents.metric), "FLOPs", "of compound"),
             *("parameters", "training memory", *timed, "state"),
         ],
         rows=rows,
@@ -174,7 +184,7 @@ def _sizes(row: pd.Series) -> list[str]:
 def _member(contents: Contents, row: pd.Series, ratio: str, timed: Sequence[str]) -> list[str]:
     flops, params = _sizes(row)
     return [
-        str(row["strategy"]),
+        words(str(row["strategy"])),
         f"{row['phi']:.4g}",
         score(row.get(contents.metric, float("nan")), contents.metric),
         flops,

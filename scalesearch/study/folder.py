@@ -115,9 +115,16 @@ class RunFolder:
         """Where lies what a detector of kept weights found in the validation images (COCO)."""
         return self.path / "detections" / f"{phase}-{number}.json"
 
+    @property
+    def truth(self) -> Path:
+        """Where the validation images' objects lie beside what was found in them."""
+        return self.path / "detections" / "truth.json"
+
     def write_trials(self) -> Path:
-        """`trials.csv`, made anew from the record."""
-        return write_text(self.path / "trials.csv", self.trials.to_csv(index=False))
+        """`trials.csv`, made anew from the record; AP of single classes is left to the record."""
+        found = self.trials
+        few = found.loc[:, ~found.columns.str.startswith("ap/")]
+        return write_text(self.path / "trials.csv", few.to_csv(index=False))
 
     def _needed(self, name: str) -> Path:
         file = self.path / name

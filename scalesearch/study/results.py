@@ -12,9 +12,9 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import Trial, overall
 from scalesearch.study.folder import RunFolder
-from scalesearch.study.parts import read_limits, read_objective
+from scalesearch.study.parts import read_limits
 
 if TYPE_CHECKING:
     from scalesearch.study.parts import Plugin
@@ -74,19 +74,24 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
 
 def report(folder: RunFolder) -> list[Path]:
     """Draws the figures and the page of a run folder, as far as it has got."""
-    from scalesearch.report.contents import Contents
+    from scalesearch.report.contents import Contents, Found
     from scalesearch.report.write import write_report
 
     settings, phases = folder.settings, folder.read()
-    search = settings.get("search") or {}
     has_baseline = (folder.path / "baseline.yaml").exists()
     baseline = folder.baseline if has_baseline else None
     found = _trial_of(baseline, phases.get("search", [])) if baseline else None
-    objective = read_objective(search.get("objective", "accuracy"), Path())
+    objective = folder.objective
     has_coefficients = (folder.path / "coefficients.yaml").exists()
+    kept = [
+        Found(winner.name, winner.phase, winner.trial.number, file)
+        for winner in (winners(folder) if has_baseline else ())
+        if (file := folder.found(winner.phase, winner.trial.number)).exists()
+    ]
     folder.write_trials()
     contents = Contents(
         name=settings["name"],
+        task=folder.task,
         trials=folder.trials,
         metric=objective.metric,
         objective=objective.label,
@@ -98,6 +103,9 @@ def report(folder: RunFolder) -> list[Path]:
         baseline=baseline,
         baseline_trial=found.number if found else None,
         coefficients=folder.coefficients if has_coefficients else None,
+        members=folder.family,
+        found=kept,
+        truth=folder.truth if folder.truth.exists() else None,
         deployment=_deployment(settings),
         environment=_environment(folder),
         study_text=(folder.path / "resolved.yaml").read_text(),
@@ -132,6 +140,6 @@ def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:
     return {
         "study": folder.settings["name"],
         "trial": f"{winner.phase} {winner.trial.number}",
-        **winner.trial.scores,
+        **overall(winner.trial.scores),
         **folder.data,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 
 from scalesearch.arch.published import published
 from scalesearch.cost.limits import Limit
-from scalesearch.report.contents import Contents
+from scalesearch.datasets import mnist_canvas
+from scalesearch.report.contents import Contents, Found
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.family import Member
 
 SEARCH = [  # number, state, accuracy, FLOPs
     (0, "assessed", 0.90, 1_000_000),
@@ -105,3 +109,86 @@ def large():
         }
     )
     return Contents(name="large", trials=trials, limits={"search": {"flops": Limit(max=4e6)}})
+
+
+DETECTORS = [  # phase, number, AP, FLOPs, parameters
+    ("search", 0, 0.21, 2_000_000, {"neck": "fpn sum w16 d1 p3-p5"}),
+    ("search", 1, 0.34, 3_000_000, {"neck": "bifpn fast w16 d2 p3-p5"}),
+    ("search", 2, 0.30, 3_500_000, {"neck": "panet sum w16 d2 p3-p5"}),
+    ("grid", 0, 0.41, 5_000_000, {"neck_width": 1.2, "resolution": 32.0}),
+    ("grid", 1, 0.44, 6_000_000, {"neck_width": 1.35, "resolution": 32.0}),
+    ("grid", 2, 0.40, 5_500_000, {"neck_width": 1.35, "resolution": 64.0}),
+    ("family", 0, 0.36, 3_000_000, {"strategy": "compound", "phi": 0.0}),
+    ("family", 1, 0.47, 6_000_000, {"strategy": "compound", "phi": 1.0}),
+    ("family", 2, 0.39, 6_100_000, {"strategy": "neck_width", "phi": 1.0}),
+]
+CLASSES = tuple(map(str, range(10)))
+
+
+def _scores(ap):
+    sizes = {"ap": ap, "ap50": ap + 0.3, "ap75": ap - 0.05, "ap_small": ap / 2, "ap_medium": ap}
+    return sizes | {f"ap/{name}": ap + (int(name) - 4) / 50 for name in CLASSES}
+
+
+@pytest.fixture(scope="session")
+def canvases(tmp_path_factory):
+    """Drawn digits as a run folder has them: `truth.json`, and what two networks found."""
+    folder = tmp_path_factory.mktemp("run") / "detections"
+    folder.mkdir()
+    drawn = tmp_path_factory.mktemp("canvases")
+    options = {"train": 1, "validation": 30, "side": 96, "largest": 40, "digits": 4}
+    mnist_canvas.Dataset(path=drawn, **options).load(0)
+    place = next(drawn.iterdir())
+    truth = json.loads((place / "validation.json").read_text())
+    for image in truth["images"]:
+        image["file_name"] = str(place / "validation" / image["file_name"])
+    (folder / "truth.json").write_text(json.dumps(truth))
+    for name, noise, seed in (("search-1", 5, 0), ("family-1", 2, 1)):
+        found = guesses(truth, noise, np.random.default_rng(seed))
+        (folder / f"{name}.json").write_text(json.dumps(found))
+    return folder
+
+
+def guesses(truth, noise, draw):
+    """Each object with its box a few pixels off, weaker the more so, and as many at random."""
+    found = []
+    for box in truth["annotations"]:
+        for sure in (True, False):
+            shift = draw.normal(0, noise if sure else 20, 4)
+            x, y, width, height = np.array(box["bbox"]) + shift
+            score = np.exp(-abs(shift).mean() / 8) * draw.uniform(0.6, 1)
+            label = box["category_id"] if sure else int(draw.integers(1, 11))
+            entry = {"image_id": box["image_id"], "category_id": label, "score": float(score)}
+            found.append(entry | {"bbox": [x, y, max(width, 2.0), max(height, 2.0)]})
+    return found
+
+
+@pytest.fixture
+def detectors(canvases):
+    """A study of detectors; D0 and D1 of the paper stand for its networks."""
+    rows = []
+    for phase, number, ap, flops, parameters in DETECTORS:
+        row = _row(phase, number, "assessed", None, flops, **_scores(ap), **parameters)
+        rows.append(row | {"objective": ap, "seconds": 60.0})
+    named = {n: published(f"efficientdet_d{n}", num_classes=10) for n in (0, 1)}
+    wide = replace(named[0], neck=replace(named[0].neck, width=88))
+    return Contents(
+        name="detectors",
+        task="detection",
+        metric="ap",
+        objective="ap * (flops / 3,000,000) ^ -0.07",
+        trials=pd.DataFrame(rows),
+        limits={"search": {"flops": Limit(max=4e6)}},
+        baseline=named[0],
+        baseline_trial=1,
+        coefficients=DetectorCoefficients(resolution=32.0),
+        members=(
+            *(Member("compound", float(n), network) for n, network in named.items()),
+            Member("neck_width", 1.0, wide),
+        ),
+        found=(
+            Found("baseline", "search", 1, canvases / "search-1.json"),
+            Found("compound_phi1", "family", 1, canvases / "family-1.json"),
+        ),
+        truth=canvases / "truth.json",
+    )

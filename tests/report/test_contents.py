@@ -64,3 +64,19 @@ def test_a_table_read_back_from_csv_selects_the_same(small):
     for phase in ("search", "grid", "family"):
         assert list(again.ranking(phase)["number"]) == list(small.ranking(phase)["number"])
     assert list(again.front("search")["number"]) == [0, 6, 2, 5]
+
+
+def test_coefficients_are_those_of_the_task_that_were_recorded(small, detectors, empty):
+    assert small.coefficient_names() == ["alpha", "beta", "gamma"]
+    assert detectors.coefficient_names() == ["neck_width", "resolution"]
+    assert empty.coefficient_names() == []
+    # A parameter of the search may have the name of a coefficient.
+    searched = detectors.trials["phase"] == "search"
+    trials = detectors.trials.assign(neck_depth=[2.0 if each else None for each in searched])
+    assert replace(detectors, trials=trials).coefficient_names() == ["neck_width", "resolution"]
+
+
+def test_winner_of_detectors_is_matched_by_the_columns_there_are(detectors):
+    assert detectors.winner()["number"] == 1
+    other = replace(detectors.coefficients, neck_width=1.2)
+    assert replace(detectors, coefficients=other).winner()["number"] == 0

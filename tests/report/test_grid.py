@@ -11,13 +11,6 @@ from scalesearch.report.style import image
 from scalesearch.scaling.coefficients import Coefficients
 
 
-def test_growth_shares_of_the_paper():
-    # ln 1.2 = .18232, 2 ln 1.1 = .19062, 2 ln 1.15 = .27952; their sum .65247 = ln 1.9204.
-    shares = grid.growth_shares(1.2, 1.1, 1.15)
-    assert shares == pytest.approx((0.27943, 0.29215, 0.42842), abs=1e-4)
-    assert grid.growth_shares(2, 1, 1) == (1, 0, 0)
-
-
 def test_axes_have_meanings_and_units(small):
     alpha, beta, gamma, triangle = grid.draw(small).axes[:4]
     labels = [axes.get_xlabel() for axes in (alpha, beta, gamma)]
@@ -89,3 +82,36 @@ def test_nothing_scored_gives_no_figure(empty, refused, small):
     assert grid.draw(refused) is None
     search_only = small.trials[small.trials["phase"] == "search"].dropna(axis=1, how="all")
     assert grid.draw(replace(small, trials=search_only)) is None
+
+
+def test_coefficients_of_detectors_have_a_panel_where_they_vary(detectors):
+    figure = grid.draw(detectors)
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels == [
+        "neck width (width multiplier of neck and heads)",
+        "resolution (pixels added to the input)",
+        "FLOPs (M multiply-adds)",
+    ]
+    stars = []
+    for axes in figure.axes:
+        star = next(item for item in axes.lines if item.get_gid() == "winner")
+        stars.append((star.get_xdata()[0], star.get_ydata()[0]))
+    assert stars == [(1.35, 44), (32, 44), (6, 44)]
+    assert figure.axes[0].get_ylabel() == "validation AP (%)"
+    assert grid.summary(detectors) == (
+        "AP of 3 combinations; the best is neck width 1.35, resolution 32 with 44.00."
+    )
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_any_number_of_varying_coefficients_can_be_drawn(detectors, count):
+    names = [*grid.MEANINGS][:count]
+    trials = detectors.trials.drop(columns=["neck_width", "resolution"])
+    trials = trials.assign(head_depth=1 / 3)
+    for name in names:
+        trials[name] = 1.1 + trials["number"] / 10
+    several = replace(detectors, trials=trials)
+    figure = grid.draw(several)
+    assert len(figure.axes) == count + 1
+    assert image(figure, "png")
+    assert grid.shown(several) == names

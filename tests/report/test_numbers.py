@@ -23,6 +23,15 @@ def test_every_cost_has_a_name():
         (numbers.score(0.5, "top5_accuracy"), "50.00 %"),
         (numbers.score(0.123456, "loss"), "0.1235"),
         (numbers.score(math.nan, "accuracy"), "\N{EN DASH}"),
+        (numbers.score(0.34623, "ap"), "34.62"),
+        (numbers.score(0.5, "ap/traffic light"), "50.00"),
+        (numbers.metric_word("ap_small"), "AP small"),
+        (numbers.metric_word("top5_accuracy"), "top5_accuracy"),
+        (numbers.metric_name("ap75"), "AP75"),
+        (numbers.metric_label("ap50"), "validation AP50 (%)"),
+        (numbers.objective_words("ap against flops", "ap"), "AP against flops"),
+        (numbers.objective_words("apricot", "ap"), "apricot"),
+        (numbers.objective_words("accuracy", "accuracy"), "accuracy"),
         (numbers.percent(0.1234), "12.3 %"),
         (numbers.percent(math.nan), "\N{EN DASH}"),
         (numbers.seconds(math.nan), "\N{EN DASH}"),
@@ -47,3 +56,10 @@ def test_words(text, expected):
 )
 def test_prefix_suits_the_middle_of_the_values(values, expected):
     assert numbers.prefix(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "times"), [("accuracy", 100), ("ap_large", 100), ("ap/dog", 100), ("loss", 1)]
+)
+def test_shares_and_precisions_are_read_in_percent(metric, times):
+    assert numbers.factor(metric) == times

@@ -66,12 +66,12 @@ def test_front_is_best_first_with_the_baseline_marked(small):
 
 
 def test_triples_with_their_growth(small):
-    table = tables.triples(small)
+    table = tables.coefficients(small)
     # 1.2 * 1.1^2 * 1.15^2 = 1.92027
     assert table.rows[0] == ["1", "1.2", "1.1", "1.15", "1.920", "95.50 %", "5.6 M"]
     assert [row[0] for row in table.rows] == ["1", "2", "3", "4", "5"]
     assert table.marked == {0}
-    assert tables.triples(replace(small, coefficients=None)).marked == frozenset()
+    assert tables.coefficients(replace(small, coefficients=None)).marked == frozenset()
 
 
 def test_members_stand_below_the_compound_member_they_rival(small):
@@ -103,7 +103,7 @@ def test_without_a_compound_member_nothing_is_compared(small):
 
 def test_every_row_is_as_long_as_its_head(small):
     found = [tables.costs(small.baseline_row()), tables.stages(small.baseline)]
-    found += [make(small) for make in (tables.front, tables.triples, tables.family)]
+    found += [make(small) for make in (tables.front, tables.coefficients, tables.family)]
     for table in found:
         assert {len(row) for row in table.rows} == {len(table.head)}
 
