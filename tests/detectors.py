@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import ACTIVATIONS, PADDINGS, Backbone, Stem
-from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.detector import NORMS, Anchors, Detector, Heads
 from scalesearch.arch.neck import FUSIONS, Neck
 from scalesearch.arch.stage import BLOCK_FIELDS
 from tests.strategies import stages
@@ -53,6 +53,7 @@ def detectors(draw: st.DrawFn) -> Detector:
         anchors=Anchors(octaves=draw(st.integers(1, 2)), ratios=draw(RATIOS)),
         num_classes=draw(st.integers(1, 4)),
         activation=draw(st.sampled_from(ACTIVATIONS)),
+        norm=draw(st.sampled_from(NORMS if neck.width % 2 == 0 else NORMS[:1])),
         norm_bias=draw(st.booleans()),
         norm_eps=draw(st.sampled_from([1e-3, 1e-5])),
     )

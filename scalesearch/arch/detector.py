@@ -12,6 +12,9 @@ from scalesearch.arch.backbone import ACTIVATIONS, Backbone, Head
 from scalesearch.arch.neck import Neck, Node, check_nodes
 from scalesearch.errors import UserError
 
+NORMS = ("batch", "group")
+_TOGETHER = 16  # channels of a group: one of the numbers that Wu & He 2018 compare (Table 3)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
@@ -69,10 +72,13 @@ class Detector:
         backbone: its stages feed the neck; the head that classifies images is left out.
         num_classes: classes of objects.
         activation: of neck and heads.
-        norm_bias: a bias on the convolutions that a batch norm follows; it changes nothing that
-            can be computed, but the official TensorFlow weights have it.
-        norm_eps, norm_momentum: of the batch norms of neck and heads, in PyTorch's sense. A
-            momentum of 0.01, as the published have it, needs thousands of steps.
+        norm: of neck and heads: `batch`, or `group` (Wu & He 2018), which sees one image at a time
+            and so can be trained with few of them in a step; its groups have gcd(width, 16)
+            channels, so that the neck's width must be even.
+        norm_bias: a bias on the convolutions that a norm follows; before a batch norm it changes
+            nothing that can be computed, but the official TensorFlow weights have it.
+        norm_eps, norm_momentum: of the norms of neck and heads, in PyTorch's sense; a group norm
+            has no momentum. One of 0.01, as the published have it, needs thousands of steps.
 
     Resolution, input channels and padding are the backbone's.
     """
@@ -83,6 +89,7 @@ class Detector:
     anchors: Anchors = field(default_factory=Anchors)
     num_classes: int = 90
     activation: str = "silu"
+    norm: str = "batch"
     norm_bias: bool = False
     norm_eps: float = 1e-5
     norm_momentum: float = 0.1
@@ -92,9 +99,17 @@ class Detector:
             check.made(key, getattr(self, key), kind)
         check.whole("num_classes", self.num_classes)
         check.one_of("activation", self.activation, ACTIVATIONS)
+        check.one_of("norm", self.norm, NORMS)
         check.yes_or_no("norm_bias", self.norm_bias)
         for key in ("norm_eps", "norm_momentum"):
             check.share(self, key)
+        if self.norm == "group" and norm_groups(self.neck.width) == self.neck.width:
+            # One channel of a map of one pixel is one value, which has no variance.
+            raise UserError(
+                f"groups of one channel, as {self.neck.width} is odd",
+                key="norm",
+                allowed="batch, or group with an even neck.width",
+            )
         # What classifies images is not built, so that two descriptions of one detector are equal.
         bare = replace(self.backbone, head=Head(width=0), num_classes=1)
         object.__setattr__(self, "backbone", bare)
@@ -134,6 +149,11 @@ class Detector:
 
 
 Architecture = Backbone | Detector
+
+
+def norm_groups(width: int) -> int:
+    """Groups of a group norm over `width` channels: each of gcd(width, 16) of them."""
+    return width // math.gcd(width, _TOGETHER)
 
 
 @lru_cache

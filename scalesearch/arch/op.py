@@ -21,7 +21,7 @@ class Op(NamedTuple):
         size_in, size_out: height and width.
         kernel, groups, bias: of a conv; a max_pool has the kernel alone. A fuse sums `groups`
             maps, and learns a weight for each if `bias`.
-        norm: a batch norm follows.
+        norm: a batch norm follows, or a group norm in `norm_groups` groups if there are any.
         active: an activation follows.
         counted: whether fvcore counts a pool (it counts AdaptiveAvgPool2d, not `mean`).
         stride: of a conv, max_pool or cut.
@@ -43,6 +43,7 @@ class Op(NamedTuple):
     counted: bool = False
     stride: int = 1
     aside: bool = False
+    norm_groups: int = 0
 
     @property
     def values_in(self) -> int:

@@ -47,9 +47,6 @@ def print_measured(arithmetic: Cost, seconds: float, found: Measured) -> None:
     known = arithmetic.known()
     rows = []
     for key, count in found.cost.known().items():
-        if key not in known:  # of a detector
-            rows.append((key, "", f"{count:,}", ""))
-            continue
         verdict = "equal" if known[key] == count else f"{known[key] / count - 1:+.2%}"
         rows.append((key, f"{known[key]:,}", f"{count:,}", verdict))
     print_table("", ("cost", "closed form", "measured", "difference"), rows)

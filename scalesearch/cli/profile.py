@@ -74,12 +74,11 @@ def show_profile(
         return
     _print_stages(name, net, size, total)
     in_training = f"training, batch {training.batch}"
-    if total.inference_bytes is not None and total.training_bytes is not None:  # no detector's
-        print(f"{'inference, batch 1':<{len(in_training)}}   {format_bytes(total.inference_bytes)}")
-        print(
-            f"{in_training:<18}   {format_bytes(total.training_bytes)} "
-            f"({training.precision}, {training.optimizer})"
-        )
+    print(f"{'inference, batch 1':<{len(in_training)}}   {format_bytes(total.inference_bytes)}")
+    print(
+        f"{in_training:<18}   {format_bytes(total.training_bytes)} "
+        f"({training.precision}, {training.optimizer})"
+    )
     if deployment is not None:
         print(f"{'latency':<{len(in_training)}}   {latency_sentence(timed, deployment)}")
     if found is not None:

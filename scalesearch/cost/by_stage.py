@@ -11,8 +11,7 @@ from scalesearch.arch.detector_walk import walk_detector
 from scalesearch.arch.op import Op, Size
 from scalesearch.arch.stage import BLOCK_FIELDS, SHORT, Stage
 from scalesearch.arch.walk import Part, walk_head, walk_stage, walk_stem
-from scalesearch.cost.detector import counts_of
-from scalesearch.cost.tally import tally
+from scalesearch.cost.tally import counts_of
 
 ADDITIVE = ("flops", "flops_total", "params", "activations")
 _WORDS = ("kernel", "stride", "expand", "se", "reduce")
@@ -67,8 +66,7 @@ def _of_detector(net: Detector, size: Size) -> Iterator[StageCost]:
         ("box_head", predicts, heads.depth),
     ):
         own = [part for part in parts if part.name.startswith(f"{name}.")]
-        costs = zip(ADDITIVE, map(sum, zip(*map(counts_of, own), strict=True)), strict=True)
-        yield StageCost(name, block, depth, neck.width, finest, dict(costs))
+        yield StageCost(name, block, depth, neck.width, finest, _sum(*own))
 
 
 def _of_backbone(backbone: Backbone, size: Size) -> Iterator[StageCost]:
@@ -86,7 +84,7 @@ def _of_backbone(backbone: Backbone, size: Size) -> Iterator[StageCost]:
 
 
 def _sum(*parts: Part) -> dict[str, int]:
-    counted = [(part.repeats, tally(part.ops)) for part in parts]
+    counted = [(part.repeats, counts_of(part)) for part in parts]
     return {key: sum(n * getattr(one, key) for n, one in counted) for key in ADDITIVE}
 
 

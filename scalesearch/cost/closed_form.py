@@ -1,78 +1,44 @@
 """What a network costs, by arithmetic over its description: no torch, about 0.1 ms.
 
 Equal to the last unit to what fvcore counts on the built model in evaluation mode: convolutions
-and linear layers one for each multiply-add (biases free), batch norm 2 for each value, average
-pooling 1 for each input value, everything else nothing.
+and linear layers one for each multiply-add (biases free), batch norm 2 for each value, group norm
+5, average pooling 1 for each input value, upsampling 1 for each output value, everything else
+nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from functools import lru_cache
-
-from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.op import Size
-from scalesearch.arch.walk import Part, Rule, walk
+from scalesearch.arch.walk import walk
+from scalesearch.cost.chain import added, first_setting
 from scalesearch.cost.cost import Cost, Workload
-from scalesearch.cost.detector import detector_cost
-from scalesearch.cost.inference import inference
-from scalesearch.cost.memory import COPY, FULL, Setting
-from scalesearch.cost.sums import NOTHING, Sums, join, price, repeat
-from scalesearch.cost.tally import tally
-from scalesearch.cost.training import training
+from scalesearch.cost.detector import detector_sums
+from scalesearch.cost.sums import Sums, price
 
 _DEFAULT = Workload()
 
 
 def cost(net: Architecture, *, size: Size | None = None, workload: Workload = _DEFAULT) -> Cost:
-    """The cost of a network in closed form; of a detector without its memory.
+    """The cost of a network in closed form.
 
     Args:
         net: the described network.
         size: height and width of the image; by default its square resolution.
         workload: batches, optimizer and precision that memory is counted for.
     """
-    if isinstance(net, Detector):
-        return detector_cost(net, size)
-    sums, _ = added(walk(net, size), first_setting(net, workload))
     height, width = size or (net.resolution, net.resolution)
-    return price(sums, net.in_channels * height * width, net.num_classes, workload)
+    sums = sums_of(net, (height, width), workload)
+    return price(sums, net.in_channels * height * width, logits_of(net), workload)
 
 
-def first_setting(backbone: Backbone, workload: Workload) -> Setting:
-    """What the stem's memory depends on."""
-    return Setting(
-        inference_batch=workload.inference_batch,
-        training_batch=workload.training_batch,
-        value_bytes=FULL if workload.precision == "float32" else COPY,
-        sum_bytes=COPY if workload.precision == "bf16" else FULL,
-        same=backbone.padding == "same",
-        in_place=backbone.activation == "relu",
-        drop_path=backbone.drop_path > 0,
-    )
+def sums_of(net: Architecture, size: Size, workload: Workload) -> Sums:
+    """What the blocks of a network add up to for an image of `size`."""
+    if isinstance(net, Detector):
+        return detector_sums(net, size, workload)
+    return added(walk(net, size), first_setting(net, workload))[0]
 
 
-def added(parts: Iterable[Part], setting: Setting) -> tuple[Sums, Setting]:
-    """The sums of parts in a row, and the setting of what is behind them."""
-    sums = NOTHING
-    for _, repeats, rule, args in parts:
-        block, after = counted(rule, args, setting)
-        if repeats > 1 and after.kept != setting.kept:  # only the first has another block before it
-            sums = join(sums, block)
-            repeats -= 1
-            block, after = counted(rule, args, after)
-        sums = join(sums, repeat(block, repeats))
-        setting = after
-    return sums, setting
-
-
-@lru_cache(maxsize=100_000)
-def counted(rule: Rule, args: tuple[Hashable, ...], setting: Setting) -> tuple[Sums, Setting]:
-    """The sums of one block, and the setting of the one behind it.
-
-    The networks of a search share most of their blocks, so what was counted is kept.
-    """
-    ops = rule(*args)
-    trained, after = training(ops, setting)
-    return Sums(*tally(ops), *inference(ops, setting), *trained), after
+def logits_of(net: Architecture) -> int:
+    """Outputs of the classifier for one image; a detector, which has none, has 0."""
+    return 0 if isinstance(net, Detector) else net.num_classes

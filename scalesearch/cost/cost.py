@@ -32,7 +32,7 @@ class Cost:
         params: learnable parameters.
         activations: output values of convolutions and linear layers for one image.
         inference_bytes, training_bytes: peak memory of a forward pass and of a training step
-            under a `Workload`; None for a detector, whose memory is not counted by arithmetic.
+            under a `Workload`.
         latency: seconds of a forward pass under a `Deployment`; None where it was not measured,
             as no arithmetic gives it.
     """
@@ -41,12 +41,12 @@ class Cost:
     flops_total: int
     params: int
     activations: int
-    inference_bytes: int | None
-    training_bytes: int | None
+    inference_bytes: int
+    training_bytes: int
     latency: float | None = None
 
     def known(self) -> dict[str, float]:
-        """Every cost by name, but for those that are None."""
+        """Every cost by name, latency where it was measured."""
         every = ((name, getattr(self, name)) for name in UNITS)
         return {name: value for name, value in every if value is not None}
 

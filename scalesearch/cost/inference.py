@@ -12,15 +12,15 @@ def inference(ops: tuple[Op, ...], setting: Setting) -> tuple[int, int]:
     Returns the copies of weights that autocast keeps until the pass ends, and the most bytes
     alive at once beside the images and the copies of earlier blocks.
     """
-    batch, _, value, sums, same, _, _, blocks, _ = setting
+    batch, _, value, sums, same, _, _, blocks, _, tapped = setting
     unit, low, first = batch * value, value < FULL, blocks == 0
     projects = len(ops) > 1 and ops[-2].aside
     # A block holds its input to its end; own is what the operation takes in beside it.
-    held = 0 if first or not ops else unit * ops[0].values_in
+    held = 0 if first or tapped or not ops else unit * ops[0].values_in
     copies = live = own = squeezed = 0
     for op in ops:
         kind, _, inputs, outputs, _, (height, width), *rest = op
-        kernel, groups, bias, norm, _, counted, stride, aside = rest
+        kernel, groups, bias, norm, _, counted, stride, aside, _ = rest
         if kind == "pool" and not counted:
             squeezed = own  # what squeeze-excite makes of its input is small until the gate
             continue

@@ -29,6 +29,7 @@ class Setting(NamedTuple):
         blocks: 0 for the stem, 1 for the first block, 2 for all others. The stem's input is the
             image: held by the caller, and without a gradient. The first block is never dropped.
         kept: backward keeps the block's input already for what made it.
+        tapped: a neck takes the block's input too, which has been counted with it.
     """
 
     inference_batch: int
@@ -40,6 +41,7 @@ class Setting(NamedTuple):
     drop_path: bool
     blocks: int = 0
     kept: bool = False
+    tapped: bool = False
 
 
 def padded(op: Op) -> int:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from scalesearch.arch.detector_walk import predict_again
 from scalesearch.arch.op import Op
+from scalesearch.arch.walk import Part
+
+_GROUP_NORM = 5  # operations for each value, with its scale and shift
 
 
 class Tally(NamedTuple):
@@ -25,6 +29,15 @@ class Tally(NamedTuple):
     largest: int
 
 
+def counts_of(part: Part) -> Tally:
+    """The counts of one repeat of a part."""
+    ops = part.ops
+    counts = tally(ops)
+    if part.rule is predict_again:  # its convolutions have been counted at another level
+        counts = counts._replace(params=sum(2 * op.outputs for op in ops if op.norm))
+    return counts
+
+
 def tally(ops: tuple[Op, ...]) -> Tally:
     """Counts the operations of one block once."""
     flops = extra = params = activations = norms = norm_width = largest = 0
@@ -43,6 +56,7 @@ def tally(ops: tuple[Op, ...]) -> Tally:
         counted,
         _,
         _,
+        norm_groups,
     ) in ops:
         if kind == "conv" or kind == "linear":
             pixels = size_out[0] * size_out[1]
@@ -54,7 +68,10 @@ def tally(ops: tuple[Op, ...]) -> Tally:
                 largest = weights
             if bias:
                 params += outputs
-            if norm:
+            if norm and norm_groups:  # no statistics are kept
+                params += 2 * outputs
+                extra += _GROUP_NORM * outputs * pixels
+            elif norm:
                 params += 2 * outputs
                 extra += 2 * outputs * pixels
                 norms += 1
@@ -64,6 +81,10 @@ def tally(ops: tuple[Op, ...]) -> Tally:
             extra += 2 * outputs * size_out[0] * size_out[1]
             norms += 1
             norm_width += outputs
+        elif kind == "upsample":
+            extra += outputs * size_out[0] * size_out[1]
+        elif kind == "fuse":
+            params += groups if bias else 0
         elif counted:
             extra += inputs * size_in[0] * size_in[1]
     return Tally(flops, flops + extra, params, activations, norms, norm_width, largest)

@@ -42,13 +42,15 @@ def training(ops: tuple[Op, ...], setting: Setting) -> tuple[Trained, Setting]:
 
     Returns what the block holds, and the setting of the one behind it.
     """
-    _, batch, value, _, _, in_place, _, blocks, kept = setting
+    _, batch, value, _, _, in_place, _, blocks, kept, tapped = setting
     unit = batch * value
     meet, shared, waiting = _shortcut(ops, setting)
     saved = ahead = rise = undone = waits = held = 0
+    if tapped and ops:  # of the gradient that the neck has made and the block's own a sum is made
+        rise = 2 * unit * ops[0].values_in
     outer = (0, False)  # of squeeze-excite: what waits outside, and whether its input is kept
     for op in ops:
-        kind, _, _, outputs, _, (height, width), _, _, _, norm, active, counted, _, aside = op
+        kind, _, _, outputs, _, (height, width), _, _, _, norm, active, counted, _, aside, _ = op
         out, made = unit * outputs * height * width, 0
         if op is meet:
             waits = waiting
@@ -85,8 +87,9 @@ def training(ops: tuple[Op, ...], setting: Setting) -> tuple[Trained, Setting]:
         if held or loose:
             ahead = max(ahead, saved + held + loose + (0 if kept else out))
             held = loose if op is meet else held
-    if blocks < 2 or kept != setting.kept:
-        setting = setting._replace(blocks=min(2, blocks + 1), kept=kept)
+    if blocks < 2 or kept != setting.kept or (tapped and ops):
+        tapped = tapped and not ops
+        setting = setting._replace(blocks=min(2, blocks + 1), kept=kept, tapped=tapped)
     return Trained(saved, ahead, rise), setting
 
 
@@ -105,6 +108,8 @@ def _shortcut(ops: tuple[Op, ...], setting: Setting) -> tuple[Op | None, Op | No
     meet = ops[1] if last.aside and ops[0].kind == "norm" else ops[0]
     # A branch that can be dropped begins with a gradient of its own.
     shared = None if setting.drop_path and setting.blocks == 2 else last
+    if setting.tapped:  # each gradient of the input is added to the neck's, which waits anyway
+        return None, shared, 0
     values = last.values_in if last.aside else last.values_out
     return meet, shared, setting.training_batch * setting.value_bytes * values
 
@@ -128,8 +133,9 @@ def _layer(
         _,
         stride,
         aside,
+        _,
     ) = op
-    _, batch, value, _, same, _, _, blocks, _ = setting
+    _, batch, value, _, same, _, _, blocks, _, _ = setting
     into = gradient = batch * value * inputs * rows * columns
     weights = outputs * (inputs // groups * kernel * kernel)
     parameters = weights + outputs if bias else weights

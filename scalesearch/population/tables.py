@@ -34,7 +34,8 @@ class Level:
     Attributes:
         columns: of the rows, which the level reads: those of its slots with several values.
         choices: of each of these; a level's own choice counts through them, the last one fastest.
-        sums: the fields of `Sums`, int64 [fields, states, choices].
+        sums: the fields of `Sums`, int64 [fields, states, choices]; without the last four, which a
+            neck alone needs, where they are 0.
         after: the state that follows, intp [states, choices].
     """
 

@@ -177,6 +177,15 @@ def test_what_a_detector_says_of_its_input_is_its_backbones():
             "norm_eps: 2 cannot be used\n  allowed: a number from 0 to 1",
         ),
         (
+            lambda: replace(SMALL, norm="layer"),
+            "norm: 'layer' is not known\n  allowed: batch, group",
+        ),
+        (
+            lambda: replace(SMALL, norm="group", neck=replace(SMALL.neck, width=25)),
+            "norm: groups of one channel, as 25 is odd\n"
+            "  allowed: batch, or group with an even neck.width",
+        ),
+        (
             lambda: replace(SMALL, activation="gelu"),
             "activation: 'gelu' is not known\n  allowed: silu, relu, relu6, hardswish\n"
             "  did you mean 'relu'?",

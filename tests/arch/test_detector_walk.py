@@ -15,8 +15,8 @@ from scalesearch.arch.neck import Neck
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.detector import counts_of
 from scalesearch.cost.measured import measure_counts
+from scalesearch.cost.tally import counts_of
 from scalesearch.nn.build import build
 from tests.detectors import KINDS, SIDES, detectors
 from tests.peers import weightless

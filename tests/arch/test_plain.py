@@ -229,6 +229,7 @@ OTHER_PARTS = {  # a changed value for every field
 OTHER_OWN = [
     {"num_classes": 7},
     {"activation": "relu"},
+    {"norm": "group"},
     {"norm_bias": True},
     {"norm_eps": 1e-3},
     {"norm_momentum": 0.01},
@@ -321,7 +322,7 @@ def test_what_a_detector_passes_on_to_its_backbone():
         (
             {"anchor": {}},
             "anchor: unknown key 'anchor'\n  allowed: backbone, neck, heads, anchors, "
-            "num_classes, activation, norm_bias, norm_eps, norm_momentum\n"
+            "num_classes, activation, norm, norm_bias, norm_eps, norm_momentum\n"
             "  did you mean 'anchors'?",
         ),
         (

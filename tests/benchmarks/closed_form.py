@@ -14,7 +14,7 @@ import torch
 from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
 from scalesearch.arch.published import published
-from scalesearch.cost import closed_form
+from scalesearch.cost import chain
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured import measure_counts
@@ -35,7 +35,7 @@ def rows() -> list[dict[str, Any]]:
         raise AssertionError("the two counts differ: there is nothing to compare")
 
     def cold() -> None:
-        closed_form.counted.cache_clear()
+        chain.counted.cache_clear()
         cost(net)
 
     def fvcore() -> None:
@@ -60,7 +60,7 @@ def space_rows(peer: float) -> list[dict[str, Any]]:
     space = Space.load(SPACE)
     rows = space.tables().uniform(NETWORKS, np.random.default_rng(0))
     networks = [space.at(row) for row in rows]
-    closed_form.counted.cache_clear()
+    chain.counted.cache_clear()
     start = time.perf_counter()
     costs = [cost(network) for network in networks]
     alone = 1000 * (time.perf_counter() - start) / NETWORKS
@@ -68,7 +68,7 @@ def space_rows(peer: float) -> list[dict[str, Any]]:
         raise AssertionError("the two costs differ: there is nothing to compare")
 
     def tables() -> None:
-        closed_form.counted.cache_clear()
+        chain.counted.cache_clear()
         of_slots(space.slots, Workload())
 
     made = milliseconds(tables, calls=1)

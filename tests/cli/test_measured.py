@@ -38,11 +38,11 @@ def test_a_network_is_built_and_counted():
     assert min(found.built, found.counted, found.followed) > 0
 
 
-def test_the_memory_of_a_detector_is_measured_alone(capsys):
+def test_a_detector_is_measured_with_its_loss(capsys):
     found = measure_network(detector(), (32, 32), Workload(training_batch=2))
     arithmetic = cost(detector())
     assert found.cost.counts() == arithmetic.counts()
     print_measured(arithmetic, 1e-4, found)
     out = capsys.readouterr().out
-    assert out.count("equal") == 4
+    assert out.count("equal") == 5  # four counts and inference; in training a few scalars are left
     assert f"{found.cost.training_bytes:,}" in out

@@ -18,7 +18,7 @@ from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import walk
-from scalesearch.cost import closed_form
+from scalesearch.cost import chain
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.measured import measure_counts
 from scalesearch.nn.build import build
@@ -143,7 +143,7 @@ def test_by_default_the_image_is_the_networks_own(net):
 @given(backbones())
 @settings(max_examples=30)
 def test_what_was_counted_before_changes_nothing(net):
-    closed_form.counted.cache_clear()
+    chain.counted.cache_clear()
     cold = cost(net)
     cost(replace(net, resolution=net.resolution + 1))
     assert cost(net) == cold

@@ -1,36 +1,57 @@
-"""Counts of detectors in closed form; that they are fvcore's is shown with the walk."""
+"""Detectors in closed form: rows add up, and memory is the counted run's; that counts are fvcore's
+is shown with the walk.
+"""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
+from dataclasses import replace
 
-from scalesearch.arch.detector_walk import walk_detector
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalesearch.arch.backbone import Backbone, Stem
+from scalesearch.arch.detector import Detector, Heads
+from scalesearch.arch.neck import FUSIONS, Neck
 from scalesearch.arch.published import published
+from scalesearch.arch.stage import Stage
+from scalesearch.cost import neck, recorder
 from scalesearch.cost.by_stage import ADDITIVE, by_stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.detector import counts_of, detector_cost
-from scalesearch.cost.measured import measure
+from scalesearch.cost.heads import heads
+from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
 from scalesearch.nn.build import build
 from scalesearch.training.detect import loss_without_objects
-from tests.detectors import detectors
-from tests.shapes import detector
+from tests.detectors import KINDS, detectors
 
-NET = detector()
+SMALL = Detector(
+    backbone=Backbone(
+        stem=Stem(width=8),
+        stages=(
+            Stage(block="mbconv", width=16, stride=2, expand=2),
+            Stage(block="basic", width=24, stride=2, depth=2),
+            Stage(block="mbconv", width=40, stride=2, expand=4, se=0.25),
+        ),
+        resolution=64,
+    ),
+    neck=Neck(width=32, depth=2),
+    heads=Heads(depth=1),
+    num_classes=5,
+)
+ONE = Workload(inference_batch=8, training_batch=1, optimizer_copies=2, ema=True)
+EIGHT = Workload(inference_batch=1, training_batch=8, optimizer_copies=0)
 
 
-def test_memory_is_not_counted_by_arithmetic():
-    spent = cost(NET)
-    assert (spent.inference_bytes, spent.training_bytes) == (None, None)
-    assert set(spent.known()) == {"flops", "flops_total", "params", "activations"}
-    assert cost(NET, workload=Workload(training_batch=7)) == spent == detector_cost(NET)
-
-
-def test_repeats_count_as_often_as_they_come():
-    part = next(p for p in walk_detector(published("efficientdet_d0")) if p.repeats > 1)
-    once = counts_of(part._replace(repeats=1))
-    assert counts_of(part) == tuple(part.repeats * value for value in once)
+def check_memory(net, size, workload, share=1e-3, most=600):
+    """Both are the counted run's: inference to the byte, training but for scalars and vectors."""
+    model, shape = build(net), (1, net.in_channels, *size)
+    own = cost(net, size=size, workload=workload)
+    assert own.inference_bytes == measure_inference_bytes(model, shape, workload)
+    measured = measure_training_bytes(model, shape, workload, loss_without_objects)
+    # AdamW counts the steps of each weight.
+    steps = 4 * len(list(model.parameters())) if workload.optimizer_copies >= 2 else 0
+    assert own.training_bytes + steps == pytest.approx(measured, rel=share, abs=most)
 
 
 @given(detectors())
@@ -50,13 +71,114 @@ def test_rows_say_what_neck_and_heads_are():
     assert classes.costs["params"] - boxes.costs["params"] == (810 - 36) * (64 + 1)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_memory_is_measured_on_the_built_model(batch):
-    """Weights, gradients and two copies at least; more for more images."""
-    workload = Workload(inference_batch=batch, training_batch=batch, optimizer_copies=2)
-    spent = measure(build(NET), (1, 1, 32, 32), workload, loss_without_objects)
-    assert spent.counts() == cost(NET).counts()
-    weights, images = 4 * spent.params, 4 * batch * 32 * 32
-    assert spent.inference_bytes > weights + images
-    # Autograd keeps what each convolution took in, and what norms and activations did.
-    assert spent.training_bytes > 4 * weights + images + 2 * 4 * batch * spent.activations
+@pytest.mark.parametrize(("kind", "fusion"), list(zip(KINDS, [*FUSIONS, "fast"], strict=True)))
+def test_memory_of_every_neck(kind, fusion):
+    check_memory(
+        replace(SMALL, neck=replace(SMALL.neck, kind=kind, fusion=fusion)), (64, 64), EIGHT
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_of_every_neck_and_fusion_with_one_image(kind, fusion):
+    net = replace(SMALL, neck=replace(SMALL.neck, kind=kind, fusion=fusion))
+    check_memory(net, (160, 192), ONE)
+
+
+@pytest.mark.parametrize(
+    ("activation", "padding", "norm"),
+    [
+        ("silu", "same", "group"),
+        ("relu", "symmetric", "batch"),
+        ("relu6", "same", "batch"),
+        ("hardswish", "symmetric", "group"),
+    ],
+)
+def test_memory_with_every_activation_padding_and_norm(activation, padding, norm):
+    backbone = replace(SMALL.backbone, padding=padding, activation=activation, drop_path=0.2)
+    net = replace(SMALL, backbone=backbone, activation=activation, norm=norm, norm_bias=True)
+    check_memory(net, (75, 100), Workload(training_batch=3))
+
+
+@pytest.mark.parametrize(("width", "fusion"), [(24, "fast"), (40, "fast"), (40, "sum")])
+def test_memory_of_a_neck_as_wide_as_what_feeds_it(width, fusion):
+    neck_ = replace(SMALL.neck, width=width, fusion=fusion, depth=1)
+    check_memory(replace(SMALL, neck=neck_), (64, 64), Workload(training_batch=4))
+
+
+@settings(max_examples=5, deadline=None)
+@given(detectors(), st.integers(2, 3))
+def test_memory_of_drawn_detectors(net, batch):
+    """Of images of a few pixels and of wide maps before a narrow neck a few percent are left."""
+    workload = Workload(inference_batch=batch, training_batch=batch)
+    check_memory(net, (net.resolution, net.resolution), workload, share=0.03)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float16"])
+def test_memory_under_autocast(precision):
+    net, shape = replace(SMALL, num_classes=90), (1, 3, 64, 64)
+    workload = Workload(inference_batch=4, training_batch=4, precision=precision)
+    own, model = cost(net, workload=workload), build(net)
+    measured = measure_inference_bytes(model, shape, workload)
+    assert own.inference_bytes == pytest.approx(measured, rel=0.03)
+    measured = measure_training_bytes(model, shape, workload, loss_without_objects)
+    assert own.training_bytes == pytest.approx(measured, rel=0.03)
+
+
+def test_memory_of_efficientdet_d0():
+    check_memory(published("efficientdet_d0"), (256, 384), ONE, share=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("number", ["d0", "d1", "d2", "lite0"])
+def test_memory_of_named_detectors(number, batch, copies):
+    net = published(f"efficientdet_{number}")
+    workload = Workload(inference_batch=batch, training_batch=batch, optimizer_copies=copies)
+    check_memory(net, (net.resolution, net.resolution), workload, share=1e-4)
+
+
+@given(detectors())
+@settings(max_examples=30, deadline=None)
+def test_what_was_counted_before_changes_nothing(net):
+    for cached in (neck.tap, neck.first_layer, neck.next_layer, heads):
+        cached.cache_clear()
+    cold = cost(net)
+    cost(replace(net, num_classes=net.num_classes + 1))
+    assert cost(net) == cold
+
+
+def without(record):
+    """The same method of a recorder with what it saves left out."""
+
+    def wrong(self, *args, **kwargs):
+        made = record(self, *args, **kwargs)
+        self.tape.acts = [act._replace(saves=(), extra=0) for act in self.tape.acts]
+        return made
+
+    return wrong
+
+
+@pytest.mark.parametrize("name", ["normed", "active", "fused", "conv", "_pooled"])
+def test_a_mistake_in_any_operation_is_caught(name, monkeypatch):
+    right = cost(SMALL).training_bytes
+    wrong = without(getattr(recorder.Recorder, name))
+    monkeypatch.setattr(recorder.Recorder, name, wrong)
+    for cached in (neck.first_layer, neck.next_layer, heads):
+        cached.cache_clear()
+    assert cost(SMALL).training_bytes != right
+    monkeypatch.undo()
+    for cached in (neck.first_layer, neck.next_layer, heads):
+        cached.cache_clear()
+    assert cost(SMALL).training_bytes == right
+
+
+def test_layers_are_counted_once_for_all_networks_that_share_them():
+    """They do not depend on the neck's depth, on the heads or on the blocks of the backbone."""
+    cost(SMALL)
+    counted = neck.first_layer.cache_info().misses
+    cost(replace(SMALL, neck=replace(SMALL.neck, depth=5), heads=Heads(depth=2), num_classes=9))
+    cost(replace(SMALL, backbone=replace(SMALL.backbone, drop_path=0.1, activation="relu")))
+    assert neck.first_layer.cache_info().misses == counted

@@ -7,7 +7,7 @@ import pytest
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.stage import Stage
 from scalesearch.arch.walk import walk, walk_stage
-from scalesearch.cost.closed_form import first_setting
+from scalesearch.cost.chain import first_setting
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.inference import inference
 

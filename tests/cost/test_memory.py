@@ -15,7 +15,7 @@ from scalesearch.arch.op import Op
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import walk
-from scalesearch.cost import closed_form, inference, training
+from scalesearch.cost import chain, inference, training
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
@@ -187,9 +187,9 @@ def mistakes(ops):
 
 @pytest.fixture(autouse=True)
 def _nothing_cached():
-    closed_form.counted.cache_clear()
+    chain.counted.cache_clear()
     yield
-    closed_form.counted.cache_clear()
+    chain.counted.cache_clear()
 
 
 @pytest.mark.parametrize("block", PROBES)
@@ -201,9 +201,9 @@ def test_a_mistake_in_any_block_is_caught(block, monkeypatch):
     for what, module, name, wrong in mistakes(ops):
         with monkeypatch.context() as patched:
             patched.setattr(module, name, wrong)
-            closed_form.counted.cache_clear()
+            chain.counted.cache_clear()
             assert cost(net, workload=workload).training_bytes != measured, what
-        closed_form.counted.cache_clear()
+        chain.counted.cache_clear()
 
 
 @given(backbones(), st.integers(1, 40), st.sampled_from(PRECISIONS))
