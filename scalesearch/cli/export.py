@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import architecture, classifier
+from scalesearch.files.architecture import architecture
+from scalesearch.files.strict import parse_value
 from scalesearch.study.folder import existing
 from scalesearch.study.options import Mistakes
 from scalesearch.study.parts import Plugin, read_plugin
@@ -13,12 +16,17 @@ from scalesearch.study.results import export_winners
 
 
 def export_network(
-    source: str, output: Path | None, form: str, weights: str | None, fold: bool | None
+    source: str,
+    output: Path | None,
+    form: tuple[str, bool | None, Sequence[str]],
+    weights: str | None,
 ) -> None:
-    """Writes the file or files and prints their paths; `fold` None is as the format has it."""
-    options = {} if fold is None else {"fold": fold}
+    """Writes the file or files and prints their paths.
+
+    `form` is a format, whether it folds (None: as it has it), and its other options, `key=value`.
+    """
     try:
-        plugin = read_plugin("exporters", {"name": form, **options}, Path())
+        plugin = read_plugin("exporters", _plain(*form), Path())
     except Mistakes as mistakes:
         raise mistakes.merged() from None
     if Path(source).is_dir():
@@ -34,13 +42,24 @@ def export_network(
         print(path)
 
 
+def _plain(name: str, fold: bool | None, options: Sequence[str]) -> dict[str, Any]:
+    """An exporter as a study file has it."""
+    plain: dict[str, Any] = {"name": name} if fold is None else {"name": name, "fold": fold}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise UserError(f"{option!r} is no option", file="command line", allowed="key=value")
+        plain[key.strip()] = parse_value(text)
+    return plain
+
+
 def _export_one(
     source: str, output: Path | None, plugin: Plugin, weights: str | None
 ) -> list[Path]:
     from scalesearch.nn.build import build
     from scalesearch.nn.weights import load_weights
 
-    net = classifier(architecture(source), "export")
+    net = architecture(source)
     state = None
     if weights is not None:
         model = build(net)

@@ -202,6 +202,10 @@ def scale(
 @app.command()
 def export(
     network: Annotated[str, typer.Argument(help="Run folder, or a network's name or file.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(help="Options of the format, such as outputs=detections size=[384,640]."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write, or a run's export/.")
     ] = None,
@@ -210,7 +214,9 @@ def export(
     ] = "python",
     weights: Annotated[
         str | None,
-        typer.Option(help="A weights file, timm:NAME or torchvision:NAME; a run has its own."),
+        typer.Option(
+            help="A weights file, timm:NAME, torchvision:NAME or effdet:NAME; a run has its own."
+        ),
     ] = None,
     fold: Annotated[
         bool | None,
@@ -225,4 +231,4 @@ def export(
     """Write a network, or every winner of a run, in a form that lives without scalesearch."""
     from scalesearch.cli.export import export_network
 
-    export_network(network, output, form, weights, fold)
+    export_network(network, output, (form, fold, options or []), weights)

@@ -11,7 +11,6 @@ from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.errors import UserError, nearest
-from scalesearch.files.architecture import classifier
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +33,8 @@ def export(
         path: of the new file; its folder is made, an older file replaced.
         format: an exporter's name, or `package.module:Name`.
         weights: of the network, as `model.state_dict()` gives them; None exports it untrained.
-        about: facts to keep with it, such as `name`, `study`, `accuracy`, `classes`, `mean`, `std`.
+        about: facts to keep with it, such as `name`, `study`, `accuracy`, `mean`, `std`, `classes`,
+            `category_ids` (the data set's numbers of a detector's classes).
         options: of the exporter, such as `fold=True`: batch norms are folded for inference.
 
     Raises:
@@ -45,7 +45,6 @@ def export(
             f"an architecture is exported, not {type(net).__name__}",
             hint="pass the description and weights=model.state_dict()",
         )
-    described = classifier(net, "export")
     made = plugins.load("exporters", format)
     known = [field.name for field in dataclasses.fields(made)]
     for key in options:
@@ -56,4 +55,4 @@ def export(
                 hint=nearest(key, known),
             )
     exporter = made(**options)
-    return list(exporter.export(described, Path(path), weights, about or {}))
+    return list(exporter.export(net, Path(path), weights, about or {}))

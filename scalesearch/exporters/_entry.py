@@ -1,4 +1,4 @@
-"""The end of every exported Python file: real code, here for a tiny network without weights.
+"""The end of an exported classifier: real code, here for a tiny network without weights.
 
 The exporter joins it to the sources that it uses and puts its own text for the two constants.
 """
@@ -6,6 +6,8 @@ The exporter joins it to the sources that it uses and puts its own text for the 
 from __future__ import annotations
 
 from pathlib import Path
+
+from torch import nn
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import Stage
@@ -22,7 +24,7 @@ def build(weights: bool | str | Path | None = WEIGHTS) -> Classifier:
     return model
 
 
-def load_weights(model: Classifier, weights: bool | str | Path | None) -> None:
+def load_weights(model: nn.Module, weights: bool | str | Path | None) -> None:
     """Sets the weights of a network.
 
     `weights` is a .safetensors file, or True for the one exported with this file. False or None

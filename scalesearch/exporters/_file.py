@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import scalesearch
-from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.plain import Plain, to_plain
-from scalesearch.exporters._about import CHANNEL_FACTS, channel_numbers, class_names, counted
-from scalesearch.exporters._link import link
-from scalesearch.exporters._text import Group, Item, assignment, prose, quoted, tuple_of
+from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.exporters._about import (
+    CHANNEL_FACTS,
+    anchor_count,
+    category_ids,
+    channel_numbers,
+    class_names,
+    counted,
+    square,
+)
+from scalesearch.exporters._link import Linked, link
+from scalesearch.exporters._literal import literal, nodes_literal
+from scalesearch.exporters._text import assignment, prose, quoted, tuple_of
 from scalesearch.units import format_count
 
-# The record that holds each part of an architecture in its literal.
-_RECORDS = {"stem": "Stem", "head": "Head"}
 # Facts that become more than a line of the docstring.
-_SPECIAL = ("name", "classes", *CHANNEL_FACTS)
-_IN_WORDS = {
-    "mean": "MEAN and STD are for images on the scale 0 to 1: subtract, then divide, by channel.",
-    "classes": "The logits are in the order of CLASSES.",
-}
+_SPECIAL = ("name", "classes", "category_ids", *CHANNEL_FACTS)
+# Constants of the last lines of our sources, for which the file has its own.
+_REPLACED = ("ARCHITECTURE", "NODES", "WEIGHTS")
 
 
 @dataclass(frozen=True)
@@ -39,46 +43,55 @@ class Form:
     fold: bool
 
 
-def file_text(net: Backbone, form: Form, about: Mapping[str, Any]) -> str:
+def file_text(net: Architecture, form: Form, about: Mapping[str, Any]) -> str:
     """The text of a file that builds `net`.
 
     Raises:
         UserError: facts in `about` that do not fit the network.
     """
-    used = {"BLOCKS": {stage.block for stage in net.stages}, "ACTIVATIONS": {net.activation}}
-    entry = "_entry_folded" if form.fold else "_entry"
-    code = link(f"scalesearch.exporters.{entry}", "build", used)
+    code = _sources(net, form)
     weights = f'Path(__file__).with_name("{form.stem}.safetensors")' if form.trained else "None"
     constants = [*_constants(net, about), f"WEIGHTS: Path | None = {weights}"]
     texts = []
     for definition in code.definitions:
-        if definition.name not in ("ARCHITECTURE", "WEIGHTS"):
+        if definition.name not in _REPLACED:
             texts.append(definition.text)
         # The network itself stands at the top, as soon as its records are known.
-        if definition.name == "Backbone":
-            literal = _call("Backbone", to_plain(net))
-            texts.append("\n".join([assignment("ARCHITECTURE", literal), "", *constants]))
+        if definition.name == type(net).__name__:
+            texts.append("\n".join([*_described(net), "", *constants]))
     if "classes" in about:
         names = tuple_of([quoted(name) for name in class_names(net, about)])
         texts.append(assignment("CLASSES", names))
+    if "category_ids" in about:
+        ids = tuple_of([str(number) for number in category_ids(net, about)])
+        texts.append(assignment("CATEGORY_IDS", ids))
     parts = [code.imports, *texts]
     return _docstring(net, form, about) + "\n\n" + "\n\n\n".join(parts) + "\n"
 
 
-def _call(name: str, plain: Plain) -> Group:
-    return Group(f"{name}(", tuple((f"{key}=", _item(key, value)) for key, value in plain.items()))
+def _sources(net: Architecture, form: Form) -> Linked:
+    """Our sources, without the blocks and activations that the network does not have."""
+    detects = isinstance(net, Detector)
+    entry = "scalesearch.exporters._entry" + ("_detector" if detects else "")
+    starts = [(f"{entry}_folded" if form.fold else entry, "build")]
+    backbone = net.backbone if isinstance(net, Detector) else net
+    used = {
+        "BLOCKS": {stage.block for stage in backbone.stages},
+        "ACTIVATIONS": {net.activation, backbone.activation},
+    }
+    return link([*starts, (entry, "detect")] if detects else starts, used)
 
 
-def _item(key: str, value: Any) -> Item:
-    if key == "stages":
-        return tuple_of([_call("Stage", stage) for stage in value])
-    if key in _RECORDS:
-        return _call(_RECORDS[key], value)
-    return quoted(value) if isinstance(value, str) else repr(value)
+def _described(net: Architecture) -> Iterator[str]:
+    yield assignment("ARCHITECTURE", literal(net))
+    if isinstance(net, Detector):
+        yield ""
+        yield "# The fusions of one layer of the neck."
+        yield assignment("NODES", nodes_literal(net.nodes))
 
 
-def _constants(net: Backbone, about: Mapping[str, Any]) -> list[str]:
-    size = [net.in_channels, net.resolution, net.resolution]
+def _constants(net: Architecture, about: Mapping[str, Any]) -> list[str]:
+    size = [net.in_channels, *square(net)]
     lines = [f"INPUT_SIZE = ({', '.join(map(str, size))})  # channels, height, width"]
     for key in CHANNEL_FACTS:
         if key in about:
@@ -87,10 +100,8 @@ def _constants(net: Backbone, about: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _docstring(net: Backbone, form: Form, about: Mapping[str, Any]) -> str:
+def _docstring(net: Architecture, form: Form, about: Mapping[str, Any]) -> str:
     stem = form.stem
-    name = about.get("name", stem)
-    size = f"{net.in_channels}, {net.resolution}, {net.resolution}"
     how = "for inference, batch norms folded" if form.fold else "in evaluation mode"
     if form.trained:
         call = f"build()  # {how}, with the weights"
@@ -99,25 +110,57 @@ def _docstring(net: Backbone, form: Form, about: Mapping[str, Any]) -> str:
         call = f"build()  # {how}, freshly initialised"
         needs = "torch alone; it was exported without weights."
     lines = [
-        prose(f"Image classifier {name}: {net.depth} blocks in {len(net.stages)} stages.", used=3),
+        prose(_title(net, about.get("name", stem)), used=3),
         "",
         *_facts(net, about),
         "",
-        f"    from {stem} import build",
+        f"    from {stem} import build{', detect' if isinstance(net, Detector) else ''}",
         "",
         f"    model = {call}",
-        f"    logits = model(images)  # [N, {size}] to [N, {net.num_classes}]",
+        *_use(net),
         "",
         f"This file needs {needs}",
-        *(words for key, words in _IN_WORDS.items() if key in about),
+        *_in_words(net, about),
         f"Written by scalesearch {scalesearch.__version__}, whose code it repeats (Apache-2.0).",
     ]
     return '"""' + "\n".join(lines) + '\n"""'
 
 
-def _facts(net: Backbone, about: Mapping[str, Any]) -> Iterator[str]:
+def _title(net: Architecture, name: object) -> str:
+    if not isinstance(net, Detector):
+        return f"Image classifier {name}: {net.depth} blocks in {len(net.stages)} stages."
+    stages = f"{net.depth} blocks in {len(net.backbone.stages)} stages"
+    return f"Object detector {name}: {stages}, neck {net.neck.label}, heads d{net.heads.depth}."
+
+
+def _use(net: Architecture) -> list[str]:
+    """The lines of the docstring that run the model."""
+    size = ", ".join(map(str, (net.in_channels, *square(net))))
+    if not isinstance(net, Detector):
+        return [f"    logits = model(images)  # [N, {size}] to [N, {net.num_classes}]"]
+    anchors = anchor_count(net, square(net))
+    return [
+        "    for boxes, scores, labels in detect(model, images):  # of each image, best first",
+        "        ...  # [M, 4] as x0, y0, x1, y1 in pixels, [M], [M]",
+        f"    logits, codes = model(images)  # [N, {size}] to [N, {anchors}, {net.num_classes}]",
+        f"    # and [N, {anchors}, 4]; images may have any height and width",
+    ]
+
+
+def _in_words(net: Architecture, about: Mapping[str, Any]) -> Iterator[str]:
+    """What the constants mean."""
+    if "mean" in about:
+        yield "MEAN and STD are for images on the scale 0 to 1: subtract, then divide, by channel."
+    if "classes" in about:
+        detects = isinstance(net, Detector)
+        yield f"The {'labels' if detects else 'logits'} are in the order of CLASSES."
+    if "category_ids" in about:
+        yield "CATEGORY_IDS are the numbers of the classes, in this order, in the data set."
+
+
+def _facts(net: Architecture, about: Mapping[str, Any]) -> Iterator[str]:
     """Lines of the docstring, a fact each."""
-    found = counted(net)
+    found = counted(net, square(net))
     ours = {
         "flops": f"{found['flops']:,} multiply-adds ({format_count(found['flops'])})",
         "parameters": f"{found['params']:,}",

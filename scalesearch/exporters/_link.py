@@ -1,6 +1,6 @@
 """Joins our own definitions into one text that imports only what others made.
 
-From one name on, every global name that a text uses is followed to the module that defines it,
+From some names on, every global name that a text uses is followed to the module that defines it,
 and the text is taken as it stands, with the comments right above. Modules come in the order in
 which they import each other, definitions in the order of their module. Two rules make it shorter:
 a frozen dataclass keeps only the methods that are used somewhere in the result, so its checks go,
@@ -14,13 +14,14 @@ import ast
 import importlib.util
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.abc import InspectLoader
 from typing import NamedTuple
 
 _OURS = "scalesearch."
+Start = tuple[str, str]  # a module and a name that it defines
 
 
 class Definition(NamedTuple):
@@ -50,7 +51,7 @@ class Source:
 
 
 class Linked(NamedTuple):
-    """Everything that one name needs: import statements, and definitions in a working order."""
+    """Everything that some names need: import statements, and definitions in a working order."""
 
     imports: str
     definitions: tuple[Definition, ...]
@@ -63,19 +64,19 @@ class Kept(NamedTuple):
     entries: Mapping[str, Set[str]]
 
 
-def link(module: str, name: str, entries: Mapping[str, Set[str]] | None = None) -> Linked:
-    """What `name` of `module` needs to live without us.
+def link(starts: Sequence[Start], entries: Mapping[str, Set[str]] | None = None) -> Linked:
+    """What the definitions `starts` need to live without us.
 
     `entries` are the keys that a table, a dict written out under a global name, shall keep.
     """
     kept = Kept(frozenset(), entries or {})
     while True:
-        nodes, outside = _needed(module, name, kept)
+        nodes, outside = _needed(starts, kept)
         used = {
             part.attr
             for node in nodes.values()
             for part in _parts(node, kept)
-            if isinstance(part, ast.Attribute)
+            if isinstance(part, ast.Attribute) and not _is_own(node, part)
         }
         if used <= kept.methods:
             break
@@ -84,7 +85,7 @@ def link(module: str, name: str, entries: Mapping[str, Set[str]] | None = None) 
     assert len(set(names)) == len(names), f"two definitions of one name: {sorted(names)}"
     taken = tuple(
         Definition(place, name, _text(source(place), node, kept))
-        for place in _in_order(module)
+        for place in dict.fromkeys(place for module, _ in starts for place in _in_order(module))
         for name, node in source(place).definitions.items()
         if (place, name) in nodes
     )
@@ -116,13 +117,11 @@ def source(module: str) -> Source:
     return found
 
 
-def _needed(
-    module: str, name: str, kept: Kept
-) -> tuple[dict[tuple[str, str], ast.stmt], set[Import]]:
-    """Definitions by module and name, and imports from others, that a name leads to."""
-    nodes: dict[tuple[str, str], ast.stmt] = {}
+def _needed(starts: Sequence[Start], kept: Kept) -> tuple[dict[Start, ast.stmt], set[Import]]:
+    """Definitions by module and name, and imports from others, that `starts` lead to."""
+    nodes: dict[Start, ast.stmt] = {}
     outside: set[Import] = set()
-    waiting = [(module, name)]
+    waiting = list(starts)
     while waiting:
         place = waiting.pop()
         if place in nodes:
@@ -168,6 +167,12 @@ def _dropped(node: ast.AST, kept: Kept) -> list[tuple[ast.stmt | ast.expr, ...]]
             pairs = [(key, value) for key, value in zip(keys, values, strict=True) if key]
             return [pair for pair in pairs if ast.literal_eval(pair[0]) not in kept.entries[name]]
     return []
+
+
+def _is_own(node: ast.stmt, part: ast.Attribute) -> bool:
+    """What a class other than a frozen dataclass has of its own: no use of a dataclass's method."""
+    of_self = isinstance(part.value, ast.Name) and part.value.id == "self"
+    return of_self and not any(map(_makes_frozen, getattr(node, "decorator_list", [])))
 
 
 def _makes_frozen(decorator: ast.expr) -> bool:

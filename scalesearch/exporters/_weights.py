@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.nn.backbone import Classifier
 from scalesearch.nn.build import build
+from scalesearch.nn.detector import DetectorNet
 from scalesearch.nn.weight_files import unwrapped
 from scalesearch.nn.weights import fit
 
 
-def fitted(architecture: Backbone, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def fitted(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every weight of the network under its name, on the CPU; `UserError` if some do not fit."""
     with torch.device("meta"):  # shapes alone: no time, and no draw from the global generator
         needed = build(architecture).state_dict()
@@ -32,7 +33,9 @@ def fitted(architecture: Backbone, weights: Mapping[str, Tensor]) -> dict[str, T
     }
 
 
-def network(architecture: Backbone, weights: Mapping[str, Tensor] | None) -> Classifier:
+def network(
+    architecture: Architecture, weights: Mapping[str, Tensor] | None
+) -> Classifier | DetectorNet:
     """The network in evaluation mode; without weights freshly drawn, the same each time."""
     state = None if weights is None else fitted(architecture, weights)
     with torch.random.fork_rng(devices=[]):

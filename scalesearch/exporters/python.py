@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch import check
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.exporters._file import Form, file_text
 from scalesearch.files.write import write_bytes, write_text
@@ -27,12 +27,14 @@ _TAKEN = {*sys.stdlib_module_names, "torch", "safetensors", "numpy"}
 class Exporter:
     """Writes `NAME.py`: our own sources joined with the network's literal; no other code.
 
-    The weights go to `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and
-    `std` of the channels, and the names of the `classes`; whatever else it holds is printed.
+    Its `build()` makes the network; a detector also has `detect(model, images)`, which finds
+    boxes. The weights go to `NAME.safetensors`. `about` may hold the `name` of the network, `mean`
+    and `std` of the channels, the names of the `classes`, and a data set's `category_ids` of them;
+    whatever else it holds is printed.
 
     Attributes:
-        fold: the file builds the network for inference, with its batch norms folded. The weights
-            beside it are the same in either case.
+        fold: the file builds the network for inference, with its batch norms folded (but those of
+            a detector's heads). The weights beside it are the same in either case.
     """
 
     suffix: ClassVar[str] = ".py"
@@ -44,7 +46,7 @@ class Exporter:
 
     def export(
         self,
-        architecture: Backbone,
+        architecture: Architecture,
         path: Path,
         weights: Mapping[str, Tensor] | None,
         about: Mapping[str, Any],

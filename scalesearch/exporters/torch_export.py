@@ -7,12 +7,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch import check
-from scalesearch.arch.backbone import Backbone
-from scalesearch.exporters._about import facts
+from scalesearch.arch.detector import Architecture
+from scalesearch.exporters._about import check_size, facts, raw_outputs, square
 from scalesearch.files.write import write_bytes
 
 if TYPE_CHECKING:
@@ -25,24 +26,27 @@ ABOUT = "about.json"
 class Exporter:
     """Writes `NAME.pt2`: `torch.export.load("NAME.pt2").module()` is the network for inference.
 
-    It takes any number of square images of the network's resolution and has no gradients. What is
-    known of the network is the extra file `about.json` in it. Before it is written it is read back
-    and compared with the network on random images.
+    It takes any number of images of one size and has no gradients. A detector puts out the logits
+    of classes and the codes of boxes. What is known of the network is the extra file `about.json`
+    in it. Before it is written it is read back and compared with the network on random images.
 
     Attributes:
         fold: batch norms are folded into convolutions; outputs differ by rounding.
+        size: height and width of the images; the network's own by default.
     """
 
     suffix: ClassVar[str] = ".pt2"
 
     fold: bool = True
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check.yes_or_no("fold", self.fold)
+        check_size(self)
 
     def export(
         self,
-        architecture: Backbone,
+        architecture: Architecture,
         path: Path,
         weights: Mapping[str, Tensor] | None,
         about: Mapping[str, Any],
@@ -54,19 +58,29 @@ class Exporter:
         """
         import torch
 
-        from scalesearch.exporters._program import check_outputs, check_suffix, program
+        from scalesearch.exporters._program import (
+            check_outputs,
+            check_suffix,
+            program,
+            random_images,
+        )
         from scalesearch.exporters._weights import network
         from scalesearch.nn.fold import fold
 
         check_suffix(path, self.suffix)
-        known = json.dumps(facts(architecture, path.stem, about), indent=2, default=str)
+        size = self.size or square(architecture)
+        described = raw_outputs(architecture, size)
+        known = json.dumps(
+            facts(architecture, path.stem, about, size, described), indent=2, default=str
+        )
         model = network(architecture, weights)
-        traced = program(fold(model) if self.fold else model, architecture)
+        traced = program(fold(model) if self.fold else model, architecture, size)
         file = io.BytesIO()
         with warnings.catch_warnings():
             # Said of every tensor in channels_last, which shares its memory with no other.
             warnings.filterwarnings("ignore", "No complete tensor found in the group")
             torch.export.save(traced, file, extra_files={ABOUT: known})
         file.seek(0)
-        check_outputs(torch.export.load(file).module(), model, architecture, path)
+        images = partial(random_images, architecture, size)
+        check_outputs(torch.export.load(file).module(), model, images, path)
         return [write_bytes(path, file.getvalue())]

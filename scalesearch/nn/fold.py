@@ -18,9 +18,11 @@ Network = TypeVar("Network", bound=nn.Module)
 def fold(model: Network) -> Network:
     """A copy in evaluation mode and channels_last, equal up to rounding and faster.
 
-    Every convolution takes in the batch norm behind it: per channel, `norm(conv(x))` is one
-    convolution with other weights and a bias. A batch norm that stands alone, before its
-    convolution, stays. The copy is not to be trained: its norms would no longer follow the data.
+    Every `conv` takes in the batch norm behind it, its layer's `norm`: per channel, `norm(conv(x))`
+    is one convolution with other weights and a bias. A batch norm that stands alone, before its
+    convolution, stays, and so do the norms of a detector's heads: their convolutions are shared by
+    all levels, each of which has norms of its own. The copy is not to be trained: its norms would
+    no longer follow the data.
 
     Raises:
         ValueError: it is no network of ours, so nothing would be folded.
@@ -30,8 +32,10 @@ def fold(model: Network) -> Network:
         raise ValueError(f"{type(model).__name__} has no batch norms that can be folded")
     folded = copy.deepcopy(model).eval()
     for layer in folded.modules():
-        if isinstance(layer, ConvNorm) and isinstance(layer.norm, nn.BatchNorm2d):
-            _take_in(layer.conv, layer.norm)
+        conv, norm = getattr(layer, "conv", None), getattr(layer, "norm", None)
+        conv = getattr(conv, "pointwise", conv)  # the last of a separable convolution
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            _take_in(conv, norm)
             layer.norm = nn.Identity()
     return folded.to(memory_format=torch.channels_last)
 

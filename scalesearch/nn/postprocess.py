@@ -13,7 +13,7 @@ from scalesearch.arch import check
 from scalesearch.nn.boxes import decode, overlaps
 
 _GROUP = 64  # logits of which only the largest is compared at first
-_PREFIX = 1000  # boxes that are suppressed at once, best first: most often enough
+_PREFIX = 200  # boxes that are suppressed at once, best first: most often enough
 
 
 class Detections(NamedTuple):
@@ -94,13 +94,13 @@ def detect(
         selection: which predictions are taken.
     """
     batch = zip(logits, codes, places, strict=True)
-    return [_detect((image, box), anchors, place, selection) for image, box, place in batch]
+    return [detect_one((image, box), anchors, place, selection) for image, box, place in batch]
 
 
-def _detect(
+def detect_one(
     predicted: tuple[Tensor, Tensor], anchors: Tensor, place: Letterbox, selection: Selection
 ) -> Detections:
-    """The detections in one image."""
+    """The detections in one image: its logits [A, K] and codes [A, 4], as `detect` takes them."""
     logits, codes = predicted
     flat = logits.flatten()
     position = best(flat, selection.candidates)
@@ -109,8 +109,7 @@ def _detect(
     boxes = _inside(decode(codes[anchor], anchors[anchor]), place)
     sound = (scores > selection.min_score) & boxes.isfinite().all(1)
     boxes, scores, labels = boxes[sound], scores[sound], (position % logits.shape[1])[sound]
-    suppress = _soft if selection.suppress == "soft" else _hard
-    kept, scores = suppress(boxes, scores, labels, selection)
+    kept, scores = _SUPPRESS[selection.suppress](boxes, scores, labels, selection)
     return Detections(_undone(boxes[kept], place), scores, labels[kept])
 
 
@@ -153,23 +152,38 @@ def _hard(
 ) -> tuple[Tensor, Tensor]:
     """Which boxes are not suppressed by a better one of their class that is not; their scores.
 
-    The same as `torchvision.ops.batched_nms` of all, cut to the number of detections: what comes
-    after a box cannot suppress it, so that we stop as soon as enough are kept.
+    What comes after a box cannot suppress it, so that we stop as soon as enough are kept.
     """
-    from torchvision.ops import batched_nms
-
-    # In float64: to tell classes apart, boxes are moved far, which must not round them.
-    wide, certain, kept = boxes.double(), scores.double(), labels.new_empty(0)
+    # In float64, which rounds no overlap across the limit; boxes of an image are float32.
+    wide, kept = boxes.double(), labels.new_empty(0)
     for start in range(0, len(scores), _PREFIX):
         some = torch.arange(start, min(start + _PREFIX, len(scores)), device=scores.device)
-        over = overlaps(wide[some], wide[kept]) > selection.overlap
-        some = some[~(over & (labels[some, None] == labels[kept])).any(1)]
-        new = batched_nms(wide[some], certain[some], labels[some], selection.overlap)
-        kept = torch.cat([kept, some[new]])
+        some = some[~_over(wide, labels, some, kept, selection.overlap).any(1)]
+        kept = torch.cat([kept, some[_leading(_over(wide, labels, some, some, selection.overlap))]])
         if len(kept) >= selection.detections:
             break
     kept = kept[: selection.detections]
     return kept, scores[kept]
+
+
+def _over(boxes: Tensor, labels: Tensor, some: Tensor, others: Tensor, overlap: float) -> Tensor:
+    """Which of some boxes lie over which others of their class, bool [some, others]."""
+    return (overlaps(boxes[some], boxes[others]) > overlap) & (labels[some, None] == labels[others])
+
+
+def _leading(over: Tensor) -> Tensor:
+    """Which of M boxes, best first, lie over no better one that does so too; `over` is [M, M].
+
+    All at once: who leads is settled for the first box, and each round settles it for the next at
+    least, in truth for whole heaps of boxes.
+    """
+    better = over.tril(-1)
+    leads = ~better.any(1)
+    while True:
+        again = ~(better & leads).any(1)
+        if torch.equal(again, leads):
+            return leads
+        leads = again
 
 
 def _soft(
@@ -197,3 +211,6 @@ def _soft(
         left[same] *= overlap.square_().div_(-selection.sigma).exp_()
         left[index] = -1.0
     return order[kept], scores.new_tensor(values)
+
+
+_SUPPRESS = {"hard": _hard, "soft": _soft}

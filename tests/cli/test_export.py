@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+import scalesearch as ss
+
 
 def test_a_published_network_becomes_a_file_that_imports(scalesearch, tmp_path, monkeypatch):
     out = tmp_path / "b0_exported.py"
@@ -70,6 +72,66 @@ def test_other_formats(scalesearch, tmp_path, monkeypatch, whole, form, suffix):
     done = scalesearch("export", net, "--format", form)
     assert (done.code, done.out, done.err) == (0, f"compound_phi1{suffix}\n", "")
     assert [file.name for file in tmp_path.iterdir()] == [f"compound_phi1{suffix}"]
+
+
+TINY = """
+backbone:
+  resolution: 64
+  stem: {width: 8}
+  stages: [{block: mbconv, width: 8, stride: 2}, {block: mbconv, width: 8, stride: 2}]
+neck: {kind: fpn, width: 8, depth: 1, max_level: 4}
+heads: {depth: 1}
+num_classes: 2
+"""
+
+
+def test_a_detector_with_the_weights_of_a_file(scalesearch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny_birds.yaml").write_text(TINY)
+    model = ss.build(ss.architecture("tiny_birds.yaml"))
+    torch.save(model.state_dict(), "weights.pth")
+    done = scalesearch("export", "tiny_birds.yaml", "--weights", "weights.pth")
+    assert done.out.split() == ["tiny_birds.py", "tiny_birds.safetensors"]
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("tiny_birds")
+    images = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        assert all(map(torch.equal, module.build()(images), model.eval()(images)))
+    assert len(module.detect(module.build(), images)) == 2
+
+
+def test_the_published_detector_with_effdets_weights(scalesearch, tmp_path, monkeypatch):
+    effdet = pytest.importorskip("effdet")
+    peer = effdet.create_model(
+        "tf_efficientdet_d0", pretrained_backbone=False, image_size=(128, 128)
+    )
+    torch.save(peer.state_dict(), tmp_path / "effdet.pth")
+    out = tmp_path / "d0_of_effdet.py"
+    done = scalesearch("export", "efficientdet_d0", "-o", out, "--weights", tmp_path / "effdet.pth")
+    assert (done.code, done.err) == (0, "")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = importlib.import_module("d0_of_effdet").build()
+    images = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        theirs = peer.eval()(images)
+        for ours, maps in zip(model(images), theirs, strict=True):
+            flat = [x.permute(0, 2, 3, 1).reshape(1, -1, ours.shape[-1]) for x in maps]
+            torch.testing.assert_close(ours, torch.cat(flat, 1), rtol=0, atol=1e-4)
+
+
+def test_options_of_a_format(scalesearch, wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    words = ["outputs=detections", "size=[32, 48]", "min_score=0.05"]
+    done = scalesearch("export", "tiny.yaml", *words, "--format", "onnx")
+    assert (done.code, done.out, done.err) == (0, "tiny.onnx\n", "")
+    for option, said in (
+        ("outputs", "command line: 'outputs' is no option\n  allowed: key=value"),
+        ("outputs=boxes", "raw, detections"),
+        ("sise=[32, 48]", "did you mean 'size'"),
+        ("fold=7", "true or false"),
+    ):
+        assert said in wrong("export", "tiny.yaml", option, "--format", "onnx")
 
 
 def test_without_onnx_it_says_what_to_install(wrong, monkeypatch):

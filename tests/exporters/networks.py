@@ -6,10 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from scalesearch.arch.backbone import PADDINGS, Backbone
+from scalesearch.arch.backbone import PADDINGS, Backbone, Stem
+from scalesearch.arch.detector import Detector, Heads
+from scalesearch.arch.neck import Neck
 from scalesearch.arch.published import published
+from scalesearch.arch.stage import Stage
+from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.build import build
+from scalesearch.nn.postprocess import Letterbox, Selection, detect
 
 # One of every family; the first two hold a squeeze-excite and a lone batch norm.
 FAMILIES = (
@@ -63,3 +69,78 @@ def difference(one, other):
     assert one.shape == other.shape
     assert other.std() > 0
     return float((one - other).abs().max() / other.abs().max())
+
+
+# Every kind of neck and every fusion at least once.
+NECKS = (
+    ("bifpn", "fast"),
+    ("fpn", "softmax"),
+    ("panet", "sum"),
+    ("nas_fpn", "unbounded"),
+    ("fully_connected", "fast"),
+)
+
+
+def tiny_detector(kind="bifpn", fusion="fast", **fields):
+    """A detector for images of 64 pixels: levels 3 to 7, the last two made by the neck."""
+    backbone = Backbone(
+        resolution=64,
+        stem=Stem(width=8),
+        stages=(
+            Stage(width=8, stride=2),
+            Stage(width=16, stride=2, expand=2, se=0.25),
+            Stage(block="separable", width=16, stride=2),
+            Stage(width=24, stride=2, expand=2),
+        ),
+        padding=fields.pop("padding", "same"),
+    )
+    fields = {"neck": Neck(kind=kind, fusion=fusion, width=16, depth=2), **fields}
+    return Detector(backbone=backbone, heads=Heads(depth=1), num_classes=3, **fields)
+
+
+def spread(net, seed=0):
+    """A built detector, every weight drawn, whose scores and boxes differ from place to place."""
+    torch.manual_seed(seed)
+    model = build(net)
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    for part in model.parameters():
+        if part.ndim == 1:
+            nn.init.uniform_(part, 0.5, 1.5)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # statistics of all that it sees
+    images = of_size(net, 4, (net.resolution, net.resolution), seed + 1)
+    with torch.no_grad():
+        model.train()(images)
+        model.eval()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for head, index, std in ((model.class_head, 0, 1.0), (model.box_head, 1, 0.3)):
+            last = head.predict.pointwise
+            last.bias.zero_()
+            last.weight *= std / model(images)[index].std()
+        model.class_head.predict.pointwise.bias.fill_(-6.0)
+    return model
+
+
+def of_size(net, batch, size, seed=0):
+    """Random images of a size, no two alike in their brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(batch, net.in_channels, *size, generator=generator)
+    return images * torch.linspace(0.5, 1.5, batch).view(-1, 1, 1, 1)
+
+
+def detections(net, model, images, selection=None):
+    """What our own code finds."""
+    size = tuple(images.shape[-2:])
+    anchors = anchor_boxes(net.anchors, net.neck.levels, size)
+    with torch.no_grad():
+        raw = model(images)
+    return detect(*raw, anchors, [Letterbox(size, size)] * len(images), selection or Selection())
+
+
+def lone_threshold(net, model, images):
+    """A score that the best of one image is below, and that of every other above."""
+    best = sorted(float(found.scores[0]) for found in detections(net, model, images))
+    assert best[1] - best[0] > 1e-3
+    return (best[0] + best[1]) / 2

@@ -80,6 +80,13 @@ KINDS = {
 def find(kind: str):
     return KINDS[kind]
 """,
+    "other.py": """from toy.low import Record
+
+
+class Plain:
+    def __init__(self, record: Record) -> None:
+        self.kept = record.size
+""",
     "clash.py": """from toy.high import first
 
 TWO = 3
@@ -136,16 +143,30 @@ def toy(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("toy")
 def test_what_is_needed_is_taken_as_it_stands():
-    linked = _link.link("toy.high", "first")
+    linked = _link.link([("toy.high", "first")])
     assert "\n\n".join(definition.text for definition in linked.definitions) == JOINED
     assert linked.imports == IMPORTS
     assert [d.module for d in linked.definitions] == ["toy.low"] * 3 + ["toy.high"] * 2
 
 
 @pytest.mark.usefixtures("toy")
+def test_several_names_come_in_the_order_of_their_modules():
+    linked = _link.link([("toy.high", "second"), ("toy.low", "unused")])
+    names = ["TWO", "unused", "Record", "late", "second"]
+    assert [definition.name for definition in linked.definitions] == names
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_another_class_calls_its_own_keeps_no_method_of_a_record():
+    linked = _link.link([("toy.other", "Plain")])
+    assert [definition.name for definition in linked.definitions] == ["Record", "Plain"]
+    assert "def kept" not in linked.definitions[0].text
+
+
+@pytest.mark.usefixtures("toy")
 def test_two_definitions_of_one_name_are_refused():
     with pytest.raises(AssertionError, match="two definitions of one name"):
-        _link.link("toy.clash", "both")
+        _link.link([("toy.clash", "both")])
 
 
 TABLE = """KINDS = {
@@ -160,8 +181,8 @@ TABLE = """KINDS = {
 
 @pytest.mark.usefixtures("toy")
 def test_a_table_keeps_the_entries_that_are_asked_for_and_what_they_need():
-    linked = _link.link("toy.table", "find", {"KINDS": {"kept", "also"}})
+    linked = _link.link([("toy.table", "find")], {"KINDS": {"kept", "also"}})
     assert [d.name for d in linked.definitions] == ["late", "KINDS", "find"]
     assert linked.definitions[1].text == TABLE
-    whole = _link.link("toy.table", "find")
+    whole = _link.link([("toy.table", "find")])
     assert [d.name for d in whole.definitions] == ["TWO", "late", "KINDS", "find"]

@@ -79,7 +79,7 @@ def test_batch_norms_may_be_kept(tmp_path):
 
 
 def test_weights_that_are_too_large_for_one_file_go_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("scalesearch.exporters.onnx.MOST_INSIDE", 1000)
+    monkeypatch.setattr("scalesearch.exporters._onnx.MOST_INSIDE", 1000)
     model = randomised(SMALL)
     files = export(SMALL, tmp_path / "net.onnx", "onnx", model.state_dict())
     assert files == [tmp_path / "net.onnx", tmp_path / "net.onnx.data"]

@@ -10,9 +10,21 @@ import warnings
 import pytest
 import torch
 
+from scalesearch.arch.neck import Neck
+from scalesearch.arch.published import published
+from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
 from scalesearch.exporters import _program, export
-from tests.exporters.networks import CASES, difference, images_for, randomised, shortened
+from tests.exporters.networks import (
+    CASES,
+    difference,
+    images_for,
+    of_size,
+    randomised,
+    shortened,
+    spread,
+    tiny_detector,
+)
 
 SMALL = shortened("wrn_10_1", "symmetric")
 ALONE = """
@@ -58,6 +70,37 @@ def test_loads_where_we_cannot_be_imported(tmp_path):
     for images, got in zip(batches, torch.load(files[1]), strict=True):
         with torch.no_grad():
             assert difference(got, model(images)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("net", "size"),
+    [
+        (tiny_detector(neck=Neck(width=8, depth=1, max_level=5)), (64, 96)),
+        pytest.param(published("efficientdet_d0"), (128, 192), marks=pytest.mark.slow),
+    ],
+    ids=["tiny", "d0"],
+)
+def test_a_detector_puts_out_its_raw_outputs(tmp_path, net, size):
+    model = spread(net)
+    about = {"classes": [f"c{i}" for i in range(net.num_classes)], "ap": 0.5}
+    (path,) = export(
+        net, tmp_path / "net.pt2", "torch_export", model.state_dict(), about, size=list(size)
+    )
+    extra = {"about.json": ""}
+    loaded = torch.export.load(path, extra_files=extra).module()
+    for batch in (1, 2, 5):
+        images = of_size(net, batch, size)
+        with torch.no_grad():
+            wanted = model(images)
+        for got, want in zip(loaded(images), wanted, strict=True):
+            assert difference(got, want) < 1e-4
+    facts = json.loads(extra["about.json"])
+    assert {key: facts[key] for key in about} == about
+    assert facts["input_size"] == [3, *size]
+    anchors = wanted[0].shape[1]
+    assert facts["description"].startswith("Object detector: images [batch, 3, ")
+    assert f"to class logits [batch, {anchors}, {net.num_classes}] and box" in facts["description"]
+    assert facts["flops"] == measure_counts(model, (1, 3, *size))["flops"]
 
 
 def test_unfolded_it_gives_equal_bits_and_its_facts_go_along(tmp_path, capfd):

@@ -11,7 +11,15 @@ import scalesearch as ss
 from scalesearch.arch.backbone import PADDINGS
 from scalesearch.arch.published import families, published
 from scalesearch.nn.fold import fold
-from tests.exporters.networks import difference, images_for, randomised
+from tests.exporters.networks import (
+    NECKS,
+    difference,
+    images_for,
+    of_size,
+    randomised,
+    spread,
+    tiny_detector,
+)
 from tests.peers import CLASSIFIERS
 from tests.strategies import backbones
 
@@ -44,6 +52,37 @@ def test_any_network_folded_is_the_same_function(net):
     images = images_for(net).double()
     with torch.no_grad():
         torch.testing.assert_close(fold(model)(images), model(images), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "fusion"), NECKS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_detector_folded_is_the_same_function(kind, fusion, bias):
+    net = tiny_detector(kind, fusion, norm_bias=bias)
+    model = spread(net).double()
+    folded = fold(model)
+    images = of_size(net, 2, (64, 96)).double()
+    with torch.no_grad():
+        for got, wanted in zip(folded(images), model(images), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+    # Backbone and neck: all. Heads: the convolutions are every level's, the norms each level's own.
+    left = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    levels, heads = 5, 2
+    assert len(left) == levels * heads * net.heads.depth
+    assert all(key.split(".")[1] == "norms" for key in left)
+
+
+def test_group_norms_depend_on_the_image_and_stay():
+    net = tiny_detector(norm="group")
+    model = ss.build(net).eval().double()
+    folded = fold(model)
+    before, after = (
+        sum(isinstance(part, nn.GroupNorm) for part in one.modules()) for one in (model, folded)
+    )
+    assert before == after > 0
+    images = of_size(net, 2, (64, 64)).double()
+    with torch.no_grad():
+        for got, wanted in zip(folded(images), model(images), strict=True):
+            assert difference(got, wanted) < 1e-9
 
 
 def test_one_layer_by_hand():

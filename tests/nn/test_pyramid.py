@@ -14,7 +14,7 @@ from scalesearch.arch.backbone import Backbone, Stem
 from scalesearch.arch.detector import Detector
 from scalesearch.arch.neck import FUSIONS, Neck, outputs
 from scalesearch.arch.stage import Stage
-from scalesearch.nn.pyramid import Fusion, Pyramid, Resample, shrink_to
+from scalesearch.nn.pyramid import Fusion, Pyramid, Resample, norm, shrink_to
 from tests.detectors import KINDS, detectors
 
 NET = Detector(
@@ -201,9 +201,9 @@ def run_table(pyramid, net, maps):
 @given(detectors(), st.integers(1, 70), st.integers(1, 70), st.booleans())
 def test_any_table_is_run_as_it_reads(net, height, width, train):
     pyramid = drawn(Pyramid(net, net.nodes)).double().train(train)
-    for norm in pyramid.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.eval()  # a level may be a single pixel
+    for module in pyramid.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()  # a level may be a single pixel
     maps = [x.double() for x in maps_for(net, height, width)]
     before = [x.clone() for x in maps]
     with torch.set_grad_enabled(train):
@@ -263,3 +263,22 @@ def test_the_first_layer_projects_and_the_others_need_not():
     wide = {(j, i) for j, node in enumerate(NET.nodes) for i in node.inputs if i in (0, 1)}
     assert projected == [wide, set()]
     assert list(pyramid.extra) == ["3", "4"]
+
+
+@pytest.mark.parametrize(("width", "groups"), [(6, 3), (32, 2), (24, 3), (48, 3)])
+def test_group_norm_takes_gcd_of_width_and_16_channels_together(width, groups):
+    net = replace(NET, norm="group", norm_eps=1e-3, neck=replace(NET.neck, width=width))
+    made = norm(net)
+    x = torch.randn(2, width, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    together = x.reshape(2, groups, -1)
+    mean, variance = together.mean(2, keepdim=True), together.var(2, keepdim=True, correction=0)
+    wanted = (together - mean) / (variance + 1e-3).sqrt()
+    torch.testing.assert_close(made.double()(x), wanted.reshape(x.shape))
+
+
+def test_no_norm_of_a_neck_is_a_batch_norm_if_groups_are_wanted():
+    module = Pyramid(replace(NET, norm="group"), NET.nodes)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in module.modules())
+    groups = sum(isinstance(m, torch.nn.GroupNorm) for m in module.modules())
+    norms = sum(isinstance(m, torch.nn.BatchNorm2d) for m in Pyramid(NET, NET.nodes).modules())
+    assert groups == norms > 0

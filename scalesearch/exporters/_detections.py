@@ -1,0 +1,154 @@
+"""A detector that decodes, selects and suppresses in its own graph, as an ONNX file can hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scalesearch.arch.detector import Detector
+from scalesearch.arch.op import Size
+from scalesearch.errors import UserError
+from scalesearch.nn.anchors import anchor_boxes
+from scalesearch.nn.boxes import decode
+from scalesearch.nn.postprocess import Detections, Letterbox, Selection, detect
+
+OUTPUTS = ("boxes", "scores", "labels", "counts")
+# What those are made of, put out beside them while they are checked.
+RAW = ("logits", "codes")
+_OVERLAP_SLACK = 1e-5  # how exactly float32 tells whether two boxes overlap by more than the limit
+_BOX_SLACK = 1e-5  # as a share of the image's longer side
+
+
+class Finder(nn.Module):
+    """Images of one size to their detections, padded to the same number for every image."""
+
+    def __init__(self, model: nn.Module, net: Detector, size: Size, selection: Selection) -> None:
+        super().__init__()
+        self.model, self.selection = model, selection
+        anchors = anchor_boxes(net.anchors, net.neck.levels, size)
+        self.register_buffer("anchors", anchors, persistent=False)
+        corner = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
+        self.register_buffer("corner", corner, persistent=False)
+        self.candidates = min(selection.candidates, len(anchors) * net.num_classes)
+        self.most = min(selection.detections, self.candidates)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images [N, C, H, W] to `OUTPUTS`, then `RAW`."""
+        logits, codes = self.model(images)
+        classes, count = logits.shape[-1], self.candidates
+        best, position = logits.flatten(1).topk(count, 1)
+        scores, labels, anchor = best.sigmoid(), position % classes, position // classes
+        boxes = decode(_rows(codes, anchor), self.anchors[anchor])  # type: ignore[index]
+        boxes = boxes.clamp(min=0).minimum(self.corner)  # type: ignore[arg-type]
+        # By ranks, which no runtime's sigmoid can round into another order, as it can scores.
+        ranks = torch.arange(count, 0, -1).float() * (scores > self.selection.min_score)
+        kept = torch.ops.scalesearch.suppress(
+            boxes, ranks, labels, classes, self.most, self.selection.overlap
+        )
+        left, index = (ranks * kept).topk(self.most, 1)
+        real = left > 0
+        return (
+            _rows(boxes, index) * real.unsqueeze(-1),
+            scores.gather(1, index) * real,
+            torch.where(real, labels.gather(1, index), -1),
+            real.sum(1),
+            logits,
+            codes,
+        )
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """Of [N, A, 4] the rows [N, M, 4] that `index` [N, M] names."""
+    return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+
+@torch.library.custom_op("scalesearch::suppress", mutates_args=())
+def suppress(
+    boxes: Tensor, ranks: Tensor, labels: Tensor, classes: int, most: int, overlap: float
+) -> Tensor:
+    """Which of the boxes [N, M, 4] are not suppressed by a better one of their class, bool [N, M].
+
+    `ranks` are larger for better ones and 0 for those that do not count; of each of `classes` only
+    the best `most` are told. It is traced and never run: `translated` is what it does.
+    """
+    raise NotImplementedError
+
+
+@suppress.register_fake
+def _(
+    boxes: Tensor, ranks: Tensor, labels: Tensor, classes: int, most: int, overlap: float
+) -> Tensor:
+    return torch.empty_like(ranks, dtype=torch.bool)
+
+
+def translations() -> dict[Any, Callable[..., Any]]:
+    """Our operation to what it is in ONNX's."""
+    return {torch.ops.scalesearch.suppress.default: translated}
+
+
+def translated(boxes: Any, ranks: Any, labels: Any, classes: int, most: int, overlap: float) -> Any:
+    """`suppress` as ONNX's NonMaxSuppression, which has a row of scores for each class.
+
+    So no box need be moved to tell classes apart, which would round it.
+    """
+    from onnxscript import opset18
+
+    op: Any = opset18  # its own types know no constants
+    rows = op.Unsqueeze(op.Constant(value_ints=list(range(classes))), [0, 2])
+    own = op.Equal(op.Unsqueeze(labels, [1]), rows)
+    table = op.Where(own, op.Unsqueeze(ranks, [1]), op.Constant(value_float=0.0))
+    limits = (
+        op.Constant(value_ints=[most]),
+        op.Constant(value_floats=[overlap]),
+        op.Constant(value_floats=[0.0]),
+    )
+    taken = op.NonMaxSuppression(boxes, table, *limits)  # image, class, box
+    place = op.Gather(taken, op.Constant(value_ints=[0, 2]), axis=1)
+    ones = op.Expand(op.Constant(value_float=1.0), op.Shape(taken, start=0, end=1))
+    marked = op.ScatterND(op.Mul(ranks, op.Constant(value_float=0.0)), place, ones)
+    return op.Greater(marked, op.Constant(value_float=0.0))
+
+
+def check_detections(
+    outputs: tuple[Tensor, ...], net: Detector, size: Size, selection: Selection, path: Path
+) -> None:
+    """Refuses detections that do not follow from the raw outputs beside them as `detect` has it.
+
+    An overlap that is the limit but for rounding may fall on either side.
+    """
+    given = [
+        Detections(boxes[:count], scores[:count], labels[:count])
+        for boxes, scores, labels, count in zip(*outputs[:4], strict=True)
+    ]
+    anchors = anchor_boxes(net.anchors, net.neck.levels, size)
+    places = [Letterbox(size, size)] * len(given)
+    slack = _BOX_SLACK * max(size)
+    ways = [
+        detect(outputs[4], outputs[5], anchors, places, _shifted(selection, by))
+        for by in (0.0, -_OVERLAP_SLACK, _OVERLAP_SLACK)
+    ]
+    for number, found in enumerate(given):
+        if not any(_same(found, way[number], slack) for way in ways):
+            raise UserError(
+                f"what would be written finds other boxes in a random image: {len(found.scores)}, "
+                f"and not the {len(ways[0][number].scores)} that follow from the raw outputs",
+                file=str(path),
+                hint="a library's fault: try another version, or export with outputs: raw",
+            )
+
+
+def _shifted(selection: Selection, by: float) -> Selection:
+    return replace(selection, overlap=min(max(selection.overlap + by, 0.0), 1.0))
+
+
+def _same(one: Detections, other: Detections, slack: float) -> bool:
+    return (
+        torch.equal(one.labels, other.labels)
+        and torch.allclose(one.scores, other.scores, rtol=0, atol=1e-5)
+        and torch.allclose(one.boxes, other.boxes, rtol=0, atol=slack)
+    )
