@@ -13,7 +13,8 @@ from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cli.tables import console, print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import UNITS
-from scalesearch.scaling.family import STRATEGIES
+from scalesearch.history.objective import METRICS
+from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
 from scalesearch.units import format_count
 
 _COUNTS = ("params", "flops", "activations")
@@ -49,18 +50,19 @@ def _print_words() -> None:
     for key, names in every.items():
         line = f"  {key}".ljust(indent) + ", ".join(names)
         print(textwrap.fill(line, room, subsequent_indent=" " * indent))
-    print("dataset, evaluator, sampler, executor, exporter of your own: package.module:Name")
+    print("dataset, evaluator, sampler, executor, exporter, neck of your own: package.module:Name")
     print("search.space is a YAML file: a network whose fields may be lists of choices")
 
 
 def words() -> dict[str, tuple[str, ...]]:
     """Key of a YAML file to the names that it takes."""
     return {
+        "task": tuple(METRICS),
         "dataset": plugins.names("datasets"),
         "evaluator": plugins.names("evaluators"),
         "search.sampler": plugins.names("samplers"),
         "limits": tuple(UNITS),
-        "family.strategies": STRATEGIES,
+        "family.strategies": tuple(dict.fromkeys((*STRATEGIES, *DETECTOR_STRATEGIES))),
         "execution.executor": plugins.names("executors"),
         "export": plugins.names("exporters"),
         "stages.block": tuple(BLOCK_FIELDS),
