@@ -12,7 +12,7 @@ from scalesearch.arch.detector import Detector
 from scalesearch.arch.neck import Node
 from scalesearch.nn.backbone import Features, initialise
 from scalesearch.nn.layers import Activation
-from scalesearch.nn.pyramid import Pyramid, SeparableConv, batch_norm
+from scalesearch.nn.pyramid import Pyramid, SeparableConv, norm
 
 # Before training every anchor has an object with this probability, and predictions hardly differ:
 # otherwise the first steps go into unlearning them (focal loss, Lin et al. 2017, 3.3 and 4.1).
@@ -30,7 +30,7 @@ class Predictor(nn.Module):
             SeparableConv(net, width, bias=net.norm_bias) for _ in range(net.heads.depth)
         )
         self.norms = nn.ModuleList(
-            nn.ModuleList(batch_norm(net) for _ in range(levels)) for _ in range(net.heads.depth)
+            nn.ModuleList(norm(net) for _ in range(levels)) for _ in range(net.heads.depth)
         )
         self.active = Activation(net.activation)
         self.predict = SeparableConv(net, values * net.anchors.count, bias=True)
@@ -38,13 +38,21 @@ class Predictor(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps [N, width, H, W] of each level to [N, anchors of all levels, values]."""
-        return torch.cat([self._level(x, level) for level, x in enumerate(maps)], 1)
+        # The last 1x1 convolution takes the pixels of all levels at once, channels last: what is
+        # put in order is as narrow as the neck, and what comes out is in order already.
+        found = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
+        return found.reshape(found.shape[0], -1, self.values)
+
+    def _pixels(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the last 1x1 convolution takes, [N, width, 1, pixels of all levels]."""
+        deep = [self._level(x, level) for level, x in enumerate(maps)]
+        rows = [x.permute(0, 2, 3, 1).flatten(1, 2) for x in deep]
+        return torch.cat(rows, 1).transpose(1, 2).unsqueeze(2)
 
     def _level(self, x: Tensor, level: int) -> Tensor:
         for conv, norms in zip(self.convs, self.norms, strict=True):
             x = self.active(norms[level](conv(x)))  # type: ignore[index]
-        x = self.predict(x)
-        return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.values)
+        return self.predict.depthwise(x)
 
 
 class DetectorNet(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scalesearch.arch.detector import Detector
+from scalesearch.arch.detector import Detector, norm_groups
 from scalesearch.arch.neck import Node, outputs
 from scalesearch.nn.layers import Activation
 
@@ -25,7 +25,7 @@ class Resample(nn.Module):
         self.norm: nn.Module = nn.Identity()
         if inputs != width:
             self.conv = nn.Conv2d(inputs, width, 1, bias=net.norm_bias)
-            self.norm = batch_norm(net)
+            self.norm = norm(net)
         self.same = net.backbone.padding == "same"
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
@@ -103,9 +103,12 @@ class SeparableConv(nn.Module):
         return self.pointwise(self.depthwise(x))
 
 
-def batch_norm(net: Detector) -> nn.BatchNorm2d:
-    """A batch norm of neck or heads."""
-    return nn.BatchNorm2d(net.neck.width, net.norm_eps, net.norm_momentum)
+def norm(net: Detector) -> nn.Module:
+    """A norm of neck or heads."""
+    width = net.neck.width
+    if net.norm == "group":
+        return nn.GroupNorm(norm_groups(width), width, net.norm_eps)
+    return nn.BatchNorm2d(width, net.norm_eps, net.norm_momentum)
 
 
 class Joint(nn.Module):
@@ -118,7 +121,7 @@ class Joint(nn.Module):
         self.fusion = Fusion(net.neck.fusion, len(widths))
         self.active = Activation(net.activation)
         self.conv = SeparableConv(net, net.neck.width, bias=net.norm_bias)
-        self.norm = batch_norm(net)
+        self.norm = norm(net)
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Tensors [N, C_i, H_i, W_i] to [N, width, *size]."""
