@@ -209,7 +209,9 @@ class Dataset(Protocol):
 class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores; a class attribute `task` as of data sets.
 
-    An attribute `notes`, if it has one, is shown to the user before a phase: sentences.
+    It may have more: `metrics`, names of its scores (`ap/CLASS` stands for one of each class), so
+    that an objective is checked before anything is trained; `check(architecture)`, which raises
+    `UserError` before a phase; `notes(norm)`, sentences that are shown before it.
     """
 
     @property

@@ -103,6 +103,7 @@ SHOWN_BY = {
     "spaces/_listed": "spaces/test_feasible",
     "spaces/_slot": "spaces/test_backbone",
     "spaces/_slotted": "spaces/test_backbone",
+    "study/checks": "study/test_detection",
     "study/checkpoints": "study/test_run",
     "study/context": "study/test_run",
     "study/inputs": "study/test_phases",

@@ -12,7 +12,7 @@ from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Data, Evaluator, Executor
 from scalesearch.scaling.coefficients import Coefficients
-from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
 from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
 from scalesearch.study.feasible import Survey, survey
@@ -22,9 +22,9 @@ from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
-# Stand in for the grid's winner, which nobody knows yet: the papers' own (Tan & Le 2019,
-# EfficientDet).
-_CLASSIFIER, _DETECTOR = Coefficients(1.2, 1.1, 1.15), DetectorCoefficients()
+# Stands in for the winner of a grid of triples, which nobody knows yet: the paper's own (Tan & Le
+# 2019).
+_CLASSIFIER = Coefficients(1.2, 1.1, 1.15)
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,21 @@ def _grid(study: Study, executor: Executor, network: Architecture, data: Data) -
 
 def _family(study: Study, executor: Executor, network: Architecture, data: Data) -> Share:
     family: Any = study.family
-    stand_in = _DETECTOR if isinstance(network, Detector) else _CLASSIFIER
-    made = members(network, study.coefficients or stand_in, family.phi, family.strategies)
+    by = study.coefficients or _stand_in(study, network)
+    made = members(network, by, family.phi, family.strategies)
     evaluator: Evaluator = family.evaluator.make()
     networks = list({member.architecture for member in made})
     text = f"family        {len(made)} members, {len(networks)} different networks"
     return Share(text, phase_seconds(executor, evaluator, networks, data))
+
+
+def _stand_in(study: Study, network: Architecture) -> Scaling:
+    """Coefficients in place of a grid's winner: of a detector those in the middle of its grid."""
+    if not isinstance(network, Detector):
+        return _CLASSIFIER
+    space = grid_of(study, network).space
+    points = list(space.points())
+    return space.coefficients(points[len(points) // 2])
 
 
 def _about(seconds: float | None, slots: int) -> str:

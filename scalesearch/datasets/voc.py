@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ class _Page(NamedTuple):
     file: str
     size: tuple[int, int]
     objects: list[tuple[str, Sequence[float], bool]]
+
+
+_ANSWER = re.compile(r"\s+(1|-1|0)$")  # lists of one class say whether it is in the image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ class Dataset:
             raise UserError(f"there is no {file}", key=key)
         # Names in other encodings are those of files that are not there, which is told then.
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [line.split()[0] for line in lines if line.strip()]
+        return [_ANSWER.sub("", line.strip()) for line in lines if line.strip()]
 
     def _annotation(self, name: str) -> Path:
         return self.path / "Annotations" / f"{name}.xml"

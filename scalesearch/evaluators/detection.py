@@ -22,6 +22,10 @@ class Evaluator(DetectionRecipe):
     """Trains on the data set's images and validates; options as in `DetectionRecipe`."""
 
     task: ClassVar[str] = "detection"
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap50_voc"),
+        "ap/CLASS",
+    )
 
     @property
     def workload(self) -> Workload:
@@ -31,6 +35,12 @@ class Evaluator(DetectionRecipe):
             optimizer_copies=self.optimizers[self.optimizer].copies,
             ema=self.ema is not None,
         )
+
+    def check(self, architecture: Detector) -> None:
+        """Refuses what the options ask of a network that it has not; `UserError`."""
+        from scalesearch.training.freezing import check_freeze
+
+        check_freeze(architecture, self)
 
     def evaluate(
         self, model: torch.nn.Module, architecture: Detector, data: BoxData, seed: int

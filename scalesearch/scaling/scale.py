@@ -79,14 +79,27 @@ def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Det
     check_phi(phi)
     if phi == 0:
         return net
-    backbone = multiply(net.backbone, Multipliers(depth=by.alpha**phi, width=by.beta**phi))
-    side = to_32(round_resolution(net.resolution + by.resolution * phi))
+    try:
+        times = Multipliers(depth=by.alpha**phi, width=by.beta**phi)
+        wider = by.neck_width**phi
+    except OverflowError:
+        raise UserError(f"{phi!r} scales to no number", key="phi") from None
+    backbone = multiply(net.backbone, times)
+    pixels = net.resolution + by.resolution * phi
+    if pixels < 1:
+        raise UserError(
+            f"scaling leaves a resolution of {pixels:g} pixels",
+            key="resolution",
+            allowed="at least 1 pixel",
+            hint="take a larger phi, or fewer pixels for each",
+        )
+    side = to_32(round(pixels))
     return replace(
         net,
         backbone=replace(backbone, resolution=side if by.resolution else net.resolution),
         neck=replace(
             net.neck,
-            width=wider_neck(net, by.neck_width**phi),
+            width=wider_neck(net, wider),
             depth=max(1, net.neck.depth + _whole(by.neck_depth * phi)),
         ),
         heads=replace(net.heads, depth=max(0, net.heads.depth + _whole(by.head_depth * phi))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.backbone import Backbone
@@ -62,7 +63,17 @@ class Space(_slotted.Space):
         return space
 
     def with_anchors(self, anchors: Anchors) -> Space:
-        """The same space with these anchors in every detector."""
+        """The same space with these anchors in every detector.
+
+        Raises:
+            UserError: the space lists anchors of its own.
+        """
+        if listed := [name for name in self.parameters if name.startswith("anchors.")]:
+            raise UserError(
+                f"the space lists {listed[0]}, and the study gives every network its anchors",
+                key="anchors",
+                hint="leave one of the two out",
+            )
         fixed = scalar_slot("anchors", anchors, lambda _: None)
         return self.with_slots({"anchors": fixed})
 
@@ -96,8 +107,8 @@ class Space(_slotted.Space):
                     allowed="one stride: which stage feeds which level of the neck follows from it",
                 )
         first = {name: values[0] for name, values in self.slots.items()}
-        for neck in self.slots["neck"]:
-            self._make({**first, "neck": neck})
+        for neck, norm in product(self.slots["neck"], self.slots["norm"]):
+            self._make({**first, "neck": neck, "norm": norm})
 
 
 def _slots(plain: Mapping[str, Any], backbone: Mapping[str, Any]) -> Iterator[Slot]:

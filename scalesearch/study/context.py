@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 
-from scalesearch.arch.detector import Anchors
+from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
@@ -88,8 +88,7 @@ class Context:
         self.watch.phase(plan.phase, networks or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
-            for note in getattr(evaluator, "notes", ()):
-                self.watch.note(note)
+            self._prepare(evaluator, first.architecture)
             jobs = [first]
 
             def ask() -> Job | None:
@@ -103,6 +102,14 @@ class Context:
         self.folder.write_trials()
         self.watch.end(loop.counts)
         return trials
+
+    def _prepare(self, evaluator: Any, network: Architecture) -> None:
+        """Has an evaluator check its options against a phase's first network, and say its notes."""
+        if hasattr(evaluator, "check"):
+            evaluator.check(network)
+        if hasattr(evaluator, "notes"):
+            for note in evaluator.notes(getattr(network, "norm", "batch")):
+                self.watch.note(note)
 
     def _listener(self, plan: Plan, record: Record) -> Listener:
         checkpoints = Checkpoints(self.folder, plan.phase, record)

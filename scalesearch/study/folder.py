@@ -121,9 +121,12 @@ class RunFolder:
         return self.path / "detections" / "truth.json"
 
     def write_trials(self) -> Path:
-        """`trials.csv`, made anew from the record; AP of single classes is left to the record."""
+        """`trials.csv`, made anew from the record; AP of single classes is left to the record,
+        but for one that is the objective.
+        """
         found = self.trials
-        few = found.loc[:, ~found.columns.str.startswith("ap/")]
+        wanted = found.columns == self.objective.metric
+        few = found.loc[:, wanted | ~found.columns.str.startswith("ap/")]
         return write_text(self.path / "trials.csv", few.to_csv(index=False))
 
     def _needed(self, name: str) -> Path:

@@ -69,7 +69,8 @@ def _read_space(study: Study) -> Any:
 def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
     """The anchors that a study gives all of its detectors, and what a fit says of itself.
 
-    A fit is for the first network of the space, or for the baseline: its resolution and levels.
+    A fit is for the first network of the space, or for the baseline: its resolution and levels,
+    with as many sizes and shapes as it has.
     """
     given = getattr(study, "anchors", None)
     if given != "auto":
@@ -79,7 +80,9 @@ def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
     assert isinstance(data, BoxData)  # the task was checked against the data set
     first = study.baseline.make() if study.baseline else _read_space(study).sample(0)
     assert isinstance(first, Detector)
-    found = fit_anchors(data, first.resolution, first.neck.levels)
+    before = first.anchors
+    count = {"octaves": before.octaves, "ratios": len(before.ratios)}
+    found = fit_anchors(data, first.resolution, first.neck.levels, **count)
     shapes = ", ".join(f"{width:.2f} x {height:.2f}" for width, height in found.anchors.shapes)
     return found.anchors, (
         f"anchors: scale {found.anchors.scale:.3g}, shapes {shapes}: {found.reached:.1%} of "

@@ -15,9 +15,10 @@ from scalesearch.errors import UserError
 from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
 from scalesearch.plugins import names
+from scalesearch.study.checks import check_task
 from scalesearch.study.detection import DetectionStudy
 from scalesearch.study.options import Mistakes, translate
-from scalesearch.study.parts import Plugin, check_task, plain_limits, plain_objective, plain_options
+from scalesearch.study.parts import Plugin, plain_limits, plain_objective, plain_options
 from scalesearch.study.schema import Study
 
 PHASES = ("search", "grid", "family")

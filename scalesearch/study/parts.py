@@ -70,17 +70,6 @@ class Baseline:
         return {_kind(self.source): self.source, **self.fields}
 
 
-def check_task(plugin: Plugin, task: str, key: str) -> None:
-    """Refuses a data set or an evaluator of another task; one's own may leave the word out."""
-    theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
-    if theirs != task:
-        raise UserError(
-            f"{plugin.name!r} is for {theirs}, and the task is {task}",
-            key=key,
-            hint=f"write `task: {theirs}`, or name another",
-        )
-
-
 def read_plugin(kind: str, given: Any, folder: Path) -> Plugin:
     """The plug-in of `{name: tpe, startup: 20}`, or of `tpe` alone."""
     plain = {"name": given} if isinstance(given, str) else given

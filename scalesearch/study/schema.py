@@ -28,6 +28,7 @@ from scalesearch.interfaces import Executor
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.family import STRATEGIES
 from scalesearch.study import parts
+from scalesearch.study.checks import check_metric, check_rungs, check_task
 from scalesearch.study.options import absolute
 from scalesearch.study.parts import Baseline, Execution, Plugin
 
@@ -129,13 +130,8 @@ class Search(Settings):
                 key="proposals",
                 allowed=f"at least {self.trials}",
             )
-        epochs = self.evaluator.options.get("epochs")
-        if self.stopping and epochs and max(self.stopping.rungs) >= epochs:
-            raise UserError(
-                f"a rung at epoch {max(self.stopping.rungs)} stops nothing: trials end there",
-                key="stopping.rungs",
-                allowed=f"1 to {epochs - 1}, as the evaluator trains {epochs} epochs",
-            )
+        check_rungs(self.stopping, self.evaluator)
+        check_metric(self.evaluator, self.objective.metric)
         return self
 
 
@@ -251,7 +247,7 @@ class Study(Settings):
         used = {"dataset": self.dataset, "evaluator": self.evaluator}
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
         for key, plugin in used.items():
-            parts.check_task(plugin, self.task, key)
+            check_task(plugin, self.task, key)
         if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
             raise UserError(
                 f"{self.baseline.source} is no network of the task {self.task}",

@@ -27,7 +27,7 @@ from scalesearch.training.average_precision import average_precision, results_fi
 from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
-from scalesearch.training.freezing import freeze, hold_frozen
+from scalesearch.training.freezing import begin, freeze, hold_frozen
 from scalesearch.training.loop import clip_gradients
 from scalesearch.training.optimizers import make_optimizer, set_learning_rate
 from scalesearch.training.recipe import DetectionRecipe
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from scalesearch.interfaces import BoxData, BoxImages
 
 # What a validation counts: COCO looks at the best 100 of an image.
-_SELECTION = Selection(candidates=1000)
+_SELECTION = Selection()
 _NAMED = 20  # images with a broken loss
 
 
@@ -112,7 +112,7 @@ def _repeated(
     for number in range(recipe.seeds):
         own = seed_for(seed, "repeat", number)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(own)
+            torch.default_generator.manual_seed(own)
             model.load_state_dict(build(net).state_dict())
         *_, last = train_detector(model, data, net, alone, own)
         scores.append(last)
@@ -187,6 +187,7 @@ def _prepare(
     device = pick_device(recipe.device)
     model.to(device)
     model.to(memory_format=torch.channels_last)
+    begin(model, recipe)
     freeze(model, net, recipe)
     average = None if recipe.ema is None else moving_average(model, recipe.ema)
     optimizer, anchors = make_optimizer(model, recipe), AnchorBoxes(net)

@@ -75,7 +75,9 @@ def fit_anchors(
             (round(math.exp(x), _DIGITS), round(math.exp(-x), _DIGITS)) for x in logs[1:]
         )
         return Anchors(
-            scale=round(math.exp(logs[0]), _DIGITS), octaves=octaves, ratios=tuple(sorted(shapes))
+            scale=round(math.exp(logs[0]), _DIGITS),
+            octaves=octaves,
+            ratios=tuple(sorted(set(shapes))),
         )
 
     def worth(logs: np.ndarray) -> tuple[float, float]:
@@ -86,7 +88,7 @@ def fit_anchors(
     starts = (np.array([math.log(scale), *shapes]) for scale in _SCALES)
     anchors, default = made(_climbed(max(starts, key=worth), worth)), Anchors()
     reached, before = (_share(boxes, one, grid) for one in (anchors, default))
-    if anchors.count == default.count and before > reached:
+    if default.count <= octaves * ratios and before > reached:
         anchors, reached = default, before
     return FittedAnchors(anchors, reached, before, len(boxes))
 

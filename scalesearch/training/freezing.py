@@ -11,12 +11,25 @@ from scalesearch.errors import UserError
 from scalesearch.training.recipe import DetectionRecipe
 
 
-def freeze(model: nn.Module, net: Detector, recipe: DetectionRecipe) -> None:
-    """Leaves the weights of what is frozen out of training.
+def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
+    """Takes the recipe's weights, if it names some, as far as they fit.
 
     Raises:
-        UserError: the backbone has no such stage.
+        UserError: the file cannot be read, or nothing in it fits.
     """
+    if recipe.weights is None:
+        return
+    from scalesearch.nn.weights import load_weights
+
+    report = load_weights(model, recipe.weights, strict=False)
+    if not report.loaded:
+        raise UserError(
+            f"nothing in {recipe.weights} fits the network", key="weights", hint=str(report)
+        )
+
+
+def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
+    """Refuses to freeze a stage that the backbone has not."""
     there = net.sources[-1] + 1
     if recipe.frozen_stages > there:
         raise UserError(
@@ -24,6 +37,11 @@ def freeze(model: nn.Module, net: Detector, recipe: DetectionRecipe) -> None:
             key="freeze",
             allowed=f"stem, stage1 to stage{there}",
         )
+
+
+def freeze(model: nn.Module, net: Detector, recipe: DetectionRecipe) -> None:
+    """Leaves the weights of what is frozen out of training; `UserError` as of `check_freeze`."""
+    check_freeze(net, recipe)
     for module in _frozen(model, recipe):
         module.requires_grad_(False)
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from scalesearch.errors import UserError
@@ -139,8 +140,10 @@ class DetectionRecipe(Recipe):
         jitter: that scale, from and to, as a multiple of the one at which an image just fits.
             EfficientDet has 0.1 to 2 for 300 epochs; in the few of a search less teaches more.
         validate_every: epochs from one validation to the next; the last is always validated.
-        freeze: `stem` or `stageN`: the backbone up to and with it is not trained, as pretrained
-            weights on little data ask for.
+        weights: a file of weights to begin with (.safetensors, .pt, .pth; also effdet's): those
+            that fit by name and shape are taken, all else is drawn.
+        freeze: `stem` or `stageN`: the backbone up to and with it is not trained, as those weights
+            on little data ask for.
         frozen_norm: batch norms of the backbone keep statistics and weights.
         seeds: trainings with weights and draws of their own; scores are means, and `ap_spread` is
             the standard deviation of `ap` over them.
@@ -155,6 +158,7 @@ class DetectionRecipe(Recipe):
     clip: float | None = 10.0
     jitter: tuple[float, float] = (0.8, 1.25)
     validate_every: int = 1
+    weights: Path | None = None
     freeze: str | None = None
     frozen_norm: bool = False
     seeds: int = 1
@@ -165,6 +169,12 @@ class DetectionRecipe(Recipe):
         named = self.freeze is None or _PARTS.fullmatch(self.freeze) is not None
         _check("freeze", self.freeze, named, "stem, or stage1, stage2 and so on")
         _check("seeds", self.seeds, self.seeds >= 1, "1 or more")
+        if self.weights is None and (self.freeze is not None or self.frozen_norm):
+            raise UserError(
+                "weights that were never trained would be kept as they are",
+                key="frozen_norm" if self.freeze is None else "freeze",
+                hint="give `weights:`, a file to begin with",
+            )
         least, most = self.jitter
         right = 0 < least <= most < math.inf
         _check("jitter", self.jitter, right, "two numbers above 0, the smaller first")
@@ -177,10 +187,12 @@ class DetectionRecipe(Recipe):
             return -1
         return 0 if self.freeze == "stem" else int(self.freeze.removeprefix("stage"))
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user may want to know before this training, in words."""
-        if self.batch_size >= ENOUGH or self.frozen_norm:
+    def notes(self, norm: str) -> tuple[str, ...]:
+        """What a user may want to know before training a detector whose neck and heads have this
+        norm (`batch`, `group`), in words.
+        """
+        noisy = not self.frozen_norm or norm == "batch"
+        if self.batch_size >= ENOUGH or not noisy:
             return ()
         return (
             f"batch norms of {self.batch_size} images at a time are noisy: take a batch_size of "

@@ -88,7 +88,7 @@ class Jitter:
         """An image [C, H, W] at a random scale and place in the input, mirrored or not.
 
         What is larger than the input is cut at random, what is smaller leaves the rest empty.
-        Objects of which less than a quarter is left are dropped.
+        Objects of which less than a quarter is left are dropped; crowds are not.
         """
         side, (height, width) = into.resolution, image.shape[-2:]
         inner = _scaled(height, width, side / max(height, width) * draws.uniform(*self.scale))
@@ -102,8 +102,10 @@ class Jitter:
             boxes = torch.stack([side - x1, y0, side - x0, y1], 1)
         cut = boxes.clamp(0, side)
         sides, before = cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2]
-        seen = (sides >= _LEAST_SIDE).all(1) & (sides.prod(1) >= _LEAST_SHARE * before.prod(1))
         labels, crowd = torch.from_numpy(targets.labels), torch.from_numpy(targets.crowd)
+        # What is seen of a crowd is still no background, however little of it that is.
+        enough = crowd | (sides.prod(1) >= _LEAST_SHARE * before.prod(1))
+        seen = (sides >= _LEAST_SIDE).all(1) & enough
         return Scene(pixels, cut[seen], labels[seen], crowd[seen], index)
 
 

@@ -32,7 +32,9 @@ def voc_precision(images: BoxImages, found: Mapping[int, Detections]) -> float:
 
     As of VOC 2010: precision at a recall is the best at that or a higher one, over all recalls. A
     detection is held against the object of its class that it overlaps most, and is right from an
-    intersection over union of .5 on, once for each object. A crowd is neither right nor wrong.
+    intersection over union of .5 on, once for each object. A crowd is taken as VOC takes what is
+    difficult: to find it, by the same overlap, is neither right nor wrong. What lies within a COCO
+    crowd and overlaps it less is wrong here, where COCO's own measures pass it over.
 
     Args:
         images: with their objects, one or more of them no crowd.

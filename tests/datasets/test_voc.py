@@ -216,3 +216,13 @@ def test_a_limit_holds_for_each_part(tmp_path):
     data = Dataset(path=folder, validation=0.5, limit=5).load(3)
     assert (len(data.train), len(data.validation)) == (5, 5)
     assert np.array_equal(data.train.ids, sorted(data.train.ids))
+
+
+def test_names_with_spaces_stand_in_lists_too(tmp_path):
+    corners = {f"im {number}": ("dog", 0, 1, 1, 9, 9) for number in range(4)}
+    folder = fill(tmp_path, corners)
+    # A list of one class has an answer behind each name: "im 2" is in the image, "im 3" is not.
+    (folder / "ImageSets" / "Main" / "val.txt").write_text("im 2  1\nim 3 -1\n")
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("im 0  1\nim 1 -1\n")
+    data = Dataset(path=folder, train="train", val="val").load(0)
+    assert (len(data.train), len(data.validation)) == (2, 2)

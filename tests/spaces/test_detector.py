@@ -91,8 +91,11 @@ def test_a_file_with_a_backbone_is_a_space_of_detectors():
 
 def test_the_data_set_and_fitted_anchors_decide_for_every_network():
     anchors = Anchors(scale=2.0, octaves=1, ratios=(1.0,))
-    space = Space.from_plain(PLAIN).with_images(in_channels=3, num_classes=7).with_anchors(anchors)
-    assert space.size == Space.from_plain(PLAIN).size // 2  # anchors.scale is no choice any more
+    plain = {**PLAIN, "anchors": {"scale": 3.0}}
+    space = Space.from_plain(plain).with_images(in_channels=3, num_classes=7).with_anchors(anchors)
+    assert space.size == Space.from_plain(plain).size
+    with pytest.raises(UserError, match=r"anchors: the space lists anchors.scale, and the study"):
+        Space.from_plain(PLAIN).with_anchors(anchors)
     net = space.sample(5)
     assert (net.in_channels, net.num_classes, net.anchors) == (3, 7, anchors)
 
@@ -167,3 +170,11 @@ def test_a_space_of_one_network():
         Space.from_plain(fixed)
     with pytest.raises(UserError, match="this is a space of detectors"):
         Backbones.from_plain(fixed)
+
+
+def test_values_that_only_fail_together():
+    """Group norm cannot have an odd width, which batch norm can."""
+    plain = {**PLAIN, "neck": {**PLAIN["neck"], "width": [15, 16]}}
+    Space.from_plain(plain)
+    with pytest.raises(UserError, match="as 15 is odd"):
+        Space.from_plain({**plain, "norm": ["batch", "group"]})

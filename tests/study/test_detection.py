@@ -108,6 +108,45 @@ def test_mistakes(write, sections, text):
     assert text in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("search", "evaluator", "text"),
+    [
+        (
+            {"stopping": {"rungs": [1, 2], "keep": 0.5}},
+            {"epochs": 4, "validate_every": 2},
+            "search.stopping.rungs: there is no score at epoch 1 to stop by",
+        ),
+        (
+            {"stopping": {"rungs": [1], "keep": 0.5}},
+            {"epochs": 4, "seeds": 2},
+            "search.stopping: nothing can be stopped",
+        ),
+        ({"objective": "apx"}, {}, "search.objective: the evaluator gives no 'apx'"),
+        ({"objective": "ap60/7"}, {}, "search.objective: the evaluator gives no 'ap60/7'"),
+        ({}, {"freeze": "stage1"}, "evaluator.freeze: weights that were never trained"),
+    ],
+)
+def test_mistakes_that_would_show_hours_later(write, space, search, evaluator, text):
+    given = write(search=SEARCHED | search, evaluator=EVALUATOR | evaluator)
+    with pytest.raises(UserError) as told:
+        load_study(given)
+    assert text in str(told.value)
+
+
+def test_the_ap_of_a_class_can_be_the_objective(write, space):
+    study = load_study(write(search=SEARCHED | {"objective": "ap/7"}))
+    assert study.objective.metric == "ap/7"
+
+
+def test_a_stage_that_is_not_there_ends_the_study_before_its_first_trial(write, space, tmp_path):
+    weights = tmp_path / "begin.safetensors"
+    weights.write_bytes(b"")
+    frozen = EVALUATOR | {"freeze": "stage9", "weights": str(weights)}
+    with pytest.raises(UserError, match="freeze: the backbone has no stage9"):
+        run(write(search=SEARCHED, evaluator=frozen), folder=tmp_path / "run")
+    assert all(t.state == "running" for t in open_study(tmp_path / "run").read()["search"])
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, net):
     """A study with all three phases, on tiny canvases."""

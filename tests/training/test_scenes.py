@@ -204,3 +204,13 @@ def test_a_crowd_stays_one_and_images_without_boxes_are_fine():
     ):
         assert scene.boxes.shape == (0, 4)
         assert len(scene.labels) == 0
+
+
+def test_a_crowd_is_kept_however_little_of_it_is_seen():
+    """At twice the size a quarter of the image is seen: of a crowd all over it, too."""
+    image, draws = torch.zeros(1, 64, 64, dtype=torch.uint8), np.random.default_rng(0)
+    jitter = Jitter((3.0, 3.0), flip=False)
+    crowd = jitter(image, targets((0, 0, 64, 64), crowd=True), 0, INPUT, draws)
+    assert crowd.boxes.tolist() == [[0, 0, 64, 64]]
+    assert crowd.crowd.tolist() == [True]
+    assert not len(jitter(image, targets((0, 0, 64, 64)), 0, INPUT, draws).boxes)

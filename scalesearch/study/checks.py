@@ -1,0 +1,60 @@
+"""Settings that are right one by one and wrong together."""
+
+from __future__ import annotations
+
+from scalesearch import plugins
+from scalesearch.errors import UserError, nearest
+from scalesearch.history.stopping import Stopping
+from scalesearch.study.parts import Plugin
+
+
+def check_task(plugin: Plugin, task: str, key: str) -> None:
+    """Refuses a data set or an evaluator of another task; one's own may leave the word out."""
+    theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
+    if theirs != task:
+        raise UserError(
+            f"{plugin.name!r} is for {theirs}, and the task is {task}",
+            key=key,
+            hint=f"write `task: {theirs}`, or name another",
+        )
+
+
+def check_metric(evaluator: Plugin, metric: str) -> None:
+    """Refuses a metric that an evaluator does not give, where it says which it gives."""
+    known = getattr(plugins.load(evaluator.folder, evaluator.name), "metrics", None)
+    if known is None or metric in known:
+        return
+    if f"{metric.partition('/')[0]}/CLASS" in known and "/" in metric:
+        return
+    raise UserError(
+        f"the evaluator gives no {metric!r}",
+        key="objective",
+        allowed=", ".join(known),
+        hint=nearest(metric, known),
+    )
+
+
+def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
+    """Refuses rungs at which there is no score, or nothing left to be stopped."""
+    if stopping is None:
+        return
+    options = evaluator.options
+    epochs, every = options.get("epochs"), options.get("validate_every", 1)
+    if options.get("seeds", 1) > 1:
+        raise UserError(
+            "nothing can be stopped: a score comes when the trainings of all seeds are done",
+            key="stopping",
+            hint="leave it out, or take `seeds: 1`",
+        )
+    if unseen := [rung for rung in stopping.rungs if rung % every]:
+        raise UserError(
+            f"there is no score at epoch {unseen[0]} to stop by",
+            key="stopping.rungs",
+            allowed=f"multiples of the evaluator's validate_every, {every}",
+        )
+    if epochs and max(stopping.rungs) >= epochs:
+        raise UserError(
+            f"a rung at epoch {max(stopping.rungs)} stops nothing: trials end there",
+            key="stopping.rungs",
+            allowed=f"1 to {epochs - 1}, as the evaluator trains {epochs} epochs",
+        )
