@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from typing import get_args
 
 import pytest
 import yaml
@@ -18,7 +19,10 @@ from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.history.objective import Objective
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.family import DETECTOR_STRATEGIES
+from scalesearch.scaling.solve import _DETECTORS
 from scalesearch.spaces.detector import Space
+from scalesearch.study.detection import DetectorStrategy
 from scalesearch.study.load import load_study, resolved
 from scalesearch.study.run import load_study as open_study
 from scalesearch.study.run import run
@@ -210,3 +214,8 @@ def test_going_on_with_a_finished_study_changes_nothing(done):
     before = done.read()
     again = run(done.path.parent / "study.yaml", folder=done.path)
     assert again.read() == before == open_study(done.path).read()
+
+
+def test_strategies_are_the_same_in_settings_family_and_matching():
+    assert get_args(DetectorStrategy) == DETECTOR_STRATEGIES
+    assert set(_DETECTORS) == set(DETECTOR_STRATEGIES) - {"compound"}
