@@ -125,9 +125,10 @@ class RunFolder:
         but for one that is the objective.
         """
         found = self.trials
-        wanted = found.columns == self.objective.metric
-        few = found.loc[:, wanted | ~found.columns.str.startswith("ap/")]
-        return write_text(self.path / "trials.csv", few.to_csv(index=False))
+        of_class = found.columns.str.startswith("ap/")
+        if of_class.any():
+            found = found.loc[:, ~of_class | (found.columns == self.objective.metric)]
+        return write_text(self.path / "trials.csv", found.to_csv(index=False))
 
     def _needed(self, name: str) -> Path:
         file = self.path / name

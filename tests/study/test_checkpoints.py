@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from scalesearch.cost.cost import Cost
+from scalesearch.history.jobs import Result
 from scalesearch.history.trials import Trial
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.folder import RunFolder
@@ -19,11 +20,12 @@ def record():
 def kept(tmp_path, record):
     """Names of the weights that are there once trials with these values were recorded in turn."""
 
-    def go(phase, values, *, killed=False):
+    def go(phase, values, *, killed=False, found=lambda value: None):
         checkpoints = Checkpoints(RunFolder(tmp_path), phase, record)
         for value in values:
             trial = assessed(len(record.trials), value)
-            checkpoints.keep(trial, str(value).encode())
+            given = str(value).encode()
+            checkpoints.keep(trial, Result({}, trial.cost, 1.0, given, found(value)))
             if not killed:
                 record.trials[trial.number] = trial
                 checkpoints.tidy(trial)
@@ -41,6 +43,12 @@ def assessed(number, value):
 def test_a_search_keeps_the_best_alone(kept):
     assert kept("search", [0.5, 0.4, 0.7, 0.6]) == {"search-2": "0.7"}
     assert kept("search", [0.7]) == {"search-2": "0.7"}, "the earlier one of equals"
+
+
+def test_what_a_detector_found_is_kept_beside_its_weights(kept, tmp_path):
+    kept("search", [0.5, 0.4, 0.7, 0.6], found=lambda value: f"[{value}]".encode())
+    files = list((tmp_path / "detections").iterdir())
+    assert [(file.name, file.read_text()) for file in files] == [("search-2.json", "[0.7]")]
 
 
 def test_a_family_keeps_every_member(kept):

@@ -310,7 +310,7 @@ def test_an_objective_that_is_no_number_is_a_failed_trial(tmp_path):
     kept = []
     wanted = plan(trials=4, keep_weights=True)
     assess = Assessor(nan=lambda job: job.architecture.stages[0].kernel == 5, weights=True)
-    listener = Listener(weights=lambda trial, weights: kept.append((trial.number, weights)))
+    listener = Listener(weights=lambda trial, done: kept.append((trial.number, done.weights)))
     trials = carry_out(tmp_path / "j", wanted, Pool(), assess, listener)
     own = check(trials, wanted)
     failed = [t for t in own if t.state == "failed"]
@@ -323,7 +323,7 @@ def test_weights_come_before_the_trial_is_recorded(tmp_path):
     seen = []
     listener = Listener(
         trial=lambda trial: seen.append((trial.number, trial.state)),
-        weights=lambda trial, weights: seen.append((trial.number, weights)),
+        weights=lambda trial, result: seen.append((trial.number, result.weights)),
     )
     wanted = plan(trials=1, limits={}, keep_weights=True)
     carry_out(tmp_path / "j", wanted, Pool(), Assessor(weights=True), listener)
