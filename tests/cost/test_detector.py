@@ -131,8 +131,7 @@ def test_memory_of_efficientdet_d0():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [1, 8])
-@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize(("batch", "copies"), [(1, 2), (8, 1)])
 @pytest.mark.parametrize("number", ["d0", "d1", "d2", "lite0"])
 def test_memory_of_named_detectors(number, batch, copies):
     net = published(f"efficientdet_{number}")

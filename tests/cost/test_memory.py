@@ -103,7 +103,6 @@ def test_every_family_is_exact(name, side, copies, precision):
 @pytest.mark.parametrize(
     ("batch", "copies", "precision"),
     [
-        (1, 1, "float32"),
         (1, 2, "float32"),
         (8, 1, "float32"),
         (32, 2, "float32"),
