@@ -103,6 +103,7 @@ SHOWN_BY = {
     "spaces/_listed": "spaces/test_feasible",
     "spaces/_slot": "spaces/test_backbone",
     "spaces/_slotted": "spaces/test_backbone",
+    "training/run": "training/test_loop",
     "study/checks": "study/test_detection",
     "study/checkpoints": "study/test_run",
     "study/context": "study/test_run",

@@ -76,7 +76,7 @@ def suppress(
     `ranks` are larger for better ones and 0 for those that do not count; of each of `classes` only
     the best `most` are told. It is traced and never run: `translated` is what it does.
     """
-    raise NotImplementedError
+    raise NotImplementedError("it is written into an ONNX graph, and has no kernel of its own")
 
 
 @suppress.register_fake

@@ -89,9 +89,16 @@ def match_flops(
     common multiplier; `width` and `resolution` search their multiplier. Of a detector `backbone`
     searches how far its alpha and beta go, `neck_width` and `resolution` their multiplier,
     `neck_depth` and `head_depth` add layers. All else stays.
+
+    Raises:
+        UserError: a detector without coefficients of its kind.
     """
     if isinstance(net, Detector):
-        by = coefficients if isinstance(coefficients, DetectorCoefficients) else _PAPER
+        if not isinstance(coefficients, DetectorCoefficients):
+            raise UserError(
+                "a detector's backbone grows by its DetectorCoefficients", key="coefficients"
+            )
+        by = coefficients
         candidates = _around(net, lambda high: _DETECTORS[strategy](net, by, high), target)
     else:
         candidates = _STRATEGIES[strategy](net, target)
@@ -167,7 +174,6 @@ _DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector
     ),
     "resolution": _larger_input,
 }
-_PAPER = DetectorCoefficients()
 _STRATEGIES: dict[str, Callable[[Backbone, int], Iterator[Backbone]]] = {
     "depth": _by_depth,
     "width": _by_multiplier(lambda by: Multipliers(width=by)),

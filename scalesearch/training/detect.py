@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import TrialError
@@ -24,13 +23,14 @@ from scalesearch.nn.matching import Match, match
 from scalesearch.nn.postprocess import Detections, Selection, detect
 from scalesearch.training.average import moving_average
 from scalesearch.training.average_precision import average_precision, results_file
-from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
+from scalesearch.training.batches import in_order, prefetch, shuffled
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
 from scalesearch.training.freezing import begin, freeze, hold_frozen
 from scalesearch.training.loop import clip_gradients
 from scalesearch.training.optimizers import make_optimizer, set_learning_rate
 from scalesearch.training.recipe import DetectionRecipe
+from scalesearch.training.run import Run
 from scalesearch.training.scenes import Input, Jitter, Scene, letterbox
 from scalesearch.training.schedule import factor
 from scalesearch.training.voc_precision import voc_precision
@@ -43,28 +43,14 @@ _SELECTION = Selection()
 _NAMED = 20  # images with a broken loss
 
 
-@dataclass(frozen=True)
-class DetectionRun:
-    """One training: what stays the same over its epochs (the modules' weights aside)."""
+@dataclass(frozen=True, kw_only=True)
+class DetectionRun(Run):
+    """The training of a detector."""
 
-    model: nn.Module
-    average: AveragedModel | None
-    optimizer: torch.optim.Optimizer
-    anchors: AnchorBoxes
     data: BoxData
-    into: Input
     recipe: DetectionRecipe
-    device: torch.device
-
-    @property
-    def steps(self) -> int:
-        """Training steps in an epoch."""
-        return steps_per_epoch(len(self.data.train), self.recipe.batch_size)
-
-    @property
-    def scored(self) -> nn.Module:
-        """The module whose scores count."""
-        return self.model if self.average is None else self.average.module
+    anchors: AnchorBoxes
+    into: Input
 
 
 def train_detector(
@@ -190,9 +176,16 @@ def _prepare(
     begin(model, recipe)
     freeze(model, net, recipe)
     average = None if recipe.ema is None else moving_average(model, recipe.ema)
-    optimizer, anchors = make_optimizer(model, recipe), AnchorBoxes(net)
-    into = Input(net.resolution, data.mean)
-    return DetectionRun(model, average, optimizer, anchors, data, into, recipe, device)
+    return DetectionRun(
+        model=model,
+        average=average,
+        optimizer=make_optimizer(model, recipe),
+        data=data,
+        recipe=recipe,
+        device=device,
+        anchors=AnchorBoxes(net),
+        into=Input(net.resolution, data.mean),
+    )
 
 
 def _step(run: DetectionRun, scenes: Sequence[Scene], epoch: int) -> float:

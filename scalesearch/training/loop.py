@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Score, seed_for
 from scalesearch.training.augment import augment
 from scalesearch.training.average import moving_average
-from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
+from scalesearch.training.batches import in_order, prefetch, shuffled
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
 from scalesearch.training.optimizers import make_optimizer, set_learning_rate
 from scalesearch.training.recipe import Recipe
+from scalesearch.training.run import Run
 from scalesearch.training.schedule import factor
 
 if TYPE_CHECKING:
@@ -32,27 +32,12 @@ _LOOK_EVERY = 20
 _Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training: what stays the same over its epochs (the modules' weights aside)."""
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRun(Run):
+    """The training of a classifier."""
 
-    model: nn.Module
-    average: AveragedModel | None
-    optimizer: torch.optim.Optimizer
     data: ImageData
     resolution: int
-    recipe: Recipe
-    device: torch.device
-
-    @property
-    def steps(self) -> int:
-        """Training steps in an epoch."""
-        return steps_per_epoch(len(self.data.train), self.recipe.batch_size)
-
-    @property
-    def scored(self) -> nn.Module:
-        """The module whose scores count."""
-        return self.model if self.average is None else self.average.module
 
 
 def train(
@@ -81,7 +66,7 @@ def train(
         yield Score(epoch, values)
 
 
-def train_epoch(run: Run, epoch: int, draws: torch.Generator) -> None:
+def train_epoch(run: ClassifierRun, epoch: int, draws: torch.Generator) -> None:
     """One pass over the training images, shuffled and augmented by `draws`."""
     recipe, images = run.recipe, run.data.train
     losses: list[torch.Tensor] = []
@@ -100,7 +85,7 @@ def train_epoch(run: Run, epoch: int, draws: torch.Generator) -> None:
 
 
 @torch.no_grad()
-def score(run: Run) -> dict[str, float]:
+def score(run: ClassifierRun) -> dict[str, float]:
     """Accuracy (0 to 1) and mean cross-entropy over every validation image once."""
     images, model = run.data.validation, run.scored.eval()
     size = run.recipe.validation_batch or 2 * run.recipe.batch_size
@@ -113,16 +98,24 @@ def score(run: Run) -> dict[str, float]:
     return {"accuracy": right / len(images), "loss": loss / len(images)}
 
 
-def _prepare(model: nn.Module, data: ImageData, resolution: int, recipe: Recipe) -> Run:
+def _prepare(model: nn.Module, data: ImageData, resolution: int, recipe: Recipe) -> ClassifierRun:
     device = pick_device(recipe.device)
     model.to(device)
     model.to(memory_format=torch.channels_last)
     average = None if recipe.ema is None else moving_average(model, recipe.ema)
     optimizer = make_optimizer(model, recipe)
-    return Run(model, average, optimizer, data, resolution, recipe, device)
+    return ClassifierRun(
+        model=model,
+        average=average,
+        optimizer=optimizer,
+        data=data,
+        resolution=resolution,
+        recipe=recipe,
+        device=device,
+    )
 
 
-def _step(run: Run, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _step(run: ClassifierRun, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """One update of the weights; the loss as a scalar on the device."""
     run.optimizer.zero_grad(set_to_none=True)  # before activations take their room
     labels = labels.to(run.device, non_blocking=True)
@@ -145,7 +138,7 @@ def clip_gradients(parameters: list[nn.Parameter], clip: float, device: torch.de
         nn.utils.clip_grads_with_norm_(parameters, clip, norm, foreach=True)
 
 
-def _forward(run: Run, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+def _forward(run: ClassifierRun, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Logits [N, K] in float32 of uint8 images [N, C, R, R]."""
     images = pixels.to(run.device, non_blocking=True).float()
     shape = (1, -1, 1, 1)
@@ -158,7 +151,7 @@ def _forward(run: Run, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     return logits.float()
 
 
-def _reader(run: Run, images: Images) -> Callable[[np.ndarray], _Pair]:
+def _reader(run: ClassifierRun, images: Images) -> Callable[[np.ndarray], _Pair]:
     """A function from indices to uint8 images and labels, ready to be sent to the device."""
 
     def read(indices: np.ndarray) -> _Pair:
@@ -170,7 +163,7 @@ def _reader(run: Run, images: Images) -> Callable[[np.ndarray], _Pair]:
     return read
 
 
-def _check_losses(run: Run, losses: list[torch.Tensor], epoch: int) -> None:
+def _check_losses(run: ClassifierRun, losses: list[torch.Tensor], epoch: int) -> None:
     """Raises `TrialError` for the first loss that is no finite number."""
     first = len(losses) - 1 - (len(losses) - 1) % _LOOK_EVERY
     for step, loss in enumerate(torch.stack(losses[first:]).tolist(), first + 1):

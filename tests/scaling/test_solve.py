@@ -128,3 +128,10 @@ def test_depth_grows_evenly_over_the_stages():
 def test_nothing_but_identity_cannot_be_deepened():
     net = Backbone(stages=(Stage(block="identity", width=8),), resolution=16)
     assert match_flops(net, "depth", 10**9) == net
+
+
+def test_a_detector_is_matched_by_coefficients_of_its_kind():
+    d0 = published("efficientdet_d0")
+    for coefficients in (None, Coefficients(1.2, 1.1, 1.15)):
+        with pytest.raises(UserError, match="a detector's backbone grows by its Detector"):
+            match_flops(d0, "backbone", 2 * cost(d0).flops, coefficients)
