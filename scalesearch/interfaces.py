@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
-from scalesearch.history.jobs import Job, Outcome, Refused, Result, Score
+from scalesearch.history.jobs import Infeasible, Job, Outcome, Result, Score
 from scalesearch.scaling.detector import Scaling
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Sampler(Protocol):
         """A sampler for one trial: it learns from the study's trials alone and keeps no state.
 
         What it draws at random it may draw from `space.feasible(limits, …)`. What it proposes over
-        a limit is refused, and it learns of that.
+        a limit is infeasible, and it learns of that.
         """
 
 
@@ -229,7 +229,7 @@ class Evaluator(Protocol):
         """
 
 
-Assess = Callable[[Job], Generator[Score, None, Result | Refused]]
+Assess = Callable[[Job], Generator[Score, None, Result | Infeasible]]
 
 
 class Executor(Protocol):
@@ -243,7 +243,7 @@ class Executor(Protocol):
     def threads(self) -> int:
         """How many threads each job may use."""
 
-    def hold(self) -> AbstractContextManager[None]:
+    def connect(self) -> AbstractContextManager[None]:
         """Keeps what several runs share, such as a cluster that was started, until it is left."""
 
     def run(

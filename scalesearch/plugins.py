@@ -18,7 +18,7 @@ FOLDERS = {
     "executors": "Executor",
     "exporters": "Exporter",
     "spaces": "Space",
-    "necks": "Wiring",
+    "necks": "FusionTable",
 }
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

@@ -14,7 +14,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Failure, Job, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, open_storage
 from scalesearch.history.trials import Trial
@@ -75,7 +75,7 @@ class Pool:
 class Assessor:
     """Scores as `tests.fakes` gives them; some networks fail, some have no number.
 
-    With `latency` every network is measured first, and refused if it takes more than `most`.
+    With `latency` every network is measured first, and infeasible if it takes more than `most`.
     """
 
     epochs: int = 1
@@ -85,14 +85,14 @@ class Assessor:
     latency: Callable[[Backbone], float] | None = None
     most: float = math.inf
 
-    def __call__(self, job: Job) -> Generator[Score, None, Result | Refused]:
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         if self.fail(job):
             raise TrialError("made to fail")
         spent = cost(job.architecture)
         if self.latency is not None:
             spent = replace(spent, latency=self.latency(job.architecture))
             if spent.latency > self.most:
-                return Refused(spent, 0.25)
+                return Infeasible(spent, 0.25)
         top = math.nan if self.nan(job) else accuracy_of(job.architecture, job.seed)
         values: dict[str, float] = {}
         for epoch in range(1, self.epochs + 1):
@@ -150,7 +150,7 @@ def facts(trials: Sequence[Trial]) -> list[tuple[Any, ...]]:
 
 
 def _more(trial: Trial) -> tuple[dict[Any, Any], ...]:
-    return dict(trial.parameters), dict(trial.excess), dict(trial.curve)
+    return dict(trial.parameters), dict(trial.violations), dict(trial.curve)
 
 
 def kill_at(monkeypatch, writes: int, torn: bool) -> Callable[[], int]:

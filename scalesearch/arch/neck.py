@@ -22,7 +22,7 @@ class Node(NamedTuple):
     inputs: tuple[int, ...]
 
 
-class Wiring(Protocol):
+class FusionTable(Protocol):
     """`necks/`: which feature maps one layer of a neck fuses."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:

@@ -49,7 +49,7 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()
-    with executor.hold():
+    with executor.connect():
         if study.search is None:
             network = named_baseline(study, data, anchors)
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")

@@ -37,7 +37,7 @@ class Lines:
 
     def trial(self, trial: Trial) -> None:
         """What came of a trial; nothing for those that cost nothing or go on."""
-        if trial.state == "running" or (trial.state == "refused" and not trial.was_job):
+        if trial.state == "running" or (trial.state == "infeasible" and not trial.was_job):
             return
         self._done += trial.state in _COUNTED and trial.source is None
         print(f"{self._name} [{self._done}/{self._total}] {describe(trial)}", flush=True)
@@ -55,7 +55,7 @@ class Lines:
 
 
 class Bars:
-    """One bar for each phase, with the best score so far, what was refused, and an ETA."""
+    """One bar for each phase, with the best score so far, what was infeasible, and an ETA."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(

@@ -32,11 +32,11 @@ Limits = Mapping[str, Limit]
 
 
 def check_limits(limits: Limits) -> None:
-    """Refuses a limit on something that is no cost, and what is no `Limit`."""
+    """Refuses a limit on something that is not a cost, and what is no `Limit`."""
     for name, limit in limits.items():
         if name not in UNITS:
             raise UserError(
-                f"{name!r} is no cost",
+                f"{name!r} is not a cost",
                 key=name,
                 allowed=", ".join(UNITS),
                 hint=nearest(name, UNITS),
@@ -44,11 +44,11 @@ def check_limits(limits: Limits) -> None:
         check.made(name, limit, Limit)
 
 
-def excess(cost: Cost, limits: Limits) -> dict[str, float]:
+def violations(cost: Cost, limits: Limits) -> dict[str, float]:
     """How far each bound is overstepped, as a share of the bound; 0 or less is within it.
 
     The keys are `flops.max`, `params.min` and so on: 0.25 on `flops.max` is 25 % too many. A limit
-    on a cost that is not known yet, as latency before it was measured, has no excess: it turns
+    on a cost that is not known yet, as latency before it was measured, has no violations: it turns
     nobody away, and is held against the cost once that is there.
     """
     known = cost.known()
@@ -59,8 +59,8 @@ def excess(cost: Cost, limits: Limits) -> dict[str, float]:
     return over
 
 
-def predicted_excess(latency: float | None, limits: Limits) -> dict[str, float]:
-    """The excess of a predicted latency (seconds), under `predicted_latency.max` and `.min`.
+def predicted_violations(latency: float | None, limits: Limits) -> dict[str, float]:
+    """The violations of a predicted latency (seconds), under `predicted_latency.max` and `.min`.
 
     Names of its own, so that a prediction is never taken for a measurement; nothing without one.
     """
@@ -71,12 +71,12 @@ def predicted_excess(latency: float | None, limits: Limits) -> dict[str, float]:
 
 
 def measured(over: Mapping[str, float]) -> dict[str, float]:
-    """The part of an excess that only a measurement can tell."""
+    """The part of an violations that only a measurement can tell."""
     return {key: share for key, share in over.items() if key.startswith("latency.")}
 
 
 def worst(over: Mapping[str, float]) -> float:
-    """The largest excess; 0 when every bound is met."""
+    """The largest violations; 0 when every bound is met."""
     return max(0.0, *over.values()) if over else 0.0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from scalesearch.errors import TrialError, UserError
-from scalesearch.history.jobs import Failure, Job, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
 from scalesearch.interfaces import Assess
 
 _LONGEST_TEXT = 1000
@@ -25,16 +25,16 @@ class Attempt:
 
     def __init__(self, assess: Assess, job: Job) -> None:
         self._assess, self._job = assess, job
-        self._scores: Generator[Score, None, Result | Refused] | None = None
+        self._scores: Generator[Score, None, Result | Infeasible] | None = None
 
-    def step(self) -> Score | Result | Refused | Failure:
+    def step(self) -> Score | Result | Infeasible | Failure:
         """The next score, or how the job ended."""
         try:
             if self._scores is None:
                 self._scores = self._assess(self._job)
             return next(self._scores)
         except StopIteration as end:
-            result: Result | Refused = end.value
+            result: Result | Infeasible = end.value
             return result
         except _RAISED_BY_A_JOB as error:
             return failure_of(error)

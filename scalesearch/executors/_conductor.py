@@ -8,11 +8,11 @@ import time
 from scalesearch.executors._attempts import late
 from scalesearch.executors._desk import Desk, Try
 from scalesearch.executors._options import Options
-from scalesearch.history.jobs import Failure, Job, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
 
 # What a worker sends: None while it idles after its job, an exception if it could not be prepared
 # (which is no trial's fault).
-Message = Score | Result | Refused | Failure | Exception | None
+Message = Score | Result | Infeasible | Failure | Exception | None
 
 # Seconds that a worker idles at most for another one that is starting.
 _PATIENCE = 30.0

@@ -16,7 +16,7 @@ from scalesearch.executors._cluster import GONE, Kit, gone
 from scalesearch.executors._desk import Desk, Try
 from scalesearch.executors._interrupts import on_interrupt, postpone
 from scalesearch.executors._options import Options
-from scalesearch.history.jobs import Failure, Job, Outcome, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Job, Outcome, Result, Score, Stopped
 from scalesearch.interfaces import Assess
 
 
@@ -30,12 +30,12 @@ class Worker:
         """Unpacks the kit: a call of its own, as errors of a constructor reach nobody plainly."""
         self._assess = self._kit.unpack()
 
-    def start(self, job: Job) -> Score | Result | Refused | Failure:
+    def start(self, job: Job) -> Score | Result | Infeasible | Failure:
         """The first message of a new job."""
         self._attempt = Attempt(self._assess, job)
         return self._attempt.step()
 
-    def step(self) -> Score | Result | Refused | Failure:
+    def step(self) -> Score | Result | Infeasible | Failure:
         """The next message of the job under way."""
         return self._attempt.step()
 

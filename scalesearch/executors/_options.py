@@ -50,7 +50,7 @@ class Options:
         """How many jobs run at once."""
         return self.workers
 
-    def hold(self) -> AbstractContextManager[None]:
+    def connect(self) -> AbstractContextManager[None]:
         """Keeps a cluster that a run within it starts for the runs that follow."""
         return holding()
 

@@ -26,7 +26,7 @@ from scalesearch.executors._desk import Desk
 from scalesearch.executors._interrupts import on_interrupt
 from scalesearch.executors._options import Options
 from scalesearch.executors._quiet import environment
-from scalesearch.history.jobs import Failure, Job, Refused, Result, Score
+from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score
 from scalesearch.interfaces import Assess
 
 _ENVIRONMENT = {
@@ -200,7 +200,7 @@ class Worker(tune.Trainable):
         metrics = dict(message.values) if isinstance(message, Score | Result) else {}
         return {**metrics, "message": message}
 
-    def _next(self) -> Score | Result | Refused | Failure:
+    def _next(self) -> Score | Result | Infeasible | Failure:
         if self._deadline is None:  # counted from here, as the driver counts from a moment before
             self._deadline = time.monotonic() + self._limit
         left = self._deadline - time.monotonic()

@@ -35,13 +35,13 @@ class Score:
 
     Attributes:
         values: metric name to value.
-        found: of a detector's last score what it found in the validation images, as a COCO
+        detections_json: of a detector's last score what it found in the validation images, as a COCO
             results file.
     """
 
     step: int
     values: Mapping[str, float]
-    found: bytes | None = None
+    detections_json: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class Result:
         cost: as measured on the built model.
         seconds: build, measuring and training on the worker.
         weights: the trained weights as a safetensors file, if the job asked for them.
-        found: of a detector, as in `Score`, if the job asked for its weights.
+        detections_json: of a detector, as in `Score`, if the job asked for its weights.
     """
 
     values: Mapping[str, float]
     cost: Cost
     seconds: float
     weights: bytes | None = None
-    found: bytes | None = None
+    detections_json: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Infeasible:
     """A trial that its worker found to be over its limits, and did not train.
 
     Attributes:
@@ -97,7 +97,7 @@ class Failure:
     reason: str
 
 
-Outcome = Result | Refused | Stopped | Failure
+Outcome = Result | Infeasible | Stopped | Failure
 
 
 def seed_for(study_seed: int, phase: str, number: int, purpose: str = "trial") -> int:

@@ -27,7 +27,7 @@ def require_results(trials: Sequence[Trial], phase: str) -> list[Trial]:
     """The trials with a result.
 
     Raises:
-        UserError: there is none; the commonest reasons are told, and the smallest excess.
+        UserError: there is none; the commonest reasons are told, and the smallest violations.
     """
     done = [trial for trial in trials if trial.has_result]
     if done:
@@ -35,7 +35,7 @@ def require_results(trials: Sequence[Trial], phase: str) -> list[Trial]:
     ended = [trial for trial in trials if trial.state in ("failed", "stopped")]
     reasons = Counter(trial.reason for trial in ended if trial.source is None)
     hints = [f"{count} x {reason}" for reason, count in reasons.most_common(3)]
-    over = [max(trial.excess.values()) for trial in trials if trial.state == "refused"]
+    over = [max(trial.violations.values()) for trial in trials if trial.state == "infeasible"]
     if over:
-        hints.append(f"{len(over)} refused, the closest over its limits by {min(over):.1%}")
+        hints.append(f"{len(over)} infeasible, the closest over its limits by {min(over):.1%}")
     raise UserError(f"no trial of the {phase} has a result", hint="; ".join(hints))

@@ -2,7 +2,7 @@
 
 Every trial is written to the journal, which Optuna's own tools can read. Proposals are drawn in a
 twin study in memory, so that a trial costs the journal two or three lines instead of one for each
-parameter; and what a sampler may have seen is decided by `settle`, not by which worker was faster.
+parameter; and what a sampler may have seen is decided by `publish`, not by which worker was faster.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _STATES = {
     "running": TrialState.RUNNING,
     "assessed": TrialState.COMPLETE,
     "reused": TrialState.COMPLETE,
-    # No value is made up for a refused trial: its constraints tell the sampler how far it is off.
-    "refused": TrialState.PRUNED,
+    # No value is made up for an infeasible trial: its constraints tell the sampler how far it is off.
+    "infeasible": TrialState.PRUNED,
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
@@ -62,27 +62,31 @@ class Record:
         )
         self._study_id = study._study_id
         self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
-        self._twin = optuna.create_study(storage=InMemoryStorage(), directions=list(directions))
+        self._sampler_study = optuna.create_study(
+            storage=InMemoryStorage(), directions=list(directions)
+        )
         self._complete_halves(study.get_trials(deepcopy=False))
         self._frozen = study.get_trials(deepcopy=False)
         self._require_same(phase)
         self._ids = {frozen.number: frozen._trial_id for frozen in self._frozen}
-        self._twin_ids: dict[int, int] = {}
+        self._sampler_trial_ids: dict[int, int] = {}
         # TPE ranks stopped trials by their last score, but cannot do so for two objectives.
         self._shows_curves = len(directions) == 1
         self.trials = {frozen.number: _thaw(frozen) for frozen in self._frozen}
 
-    def open_twin(self, unsettled: Sequence[int] = ()) -> None:
-        """Shows the sampler every recorded trial; the `unsettled` ones look unfinished to it."""
+    def open_sampler_study(self, unpublished: Sequence[int] = ()) -> None:
+        """Shows the sampler every recorded trial; the `unpublished` ones look unfinished to it."""
         for frozen in self._frozen:
             shown = copy(frozen)
-            if frozen.number in unsettled:
+            if frozen.number in unpublished:
                 shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
                 shown.system_attrs = _without_measured(frozen)
-            if frozen.number in unsettled or not self._shows_curves:
+            if frozen.number in unpublished or not self._shows_curves:
                 shown.intermediate_values = {}
-            twin_id = self._twin._storage.create_new_trial(self._twin._study_id, shown)
-            self._twin_ids[frozen.number] = twin_id
+            twin_id = self._sampler_study._storage.create_new_trial(
+                self._sampler_study._study_id, shown
+            )
+            self._sampler_trial_ids[frozen.number] = twin_id
         self._frozen = []
 
     @property
@@ -92,15 +96,15 @@ class Record:
 
     def propose(self, sampler: BaseSampler) -> dict[str, Any]:
         """Parameters for the next trial. Nothing is recorded before `add`."""
-        self._twin.sampler = sampler
-        trial = self._twin.ask(fixed_distributions=self._distributions)  # type: ignore[arg-type]
-        self._twin_ids[trial.number] = trial._trial_id
+        self._sampler_study.sampler = sampler
+        trial = self._sampler_study.ask(fixed_distributions=self._distributions)  # type: ignore[arg-type]
+        self._sampler_trial_ids[trial.number] = trial._trial_id
         return dict(trial.params)
 
     def add(self, trial: Trial) -> None:
         """Records the trial just proposed: running, or finished at once, in one line."""
-        twin_id = self._twin_ids[trial.number]
-        proposed = self._twin._storage.get_trial(twin_id)
+        twin_id = self._sampler_trial_ids[trial.number]
+        proposed = self._sampler_study._storage.get_trial(twin_id)
         finished = trial.state != "running"
         attributes = trial.proposed() | ({"outcome": trial.outcome()} if finished else {})
         frozen = create_trial(
@@ -111,15 +115,15 @@ class Record:
             user_attrs=attributes,
             # Samplers leave notes of their own there, such as NSGA-II's generation.
             system_attrs=dict(proposed.system_attrs),
-            constraints=dict(trial.excess),
+            constraints=dict(trial.violations),
         )
         frozen.datetime_start = proposed.datetime_start
         self._ids[trial.number] = self._storage.create_new_trial(self._study_id, frozen)
         self.trials[trial.number] = trial
         for key, value in frozen.system_attrs.items():
-            self._twin._storage.set_trial_system_attr(twin_id, key, value)
+            self._sampler_study._storage.set_trial_system_attr(twin_id, key, value)
         if finished:
-            self.settle(trial.number)
+            self.publish(trial.number)
 
     def report(self, number: int, step: int, value: float) -> None:
         """Records a score on the way."""
@@ -130,16 +134,16 @@ class Record:
         self.trials[number] = replace(trial, curve={**before, step: value})
 
     def finish(self, trial: Trial) -> None:
-        """Records what came of a running trial; the sampler learns of it when it is settled."""
+        """Records what came of a running trial; the sampler learns of it when it is published."""
         trial_id = self._ids[trial.number]
         self._storage.set_trial_user_attr(trial_id, "outcome", trial.outcome())
         _end(self._storage, trial_id, trial)
         self.trials[trial.number] = trial
 
-    def settle(self, number: int) -> None:
+    def publish(self, number: int) -> None:
         """Lets the sampler see what came of a finished trial."""
         trial = self.trials[number]
-        twin_id, storage = self._twin_ids[number], self._twin._storage
+        twin_id, storage = self._sampler_trial_ids[number], self._sampler_study._storage
         for step, value in trial.curve.items() if self._shows_curves else ():
             storage.set_trial_intermediate_value(twin_id, step, value)
         _end(storage, twin_id, trial)
@@ -220,14 +224,14 @@ def _cut_torn_line(path: Path) -> None:
 
 def _end(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
     """Gives a trial what its worker found out of its limits, and its state, which is final."""
-    for key, over in trial.measured_excess.items():
+    for key, over in trial.measured_violations.items():
         storage.set_trial_system_attr(trial_id, f"{_CONSTRAINT}{key}", over)
     storage.set_trial_state_values(trial_id, _STATES[trial.state], trial.objective or None)
 
 
 def _without_measured(frozen: FrozenTrial) -> dict[str, Any]:
     """What Optuna noted of a trial, without the constraints that its worker measured."""
-    measured = {f"{_CONSTRAINT}{key}" for key in _thaw(frozen).measured_excess}
+    measured = {f"{_CONSTRAINT}{key}" for key in _thaw(frozen).measured_violations}
     return {key: value for key, value in frozen.system_attrs.items() if key not in measured}
 
 

@@ -13,7 +13,7 @@ from scalesearch.history.trials import Trial
 
 _FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
 _OBJECTIVES = ("objective", "objective_2")
-_COSTS = (*UNITS, "predicted_latency", "excess")
+_COSTS = (*UNITS, "predicted_latency", "violation")
 # Columns of studies that measure latency; the tables of others go without.
 _TIMED = ("latency", "predicted_latency")
 # Columns that differ when the same study is run again; they stand last.
@@ -54,7 +54,7 @@ def _row(phase: str, trial: Trial) -> dict[str, Any]:
         **trial.scores,
         **trial.cost.known(),
         "predicted_latency": trial.predicted_latency,
-        "excess": worst(trial.excess),
+        "violation": worst(trial.violations),
         **trial.parameters,
         "seconds": round(trial.seconds, 3),
         "finished": trial.finished,

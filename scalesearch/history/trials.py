@@ -9,10 +9,12 @@ from typing import Any
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.cost.limits import measured, worst
 
-# How a trial can stand. `reused` has the result of an equal architecture; `refused` was over its
+# How a trial can stand. `reused` has the result of an equal architecture; `infeasible` was over its
 # limits, by arithmetic or as its worker measured, and never trained; `stopped` was ended early by a
 # stopping rule.
-STATES = ("running", "assessed", "reused", "refused", "stopped", "failed")
+STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
+# Words of records that were written before 0.2, and what they are called now.
+_BEFORE = {"refused": "infeasible", "excess": "violations"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,12 @@ class Trial:
         parameters: in the phase's space.
         digest: identity of the architecture.
         cost: in closed form; equal to the measured counts if the trial was assessed. Latency is
-            what the worker measured before training, known of assessed and refused trials.
+            what the worker measured before training, known of assessed and infeasible trials.
         predicted_latency: seconds by the study's latency table, if it has one.
-        excess: over each bound, as a share of it; above 0 is outside.
+        violations: over each bound, as a share of it; above 0 is outside.
         scores: the evaluator's last metrics.
         objective: the values that the sampler was told.
-        reason: why it was refused or failed.
+        reason: why it was infeasible or failed.
         source: number of the trial whose result was reused.
         curve: the objective's metric after each step.
         seconds: on the worker.
@@ -43,7 +45,7 @@ class Trial:
     digest: str
     cost: Cost
     predicted_latency: float | None = None
-    excess: Mapping[str, float] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     objective: tuple[float, ...] = ()
     reason: str = ""
@@ -60,13 +62,13 @@ class Trial:
     @property
     def was_job(self) -> bool:
         """Whether a worker had it: it was not turned away or reused when it was proposed."""
-        refused = self.state == "refused" and self.cost.latency is None
-        return self.source is None and not refused
+        infeasible = self.state == "infeasible" and self.cost.latency is None
+        return self.source is None and not infeasible
 
     @property
-    def measured_excess(self) -> dict[str, float]:
-        """The excess that is known only once a worker has measured."""
-        return measured(self.excess)
+    def measured_violations(self) -> dict[str, float]:
+        """The violations that is known only once a worker has measured."""
+        return measured(self.violations)
 
     def proposed(self) -> dict[str, Any]:
         """What is known when it is proposed, flat, so that dashboards can plot it."""
@@ -74,7 +76,7 @@ class Trial:
         known.pop("latency", None)  # it belongs to the outcome
         if self.predicted_latency is not None:
             known["predicted_latency"] = self.predicted_latency
-        return {"digest": self.digest, **known, "excess": worst(self.excess)}
+        return {"digest": self.digest, **known, "violation": worst(self.violations)}
 
     def outcome(self) -> dict[str, Any]:
         """What is known when it is finished."""
@@ -82,7 +84,7 @@ class Trial:
         plain = {key: getattr(self, key) for key in keys}
         plain |= {"scores": dict(self.scores), "objective": list(self.objective)}
         if self.cost.latency is not None:
-            plain |= {"latency": self.cost.latency, "excess": self.measured_excess}
+            plain |= {"latency": self.cost.latency, "violations": self.measured_violations}
         return plain
 
 
@@ -90,11 +92,15 @@ def from_record(
     number: int,
     parameters: Mapping[str, Any],
     attributes: Mapping[str, Any],
-    excess: Mapping[str, float],
+    violations: Mapping[str, float],
     curve: Mapping[int, float],
 ) -> Trial:
     """The trial that `proposed` and (if it is finished) `outcome` were written of."""
     outcome = dict(attributes.get("outcome") or {"state": "running"})
+    for before, name in _BEFORE.items():
+        if before in outcome:
+            outcome[name] = outcome.pop(before)
+    outcome["state"] = _BEFORE.get(outcome["state"], outcome["state"])
     outcome["objective"] = tuple(outcome.get("objective", ()))
     counted = {key: attributes[key] for key in UNITS if key != "latency"}
     cost = Cost(**counted, latency=outcome.pop("latency", None))
@@ -104,7 +110,7 @@ def from_record(
         digest=attributes["digest"],
         cost=cost,
         predicted_latency=attributes.get("predicted_latency"),
-        excess={**excess, **outcome.pop("excess", {})},
+        violations={**violations, **outcome.pop("violations", {})},
         curve=dict(curve),
         **outcome,
     )

@@ -9,7 +9,7 @@ from scalesearch.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
+class FusionTable:
     """Top-down, then bottom-up; an inner level also fuses its own input once more."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:

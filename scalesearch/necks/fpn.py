@@ -8,7 +8,7 @@ from scalesearch.arch.neck import Node
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
+class FusionTable:
     """Each level fuses its input with the level above; the top has its input alone."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:

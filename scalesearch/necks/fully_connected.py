@@ -8,7 +8,7 @@ from scalesearch.arch.neck import Node
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
+class FusionTable:
     """What each level puts out fuses all that the layer takes."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:

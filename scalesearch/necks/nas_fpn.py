@@ -23,7 +23,7 @@ _LEVELS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
+class FusionTable:
     """The published cell; a level above its five is fused with what is put out below it."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:

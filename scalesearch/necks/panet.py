@@ -8,7 +8,7 @@ from scalesearch.arch.neck import Node
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiring:
+class FusionTable:
     """Every level has a node on both paths, also where it has one input."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:

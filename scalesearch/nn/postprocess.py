@@ -174,7 +174,7 @@ def _over(boxes: Tensor, labels: Tensor, some: Tensor, others: Tensor, overlap: 
 def _leading(over: Tensor) -> Tensor:
     """Which of M boxes, best first, lie over no better one that does so too; `over` is [M, M].
 
-    All at once: who leads is settled for the first box, and each round settles it for the next at
+    All at once: who leads is published for the first box, and each round settles it for the next at
     least, in truth for whole heaps of boxes.
     """
     better = over.tril(-1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalesearch.cost.limits import Limits, excess
+from scalesearch.cost.limits import Limits, violations
 from scalesearch.errors import UserError
 from scalesearch.population.additive import EXACT, additive, least_row
 from scalesearch.population.tables import Rows, Tables
@@ -21,7 +21,7 @@ class Closest(NamedTuple):
 
     Attributes:
         row: int [slots].
-        over: its largest excess: 0 or less is within every limit.
+        over: its largest violations: 0 or less is within every limit.
         sure: no network of the space is less over; otherwise none was found.
     """
 
@@ -31,8 +31,8 @@ class Closest(NamedTuple):
 
 
 def over(tables: Tables, limits: Limits, rows: Rows) -> np.ndarray:
-    """The largest excess of each network, float [n]: 0 or less is within every limit."""
-    found: Mapping[str, Any] = excess(tables.cost(rows), limits)
+    """The largest violations of each network, float [n]: 0 or less is within every limit."""
+    found: Mapping[str, Any] = violations(tables.cost(rows), limits)
     return np.max(list(found.values()), axis=0)
 
 
@@ -62,7 +62,7 @@ def closest(tables: Tables, limits: Limits, listable: int) -> Closest:
 def none_within(tables: Tables, limits: Limits, near: Closest, proven: bool) -> UserError:
     """The error for limits that nothing meets, or nothing that was found."""
     cost = tables.cost(near.row[None])
-    found: Mapping[str, Any] = excess(cost, limits)
+    found: Mapping[str, Any] = violations(cost, limits)
     bound = max(found, key=lambda key: found[key][0])
     name, _, end = bound.partition(".")
     problem = (
@@ -89,9 +89,9 @@ def _walk(tables: Tables, limits: Limits, row: np.ndarray) -> Closest:
 
 
 def _best(tables: Tables, limits: Limits, rows: Rows) -> Closest:
-    excesses = over(tables, limits, rows)
-    first = int(excesses.argmin())
-    return Closest(rows[first], float(excesses[first]), False)
+    violations = over(tables, limits, rows)
+    first = int(violations.argmin())
+    return Closest(rows[first], float(violations[first]), False)
 
 
 def _neighbours(tables: Tables, row: np.ndarray) -> Rows:

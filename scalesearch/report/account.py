@@ -12,9 +12,9 @@ from scalesearch.report.numbers import NAMES, NONE, cost, seconds
 from scalesearch.report.tables import Table
 
 PHASES = ("search", "grid", "family")
-STATES = ("assessed", "reused", "refused", "stopped", "failed", "running")
+STATES = ("assessed", "reused", "infeasible", "stopped", "failed", "running")
 MOST_FAILURES = 40
-# A refused trial's reason names the bounds that it oversteps, such as `flops.max`; a latency may be
+# An infeasible trial's reason names the bounds that it oversteps, such as `flops.max`; a latency may be
 # predicted to, before it is measured.
 _BOUND = re.compile(rf"\b(?:predicted_)?({'|'.join(UNITS)})\.(min|max)\b")
 
@@ -35,12 +35,12 @@ def progress(contents: Contents) -> Table:
         head=["phase", "trials", *STATES, "time on workers"],
         rows=rows,
         words=frozenset({0}),
-        note="Refused: outside a limit, never trained. Reused: the same network had a score.",
+        note="Infeasible: outside a limit, never trained. Reused: the same network had a score.",
     )
 
 
 def limits(contents: Contents) -> Table:
-    """The limits of each phase, and how many refused trials each bound turned away."""
+    """The limits of each phase, and how many infeasible trials each bound turned away."""
     rows = []
     for phase in PHASES:
         turned = _turned_away(contents, phase)
@@ -50,7 +50,7 @@ def limits(contents: Contents) -> Table:
             rows.append([phase, NAMES[name], words, count])
     return Table(
         caption="Limits",
-        head=["phase", "cost", "limit", "refused by it"],
+        head=["phase", "cost", "limit", "infeasible by it"],
         rows=rows,
         words=frozenset({0, 1}),
         note="One trial may be outside several limits.",
@@ -86,9 +86,9 @@ def _bounds(limits: Limits) -> list[tuple[str, str, float]]:
 
 
 def _turned_away(contents: Contents, phase: str) -> Counter[tuple[str, str]]:
-    """Bound to the number of refused trials whose reason names it."""
-    refused = contents.in_state(phase, "refused")
-    if "reason" not in refused:
+    """Bound to the number of infeasible trials whose reason names it."""
+    infeasible = contents.in_state(phase, "infeasible")
+    if "reason" not in infeasible:
         return Counter()
-    texts = refused["reason"].dropna().astype(str)
+    texts = infeasible["reason"].dropna().astype(str)
     return Counter(bound for text in texts for bound in set(_BOUND.findall(text)))

@@ -13,7 +13,7 @@ from scalesearch.units import format_latency
 
 _COLUMNS = ("predicted_latency", "latency")
 # Marks told apart by shape: state, marker, fill.
-_MARKS = (("assessed", "o", "full"), ("refused", "X", "none"))
+_MARKS = (("assessed", "o", "full"), ("infeasible", "X", "none"))
 
 
 @style()

@@ -61,11 +61,11 @@ def summary(contents: Contents) -> str:
 
 
 def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
-    refused = contents.in_state("search", "refused")
-    refused = refused[refused["flops"] > 0]
+    infeasible = contents.in_state("search", "infeasible")
+    infeasible = infeasible[infeasible["flops"] > 0]
     limit = contents.limits.get("search", {}).get("flops")
     bounds = [bound for bound in (limit.min, limit.max) if bound] if limit else []
-    scale = cost_axis(axes, [*rows["flops"], *refused["flops"], *bounds])
+    scale = cost_axis(axes, [*rows["flops"], *infeasible["flops"], *bounds])
     times = factor(contents.metric)
     low = lower_end(list(rows[contents.metric])) * times
     axes.set_title(f"{metric_name(contents.metric)} against FLOPs")
@@ -86,7 +86,9 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
         zorder=3,
         gid="front",
     )
-    _draw_bottom(axes, refused["flops"] / scale, f"refused, outside a limit ({len(refused)})")
+    _draw_bottom(
+        axes, infeasible["flops"] / scale, f"infeasible, outside a limit ({len(infeasible)})"
+    )
     below = rows["flops"][rows[contents.metric] * times < low] / scale
     _draw_below(axes, below, f"below {low:.4g}{' %' * is_share(contents.metric)} ({len(below)})")
     _draw_baseline(axes, contents, scale)
@@ -219,8 +221,8 @@ def _draw_progress(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
         linewidth=1.6,
         gid="best",
     )
-    refused = contents.in_state("search", "refused")["number"]
-    _draw_bottom(axes, refused, "refused")
+    infeasible = contents.in_state("search", "infeasible")["number"]
+    _draw_bottom(axes, infeasible, "infeasible")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     low = lower_end(list(values))
     _draw_below(axes, rows["number"][values < low], "below")

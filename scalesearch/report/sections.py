@@ -138,7 +138,7 @@ def _search(contents: Contents, figures: Figures) -> Section:
     aim = objective_words(contents.objective, contents.metric)
     text = [f"{len(rows)} trials: {ends}. Objective: {aim}."]
     if "search" not in figures:
-        all_refused = counts["refused"] == len(rows)
+        all_refused = counts["infeasible"] == len(rows)
         why = "Every candidate was outside a limit" if all_refused else "No trial has a score yet"
         return Section(title="Search", text=[*text, f"{why}, so there is nothing to draw."])
     return Section(
@@ -152,7 +152,7 @@ def _search(contents: Contents, figures: Figures) -> Section:
 
 def _latency(contents: Contents, figures: Figures) -> Section:
     text = [
-        "Each network was timed on its worker before it was trained, and refused if it was over a "
+        "Each network was timed on its worker before it was trained, and infeasible if it was over a "
         f"limit on latency: {contents.deployment}, float32, channels last; the median of many "
         "forward passes.",
         latency.agreement_sentence(contents),

@@ -43,5 +43,5 @@ class Fixed(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Refused: a parameter that the space does not have is a fault of the caller."""
+        """Infeasible: a parameter that the space does not have is a fault of the caller."""
         raise KeyError(f"{param_name!r} is no parameter of the space")

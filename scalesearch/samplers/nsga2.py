@@ -27,7 +27,7 @@ class Sampler:
     """Crosses and mutates the best trials of the generations before.
 
     A trial over a limit is worse than any within, and better the less it is over (Deb's rule of
-    constrained domination). Refused trials count as members of their generation although they
+    constrained domination). Infeasible trials count as members of their generation although they
     were never assessed, so the search finds its way back into the limits at no training cost.
 
     Attributes:
@@ -94,7 +94,7 @@ class _Nsga2(NSGAIISampler):
 
 
 def _members(study: Study) -> list[tuple[FrozenTrial, float]]:
-    """Assessed and refused trials by number, and how far each is over its limits in all.
+    """Assessed and infeasible trials by number, and how far each is over its limits in all.
 
     Failed and stopped ones are no parents.
     """

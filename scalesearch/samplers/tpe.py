@@ -73,8 +73,8 @@ class _Tpe(TPESampler):
         if len(told) < self._startup:
             return self._draw()
         assessed = sum(trial.state == TrialState.COMPLETE for trial in told)
-        # Refused trials would swell the good share until every assessed trial fell into it, and
-        # the estimator would tell allowed from refused but no longer good from poor.
+        # Infeasible trials would swell the good share until every assessed trial fell into it, and
+        # the estimator would tell allowed from infeasible but no longer good from poor.
         self._gamma = lambda every: min(-(-(assessed or every) // _GOOD_SHARE), _MOST_GOOD)
         varied = {name: d for name, d in search_space.items() if not d.single()}
         fixed = {name: self._space.parameters[name][0] for name in search_space.keys() - varied}

@@ -16,15 +16,15 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Deployment
 from scalesearch.cost.latency import measure_latency
-from scalesearch.cost.limits import Limits, excess, worst
+from scalesearch.cost.limits import Limits, violations, worst
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Job, Refused, Result, Score
+from scalesearch.history.jobs import Infeasible, Job, Result, Score
 from scalesearch.interfaces import BoxData, Data, Evaluator
 from scalesearch.nn.build import build
 from scalesearch.training.allocator import prepare_worker
 
-_TRIES = 3  # measurements of a network before it is refused for its latency
+_TRIES = 3  # measurements of a network before it is infeasible for its latency
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Assess:
         """Sets up a worker's process before its first job."""
         prepare_worker(threads)
 
-    def __call__(self, job: Job) -> Generator[Score, None, Result | Refused]:
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """Yields scores as they come and returns the result; refuses what is too slow.
 
         Raises:
@@ -62,8 +62,8 @@ class Assess:
         measured = agreed_cost(model, architecture, self.evaluator)
         if self.deployment is not None:
             measured = timed_cost(model, architecture, measured, self.deployment, self.limits)
-            if worst(excess(measured, self.limits)) > 0:
-                return Refused(measured, time.perf_counter() - started)
+            if worst(violations(measured, self.limits)) > 0:
+                return Infeasible(measured, time.perf_counter() - started)
         last = None
         for last in self.evaluator.evaluate(model, architecture, self.data, job.seed):
             yield last
@@ -73,7 +73,7 @@ class Assess:
         if not job.keep_weights:
             return Result(dict(last.values), measured, seconds)
         weights = save(_plain_state(model), metadata=_labels(self.data))
-        return Result(dict(last.values), measured, seconds, weights, last.found)
+        return Result(dict(last.values), measured, seconds, weights, last.detections_json)
 
 
 def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:
@@ -112,7 +112,7 @@ def timed_cost(
     for _ in range(_TRIES):
         latency = measure_latency(model, shape, deployment).median
         timed = replace(spent, latency=min(latency, timed.latency or latency))
-        if worst(excess(timed, limits)) <= 0:
+        if worst(violations(timed, limits)) <= 0:
             break
     return timed
 

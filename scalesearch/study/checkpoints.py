@@ -30,8 +30,8 @@ class Checkpoints:
         Beside them, of a detector, what it found in the validation images.
         """
         kept = self.phase == "family" or best_of([*self._assessed(), trial]) is trial
-        if kept and result.found is not None:
-            write_bytes(self.folder.found(self.phase, trial.number), result.found)
+        if kept and result.detections_json is not None:
+            write_bytes(self.folder.found(self.phase, trial.number), result.detections_json)
         if kept and result.weights is not None:
             write_bytes(self.folder.checkpoint(self.phase, trial.number), result.weights)
 

@@ -72,7 +72,7 @@ class Context:
             workload=evaluator.workload,
             objective=Objective(metric=self.study.objective.metric),
             limits={},
-            window=self.executor.slots if deterministic else 0,
+            result_lag=self.executor.slots if deterministic else 0,
         )
         return replace(plan, **others)
 

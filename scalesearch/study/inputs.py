@@ -9,7 +9,7 @@ from scalesearch import plugins
 from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.limits import excess, worst
+from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
 from scalesearch.study.schema import Study
@@ -123,7 +123,7 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     workload = grid.evaluator.make().workload
     networks = {space.decode(point) for point in space.points()}
     costs = {network: cost(network, workload=workload) for network in networks}
-    fitting = [n for n in networks if worst(excess(costs[n], grid.limits)) <= 0]
+    fitting = [n for n in networks if worst(violations(costs[n], grid.limits)) <= 0]
     fitting.sort(key=lambda n: (costs[n].flops, digest(n)))
     return GridOfNetworks(space, baseline, len(networks), tuple(fitting))
 

@@ -16,7 +16,7 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
-from scalesearch.cost.limits import Limits, excess, predicted_excess, worst
+from scalesearch.cost.limits import Limits, predicted_violations, violations, worst
 from scalesearch.errors import UserError
 from scalesearch.history.jobs import Job, Outcome, Result, Score, seed_for
 from scalesearch.history.objective import Objective
@@ -36,11 +36,11 @@ class Plan:
 
     Attributes:
         phase: `search`, `grid` or `family`: name of its Optuna study.
-        trials: networks to assess; refused and reused ones are not counted, nor those that a
+        trials: networks to assess; infeasible and reused ones are not counted, nor those that a
             worker refuses once it has measured them.
         proposals: candidates at most, of whatever fate.
         workload: what memory limits are counted for.
-        window: how many jobs a sampler may be behind; 0 tells it of each result at once, n tells
+        result_lag: how many jobs a sampler may be behind; 0 tells it of each result at once, n tells
             it in order of number and the proposal of job k waits for job k - n, which makes the
             study the same whichever worker is faster.
         keep_weights: whether results shall carry their weights.
@@ -57,7 +57,7 @@ class Plan:
     objective: Objective
     limits: Limits
     stopping: Stopping | None = None
-    window: int = 0
+    result_lag: int = 0
     keep_weights: bool = False
     predict: Callable[[Architecture], float] | None = None
 
@@ -89,20 +89,22 @@ class Loop:
         # Unfinished trials of a run that was cut off are assessed again, in place.
         self._again = deque(t for t in trials if t.state == "running")
         # Handed out and not yet shown to the sampler; digests of those, with who waits for them.
-        self._window = deque(self._jobs[-plan.window :] if plan.window else ())
-        behind = [record.trials[n] for n in self._window if record.trials[n].state != "running"]
+        self._unpublished = deque(self._jobs[-plan.result_lag :] if plan.result_lag else ())
+        behind = [
+            record.trials[n] for n in self._unpublished if record.trials[n].state != "running"
+        ]
         self._same: dict[str, list[Trial]] = {t.digest: [] for t in behind}
         self._known = {
             digest: trial
             for digest, trial in first.items()
             if trial.state != "running" and digest not in self._same
         }
-        self._refused = {t.digest for t in trials if t.state == "refused"} - self._same.keys()
+        self._infeasible = {t.digest for t in trials if t.state == "infeasible"} - self._same.keys()
         # All that was proposed, apart by what arithmetic alone says of it.
         self._outside = {t.digest for t in trials if _is_outside(t)}
         self._inside = {t.digest for t in trials} - self._outside
-        self._measured_out = sum(trial.state == "refused" for trial in self._known.values())
-        record.open_twin([t.number for t in behind])
+        self._measured_out = sum(trial.state == "infeasible" for trial in self._known.values())
+        record.open_sampler_study([t.number for t in behind])
 
     def ask(self) -> Job | None:
         """The next job, or None: no more, or not before another outcome is told."""
@@ -138,19 +140,19 @@ class Loop:
         self._end(trial)
         if trial.state == "failed":
             require_hope([self.record.trials[number] for number in self._jobs])
-        if not self.plan.window:
-            self._settle(job.number)
+        if not self.plan.result_lag:
+            self._publish(job.number)
 
     def finish(self) -> list[Trial]:
-        """Settles what is left when the executor is done; all trials in order of number."""
-        while self._window:
-            self._settle(self._window[0])
+        """Publishes what is left when the executor is done; all trials in order of number."""
+        while self._unpublished:
+            self._publish(self._unpublished[0])
         return [self.record.trials[number] for number in sorted(self.record.trials)]
 
     @property
     def done(self) -> int:
         """How many networks were assessed, stopped or failed."""
-        undone = ("running", "refused")
+        undone = ("running", "infeasible")
         return sum(self.record.trials[number].state not in undone for number in self._jobs)
 
     @property
@@ -160,23 +162,23 @@ class Loop:
         return {state: states.count(state) for state in sorted(set(states))}
 
     def _must_wait(self) -> bool:
-        """Shows the sampler the oldest job if the window is full; True if that is unfinished."""
-        if not self.plan.window or len(self._window) < self.plan.window:
+        """Shows the sampler the oldest job if the result_lag is full; True if that is unfinished."""
+        if not self.plan.result_lag or len(self._unpublished) < self.plan.result_lag:
             return False
-        if self.record.trials[self._window[0]].state == "running":
+        if self.record.trials[self._unpublished[0]].state == "running":
             return True
-        self._settle(self._window[0])
+        self._publish(self._unpublished[0])
         return False
 
     def _frees_room(self) -> bool:
-        """Shows the sampler finished jobs, the oldest first, until one was refused by its worker.
+        """Shows the sampler finished jobs, the oldest first, until one was infeasible by its worker.
 
         True if one was: then a network may be wanted in its place. In order and no further, so
         that the next proposal does not depend on which worker was faster.
         """
-        while self._window and self.record.trials[self._window[0]].state != "running":
+        while self._unpublished and self.record.trials[self._unpublished[0]].state != "running":
             before = self._measured_out
-            self._settle(self._window[0])
+            self._publish(self._unpublished[0])
             if self._measured_out > before:
                 return True
         return False
@@ -186,7 +188,7 @@ class Loop:
         return (
             networks >= self.plan.trials
             or self.record.next_number >= self.plan.proposals
-            or networks + len(self._refused) >= self.plan.space.size
+            or networks + len(self._infeasible) >= self.plan.space.size
             or self._is_used_up()
         )
 
@@ -221,12 +223,13 @@ class Loop:
             digest=digest(architecture),
             cost=spent,
             predicted_latency=predicted,
-            excess=excess(spent, plan.limits) | predicted_excess(predicted, plan.limits),
+            violations=violations(spent, plan.limits)
+            | predicted_violations(predicted, plan.limits),
         )
         (self._outside if _is_outside(trial) else self._inside).add(trial.digest)
-        if worst(trial.excess) > 0:
-            self._add(replace(trial, state="refused", reason=over_limits(trial), finished=now()))
-            self._refused.add(trial.digest)
+        if worst(trial.violations) > 0:
+            self._add(replace(trial, state="infeasible", reason=over_limits(trial), finished=now()))
+            self._infeasible.add(trial.digest)
             return None
         if trial.digest in self._known:
             self._add(reused(trial, self._known[trial.digest]))
@@ -237,37 +240,37 @@ class Loop:
     def _hand_out(self, trial: Trial, architecture: Architecture) -> Job | None:
         if trial.digest in self._known:
             self._end(reused(trial, self._known[trial.digest]))
-            self.record.settle(trial.number)
+            self.record.publish(trial.number)
             return None
         if trial.digest in self._same:
             self._same[trial.digest].append(trial)
             return None
         self._same[trial.digest] = []
-        if trial.number not in self._window:
-            self._window.append(trial.number)
+        if trial.number not in self._unpublished:
+            self._unpublished.append(trial.number)
         if trial.number not in self._jobs:
             self._jobs.append(trial.number)
         self.listener.trial(trial)
         seed = seed_for(self.plan.seed, self.plan.phase, trial.number)
         return Job(self.plan.phase, trial.number, architecture, seed, self.plan.keep_weights)
 
-    def _settle(self, number: int) -> None:
+    def _publish(self, number: int) -> None:
         """Shows a finished job, and those that waited for it, to the sampler."""
         trial = self.record.trials[number]
-        self._window.remove(number)
-        self.record.settle(number)
+        self._unpublished.remove(number)
+        self.record.publish(number)
         self._known[trial.digest] = trial
-        if trial.state == "refused":
-            self._refused.add(trial.digest)
+        if trial.state == "infeasible":
+            self._infeasible.add(trial.digest)
             self._measured_out += 1
         for waiting in self._same.pop(trial.digest):
             self._end(reused(waiting, trial))
-            self.record.settle(waiting.number)
+            self.record.publish(waiting.number)
 
     def _peers(self, job: Job) -> list[int]:
-        """Jobs that this one is compared with: those settled when it was handed out, or all."""
-        if self.plan.window:
-            return self._jobs[: max(0, self._jobs.index(job.number) - self.plan.window + 1)]
+        """Jobs that this one is compared with: those published when it was handed out, or all."""
+        if self.plan.result_lag:
+            return self._jobs[: max(0, self._jobs.index(job.number) - self.plan.result_lag + 1)]
         return [number for number in self._jobs if number != job.number]
 
     def _add(self, trial: Trial) -> None:
@@ -281,7 +284,9 @@ class Loop:
 
 def _is_outside(trial: Trial) -> bool:
     """Whether arithmetic alone refuses a trial, whatever its latency is."""
-    return any(over > 0 and bound.split(".")[0] in COUNTED for bound, over in trial.excess.items())
+    return any(
+        over > 0 and bound.split(".")[0] in COUNTED for bound, over in trial.violations.items()
+    )
 
 
 def _require_same(plan: Plan, trials: Sequence[Trial]) -> None:

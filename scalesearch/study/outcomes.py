@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from scalesearch.cost.cost import Cost
-from scalesearch.cost.limits import Limits, excess, measured
+from scalesearch.cost.limits import Limits, measured, violations
 from scalesearch.errors import UserError, nearest
-from scalesearch.history.jobs import Failure, Outcome, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Outcome, Result, Score, Stopped
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import now
 from scalesearch.history.trials import Trial
@@ -20,12 +20,12 @@ _HOPELESS = 8
 
 
 def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limits) -> Trial:
-    """The trial with what came of it, and its excess over `limits` on what the worker measured.
+    """The trial with what came of it, and its violations over `limits` on what the worker measured.
 
     Raises:
         UserError: a mistake in the settings showed on the worker; nothing shall be recorded.
     """
-    if isinstance(outcome, Result | Refused):
+    if isinstance(outcome, Result | Infeasible):
         trial = _measured(trial, outcome.cost, limits)
     if isinstance(outcome, Result):
         scores = _plain(outcome.values)
@@ -34,8 +34,8 @@ def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limit
             return finished(trial, Failure("error", f"the objective is {values}"), objective, {})
         done: dict[str, Any] = {"state": "assessed", "scores": scores}
         done |= {"objective": values, "seconds": outcome.seconds}
-    elif isinstance(outcome, Refused):
-        done = {"state": "refused", "reason": over_limits(trial), "seconds": outcome.seconds}
+    elif isinstance(outcome, Infeasible):
+        done = {"state": "infeasible", "reason": over_limits(trial), "seconds": outcome.seconds}
     elif isinstance(outcome, Stopped):
         done = {"state": "stopped", "scores": _plain(outcome.score.values)}
         done |= {"reason": f"stopped after step {outcome.score.step}"}
@@ -52,7 +52,7 @@ def reused(trial: Trial, source: Trial) -> Trial:
         trial,
         state="reused" if source.has_result else source.state,
         cost=replace(trial.cost, latency=source.cost.latency),
-        excess={**trial.excess, **source.measured_excess},
+        violations={**trial.violations, **source.measured_violations},
         scores=source.scores,
         objective=source.objective,
         reason=source.reason,
@@ -91,16 +91,18 @@ def metric_of(score: Score, metric: str) -> float:
 
 
 def over_limits(trial: Trial) -> str:
-    """Why a trial was refused: `over its limits: flops.max by 33.3%`."""
-    over = ", ".join(f"{key} by {share:.1%}" for key, share in trial.excess.items() if share > 0)
+    """Why a trial was infeasible: `over its limits: flops.max by 33.3%`."""
+    over = ", ".join(
+        f"{key} by {share:.1%}" for key, share in trial.violations.items() if share > 0
+    )
     return f"over its limits: {over}"
 
 
 def _measured(trial: Trial, cost: Cost, limits: Limits) -> Trial:
     """The trial with what only a worker can tell; the limits on all else were met before."""
-    over = measured(excess(cost, limits))
+    over = measured(violations(cost, limits))
     timed = replace(trial.cost, latency=cost.latency)
-    return replace(trial, cost=timed, excess={**trial.excess, **over})
+    return replace(trial, cost=timed, violations={**trial.violations, **over})
 
 
 def _plain(scores: Mapping[str, float]) -> dict[str, float]:

@@ -70,7 +70,7 @@ def _search(context: Context) -> Architecture:
     )
     trials = context.carry_out(plan, evaluator)
     done = require_results(trials, "search")
-    tried = sum(trial.source is None and trial.state != "refused" for trial in trials)
+    tried = sum(trial.source is None and trial.state != "infeasible" for trial in trials)
     if tried < search.trials:
         within = space.count(search.limits, workload=evaluator.workload)
         why = (

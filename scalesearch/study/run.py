@@ -63,7 +63,7 @@ def run(
 def carry_out(context: Context) -> None:
     """Every phase of a study, the export of the winners, and the report."""
     describe_data(context)
-    with context.executor.hold():
+    with context.executor.connect():
         network = baseline(context)
         triple = coefficients(context, network)
         if triple is not None and context.study.family is not None:

@@ -43,8 +43,8 @@ class Log:
         self.note(f"{name}: {trials} trials to assess, {done} there already")
 
     def trial(self, trial: Trial) -> None:
-        """A line for each trial, but none for the many that are refused without a worker."""
-        if trial.state != "refused" or trial.was_job:
+        """A line for each trial, but none for the many that are infeasible without a worker."""
+        if trial.state != "infeasible" or trial.was_job:
             self.note(describe(trial))
 
     def score(self, trial: Trial, score: Score) -> None:
@@ -98,7 +98,7 @@ def describe(trial: Trial) -> str:
     """One line on a trial: `trial 7 assessed: accuracy 0.9412, 1.21 M flops, 4.2 s`."""
     head = f"trial {trial.number} {trial.state}"
     flops = f"{format_count(trial.cost.flops)} flops"
-    if trial.state in ("failed", "refused"):
+    if trial.state in ("failed", "infeasible"):
         return f"{head}: {trial.reason}"
     if trial.state == "running":
         return f"{head}: {flops}"
@@ -111,8 +111,8 @@ def describe(trial: Trial) -> str:
 
 
 def summarise(counts: Mapping[str, int]) -> str:
-    """`24 assessed, 31 refused, 2 reused`."""
-    order = ("assessed", "reused", "refused", "stopped", "failed", "running")
+    """`24 assessed, 31 infeasible, 2 reused`."""
+    order = ("assessed", "reused", "infeasible", "stopped", "failed", "running")
     return ", ".join(f"{counts[s]} {s}" for s in order if counts.get(s)) or "no trials"
 
 

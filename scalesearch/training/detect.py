@@ -106,7 +106,7 @@ def _repeated(
     values = {name: fmean(score.values[name] for score in scores) for name in names}
     if "ap" in values:
         values["ap_spread"] = stdev(score.values["ap"] for score in scores)
-    return Score(last.step, values, last.found)
+    return Score(last.step, values, last.detections_json)
 
 
 def train_epoch(run: DetectionRun, epoch: int, seed: int) -> tuple[float, float]:

@@ -123,7 +123,7 @@ def test_mistakes(wrong, space, tmp_path):
 
 
 def test_a_study_from_its_table_to_its_report(scalesearch, wrong, tmp_path):
-    """All at once, on the serial executor: what is over the limit is refused by either of two."""
+    """All at once, on the serial executor: what is over the limit is infeasible by either of two."""
     (tmp_path / "space.yaml").write_text(SPACE)
     out = tmp_path / "table.json"
     scalesearch("profile", "--space", tmp_path / "space.yaml", "--latency-out", out)

@@ -23,10 +23,10 @@ DONE = Trial(
 FAILED = replace(DONE, number=1, state="failed", reason="error: no", objective=(), scores={})
 REUSED = replace(DONE, number=2, state="reused", source=0, seconds=0.0)
 AGAIN = replace(FAILED, number=3, source=1)
-REFUSED = replace(DONE, number=4, state="refused", reason="over", objective=(), scores={})
+INFEASIBLE = replace(DONE, number=4, state="infeasible", reason="over", objective=(), scores={})
 BETTER = replace(DONE, number=5, objective=(0.75,), scores={"accuracy": 0.75})
-SLOW = replace(REFUSED, number=6, reason="slow", cost=replace(DONE.cost, latency=1.0))
-ALL = (replace(DONE, state="running"), DONE, FAILED, REUSED, AGAIN, REFUSED, BETTER, SLOW)
+SLOW = replace(INFEASIBLE, number=6, reason="slow", cost=replace(DONE.cost, latency=1.0))
+ALL = (replace(DONE, state="running"), DONE, FAILED, REUSED, AGAIN, INFEASIBLE, BETTER, SLOW)
 
 
 def test_lines_number_the_networks_that_were_tried(capsys):
@@ -36,7 +36,7 @@ def test_lines_number_the_networks_that_were_tried(capsys):
         lines.trial(trial)
     lines.score(DONE, Score(1, {"accuracy": 0.1}))
     lines.note("a note")
-    lines.end({"assessed": 2, "failed": 2, "reused": 1, "refused": 1})
+    lines.end({"assessed": 2, "failed": 2, "reused": 1, "infeasible": 1})
     assert capsys.readouterr().out.splitlines() == [
         "search: 7 of 9 trials to go",
         "search [3/9] trial 0 assessed: accuracy 0.5000, 1.0 M flops, 2.0 s",
@@ -44,9 +44,9 @@ def test_lines_number_the_networks_that_were_tried(capsys):
         "search [4/9] trial 2 reused of trial 0: accuracy 0.5000, 1.0 M flops",
         "search [4/9] trial 3 failed: error: no",
         "search [5/9] trial 5 assessed: accuracy 0.7500, 1.0 M flops, 2.0 s",
-        "search [5/9] trial 6 refused: slow",
+        "search [5/9] trial 6 infeasible: slow",
         "a note",
-        "search: 2 assessed, 1 reused, 1 refused, 2 failed",
+        "search: 2 assessed, 1 reused, 1 infeasible, 2 failed",
     ]
 
 
@@ -60,7 +60,8 @@ def test_a_bar_counts_networks_and_shows_the_best(monkeypatch):
         task = bars._progress.tasks[0]
         assert (task.completed, task.total) == (5, 9)
         assert (
-            task.fields["news"] == "best accuracy 0.7500 (trial 5)  1 reused, 2 refused, 2 failed"
+            task.fields["news"]
+            == "best accuracy 0.7500 (trial 5)  1 reused, 2 infeasible, 2 failed"
         )
         bars.end({"assessed": 5})
         assert task.finished, "a phase may need fewer trials than were planned"

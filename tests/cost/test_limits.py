@@ -1,4 +1,4 @@
-"""Bounds on costs: the excess by hand, and every mistake in one."""
+"""Bounds on costs: the violations by hand, and every mistake in one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.cost.limits import (
     Limit,
     check_limits,
-    excess,
     measured,
-    predicted_excess,
+    predicted_violations,
+    violations,
     worst,
 )
 from scalesearch.errors import UserError
@@ -32,7 +32,7 @@ def test_excess_is_a_share_of_the_bound():
         "training_bytes": Limit(max=1024),
         "inference_bytes": Limit(min=32, max=64),
     }
-    over = excess(SPENT, limits)
+    over = violations(SPENT, limits)
     assert over == {
         "flops.max": pytest.approx(0.25),
         "params.min": pytest.approx(0.2),
@@ -44,16 +44,16 @@ def test_excess_is_a_share_of_the_bound():
 
 
 def test_within_every_bound_nothing_is_over():
-    assert worst(excess(SPENT, {"flops": Limit(max=500)})) == 0.0
-    assert worst(excess(SPENT, {"flops": Limit(min=500)})) == 0.0
+    assert worst(violations(SPENT, {"flops": Limit(max=500)})) == 0.0
+    assert worst(violations(SPENT, {"flops": Limit(min=500)})) == 0.0
     assert worst({}) == 0.0
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**12), st.sampled_from(sorted(UNITS)))
 def test_the_sign_tells_who_is_within(value, bound, name):
     spent = Cost(**dict.fromkeys(UNITS, value))
-    assert (worst(excess(spent, {name: Limit(max=bound)})) > 0) == (value > bound)
-    assert (worst(excess(spent, {name: Limit(min=bound)})) > 0) == (value < bound)
+    assert (worst(violations(spent, {name: Limit(max=bound)})) > 0) == (value > bound)
+    assert (worst(violations(spent, {name: Limit(min=bound)})) > 0) == (value < bound)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_impossible_limit_is_told(bounds, text):
 
 
 def test_equal_bounds_are_possible():
-    assert worst(excess(SPENT, {"params": Limit(min=40, max=40)})) == 0.0
+    assert worst(violations(SPENT, {"params": Limit(min=40, max=40)})) == 0.0
 
 
 def test_a_limit_on_no_cost_is_told_with_the_nearest():
@@ -92,8 +92,8 @@ TIMED = {"flops": Limit(max=400), "latency": Limit(min=0.01, max=0.02)}
 
 
 def test_a_limit_on_latency_waits_until_it_is_measured():
-    assert excess(SPENT, TIMED) == {"flops.max": pytest.approx(0.25)}
-    over = excess(replace(SPENT, latency=0.025), TIMED)
+    assert violations(SPENT, TIMED) == {"flops.max": pytest.approx(0.25)}
+    over = violations(replace(SPENT, latency=0.025), TIMED)
     assert over == {
         "flops.max": pytest.approx(0.25),
         "latency.max": pytest.approx(0.25),
@@ -103,10 +103,10 @@ def test_a_limit_on_latency_waits_until_it_is_measured():
 
 
 def test_a_prediction_has_an_excess_of_its_own_name():
-    assert predicted_excess(0.03, TIMED) == {
+    assert predicted_violations(0.03, TIMED) == {
         "predicted_latency.max": pytest.approx(0.5),
         "predicted_latency.min": pytest.approx(-2),
     }
-    assert predicted_excess(None, TIMED) == {}
-    assert predicted_excess(0.03, {"flops": Limit(max=1)}) == {}
-    assert measured(predicted_excess(0.03, TIMED)) == {}, "a prediction is no measurement"
+    assert predicted_violations(None, TIMED) == {}
+    assert predicted_violations(0.03, {"flops": Limit(max=1)}) == {}
+    assert measured(predicted_violations(0.03, TIMED)) == {}, "a prediction is no measurement"

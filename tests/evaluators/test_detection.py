@@ -37,7 +37,7 @@ def test_scores_come_epoch_by_epoch():
 def same_by_hand(folder, annotations, score):
     """Whether pycocotools gives a score's numbers for the file that the score has with it."""
     results = folder / "results.json"
-    results.write_bytes(score.found)
+    results.write_bytes(score.detections_json)
     wanted = by_hand(annotations, results)
     ours = {key: value for key, value in score.values.items() if key.partition("/")[0] in NAMES}
     assert ours == pytest.approx(wanted, abs=1e-6)
@@ -49,11 +49,11 @@ def test_what_was_found_is_worth_what_pycocotools_says(tmp_path):
     torch.manual_seed(0)
     evaluator = Evaluator(epochs=4, batch_size=8, validate_every=2, device="cpu")
     first, last = evaluator.evaluate(build(net), net, data, 0)
-    assert first.found is None
+    assert first.detections_json is None
     truth = tmp_path / "truth.json"
     truth.write_text(json.dumps(truth_of(data.validation, data.classes, data.category_ids)))
     assert same_by_hand(tmp_path, truth, last)["ap"] > 0.1
-    assert {row["category_id"] for row in json.loads(last.found)} == {3, 40}
+    assert {row["category_id"] for row in json.loads(last.detections_json)} == {3, 40}
 
 
 def test_what_was_found_on_canvases_is_worth_what_pycocotools_says(tmp_path):

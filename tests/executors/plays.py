@@ -16,7 +16,7 @@ from scalesearch import plugins
 from scalesearch.arch.published import published
 from scalesearch.cost.cost import Cost
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Job, Outcome, Refused, Result, Score
+from scalesearch.history.jobs import Infeasible, Job, Outcome, Result, Score
 
 NET = published("efficientnet_b0")
 COST = Cost(1, 2, 3, 4, 5, 6)
@@ -48,7 +48,7 @@ class Play:
         with (self.folder / name).open("a") as file:
             file.write(text + "\n")
 
-    def __call__(self, job: Job) -> Generator[Score, None, Result | Refused]:
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         act = self.plays[job.number]
         self.note(f"tries-{job.number}", str(os.getpid()))
         values: dict[str, object] = {
@@ -57,7 +57,7 @@ class Play:
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
         if act == "refuse":
-            return Refused(COST, 0.5)
+            return Infeasible(COST, 0.5)
         if act != "no score":
             yield Score(1, {"accuracy": 0.25})
         if act in FAULTS:

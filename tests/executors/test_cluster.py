@@ -41,7 +41,7 @@ def test_a_cluster_is_started_at_need_and_held_between_runs():
 
     quiet_ray()
     options = Options(workers=2)
-    with options.hold():
+    with options.connect():
         assert not ray.is_initialized(), "there may be nothing to run"
         with cluster(options):
             node = ray.nodes()[0]["NodeID"]

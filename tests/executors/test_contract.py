@@ -9,7 +9,7 @@ import pytest
 
 from scalesearch.errors import UserError
 from scalesearch.executors._quiet import quiet_ray
-from scalesearch.history.jobs import Failure, Job, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
 from tests.executors.plays import COST, PLAYS, Play, Told, job, make, run
 from tests.executors.processes import gone
 
@@ -60,7 +60,7 @@ def test_a_job_ends_with_its_result(told):
 
 
 def test_a_job_may_end_with_a_refusal(told):
-    assert told.of(10) == Refused(COST, 0.5)
+    assert told.of(10) == Infeasible(COST, 0.5)
 
 
 def test_what_a_job_raises_is_its_failure_alone(told):

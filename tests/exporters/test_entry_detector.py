@@ -136,7 +136,7 @@ def test_every_definition_is_used_and_what_checks_or_trains_stays_behind(tmp_pat
     assert defined - used == {"build", "detect"}
     for word in ("UserError", "__post_init__", "plugins", "wiring", "import torchvision", "_loss"):
         assert word not in text
-    for word in ("Classifier", "Bottleneck", "Wide", "Wiring", "encode", "match"):
+    for word in ("Classifier", "Bottleneck", "Wide", "FusionTable", "encode", "match"):
         assert word not in defined
     module = load(path)
     assert module.BLOCKS.keys() == {"mbconv", "separable"}

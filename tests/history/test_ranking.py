@@ -56,12 +56,12 @@ def test_without_any_result_the_reasons_are_told():
     failed = [trial(n, state="failed", reason="error: no memory") for n in range(3)]
     failed.append(trial(9, state="failed", reason="error: no memory", source=0))
     failed.append(trial(3, state="stopped", reason="stopped after step 1"))
-    over = [trial(4 + n, state="refused", excess={"flops.max": 0.25 + n}) for n in range(2)]
+    over = [trial(4 + n, state="infeasible", violations={"flops.max": 0.25 + n}) for n in range(2)]
     with pytest.raises(UserError, match="no trial of the search has a result") as error:
         require_results([*failed, *over], "search")
     assert error.value.hint == (
         "3 x error: no memory; 1 x stopped after step 1; "
-        "2 refused, the closest over its limits by 25.0%"
+        "2 infeasible, the closest over its limits by 25.0%"
     )
 
 

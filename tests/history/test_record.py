@@ -25,7 +25,7 @@ CHOICES = {"stage1.width": (4, 6, 8), "stage1.se": (0.0, 0.25), "stage2": ("iden
 STATES = {
     "assessed": TrialState.COMPLETE,
     "reused": TrialState.COMPLETE,
-    "refused": TrialState.PRUNED,
+    "infeasible": TrialState.PRUNED,
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
@@ -38,15 +38,20 @@ def record(tmp_path):
 
 def reopened(path, choices=CHOICES, directions=("maximize",)):
     made = Record(open_storage(path, repair=True), "search", choices, directions)
-    made.open_twin()
+    made.open_sampler_study()
     return made
 
 
 def proposed(record, **fields):
     number = record.next_number
     parameters = record.propose(optuna.samplers.RandomSampler(seed=number))
-    excess = {"flops.max": -0.5}
-    made = {"state": "running", "digest": f"d{number}", "cost": COST, "excess": excess} | fields
+    violations = {"flops.max": -0.5}
+    made = {
+        "state": "running",
+        "digest": f"d{number}",
+        "cost": COST,
+        "violations": violations,
+    } | fields
     return Trial(number=number, parameters=parameters, **made)
 
 
@@ -77,7 +82,7 @@ def test_optuna_reads_what_was_recorded(tmp_path):
         assert theirs.number == ours.number
         assert theirs.state == STATES[ours.state]
         assert theirs.params == dict(ours.parameters)
-        assert theirs.constraints == pytest.approx(dict(ours.excess))
+        assert theirs.constraints == pytest.approx(dict(ours.violations))
         assert theirs.intermediate_values == dict(ours.curve)
         assert theirs.user_attrs["flops"] == ours.cost.flops
         if ours.has_result:
@@ -108,21 +113,21 @@ def test_trials_read_back_are_the_same(tmp_path):
 
 
 def test_a_trial_costs_few_lines(record, tmp_path):
-    """One for a refused trial; a run one has its proposal, a line a step, outcome and state."""
+    """One for an infeasible trial; a run one has its proposal, a line a step, outcome and state."""
     path = tmp_path / "record.journal"
 
     def lines():
         return len(path.read_text().splitlines())
 
     before = lines()
-    record.add(proposed(record, state="refused", excess={"flops.max": 0.2}))
+    record.add(proposed(record, state="infeasible", violations={"flops.max": 0.2}))
     assert lines() - before == 1
     trial = proposed(record)
     record.add(trial)
     record.report(trial.number, 1, 0.4)
     record.finish(finished(trial))
     assert lines() - before == 1 + 4
-    record.settle(trial.number)
+    record.publish(trial.number)
     assert lines() - before == 5, "settling is a matter of the sampler, not of the journal"
 
 
@@ -188,7 +193,7 @@ def test_a_trial_killed_between_outcome_and_state_is_finished(record, tmp_path, 
     study = optuna.load_study(study_name="search", storage=again._storage)
     assert study.trials[0].state == TrialState.COMPLETE
     assert study.trials[0].values == [0.5]
-    assert again._twin.trials[0].state == TrialState.COMPLETE
+    assert again._sampler_study.trials[0].state == TrialState.COMPLETE
 
 
 @pytest.mark.parametrize("objective", [Objective(), Objective(cost="flops")], ids=["one", "pair"])
@@ -206,7 +211,7 @@ def test_a_reopened_record_proposes_what_an_open_one_would(tmp_path, sampler, ob
     loop = opened(tmp_path / "j", wanted)
     Pool().run(loop.ask, fails, loop.keep, loop.tell)
     trials = loop.finish()
-    states = {"stopped", "failed"} if sampler == "random" else {"stopped", "refused", "failed"}
+    states = {"stopped", "failed"} if sampler == "random" else {"stopped", "infeasible", "failed"}
     assert states <= {t.state for t in trials}
     again = opened(tmp_path / "j", wanted).record
     for seed in range(8):
@@ -214,7 +219,9 @@ def test_a_reopened_record_proposes_what_an_open_one_would(tmp_path, sampler, ob
         makers = [wanted.sampler.make(*asked) for _ in range(2)]
         first, second = loop.record.propose(makers[0]), again.propose(makers[1])
         assert first == second
-    for ours, theirs in zip(loop.record._twin.trials, again._twin.trials, strict=True):
+    for ours, theirs in zip(
+        loop.record._sampler_study.trials, again._sampler_study.trials, strict=True
+    ):
         names = ["number", "state", "values", "params", "constraints"]
         names += ["intermediate_values"] if ours.state == TrialState.PRUNED else []
         for name in names:
@@ -227,12 +234,12 @@ def test_unsettled_trials_look_unfinished_to_the_sampler(record, tmp_path):
     again = Record(
         open_storage(tmp_path / "record.journal", repair=True), "search", CHOICES, ["maximize"]
     )
-    again.open_twin(unsettled=[1])
-    states = [trial.state.name for trial in again._twin.trials]
+    again.open_sampler_study(unpublished=[1])
+    states = [trial.state.name for trial in again._sampler_study.trials]
     assert states == ["COMPLETE", "RUNNING", "COMPLETE"]
-    again.settle(1)
-    assert again._twin.trials[1].values == [0.5]
-    assert again._twin.trials[1].params == record.trials[1].parameters
+    again.publish(1)
+    assert again._sampler_study.trials[1].values == [0.5]
+    assert again._sampler_study.trials[1].params == record.trials[1].parameters
 
 
 def test_other_choices_than_those_recorded_are_refused(record, tmp_path):
@@ -289,24 +296,26 @@ def slow(trial):
     from dataclasses import replace
 
     timed = replace(trial.cost, latency=0.05)
-    return finished(trial, state="refused", objective=(), scores={}, cost=timed, excess=SLOW)
+    return finished(trial, state="infeasible", objective=(), scores={}, cost=timed, violations=SLOW)
 
 
 def test_what_a_worker_found_out_of_its_limits_is_a_constraint(record, tmp_path):
     trial = proposed(record)
     record.add(trial)
-    assert record._twin.trials[0].constraints == {"flops.max": -0.5}
+    assert record._sampler_study.trials[0].constraints == {"flops.max": -0.5}
     record.finish(slow(trial))
-    assert record._twin.trials[0].constraints == {"flops.max": -0.5}, "not before it is settled"
-    record.settle(trial.number)
-    assert record._twin.trials[0].constraints == SLOW
+    assert record._sampler_study.trials[0].constraints == {"flops.max": -0.5}, (
+        "not before it is published"
+    )
+    record.publish(trial.number)
+    assert record._sampler_study.trials[0].constraints == SLOW
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "record.journal")))
     (theirs,) = optuna.load_study(study_name="search", storage=storage).trials
     assert theirs.state == TrialState.PRUNED
     assert theirs.constraints == SLOW
     again = reopened(tmp_path / "record.journal")
     assert again.trials[0] == record.trials[0]
-    assert again._twin.trials[0].constraints == SLOW
+    assert again._sampler_study.trials[0].constraints == SLOW
 
 
 def test_an_unsettled_trial_does_not_show_what_its_worker_found(record, tmp_path):
@@ -316,13 +325,13 @@ def test_an_unsettled_trial_does_not_show_what_its_worker_found(record, tmp_path
     again = Record(
         open_storage(tmp_path / "record.journal", repair=True), "search", CHOICES, ("maximize",)
     )
-    again.open_twin([0])
-    (shown,) = again._twin.trials
+    again.open_sampler_study([0])
+    (shown,) = again._sampler_study.trials
     assert shown.state == TrialState.RUNNING
     assert shown.constraints == {"flops.max": -0.5}
-    again.settle(0)
-    assert again._twin.trials[0].constraints == SLOW
-    assert again.trials[0].excess == SLOW
+    again.publish(0)
+    assert again._sampler_study.trials[0].constraints == SLOW
+    assert again.trials[0].violations == SLOW
 
 
 @pytest.mark.parametrize("name", ["set_trial_system_attr", "set_trial_state_values"])
@@ -339,7 +348,7 @@ def test_a_trial_refused_by_its_worker_is_final_once_that_is_written(
     with pytest.raises(KeyboardInterrupt):
         record.finish(slow(trial))
     again = reopened(tmp_path / "record.journal")
-    assert again.trials[0].state == "refused"
+    assert again.trials[0].state == "infeasible"
     assert again.trials[0].cost.latency == 0.05
     study = optuna.load_study(study_name="search", storage=again._storage)
     assert study.trials[0].state == TrialState.PRUNED

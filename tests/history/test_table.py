@@ -19,8 +19,8 @@ def trial(number, state="assessed", **more):
     return Trial(number=number, state=state, **(made | more))
 
 
-REFUSED = trial(
-    0, "refused", reason="over its limits: flops.max by 5.0%", excess={"flops.max": 0.05}
+INFEASIBLE = trial(
+    0, "infeasible", reason="over its limits: flops.max by 5.0%", violations={"flops.max": 0.05}
 )
 DONE = trial(1, objective=(0.75,), scores={"accuracy": 0.75, "loss": 0.25}, seconds=1.23456)
 REUSED = trial(2, "reused", objective=(0.75,), scores={"accuracy": 0.75, "loss": 0.25}, source=1)
@@ -30,7 +30,7 @@ GRID = trial(0, objective=(0.8,), scores={"accuracy": 0.8}, parameters=TRIPLE)
 
 def test_columns_stand_in_the_order_of_the_convention():
     """Also where the first trial has neither scores nor an objective."""
-    frame = table({"search": [REFUSED, DONE, REUSED], "grid": [GRID]})
+    frame = table({"search": [INFEASIBLE, DONE, REUSED], "grid": [GRID]})
     assert list(frame.columns) == [
         "phase",
         "number",
@@ -42,7 +42,7 @@ def test_columns_stand_in_the_order_of_the_convention():
         "accuracy",
         "loss",
         *COSTS,
-        "excess",
+        "violation",
         "stage1.width",
         "stage2",
         "alpha",
@@ -54,18 +54,18 @@ def test_columns_stand_in_the_order_of_the_convention():
 
 
 def test_a_row_says_what_came_of_a_trial():
-    frame = table({"search": [REFUSED, DONE, REUSED], "grid": [GRID]})
+    frame = table({"search": [INFEASIBLE, DONE, REUSED], "grid": [GRID]})
     assert list(frame["phase"]) == ["search"] * 3 + ["grid"]
-    assert list(frame["state"]) == ["refused", "assessed", "reused", "assessed"]
+    assert list(frame["state"]) == ["infeasible", "assessed", "reused", "assessed"]
     assert frame["reused_from"].isna().tolist() == [True, True, False, True]
     assert frame["reused_from"][2] == 1
-    assert frame["excess"].tolist() == [0.05, 0, 0, 0]
+    assert frame["violations"].tolist() == [0.05, 0, 0, 0]
     assert math.isnan(frame["accuracy"][0])
     assert frame["seconds"].tolist() == [0, 1.235, 0, 0]
 
 
 def test_whole_numbers_stay_whole_in_a_file():
-    text = table({"search": [REFUSED, DONE, REUSED], "grid": [GRID]}).to_csv(index=False)
+    text = table({"search": [INFEASIBLE, DONE, REUSED], "grid": [GRID]}).to_csv(index=False)
     rows = text.splitlines()
     width = rows[0].split(",").index("stage1.width")
     assert [row.split(",")[width] for row in rows[1:]] == ["8", "8", "8", ""]
@@ -89,13 +89,13 @@ def test_no_trials_are_an_empty_table_with_columns():
 
 def test_latency_has_columns_where_it_was_measured_or_predicted():
     timed = trial(3, cost=Cost(1, 2, 3, 4, 5, 6, latency=0.0123), predicted_latency=0.012)
-    refused = trial(4, "refused", predicted_latency=0.03)
-    frame = table({"search": [DONE, timed, refused]})
+    infeasible = trial(4, "infeasible", predicted_latency=0.03)
+    frame = table({"search": [DONE, timed, infeasible]})
     names = list(frame.columns)
     assert names[names.index("training_bytes") + 1 :][:3] == [
         "latency",
         "predicted_latency",
-        "excess",
+        "violation",
     ]
     assert frame["latency"].tolist()[1] == 0.0123
     assert frame["latency"].isna().tolist() == [True, False, True]

@@ -40,7 +40,7 @@ def trials(draw):
         digest="0123456789abcdef",
         cost=Cost(*draw(st.lists(st.integers(0, 2**50), min_size=6, max_size=6)), latency),
         predicted_latency=draw(st.none() | SECONDS),
-        excess=draw(st.dictionaries(NAMES, NUMBERS, max_size=2)) | over,
+        violations=draw(st.dictionaries(NAMES, NUMBERS, max_size=2)) | over,
         curve=draw(st.dictionaries(st.integers(1, 9), NUMBERS, max_size=3)),
         **facts,
     )
@@ -53,9 +53,11 @@ def test_a_trial_comes_back_from_its_record(trial):
     if trial.state != "running":
         attributes["outcome"] = trial.outcome()
     attributes = json.loads(json.dumps(attributes))
-    proposed = {k: over for k, over in trial.excess.items() if k not in trial.measured_excess}
+    proposed = {
+        k: over for k, over in trial.violations.items() if k not in trial.measured_violations
+    }
     # With what was known at its proposal, or with all that Optuna's constraints hold at its end.
-    for known in (proposed, trial.excess):
+    for known in (proposed, trial.violations):
         again = from_record(trial.number, trial.parameters, attributes, known, trial.curve)
         assert asdict(again) == asdict(trial)
 
@@ -67,14 +69,14 @@ def test_only_scores_that_count_are_a_result(state):
 
 
 def test_what_a_dashboard_can_plot_is_flat():
-    excess = {"flops.max": 0.25, "params.min": -1}
+    violations = {"flops.max": 0.25, "params.min": -1}
     trial = Trial(
         number=0,
         state="running",
         parameters={},
         digest="d",
         cost=Cost(1, 2, 3, 4, 5, 6),
-        excess=excess,
+        violations=violations,
     )
     assert trial.proposed() == {
         "digest": "d",
@@ -84,7 +86,7 @@ def test_what_a_dashboard_can_plot_is_flat():
         "activations": 4,
         "inference_bytes": 5,
         "training_bytes": 6,
-        "excess": 0.25,
+        "violations": 0.25,
     }
 
 
@@ -95,22 +97,22 @@ def timed(state, latency, **more):
 
 def test_latency_is_an_outcome_and_a_prediction_is_none():
     trial = timed(
-        "refused",
+        "infeasible",
         0.02,
         predicted_latency=0.01,
-        excess={"flops.max": -0.5, "predicted_latency.max": -0.1, "latency.max": 0.25},
+        violations={"flops.max": -0.5, "predicted_latency.max": -0.1, "latency.max": 0.25},
     )
     assert trial.proposed()["predicted_latency"] == 0.01
     assert "latency" not in trial.proposed()
     assert trial.outcome()["latency"] == 0.02
-    assert trial.outcome()["excess"] == {"latency.max": 0.25}
+    assert trial.outcome()["violations"] == {"latency.max": 0.25}
 
 
 def test_a_record_without_latency_says_nothing_of_it():
     """So that journals of studies that measure none are what they were before."""
     trial = timed("assessed", None)
     assert set(trial.proposed()).isdisjoint({"latency", "predicted_latency"})
-    assert set(trial.outcome()).isdisjoint({"latency", "excess"})
+    assert set(trial.outcome()).isdisjoint({"latency", "violations"})
 
 
 @pytest.mark.parametrize(
@@ -118,9 +120,9 @@ def test_a_record_without_latency_says_nothing_of_it():
     [
         (timed("assessed", None), True),
         (timed("running", None), True),
-        (timed("refused", None), False),
-        (timed("refused", 0.5), True),
-        (timed("refused", 0.5, source=3), False),
+        (timed("infeasible", None), False),
+        (timed("infeasible", 0.5), True),
+        (timed("infeasible", 0.5, source=3), False),
         (timed("reused", 0.5, source=3), False),
     ],
 )

@@ -24,12 +24,12 @@ def test_the_closest_of_all_networks(of, names):
     tables, rows = of_slots(of, Workload()), every_row(of)
     spent = tables.cost(rows).known()
     limits = {name: Limit(max=0.7 * float(spent[name].min())) for name in names}
-    excesses = np.max([spent[name] / limits[name].max - 1 for name in names], axis=0)
-    assert over(tables, limits, rows).tolist() == excesses.tolist()
+    violations = np.max([spent[name] / limits[name].max - 1 for name in names], axis=0)
+    assert over(tables, limits, rows).tolist() == violations.tolist()
     near = closest(tables, limits, listable=10**6)
     assert near.sure
-    assert near.over == excesses.min()
-    assert near.over == excesses[[row.tolist() for row in rows].index(near.row.tolist())]
+    assert near.over == violations.min()
+    assert near.over == violations[[row.tolist() for row in rows].index(near.row.tolist())]
     walked = closest(tables, limits, listable=0)
     assert walked.over >= near.over
     if names == ["flops"]:

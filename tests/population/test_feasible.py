@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scalesearch.cost.cost import COUNTED, Workload
-from scalesearch.cost.limits import Limit, excess, worst
+from scalesearch.cost.limits import Limit, violations, worst
 from scalesearch.errors import UserError
 from scalesearch.population import feasible
 from scalesearch.population.feasible import FeasibleSet
@@ -130,7 +130,7 @@ def test_no_limits_leave_the_whole_space():
 def test_counts_of_a_large_space_agree_with_drawing_from_all_of_it(limits):
     count = FeasibleSet.make(MNASNET, limits).count()
     rows = MNASNET.uniform(200_000, np.random.default_rng(5))
-    over = excess(MNASNET.cost(rows), limits)
+    over = violations(MNASNET.cost(rows), limits)
     share = (np.max(list(over.values()), axis=0) <= 0).mean()
     deviation = (share * (1 - share) / 200_000) ** 0.5
     assert count.value / MNASNET.size == pytest.approx(share, abs=4 * deviation)
@@ -205,4 +205,6 @@ def test_limits_that_leave_too_little_of_what_can_be_counted(monkeypatch):
     assert "networks drawn from those that may be within the limits are within" in str(error.value)
     assert error.value.hint == "loosen the limits, or ask for fewer networks"
     row = hardly.look()[0]  # a walk leads there
-    assert worst({k: float(v[0]) for k, v in excess(MNASNET.cost(row[None]), limits).items()}) == 0
+    assert (
+        worst({k: float(v[0]) for k, v in violations(MNASNET.cost(row[None]), limits).items()}) == 0
+    )

@@ -19,13 +19,13 @@ from scalesearch.scaling.family import Member
 
 SEARCH = [  # number, state, accuracy, FLOPs
     (0, "assessed", 0.90, 1_000_000),
-    (1, "refused", None, 4_000_000),
+    (1, "infeasible", None, 4_000_000),
     (2, "assessed", 0.94, 2_000_000),
     (3, "failed", None, 1_500_000),
     (4, "assessed", 0.92, 2_500_000),  # behind trial 2
     (5, "assessed", 0.95, 2_900_000),
     (6, "reused", 0.90, 1_000_000),
-    (7, "refused", None, 9_000_000),
+    (7, "infeasible", None, 9_000_000),
     (8, "stopped", 0.50, 1_200_000),
 ]
 GRID = [  # alpha, beta, gamma, accuracy
@@ -51,8 +51,8 @@ def _row(phase, number, state, accuracy, flops, **more):
     row = {"phase": phase, "number": number, "state": state, "reason": "", **costs, **more}
     if accuracy is not None:
         row |= {"accuracy": accuracy, "objective": accuracy, "loss": 1 - accuracy, "seconds": 4.0}
-    if state == "refused":
-        row |= {"reason": "flops.max is 33.3 % over", "excess": flops / 3e6 - 1}
+    if state == "infeasible":
+        row |= {"reason": "flops.max is 33.3 % over", "violations": flops / 3e6 - 1}
     if state == "failed":
         row |= {"reason": "error: loss is not a number <after> epoch 2 & 'later'"}
     return row
@@ -87,8 +87,8 @@ def empty():
 
 
 @pytest.fixture
-def refused(small):
-    trials = small.trials[small.trials["state"] == "refused"]
+def infeasible(small):
+    trials = small.trials[small.trials["state"] == "infeasible"]
     return replace(small, trials=trials, baseline=None, baseline_trial=None, coefficients=None)
 
 
@@ -103,7 +103,7 @@ def large():
         {
             "phase": "search",
             "number": range(3000),
-            "state": np.where(cheap, "assessed", "refused"),
+            "state": np.where(cheap, "assessed", "infeasible"),
             "accuracy": np.where(cheap, accuracy, np.nan),
             "flops": flops,
         }

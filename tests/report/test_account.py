@@ -13,7 +13,7 @@ NONE = "\N{EN DASH}"
 
 def test_progress_counts_every_trial_once(small):
     rows = account.progress(small).rows
-    # search: 4 assessed, 1 reused, 2 refused, 1 stopped, 1 failed; 6 of them took 4 s.
+    # search: 4 assessed, 1 reused, 2 infeasible, 1 stopped, 1 failed; 6 of them took 4 s.
     assert rows[0] == ["search", "9", "4", "1", "2", "1", "1", NONE, "24 s"]
     assert rows[1] == ["grid", "5", "5", *[NONE] * 5, "20 s"]
     assert rows[2][:3] == ["family", "6", "6"]

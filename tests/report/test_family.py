@@ -69,6 +69,6 @@ def test_words_for_those_who_cannot_see_it(small):
     )
 
 
-def test_nothing_scored_gives_no_figure(empty, refused):
+def test_nothing_scored_gives_no_figure(empty, infeasible):
     assert family.draw(empty) is None
-    assert family.draw(refused) is None
+    assert family.draw(infeasible) is None

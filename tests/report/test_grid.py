@@ -77,9 +77,9 @@ def test_one_triple_can_be_drawn(small):
     assert image(grid.draw(replace(small, trials=trials)), "svg")
 
 
-def test_nothing_scored_gives_no_figure(empty, refused, small):
+def test_nothing_scored_gives_no_figure(empty, infeasible, small):
     assert grid.draw(empty) is None
-    assert grid.draw(refused) is None
+    assert grid.draw(infeasible) is None
     search_only = small.trials[small.trials["phase"] == "search"].dropna(axis=1, how="all")
     assert grid.draw(replace(small, trials=search_only)) is None
 

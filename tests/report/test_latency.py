@@ -18,7 +18,7 @@ TIMES = {0: (9, 10), 1: (30, None), 2: (11, 13), 4: (12, 12), 5: (14, 19), 6: (9
 
 @pytest.fixture
 def timed(small):
-    """The small study, timed: trial 1 was refused by its prediction, trial 7 by its worker."""
+    """The small study, timed: trial 1 was infeasible by its prediction, trial 7 by its worker."""
     trials = small.trials.copy()
     trials["reused_from"] = trials["number"].where(trials["state"] == "reused")
     for column, place in (("predicted_latency", 0), ("latency", 1)):
@@ -31,11 +31,11 @@ def timed(small):
 def test_each_network_with_both_is_a_mark(timed):
     (axes,) = latency.draw(timed).axes
     marks = {line.get_label(): line for line in axes.get_lines()}
-    assert set(marks) == {"as predicted", "assessed (4)", "refused (1)", "limit 20.0 ms"}
+    assert set(marks) == {"as predicted", "assessed (4)", "infeasible (1)", "limit 20.0 ms"}
     done = marks["assessed (4)"]
     assert list(done.get_xdata()) == pytest.approx([9, 11, 12, 14])
     assert list(done.get_ydata()) == pytest.approx([10, 13, 12, 19])
-    assert list(marks["refused (1)"].get_ydata()) == pytest.approx([24])
+    assert list(marks["infeasible (1)"].get_ydata()) == pytest.approx([24])
     assert list(marks["limit 20.0 ms"].get_ydata()) == pytest.approx([20, 20])
     across, up = marks["as predicted"].get_data()
     assert list(across) == list(up)

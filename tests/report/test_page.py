@@ -54,7 +54,7 @@ def test_the_headline_and_every_table_are_there(small):
         "compound, phi = 2 97.80 % 11.6 M FLOPs",
         "networks assessed 15 of 20 trials",
         "It is trial 5 of the search.",
-        "9 trials: 4 assessed, 1 reused, 2 refused, 1 stopped, 1 failed. Objective: accuracy.",
+        "9 trials: 4 assessed, 1 reused, 2 infeasible, 1 stopped, 1 failed. Objective: accuracy.",
         "depth 2.2 96.60 % 12.2 M 105.0 %",
         "1 1.2 1.1 1.15 1.920 95.50 % 5.6 M",
         "at most 512.0 MiB",
@@ -110,9 +110,9 @@ def test_nothing_recorded_yet(empty):
     assert "nan" not in text.lower()
 
 
-def test_everything_refused(refused):
-    text = Reader(page(refused, {})).text
-    assert "2 trials: 2 refused." in text
+def test_everything_refused(infeasible):
+    text = Reader(page(infeasible, {})).text
+    assert "2 trials: 2 infeasible." in text
     assert "Every candidate was outside a limit, so there is nothing to draw." in text
     assert "at most 3.0 M 2" in text
 

@@ -49,8 +49,8 @@ def test_front_of_a_large_search_is_the_definition(large):
 
 def test_refused_stand_at_their_flops_and_limits_are_lines(small):
     axes = search.draw(small).axes[0]
-    assert list(labelled(axes, "refused").get_xdata()) == [4, 9]
-    assert labelled(axes, "refused").get_label() == "refused, outside a limit (2)"
+    assert list(labelled(axes, "infeasible").get_xdata()) == [4, 9]
+    assert labelled(axes, "infeasible").get_label() == "infeasible, outside a limit (2)"
     assert [text.get_text() for text in axes.texts] == ["at most 3.0 M"]
     dashed = [item for item in axes.lines if list(item.get_xdata()) == [3, 3]]
     assert len(dashed) == 1
@@ -111,6 +111,6 @@ def test_few_trials_can_be_drawn(small, numbers):
     assert image(figure, "png").startswith(b"\x89PNG")
 
 
-def test_nothing_scored_gives_no_figure(empty, refused):
+def test_nothing_scored_gives_no_figure(empty, infeasible):
     assert search.draw(empty) is None
-    assert search.draw(refused) is None
+    assert search.draw(infeasible) is None

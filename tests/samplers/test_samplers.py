@@ -8,7 +8,7 @@ from optuna.trial import TrialState, create_trial
 from scalesearch import plugins
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.limits import Limit, excess, worst
+from scalesearch.cost.limits import Limit, violations, worst
 from scalesearch.errors import UserError
 from scalesearch.spaces.backbone import Space
 
@@ -47,7 +47,7 @@ def ask(study, sampler, seed=0, limits=None):
 
 
 def tell(study, trial, limit=40):
-    """Depth is good; a total width over the limit is refused; one trial in seven fails."""
+    """Depth is good; a total width over the limit is infeasible; one trial in seven fails."""
     over = total_width(trial.params) / limit - 1
     trial.set_constraint("width.max", over)
     if over > 0:
@@ -146,12 +146,12 @@ def test_many_refusals_do_not_blind_tpe_to_what_is_good():
     sampler = plugins.load("samplers", "tpe")()
     study = open_study()
     allowed = [p for p in SPACE.points() if total_width(p) <= 24]
-    refused = [p for p in SPACE.points() if total_width(p) > 24]
+    infeasible = [p for p in SPACE.points() if total_width(p) > 24]
     for index in range(200):
         study.add_trial(
             create_trial(
                 state=TrialState.PRUNED,
-                params=refused[index % len(refused)],
+                params=infeasible[index % len(infeasible)],
                 distributions=CHOICES,
                 constraints={"width.max": 1.0},
             )
@@ -252,7 +252,7 @@ def test_what_is_drawn_at_random_is_within_the_limits(name, options):
         study = open_study()
         for _ in range(12):
             trial = ask(study, sampler, seed, TIGHT)
-            assert worst(excess(cost(SPACE.decode(trial.params)), TIGHT)) == 0
+            assert worst(violations(cost(SPACE.decode(trial.params)), TIGHT)) == 0
             study.tell(trial, 0.5)
 
 

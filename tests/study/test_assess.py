@@ -12,7 +12,7 @@ from scalesearch.cost.cost import Deployment
 from scalesearch.cost.latency import Latency
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Job, Refused, Score
+from scalesearch.history.jobs import Infeasible, Job, Score
 from scalesearch.nn.build import build
 from scalesearch.study import assess as module
 from scalesearch.study.assess import Assess, agreed_cost
@@ -144,10 +144,10 @@ def test_what_is_too_slow_is_refused_and_never_trained(assess, clock, tmp_path):
     to_come += [SLOW, Latency(0.025, 0.02, 0.03, 9), SLOW]
     calls = tmp_path / "calls"
     watched = Assess(Evaluator(calls=calls), assess.data, Deployment(), LIMITS)
-    scores, refused = finish(watched(job(keep_weights=True)))
-    assert isinstance(refused, Refused)
-    assert refused.cost.latency == 0.025, "a refusal is final: the least of three measurements"
-    assert refused.seconds > 0
+    scores, infeasible = finish(watched(job(keep_weights=True)))
+    assert isinstance(infeasible, Infeasible)
+    assert infeasible.cost.latency == 0.025, "a refusal is final: the least of three measurements"
+    assert infeasible.seconds > 0
     assert (scores, calls.exists(), len(asked)) == ([], False, 3)
 
 

@@ -30,7 +30,7 @@ def planned(context, **others):
 
 def test_a_plan_goes_through_its_whole_space_unless_told_otherwise(context):
     plan = planned(context())
-    assert (plan.trials, plan.proposals, plan.seed, plan.window) == (24, 24, 0, 0)
+    assert (plan.trials, plan.proposals, plan.seed, plan.result_lag) == (24, 24, 0, 0)
     assert (plan.limits, plan.stopping, plan.keep_weights) == ({}, None, False)
     assert plan.workload == Evaluator().workload
     assert planned(context(), trials=3).trials == 3
@@ -38,8 +38,8 @@ def test_a_plan_goes_through_its_whole_space_unless_told_otherwise(context):
 
 def test_deterministic_mode_keeps_as_many_jobs_behind_as_there_are_workers(context):
     several = ("execution.executor=ray", "execution.workers=3", "execution.deterministic=true")
-    assert planned(context(*several)).window == 3
-    assert planned(context(*several[:2])).window == 0
+    assert planned(context(*several)).result_lag == 3
+    assert planned(context(*several[:2])).result_lag == 0
 
 
 def test_every_phase_has_the_metric_of_the_search(context):

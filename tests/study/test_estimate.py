@@ -82,8 +82,8 @@ def test_recorded_trials_are_the_measure():
         seconds=3.0,
         cost=Cost(flops // 2, 1, 1, 1, 1, 1),
     )
-    refused = replace(done, state="refused", seconds=0.0)
-    context = _context([done, refused])
+    infeasible = replace(done, state="infeasible", seconds=0.0)
+    context = _context([done, infeasible])
     assert total_seconds(context, [NET] * 4, Evaluator(epochs=6)) == pytest.approx(36, rel=0.01)
 
 

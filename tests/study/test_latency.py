@@ -109,9 +109,9 @@ def trial(number, predicted, measured, **more):
 def test_networks_with_both_count_once():
     trials = [
         trial(0, 1.0, 1.1),
-        trial(1, 2.0, None, state="refused"),
+        trial(1, 2.0, None, state="infeasible"),
         trial(2, 1.0, 1.1, state="reused", source=0),
-        trial(3, 3.0, 3.3, state="refused"),
+        trial(3, 3.0, 3.3, state="infeasible"),
         trial(4, None, 2.0),
     ]
     assert pairs_of(trials) == [(1.0, 1.1), (3.0, 3.3)]

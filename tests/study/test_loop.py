@@ -48,13 +48,13 @@ TIMING = Assessor(latency=took, most=0.007, fail=FAILING.fail)
 def check(trials, wanted):
     """What must be true of every record at its end."""
     assert [t.number for t in trials] == list(range(len(trials)))
-    own = [t for t in trials if t.source is None and t.state != "refused"]
+    own = [t for t in trials if t.source is None and t.state != "infeasible"]
     assert all(t.state in ("assessed", "stopped", "failed") for t in own)
     assert len({t.digest for t in own}) == len(own), "a network was assessed twice"
     assert len(own) <= wanted.trials
     assert len(trials) <= wanted.proposals
     for trial in trials:
-        assert (trial.state == "refused") == (max(trial.excess.values(), default=0) > 0)
+        assert (trial.state == "infeasible") == (max(trial.violations.values(), default=0) > 0)
         if trial.source is not None:
             source = trials[trial.source]
             assert source.number < trial.number
@@ -70,8 +70,8 @@ def test_a_search_assesses_as_many_networks_as_wanted(tmp_path, sampler):
     trials = carry_out(tmp_path / "j", wanted, Pool())
     assert len(check(trials, wanted)) == 8
     # At random only what is within the limits is proposed; what is learnt oversteps them at times.
-    assert any(t.state == "refused" for t in trials) == (sampler != "random")
-    assert {t.cost.flops for t in trials if t.state != "refused"} <= set(range(15_001))
+    assert any(t.state == "infeasible" for t in trials) == (sampler != "random")
+    assert {t.cost.flops for t in trials if t.state != "infeasible"} <= set(range(15_001))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -122,13 +122,13 @@ def test_any_order_of_events_keeps_every_promise(draw, slots, data):
 @given(draw=st.randoms(use_true_random=False), data=st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_with_a_window_the_record_does_not_depend_on_who_is_faster(draw, data):
-    sampler, window = data.draw(st.sampled_from(SAMPLERS)), data.draw(st.integers(1, 4))
+    sampler, result_lag = data.draw(st.sampled_from(SAMPLERS)), data.draw(st.integers(1, 4))
     stopping = data.draw(st.sampled_from([None, Stopping(rungs=(1, 2), keep=0.5)]))
-    wanted = plan(sampler, window=window, stopping=stopping)
+    wanted = plan(sampler, result_lag=result_lag, stopping=stopping)
     assess = Assessor(epochs=3, fail=FAILING.fail)
     with TemporaryDirectory() as folder:
-        in_order = carry_out(Path(folder) / "a", wanted, Pool(window), assess)
-        pool = Pool(window, lambda jobs: draw.randrange(len(jobs)))
+        in_order = carry_out(Path(folder) / "a", wanted, Pool(result_lag), assess)
+        pool = Pool(result_lag, lambda jobs: draw.randrange(len(jobs)))
         shuffled = carry_out(Path(folder) / "b", wanted, pool, assess)
     assert facts(shuffled) == facts(in_order)
 
@@ -136,7 +136,7 @@ def test_with_a_window_the_record_does_not_depend_on_who_is_faster(draw, data):
 @pytest.mark.parametrize("seed", range(5))
 def test_with_a_window_stopping_does_not_depend_on_who_is_faster(tmp_path, seed):
     stopping = Stopping(rungs=(1, 2), keep=0.5)
-    wanted = plan(seed=seed, window=4, limits={}, trials=16, stopping=stopping)
+    wanted = plan(seed=seed, result_lag=4, limits={}, trials=16, stopping=stopping)
     assess = Assessor(epochs=3)
     in_order = carry_out(tmp_path / "in order", wanted, Pool(4), assess)
     assert Counter(t.state for t in in_order)["stopped"] > 3
@@ -179,7 +179,7 @@ def test_one_worker_cut_off_anywhere_ends_as_if_it_had_not_been(tmp_path, monkey
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_window_cut_off_anywhere_ends_as_if_it_had_not_been(tmp_path, monkeypatch, sampler):
     wanted = plan(
-        sampler, trials=7, window=3, stopping=Stopping(rungs=(1,), keep=0.5), space=space()
+        sampler, trials=7, result_lag=3, stopping=Stopping(rungs=(1,), keep=0.5), space=space()
     )
     assess = Assessor(epochs=2, fail=FAILING.fail)
 
@@ -206,13 +206,13 @@ def test_several_workers_cut_off_anywhere_lose_and_repeat_nothing(tmp_path, monk
 )
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_window_in_any_order_cut_off_anywhere(draw, cut, torn, data):
-    wanted = plan(data.draw(st.sampled_from(SAMPLERS)), window=data.draw(st.integers(1, 4)))
+    wanted = plan(data.draw(st.sampled_from(SAMPLERS)), result_lag=data.draw(st.integers(1, 4)))
 
     def pool():
-        return Pool(wanted.window, lambda jobs: draw.randrange(len(jobs)))
+        return Pool(wanted.result_lag, lambda jobs: draw.randrange(len(jobs)))
 
     with TemporaryDirectory() as folder:
-        whole = carry_out(Path(folder) / "a", wanted, Pool(wanted.window), FAILING)
+        whole = carry_out(Path(folder) / "a", wanted, Pool(wanted.result_lag), FAILING)
         with pytest.MonkeyPatch.context() as limited:
             kill_at(limited, cut, torn)
             with contextlib.suppress(Killed):
@@ -228,8 +228,8 @@ def test_the_number_of_workers_may_change_when_a_run_goes_on(tmp_path, monkeypat
         with monkeypatch.context() as patch:
             kill_at(patch, cut, torn=False)
             with pytest.raises(Killed):
-                carry_out(path, plan(window=before), Pool(3, lambda jobs: -1), FAILING)
-        wanted = plan(window=after)
+                carry_out(path, plan(result_lag=before), Pool(3, lambda jobs: -1), FAILING)
+        wanted = plan(result_lag=after)
         trials = carry_out(path, wanted, Pool(max(1, after), lambda jobs: -1), FAILING)
         assert len(check(trials, wanted)) == 8
 
@@ -265,24 +265,26 @@ def test_a_network_that_failed_is_not_tried_again(tmp_path):
     assert {t.reason for t in trials} == {"error: made to fail"}
 
 
-@pytest.mark.parametrize("window", [0, 1, 3])
+@pytest.mark.parametrize("result_lag", [0, 1, 3])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_space_smaller_than_the_search_ends_it(tmp_path, sampler, window):
-    wanted = plan(sampler, space=space(FOUR), trials=24, proposals=2400, limits={}, window=window)
+def test_a_space_smaller_than_the_search_ends_it(tmp_path, sampler, result_lag):
+    wanted = plan(
+        sampler, space=space(FOUR), trials=24, proposals=2400, limits={}, result_lag=result_lag
+    )
     assert wanted.space.size == 4
-    trials = carry_out(tmp_path / "j", wanted, Pool(max(1, window)))
+    trials = carry_out(tmp_path / "j", wanted, Pool(max(1, result_lag)))
     assert len(check(trials, wanted)) == 4
     assert len(trials) < 200
 
 
-@pytest.mark.parametrize("window", [0, 2])
+@pytest.mark.parametrize("result_lag", [0, 2])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_search_ends_when_all_within_the_limits_were_tried(tmp_path, sampler, window):
+def test_a_search_ends_when_all_within_the_limits_were_tried(tmp_path, sampler, result_lag):
     limits = {"flops": Limit(max=8000)}
     wanted = plan(
-        sampler, space=space(FOUR), trials=24, proposals=2400, limits=limits, window=window
+        sampler, space=space(FOUR), trials=24, proposals=2400, limits=limits, result_lag=result_lag
     )
-    trials = carry_out(tmp_path / "j", wanted, Pool(max(1, window)))
+    trials = carry_out(tmp_path / "j", wanted, Pool(max(1, result_lag)))
     within = {t.digest for t in trials if t.state == "assessed"}
     assert len(within) == wanted.space.count(limits).value < 4
     assert len(trials) < 60
@@ -293,7 +295,7 @@ def test_a_search_ends_when_all_within_the_limits_were_tried(tmp_path, sampler, 
 def test_proposals_are_bounded(tmp_path):
     wanted = plan(trials=8, proposals=30, limits={"flops": Limit(min=16_000)}, sampler=_TwoInTurn())
     trials = carry_out(tmp_path / "j", wanted, Pool())
-    assert [t.state for t in trials] == ["refused"] * 30
+    assert [t.state for t in trials] == ["infeasible"] * 30
     assert "flops.min by" in trials[0].reason
 
 
@@ -403,7 +405,7 @@ def test_a_record_of_other_networks_is_refused(tmp_path):
 
 
 def test_counts_and_done(tmp_path):
-    wanted = plan("random", trials=8, window=3)
+    wanted = plan("random", trials=8, result_lag=3)
     loop = opened(tmp_path / "j", wanted)
     assert (loop.done, dict(loop.counts)) == (0, {})
     carry_out(tmp_path / "j", wanted, Pool(3), FAILING)
@@ -425,61 +427,61 @@ def test_a_timeout_is_a_failed_trial(tmp_path):
     assert math.isclose(trial.seconds, 0)
 
 
-@pytest.mark.parametrize("window", [0, 1, 3])
+@pytest.mark.parametrize("result_lag", [0, 1, 3])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_worker_refuses_what_it_measures_to_be_too_slow(tmp_path, sampler, window):
-    wanted = plan(sampler, trials=8, limits=TIMED, window=window)
-    pool = Pool(max(1, window), lambda jobs: -1)
+def test_a_worker_refuses_what_it_measures_to_be_too_slow(tmp_path, sampler, result_lag):
+    wanted = plan(sampler, trials=8, limits=TIMED, result_lag=result_lag)
+    pool = Pool(max(1, result_lag), lambda jobs: -1)
     trials = carry_out(tmp_path / "j", wanted, pool, TIMING)
-    assert len(check(trials, wanted)) == 8, "refused ones are not among the trials"
-    slow = [t for t in trials if t.state == "refused" and t.was_job]
+    assert len(check(trials, wanted)) == 8, "infeasible ones are not among the trials"
+    slow = [t for t in trials if t.state == "infeasible" and t.was_job]
     assert slow
     for trial in slow:
         assert trial.cost.latency == 0.008
-        assert trial.excess["latency.max"] == pytest.approx(8 / 7 - 1)
+        assert trial.violations["latency.max"] == pytest.approx(8 / 7 - 1)
         assert trial.reason == "over its limits: latency.max by 14.3%"
         assert (trial.objective, trial.scores, trial.seconds) == ((), {}, 0.25)
     assert {t.number for t in slow} <= set(pool.started), "a worker found out"
     for trial in trials:
         if trial.state in ("assessed", "reused"):
             assert trial.cost.latency == took(wanted.space.decode(trial.parameters))
-            assert trial.excess["latency.max"] == pytest.approx(trial.cost.latency / 0.007 - 1)
+            assert trial.violations["latency.max"] == pytest.approx(trial.cost.latency / 0.007 - 1)
 
 
 def test_a_network_that_was_too_slow_is_not_measured_again(tmp_path):
     wanted = plan(trials=3, proposals=9, limits=TIMED, sampler=_TwoInTurn())
     pool = Pool(slots=2)
     trials = carry_out(tmp_path / "j", wanted, pool, Assessor(latency=took, most=0.001))
-    assert [t.state for t in trials] == ["refused"] * 9
+    assert [t.state for t in trials] == ["infeasible"] * 9
     assert len(pool.started) == 2
     later = [t for t in trials if not t.was_job]
     assert {t.source for t in later} == set(pool.started)
     assert all(t.cost.latency == trials[t.source].cost.latency for t in later)
-    assert all(t.excess == trials[t.source].excess for t in later)
+    assert all(t.violations == trials[t.source].violations for t in later)
 
 
-@pytest.mark.parametrize("window", [0, 2])
-def test_networks_that_were_too_slow_count_when_a_space_is_used_up(tmp_path, window):
-    wanted = plan(space=space(FOUR), trials=24, proposals=2400, limits=TIMED, window=window)
+@pytest.mark.parametrize("result_lag", [0, 2])
+def test_networks_that_were_too_slow_count_when_a_space_is_used_up(tmp_path, result_lag):
+    wanted = plan(space=space(FOUR), trials=24, proposals=2400, limits=TIMED, result_lag=result_lag)
     trials = carry_out(tmp_path / "j", wanted, Pool(2), Assessor(latency=took, most=0.001))
-    assert {t.state for t in trials} == {"refused"}
+    assert {t.state for t in trials} == {"infeasible"}
     assert sum(t.was_job for t in trials) == 4
     assert len(trials) < 200
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("window", [0, 3])
+@pytest.mark.parametrize("result_lag", [0, 3])
 def test_refusals_of_workers_are_final_wherever_a_run_is_cut_off(
-    tmp_path, monkeypatch, sampler, window
+    tmp_path, monkeypatch, sampler, result_lag
 ):
-    wanted = plan(sampler, trials=5, limits=TIMED, window=window)
+    wanted = plan(sampler, trials=5, limits=TIMED, result_lag=result_lag)
 
     def pool():
-        return Pool(max(1, window), pick=lambda jobs: -1)
+        return Pool(max(1, result_lag), pick=lambda jobs: -1)
 
     for trials, whole in _every_cut(tmp_path, monkeypatch, wanted, pool, TIMING):
         assert facts(trials) == facts(whole)
-        assert any(t.state == "refused" and t.was_job for t in trials)
+        assert any(t.state == "infeasible" and t.was_job for t in trials)
 
 
 @given(
@@ -494,17 +496,17 @@ def test_with_a_window_refusals_do_not_depend_on_who_is_faster(draw, cut, torn, 
     limits = TIMED | {"latency": Limit(max=most)}
     wanted = plan(
         data.draw(st.sampled_from(SAMPLERS)),
-        window=data.draw(st.integers(1, 5)),
+        result_lag=data.draw(st.integers(1, 5)),
         trials=data.draw(st.integers(1, 6)),
         limits=limits,
     )
     assess = Assessor(latency=took, most=most)
 
     def pool():
-        return Pool(wanted.window, lambda jobs: draw.randrange(len(jobs)))
+        return Pool(wanted.result_lag, lambda jobs: draw.randrange(len(jobs)))
 
     with TemporaryDirectory() as folder:
-        whole = carry_out(Path(folder) / "a", wanted, Pool(wanted.window), assess)
+        whole = carry_out(Path(folder) / "a", wanted, Pool(wanted.result_lag), assess)
         check(whole, wanted)
         with pytest.MonkeyPatch.context() as limited:
             kill_at(limited, cut, torn)
@@ -515,23 +517,23 @@ def test_with_a_window_refusals_do_not_depend_on_who_is_faster(draw, cut, torn, 
 
 
 def test_what_is_predicted_to_be_too_slow_never_reaches_a_worker(tmp_path):
-    """What is predicted to be fast enough is measured all the same, and may be refused then."""
+    """What is predicted to be fast enough is measured all the same, and may be infeasible then."""
     wanted = plan(trials=6, limits=TIMED, predict=lambda network: took(network) - 0.001)
     strict = plan(trials=6, limits=TIMED, predict=lambda network: took(network) + 0.001)
     lenient, few = Pool(), Pool()
     lenient_trials = carry_out(tmp_path / "a", wanted, lenient, TIMING)
-    assert any(t.state == "refused" and t.was_job for t in lenient_trials)
+    assert any(t.state == "infeasible" and t.was_job for t in lenient_trials)
     trials = carry_out(tmp_path / "b", strict, few, TIMING)
     check(trials, strict)
     for trial in trials:
         predicted = took(strict.space.decode(trial.parameters)) + 0.001
         assert trial.predicted_latency == pytest.approx(predicted)
-        assert trial.excess["predicted_latency.max"] == pytest.approx(predicted / 0.007 - 1)
+        assert trial.violations["predicted_latency.max"] == pytest.approx(predicted / 0.007 - 1)
         if predicted > 0.007:
-            assert trial.state == "refused"
+            assert trial.state == "infeasible"
             assert trial.cost.latency is None, "a prediction is no measurement"
             assert "predicted_latency.max by" in trial.reason
-            assert "latency.max" not in trial.excess
+            assert "latency.max" not in trial.violations
     assert any(t.reason == "over its limits: predicted_latency.max by 28.6%" for t in trials)
     again = opened(tmp_path / "b", strict).record.trials
     assert facts(again.values()) == facts(trials)

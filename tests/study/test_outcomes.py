@@ -5,7 +5,7 @@ import pytest
 from scalesearch.cost.cost import Cost
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
-from scalesearch.history.jobs import Failure, Refused, Result, Score, Stopped
+from scalesearch.history.jobs import Failure, Infeasible, Result, Score, Stopped
 from scalesearch.history.objective import Objective
 from scalesearch.history.trials import Trial
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
@@ -71,7 +71,7 @@ def test_a_metric_that_is_not_there_is_told_with_the_nearest():
 
 
 def test_a_refusal_says_which_bound_and_by_how_much():
-    trial = replace(RUNNING, excess={"flops.max": 1 / 3, "params.max": -0.5})
+    trial = replace(RUNNING, violations={"flops.max": 1 / 3, "params.max": -0.5})
     assert over_limits(trial) == "over its limits: flops.max by 33.3%"
 
 
@@ -80,15 +80,15 @@ TIMED = replace(COST, latency=0.025)
 
 
 def test_a_worker_that_finds_a_network_too_slow_refuses_it():
-    proposed = replace(RUNNING, excess={"flops.max": -0.5}, predicted_latency=0.015)
-    trial = finished(proposed, Refused(TIMED, 1.5), Objective(), LIMITS)
-    assert (trial.state, trial.cost, trial.seconds) == ("refused", TIMED, 1.5)
-    assert trial.excess == {"flops.max": -0.5, "latency.max": pytest.approx(0.25)}
+    proposed = replace(RUNNING, violations={"flops.max": -0.5}, predicted_latency=0.015)
+    trial = finished(proposed, Infeasible(TIMED, 1.5), Objective(), LIMITS)
+    assert (trial.state, trial.cost, trial.seconds) == ("infeasible", TIMED, 1.5)
+    assert trial.violations == {"flops.max": -0.5, "latency.max": pytest.approx(0.25)}
     assert trial.reason == "over its limits: latency.max by 25.0%"
     assert (trial.scores, trial.objective, trial.predicted_latency) == ({}, (), 0.015)
-    again = reused(replace(RUNNING, number=7, excess={"flops.max": -0.5}), trial)
-    assert (again.state, again.source, again.reason) == ("refused", 3, trial.reason)
-    assert (again.cost, again.excess) == (trial.cost, trial.excess)
+    again = reused(replace(RUNNING, number=7, violations={"flops.max": -0.5}), trial)
+    assert (again.state, again.source, again.reason) == ("infeasible", 3, trial.reason)
+    assert (again.cost, again.violations) == (trial.cost, trial.violations)
     assert not again.was_job
 
 
@@ -97,13 +97,13 @@ def test_a_result_has_the_latency_that_was_measured():
     wanted = Objective(cost="latency", target=0.02)
     trial = finished(RUNNING, Result({"accuracy": 0.5}, fast, 2.0), wanted, LIMITS)
     assert (trial.state, trial.cost.latency) == ("assessed", 0.01)
-    assert trial.excess == {"latency.max": pytest.approx(-0.5)}
+    assert trial.violations == {"latency.max": pytest.approx(-0.5)}
     assert trial.objective == pytest.approx((0.5 * 0.5**-0.07,))
     again = reused(replace(RUNNING, number=7), trial)
     assert (again.state, again.cost.latency) == ("reused", 0.01)
-    assert again.excess == trial.excess
+    assert again.violations == trial.violations
 
 
 def test_a_predicted_refusal_says_so():
-    trial = replace(RUNNING, excess={"predicted_latency.max": 0.5, "flops.max": -1})
+    trial = replace(RUNNING, violations={"predicted_latency.max": 0.5, "flops.max": -1})
     assert over_limits(trial) == "over its limits: predicted_latency.max by 50.0%"

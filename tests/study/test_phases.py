@@ -187,10 +187,10 @@ def test_limits_of_the_grid_refuse_triples(study, whole):
     limit = costs[len(costs) // 2]
     folder = study(f"grid.limits.flops.max={limit}", watches=[watch])
     trials = folder.read()["grid"]
-    refused = [t for t in trials if t.state == "refused"]
-    assert refused
-    assert all(t.cost.flops > limit for t in refused)
-    different = {t.digest for t in trials if t.state != "refused"}
+    infeasible = [t for t in trials if t.state == "infeasible"]
+    assert infeasible
+    assert all(t.cost.flops > limit for t in infeasible)
+    different = {t.digest for t in trials if t.state != "infeasible"}
     said = next(note for note in watch.notes if note.startswith("grid: "))
     assert said.startswith(f"grid: {len(trials)} triples, ")
     assert f" different networks, {len(different)} within limits" in said

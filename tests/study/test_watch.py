@@ -35,7 +35,7 @@ DONE = Trial(
         ),
         (replace(DONE, state="running"), "trial 7 running: 1.2 M flops"),
         (replace(DONE, state="failed", reason="error: NaN"), "trial 7 failed: error: NaN"),
-        (replace(DONE, state="refused", reason="over"), "trial 7 refused: over"),
+        (replace(DONE, state="infeasible", reason="over"), "trial 7 infeasible: over"),
     ],
 )
 def test_one_line_on_a_trial(trial, text):
@@ -43,8 +43,8 @@ def test_one_line_on_a_trial(trial, text):
 
 
 def test_a_summary_counts_states():
-    counts = {"refused": 31, "assessed": 24, "reused": 2, "failed": 0}
-    assert summarise(counts) == "24 assessed, 2 reused, 31 refused"
+    counts = {"infeasible": 31, "assessed": 24, "reused": 2, "failed": 0}
+    assert summarise(counts) == "24 assessed, 2 reused, 31 infeasible"
     assert summarise({}) == "no trials"
 
 
@@ -52,8 +52,10 @@ def test_the_log_is_lines_with_their_time(tmp_path):
     log = Log(tmp_path / "log.txt")
     log.phase("search", 24, 3)
     log.trial(DONE)
-    log.trial(replace(DONE, state="refused", reason="over"))
-    log.trial(replace(DONE, state="refused", reason="slow", cost=replace(DONE.cost, latency=1.0)))
+    log.trial(replace(DONE, state="infeasible", reason="over"))
+    log.trial(
+        replace(DONE, state="infeasible", reason="slow", cost=replace(DONE.cost, latency=1.0))
+    )
     log.score(DONE, Score(2, {"accuracy": 0.5, "loss": 1.25}))
     log.end({"assessed": 24})
     lines = (tmp_path / "log.txt").read_text().splitlines()
@@ -61,7 +63,7 @@ def test_the_log_is_lines_with_their_time(tmp_path):
     assert [line[20:] for line in lines] == [
         "search: 24 trials to assess, 3 there already",
         "trial 7 assessed: accuracy 0.9412, 1.2 M flops, 4.2 s",
-        "trial 7 refused: slow",
+        "trial 7 infeasible: slow",
         "trial 7 step 2: accuracy 0.5000, loss 1.2500",
         "24 assessed",
     ]

@@ -235,7 +235,7 @@ def test_one_class_is_enough():
     scores, _ = trained(detector(num_classes=1), one, epochs=4, batch_size=8, validate_every=4)
     assert scores[0].values["ap50"] > 0.3
     assert scores[0].values["ap"] == pytest.approx(scores[0].values["ap/square"])
-    assert {row["category_id"] for row in json.loads(scores[0].found)} == {0}
+    assert {row["category_id"] for row in json.loads(scores[0].detections_json)} == {0}
 
 
 @dataclass(frozen=True)
@@ -393,7 +393,7 @@ def test_several_seeds_give_the_mean_and_its_spread():
         aps.append(one.values["ap"])
     assert score.values["ap"] == pytest.approx(sum(aps) / 3)
     assert score.values["ap_spread"] == pytest.approx(np.std(aps, ddof=1))
-    assert score.found == one.found
+    assert score.detections_json == one.detections_json
     assert "step_seconds" not in score.values
 
 
