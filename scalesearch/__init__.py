@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from scalesearch.nn.build import build
     from scalesearch.nn.fold import fold
     from scalesearch.nn.weights import load_weights
-    from scalesearch.spaces._slotted import Space
+    from scalesearch.spaces.space import Space
     from scalesearch.study.run import load_study, run
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Space": "scalesearch.spaces._slotted",
+    "Space": "scalesearch.spaces.space",
     "architecture": "scalesearch.files.architecture",
     "build": "scalesearch.nn.build",
     "export": "scalesearch.exporters",

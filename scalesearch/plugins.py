@@ -17,7 +17,6 @@ FOLDERS = {
     "datasets": "Dataset",
     "executors": "Executor",
     "exporters": "Exporter",
-    "spaces": "Space",
     "necks": "FusionTable",
 }
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

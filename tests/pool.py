@@ -20,7 +20,7 @@ from scalesearch.history.record import Record, open_storage
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Sampler
 from scalesearch.plugins import load
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.study.loop import Listener, Loop, Plan
 from tests.fakes import SPACE, accuracy_of
 
@@ -102,8 +102,8 @@ class Assessor:
         return Result(values, spent, 0.5, weights)
 
 
-def space(text: str = SPACE) -> Space:
-    return Space.from_plain(yaml.safe_load(text))
+def space(text: str = SPACE) -> BackboneSpace:
+    return BackboneSpace.from_plain(yaml.safe_load(text))
 
 
 def plan(sampler: str | Sampler = "random", **others: Any) -> Plan:

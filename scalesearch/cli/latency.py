@@ -19,7 +19,7 @@ from scalesearch.cli.tables import console
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 from scalesearch.history.agreement import agreement
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.units import format_latency, format_seconds
 
 _INTERRUPTED = 130  # the shell's exit code for Ctrl-C
@@ -93,7 +93,7 @@ def show_table(
         )
     from scalesearch.study.tabulate import tabulate
 
-    space = Space.load(file)
+    space = BackboneSpace.load(file)
     own = {key: space.slots[key][0] for key in Images._fields}
     given = {key: value for key, value in images._asdict().items() if value is not None}
     space = space.with_images(**own | given)

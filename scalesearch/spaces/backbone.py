@@ -12,8 +12,8 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
-from scalesearch.spaces import _slotted
-from scalesearch.spaces._slot import Slot, record_slot, scalar_slot, stage_slot
+from scalesearch.spaces import space as base
+from scalesearch.spaces.slot import Slot, record_slot, scalar_slot, stage_slot
 
 if TYPE_CHECKING:
     from scalesearch.population.tables import Tables
@@ -22,11 +22,11 @@ _RECORDS = {"stem": Stem, "head": Head}
 
 
 @dataclass(frozen=True)
-class Space(_slotted.Space):
+class BackboneSpace(base.Space):
     """Backbones whose fields are chosen from lists, or whole stages from `options`."""
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Space:
+    def from_plain(cls, plain: Mapping[str, Any]) -> BackboneSpace:
         """The space that a plain dict describes; `UserError` as of its base."""
         if "backbone" in plain:
             raise UserError(
@@ -34,13 +34,13 @@ class Space(_slotted.Space):
                 key="backbone",
                 hint="a study with `task: detection` searches it",
             )
-        _slotted.check_keys(plain, Backbone)
-        _slotted.check_stages(plain)
+        base.check_keys(plain, Backbone)
+        base.check_stages(plain)
         return cls.of_slots(backbone_slots(plain))
 
     def _make(self, parts: Mapping[str, Any]) -> Backbone:
         own = {name: value for name, value in parts.items() if not isinstance(value, Stage)}
-        return Backbone(stages=_slotted.stages_of(parts), **own)
+        return Backbone(stages=base.stages_of(parts), **own)
 
     def _parts(self, architecture: Architecture) -> dict[str, Any]:
         if not isinstance(architecture, Backbone):

@@ -15,9 +15,9 @@ from scalesearch.arch.plain import CLASSIFYING, make
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
-from scalesearch.spaces import _slotted
-from scalesearch.spaces._slot import Slot, options_slot, record_slot, scalar_slot
+from scalesearch.spaces import space as base
 from scalesearch.spaces.backbone import backbone_parts, backbone_slots
+from scalesearch.spaces.slot import Slot, options_slot, record_slot, scalar_slot
 
 if TYPE_CHECKING:
     from scalesearch.population.tables import Tables
@@ -28,7 +28,7 @@ _OF_BACKBONE = [f.name for f in fields(Backbone) if f.name not in ("stages", *CL
 
 
 @dataclass(frozen=True)
-class Space(_slotted.Space):
+class DetectorSpace(base.Space):
     """Detectors whose fields are chosen from lists: of backbone, neck, heads, anchors.
 
     Parts of the backbone are named as in a space of backbones; where a detector has a field of the
@@ -36,7 +36,7 @@ class Space(_slotted.Space):
     """
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Space:
+    def from_plain(cls, plain: Mapping[str, Any]) -> DetectorSpace:
         """The space that a plain dict describes; `UserError` as of its base.
 
         Raises:
@@ -49,20 +49,20 @@ class Space(_slotted.Space):
                 key="stages",
                 hint="a detector's stages stand below `backbone`, beside `neck` and `heads`",
             )
-        _slotted.check_keys(plain, Detector)
+        base.check_keys(plain, Detector)
         backbone = plain.get("backbone", {})
         if not isinstance(backbone, Mapping):
             raise UserError(f"{backbone!r} is not a mapping", key="backbone")
         for key in CLASSIFYING:
             if key in backbone:
                 raise UserError("a detector's backbone has none", key=f"backbone.{key}")
-        _slotted.check_keys(backbone, Backbone, "backbone")
-        _slotted.check_stages(backbone, "backbone.stages")
+        base.check_keys(backbone, Backbone, "backbone")
+        base.check_stages(backbone, "backbone.stages")
         space = cls.of_slots(_slots(plain, backbone))
         space._check_levels()
         return space
 
-    def with_anchors(self, anchors: Anchors) -> Space:
+    def with_anchors(self, anchors: Anchors) -> DetectorSpace:
         """The same space with these anchors in every detector.
 
         Raises:
@@ -79,7 +79,7 @@ class Space(_slotted.Space):
 
     def _make(self, parts: Mapping[str, Any]) -> Detector:
         named = {name: parts[_slot_name(name)] for name in _OF_BACKBONE}
-        backbone = Backbone(stages=_slotted.stages_of(parts), **named)
+        backbone = Backbone(stages=base.stages_of(parts), **named)
         own = {name: parts[name] for name in (*_SCALARS, *_RECORDS)}
         return Detector(backbone=backbone, **own)
 

@@ -9,11 +9,11 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.family import Member
-from scalesearch.spaces._listed import Listed
+from scalesearch.spaces.listed import Listed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(Listed):
+class FamilySpace(Listed):
     """The members of one family; single dimensions may share a network with the compound one."""
 
     members: tuple[Member, ...]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch import plugins
 from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
+from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.coefficient_grid import CoefficientGrid
+from scalesearch.spaces.detector import DetectorSpace
+from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
 from scalesearch.study.schema import Study
 
 
@@ -62,8 +65,8 @@ def searched_space(
 
 def _read_space(study: Study) -> Any:
     assert study.search is not None
-    kind = "detector" if study.network is Detector else "backbone"
-    return plugins.load("spaces", kind).load(study.search.space)
+    kind = DetectorSpace if study.network is Detector else BackboneSpace
+    return kind.load(study.search.space)
 
 
 def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
@@ -115,11 +118,9 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     shared = {name: getattr(grid, name) for name in ("budget", "tolerance", "phi")}
     space: CoefficientSpace
     if isinstance(baseline, Detector):
-        kind = plugins.load("spaces", "detector_coefficients")
-        space = kind(baseline=baseline, choices=grid.choices, **shared)
+        space = DetectorCoefficientGrid(baseline=baseline, choices=grid.choices, **shared)
     else:
-        kind = plugins.load("spaces", "coefficients")
-        space = kind(baseline=baseline, step=grid.step, **shared)
+        space = CoefficientGrid(baseline=baseline, step=grid.step, **shared)
     workload = grid.evaluator.make().workload
     networks = {space.decode(point) for point in space.points()}
     costs = {network: cost(network, workload=workload) for network in networks}

@@ -24,6 +24,7 @@ from scalesearch.interfaces import Evaluator, SlottedSpace
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
+from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
@@ -147,7 +148,7 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
             key="family.strategies",
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
-    space = plugins.load("spaces", "family")(members=made)
+    space = FamilySpace(members=made)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)
     networks = {member.architecture for member in made}

@@ -20,7 +20,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured import measure_counts
 from scalesearch.nn.build import build
 from scalesearch.population.states import of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 
 SHAPE = (1, 3, 224, 224)
 SPACE, NETWORKS = "search_spaces/mnasnet_imagenet.yaml", 10_000
@@ -57,7 +57,7 @@ def rows() -> list[dict[str, Any]]:
 
 def space_rows(peer: float) -> list[dict[str, Any]]:
     """Milliseconds for each of 10,000 random networks of a space; B0, the peer's, is one of it."""
-    space = Space.load(SPACE)
+    space = BackboneSpace.load(SPACE)
     rows = space.tables().uniform(NETWORKS, np.random.default_rng(0))
     networks = [space.at(row) for row in rows]
     chain.counted.cache_clear()

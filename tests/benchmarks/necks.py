@@ -17,7 +17,7 @@ from scalesearch.nn.anchors import AnchorBoxes
 from scalesearch.nn.build import build
 from scalesearch.nn.losses import detection_loss
 from scalesearch.nn.matching import match
-from scalesearch.spaces.detector import Space
+from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.training.allocator import prepare_worker
 from scalesearch.training.depthwise import quick_depthwise
 from tests.benchmarks.duels import row, take_turns
@@ -29,7 +29,7 @@ BATCH, SIDE = 8, 128
 def rows(rounds: int = 25) -> list[dict[str, Any]]:
     """The steps of all necks in turn, one thread."""
     prepare_worker(1)
-    space = Space.load(SPACE)
+    space = DetectorSpace.load(SPACE)
     nets = {str(point["neck"]): space.decode(point) for point in space.points()}
     times = take_turns({label: step(net) for label, net in nets.items()}, rounds)
     first, *others = nets

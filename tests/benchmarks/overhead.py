@@ -20,6 +20,7 @@ from scalesearch.arch.published import published
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.executors._quiet import environment, quiet_ray
 from scalesearch.history.jobs import Job, Outcome, Result, Score
+from scalesearch.spaces.backbone import BackboneSpace
 
 WORKERS = 2
 CHOICES = 28
@@ -48,7 +49,7 @@ def search_overhead(name: str, trials: int = SEARCH_TRIALS) -> dict[str, Any]:
 
     plan = Plan(
         phase="search",
-        space=plugins.load("spaces", "backbone").load(SPACE),
+        space=BackboneSpace.load(SPACE),
         sampler=plugins.load("samplers", "tpe")(),
         seed=0,
         trials=WARM_UP + trials,

@@ -22,7 +22,7 @@ from scalesearch.cost import chain
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.measured import measure_counts
 from scalesearch.nn.build import build
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from tests.peers import CLASSIFIERS, described, weightless
 from tests.rule_mistakes import PROBE_SIZE, every_mistake, probe
 from tests.strategies import SIZES, backbones
@@ -240,7 +240,7 @@ def test_multiply_adds_of_accel_nasbench_lie_where_their_count_puts_them(rows):
 
 @pytest.mark.slow
 def test_a_hundred_networks_of_the_mnasnet_space():
-    space = Space.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
+    space = BackboneSpace.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
     sizes = random.Random(0)
     for seed in range(100):
         net = space.sample(seed)

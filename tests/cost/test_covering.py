@@ -12,7 +12,7 @@ from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.covering import best_network, entries_of, fastest
 from scalesearch.cost.latency_table import LatencyTable, entry_name, predict
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 
 ROOT = Path(__file__).parents[2]
 SPACES = {
@@ -42,7 +42,7 @@ stages:
 
 @pytest.fixture(params=sorted(SPACES))
 def space(request):
-    return Space.from_plain(yaml.safe_load(SPACES[request.param]))
+    return BackboneSpace.from_plain(yaml.safe_load(SPACES[request.param]))
 
 
 def entries(net):
@@ -97,5 +97,5 @@ def test_repeats_count(space):
 def test_a_large_space_has_few_blocks():
     # mnasnet_imagenet by hand: stem and head; in each of seven stages 3 expansions, 2 kernels and
     # 2 squeeze-excites for the first block and as many for those behind it.
-    space = Space.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
+    space = BackboneSpace.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
     assert len(entries_of(space.slots)) == 2 + 7 * 12 * 2

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.population.additive import EXACT, additive, least, least_row
 from scalesearch.population.states import of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, every_row, slots
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -59,7 +59,7 @@ def test_the_smallest_sum_is_found(of):
 @pytest.mark.parametrize(("name", "near"), [("training_bytes", 0.9), ("inference_bytes", 0.5)])
 def test_the_bounds_of_memory_are_near_it_at_full_size(name, near):
     """So that what the bounds leave can be drawn from without rejecting much."""
-    tables = Space.load("search_spaces/mnasnet_imagenet.yaml").tables()
+    tables = BackboneSpace.load("search_spaces/mnasnet_imagenet.yaml").tables()
     rows = tables.uniform(2_000, np.random.default_rng(0))
     total, peak = sums(tables, additive(tables, name), rows)
     shares = (total + peak) / tables.cost(rows).known()[name]

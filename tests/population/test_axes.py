@@ -11,7 +11,7 @@ from scalesearch.cost.limits import Limit
 from scalesearch.population.additive import EXACT, additive, least_row
 from scalesearch.population.axes import axis, can_count, longest_axis
 from scalesearch.population.states import of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, every_row, slots
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -65,7 +65,7 @@ def test_what_is_possible_and_what_is_certain(of, workload, name, data):
 
 
 def test_steps_are_as_fine_as_the_limit_is_tight():
-    tables = Space.load("search_spaces/mnasnet_imagenet.yaml").tables()
+    tables = BackboneSpace.load("search_spaces/mnasnet_imagenet.yaml").tables()
     flops = additive(tables, "flops")
     least = int(tables.cost(least_row(tables, flops.parts)[None]).flops[0])
     for room in (10**5, 10**7, 10**9):

@@ -11,10 +11,10 @@ from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.population.closest import closest, none_within, over
 from scalesearch.population.states import of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import every_row, slots
 
-MNASNET = Space.load("search_spaces/mnasnet_imagenet.yaml").tables()
+MNASNET = BackboneSpace.load("search_spaces/mnasnet_imagenet.yaml").tables()
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -38,7 +38,7 @@ def test_the_closest_of_all_networks(of, names):
 
 
 def test_what_is_least_of_all_is_surely_closest():
-    space = Space.load("search_spaces/mnasnet_imagenet.yaml")
+    space = BackboneSpace.load("search_spaces/mnasnet_imagenet.yaml")
     near = closest(MNASNET, {"params": Limit(max=1)}, listable=0)
     assert near.sure
     for stage in space.at(near.row).stages:  # nothing less can be chosen anywhere

@@ -15,14 +15,14 @@ from scalesearch.errors import UserError
 from scalesearch.population import feasible
 from scalesearch.population.feasible import FeasibleSet
 from scalesearch.population.states import of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, chi_square_bound, every_row, network, one_by_one, slots
 
 SLOW = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-MNASNET = Space.load("search_spaces/mnasnet_imagenet.yaml").tables()
+MNASNET = BackboneSpace.load("search_spaces/mnasnet_imagenet.yaml").tables()
 
 
 @st.composite

@@ -7,11 +7,11 @@ from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.population.states import of_list, of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 
 
 def tables(**plain):
-    return of_slots(Space.from_plain(plain).slots, Workload())
+    return of_slots(BackboneSpace.from_plain(plain).slots, Workload())
 
 
 def shapes(of):

@@ -15,12 +15,12 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.errors import UserError
 from scalesearch.population.states import of_list, of_slots
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, every_row, network, one_by_one, slots
 
 ROOT = Path(__file__).parents[2]
 CSV = ROOT.parent / "shared" / "data" / "mbconv_imagenet.csv"
-MNASNET = Space.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
+MNASNET = BackboneSpace.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -48,7 +48,7 @@ def test_networks_without_slots_are_a_population_too(of, workload):
 
 
 def test_rows_are_the_networks_in_the_order_of_points():
-    space = Space.from_plain(
+    space = BackboneSpace.from_plain(
         {
             "head": {"width": [8, 16]},
             "resolution": [8, 16, 24],
@@ -109,6 +109,6 @@ def test_rows_that_are_none_of_the_space(rows, said):
     ("fields", "batch"), [({"resolution": [224, 10**9]}, 1), ({"resolution": [224, 500]}, 10**13)]
 )
 def test_costs_that_int64_does_not_hold(fields, batch):
-    space = Space.from_plain({"stages": [{"width": 16}], **fields})
+    space = BackboneSpace.from_plain({"stages": [{"width": 16}], **fields})
     with pytest.raises(UserError, match=r"cost more than 2\^63"):
         space.tables(Workload(training_batch=batch))

@@ -10,11 +10,11 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limit, violations, worst
 from scalesearch.errors import UserError
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-SPACE = Space.from_plain(
+SPACE = BackboneSpace.from_plain(
     {
         "stages": [
             {"block": ["mbconv", "identity"], "width": [8, 16], "kernel": [3, 5], "se": [0]},

@@ -15,12 +15,12 @@ from scalesearch.arch.plain import digest
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.errors import UserError
-from scalesearch.spaces.backbone import Space
+from scalesearch.spaces.backbone import BackboneSpace
 
 ROOT = Path(__file__).parents[2]
 CSV = ROOT.parent / "shared" / "data" / "mbconv_imagenet.csv"
-MNASNET = Space.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
-SMALL = Space.load(ROOT / "search_spaces" / "mbconv_small.yaml")
+MNASNET = BackboneSpace.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
+SMALL = BackboneSpace.load(ROOT / "search_spaces" / "mbconv_small.yaml")
 
 # Two blocks, of which identity reads neither kernel nor depth: 2 * 2 + 1 stages, not 8.
 MIXED = {
@@ -77,7 +77,7 @@ def test_the_small_space_is_for_small_grey_images():
 
 
 def test_combinations_that_give_one_network_count_once():
-    space = Space.from_plain(MIXED)
+    space = BackboneSpace.from_plain(MIXED)
     assert space.size == 2 * 2 * (2 * 2 + 1) * 2
     points = list(space.points())
     assert len(points) == space.size
@@ -92,7 +92,7 @@ def test_combinations_that_give_one_network_count_once():
 
 
 def test_every_combination_decodes_and_encodes_to_the_canonical_one():
-    space = Space.from_plain(MIXED)
+    space = BackboneSpace.from_plain(MIXED)
     canonical = [tuple(point.values()) for point in space.points()]
     every = list(itertools.product(*space.parameters.values()))
     assert len(every) == 2 * 2 * 8 * 2
@@ -106,12 +106,12 @@ def test_every_combination_decodes_and_encodes_to_the_canonical_one():
 
 
 def test_points_come_in_a_fixed_order():
-    resolutions = [point["resolution"] for point in Space.from_plain(MIXED).points()]
+    resolutions = [point["resolution"] for point in BackboneSpace.from_plain(MIXED).points()]
     assert resolutions == [32] * 20 + [64] * 20
 
 
 def test_parameters_follow_the_file():
-    assert list(Space.from_plain(MIXED).parameters) == [
+    assert list(BackboneSpace.from_plain(MIXED).parameters) == [
         "resolution",
         "stem.width",
         "stage1.block",
@@ -130,7 +130,7 @@ def test_samples_are_points(seed, space):
 
 
 def test_sampling_is_uniform_over_architectures():
-    space = Space.from_plain(MIXED)
+    space = BackboneSpace.from_plain(MIXED)
     draws = 8000
     counts = {}
     for seed in range(draws):
@@ -145,7 +145,7 @@ def test_sampling_is_uniform_over_architectures():
 def test_the_same_seed_gives_the_same_network_in_every_version():
     # random.Random(0).randrange is specified to give these; see Python's own test of `random`.
     draw = random.Random(3)
-    space = Space.from_plain(MIXED)
+    space = BackboneSpace.from_plain(MIXED)
     expected = [values[draw.randrange(len(values))] for values in space.slots.values()]
     network = space.sample(3)
     assert network.resolution == expected[0]
@@ -153,7 +153,9 @@ def test_the_same_seed_gives_the_same_network_in_every_version():
 
 
 def test_one_choice_lists_are_parameters():
-    space = Space.from_plain({"stages": [{"width": [8, 16], "kernel": [3]}], "resolution": [28]})
+    space = BackboneSpace.from_plain(
+        {"stages": [{"width": [8, 16], "kernel": [3]}], "resolution": [28]}
+    )
     assert space.size == 2
     assert space.parameters["stage1.kernel"] == (3,)
 
@@ -179,7 +181,9 @@ CHOICES = {"depth": [1, 2], "kernel": [3, 5], "expand": [1, 4], "se": [0, 0.25],
 @pytest.mark.parametrize("kind", BLOCK_FIELDS)
 def test_every_block_kind_can_be_searched_with_all_that_it_reads(kind):
     read = {key: CHOICES[key] for key in BLOCK_FIELDS[kind]}
-    space = Space.from_plain({"stages": [{"block": kind, "width": [8, 16], "stride": 2, **read}]})
+    space = BackboneSpace.from_plain(
+        {"stages": [{"block": kind, "width": [8, 16], "stride": 2, **read}]}
+    )
     assert space.size == 2 * 2 ** len(BLOCK_FIELDS[kind])
     assert set(space.parameters) == {"stage1.width", *(f"stage1.{key}" for key in read)}
     points = [space.decode(parameters) for parameters in space.points()]
@@ -189,18 +193,18 @@ def test_every_block_kind_can_be_searched_with_all_that_it_reads(kind):
 
 def test_a_stage_may_choose_among_all_block_kinds():
     every = list(BLOCK_FIELDS)
-    space = Space.from_plain({"stages": [{"block": every, "width": 8, **CHOICES}]})
+    space = BackboneSpace.from_plain({"stages": [{"block": every, "width": 8, **CHOICES}]})
     # Each kind has the fields that it reads: 16 + 16 + 4 + 4 + 8 + 4 + 1.
     assert space.size == sum(2 ** len(read) for read in BLOCK_FIELDS.values()) == 53
     options = [{"block": kind, "width": 8} for kind in every]
-    assert Space.from_plain({"stages": [{"options": options}]}).size == 7
+    assert BackboneSpace.from_plain({"stages": [{"options": options}]}).size == 7
 
 
 def test_stem_and_head_can_be_searched_too():
     # A head with a convolution brings its norm: two choices of it are one network.
     head = {"width": [0, 64], "norm": [True, False]}
     stem = {"pool": [1, 2], "norm": [True, False]}
-    space = Space.from_plain({"stages": [{"width": 8}], "stem": stem, "head": head})
+    space = BackboneSpace.from_plain({"stages": [{"width": 8}], "stem": stem, "head": head})
     assert space.size == 2 * 2 * (2 + 1)
     points = [space.decode(parameters) for parameters in space.points()]
     assert len({digest(net) for net in points}) == space.size
@@ -208,7 +212,9 @@ def test_stem_and_head_can_be_searched_too():
 
 def test_a_field_that_no_chosen_block_reads_is_told():
     with pytest.raises(UserError) as caught:
-        Space.from_plain({"stages": [{"block": ["basic", "wide"], "width": 8, "se": [0, 0.5]}]})
+        BackboneSpace.from_plain(
+            {"stages": [{"block": ["basic", "wide"], "width": 8, "se": [0, 0.5]}]}
+        )
     assert str(caught.value).startswith(
         "stages[0].se: the block 'basic/wide' has no 'se'\n"
         "  allowed: block, width, depth, stride, kernel"
@@ -267,7 +273,7 @@ BAD = [
 @pytest.mark.parametrize(("plain", "text"), BAD, ids=[text.split("\n")[0] for _, text in BAD])
 def test_mistakes_in_a_space(plain, text):
     with pytest.raises(UserError) as caught:
-        Space.from_plain(plain)
+        BackboneSpace.from_plain(plain)
     assert str(caught.value).startswith(text)
 
 
@@ -277,7 +283,7 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path):
         "resolution: 28\nstages:\n  - {width: 8}\n  - width: 8\n    kernel:\n      [3, 4]\n"
     )
     with pytest.raises(UserError) as caught:
-        Space.load(path)
+        BackboneSpace.load(path)
     assert str(caught.value).startswith(f"{path}:6: stages[1].kernel[1]: 4 cannot be used")
 
 
@@ -292,14 +298,14 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path):
     ],
 )
 def test_parameters_that_are_none_of_the_space(change, text):
-    space = Space.from_plain(MIXED)
+    space = BackboneSpace.from_plain(MIXED)
     with pytest.raises(UserError) as caught:
         space.decode(next(space.points()) | change)
     assert str(caught.value).startswith(text)
 
 
 def test_a_missing_parameter_is_named():
-    space = Space.from_plain(MIXED)
+    space = BackboneSpace.from_plain(MIXED)
     point = next(space.points())
     del point["stem.width"]
     with pytest.raises(UserError, match=r"the parameter 'stem\.width' is missing"):

@@ -12,8 +12,8 @@ import scalesearch as ss
 from scalesearch.arch.detector import Anchors, Detector
 from scalesearch.arch.published import published
 from scalesearch.errors import UserError
-from scalesearch.spaces.backbone import Space as Backbones
-from scalesearch.spaces.detector import Space
+from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.detector import DetectorSpace
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = {"block": "identity", "width": 8, "stride": 2}
@@ -42,7 +42,7 @@ PLAIN = {
 
 
 def test_the_size_is_the_product_of_the_choices():
-    space = Space.from_plain(PLAIN)
+    space = DetectorSpace.from_plain(PLAIN)
     # activation, resolution, backbone.activation, stem, stage1, stage2, neck, heads, anchors
     assert space.size == 2 * 2 * 2 * 2 * 2 * 2 * 4 * 2 * 2
     assert list(space.parameters) == [
@@ -60,7 +60,7 @@ def test_the_size_is_the_product_of_the_choices():
 
 
 def test_parameters_and_detectors_are_a_bijection():
-    space, draw = Space.from_plain(PLAIN), random.Random(0)
+    space, draw = DetectorSpace.from_plain(PLAIN), random.Random(0)
     seen = set()
     for point in space.points():
         net = space.decode(point)
@@ -74,7 +74,7 @@ def test_parameters_and_detectors_are_a_bijection():
 
 
 def test_shapes_of_anchors_are_no_choices():
-    net = Space.from_plain(PLAIN).sample(0)
+    net = DetectorSpace.from_plain(PLAIN).sample(0)
     root = 2**0.5
     assert sum(net.anchors.shapes, ()) == pytest.approx((1, 1, root, 1 / root, 0.5, 2))
 
@@ -82,20 +82,24 @@ def test_shapes_of_anchors_are_no_choices():
 def test_a_file_with_a_backbone_is_a_space_of_detectors():
     file = ROOT / "search_spaces" / "detector_small.yaml"
     space = ss.Space.load(file)
-    assert isinstance(space, Space)
+    assert isinstance(space, DetectorSpace)
     # 2 widths * 2 expansions, three times 2 widths, depths, kernels, expansions and ratios;
     # 3 necks * 3 widths * 2 depths * 2 fusions; 2 heads.
     assert space.size == (2 * 2) * (2**5) ** 3 * (3 * 3 * 2 * 2) * 2 == 9_437_184
-    assert isinstance(ss.Space.load(ROOT / "search_spaces" / "mbconv_small.yaml"), Backbones)
+    assert isinstance(ss.Space.load(ROOT / "search_spaces" / "mbconv_small.yaml"), BackboneSpace)
 
 
 def test_the_data_set_and_fitted_anchors_decide_for_every_network():
     anchors = Anchors(scale=2.0, octaves=1, ratios=(1.0,))
     plain = {**PLAIN, "anchors": {"scale": 3.0}}
-    space = Space.from_plain(plain).with_images(in_channels=3, num_classes=7).with_anchors(anchors)
-    assert space.size == Space.from_plain(plain).size
+    space = (
+        DetectorSpace.from_plain(plain)
+        .with_images(in_channels=3, num_classes=7)
+        .with_anchors(anchors)
+    )
+    assert space.size == DetectorSpace.from_plain(plain).size
     with pytest.raises(UserError, match=r"anchors: the space lists anchors.scale, and the study"):
-        Space.from_plain(PLAIN).with_anchors(anchors)
+        DetectorSpace.from_plain(PLAIN).with_anchors(anchors)
     net = space.sample(5)
     assert (net.in_channels, net.num_classes, net.anchors) == (3, 7, anchors)
 
@@ -105,18 +109,18 @@ def test_necks_as_whole_options():
         {"kind": "fpn", "fusion": "sum", "min_level": 2, "max_level": 4, "width": 8},
         {"kind": "bifpn", "fusion": "fast", "min_level": 2, "max_level": 4, "width": 8},
     ]
-    space = Space.from_plain({**PLAIN, "neck": {"options": options}})
+    space = DetectorSpace.from_plain({**PLAIN, "neck": {"options": options}})
     assert space.parameters["neck"] == ("fpn sum w8 d3 p2-p4", "bifpn fast w8 d3 p2-p4")
     assert {space.decode(p).neck.kind for p in space.points()} == {"fpn", "bifpn"}
 
 
 def test_networks_of_other_kinds_are_not_in_the_space():
-    space = Space.from_plain(PLAIN)
+    space = DetectorSpace.from_plain(PLAIN)
     with pytest.raises(UserError, match="a classifier is not in this space"):
         space.encode(published("efficientnet_b0"))
     with pytest.raises(UserError, match="a network of 7 stages is not in this space"):
         space.encode(published("efficientdet_d0"))
-    small = Backbones.load(ROOT / "search_spaces" / "mbconv_small.yaml")
+    small = BackboneSpace.load(ROOT / "search_spaces" / "mbconv_small.yaml")
     with pytest.raises(UserError, match="a detector is not in this space"):
         small.encode(published("efficientdet_d0"))
 
@@ -160,21 +164,21 @@ def test_mistakes(keys, value, text):
         place = place[key]
     place[keys[-1]] = value
     with pytest.raises(UserError) as told:
-        Space.from_plain(plain)
+        DetectorSpace.from_plain(plain)
     assert str(told.value).startswith(text) or text in str(told.value)
 
 
 def test_a_space_of_one_network():
     fixed = {"backbone": {"stages": [{"width": 8, "stride": 2}]}, "neck": {"min_level": 2}}
     with pytest.raises(UserError, match="there is nothing to search"):
-        Space.from_plain(fixed)
+        DetectorSpace.from_plain(fixed)
     with pytest.raises(UserError, match="this is a space of detectors"):
-        Backbones.from_plain(fixed)
+        BackboneSpace.from_plain(fixed)
 
 
 def test_values_that_only_fail_together():
     """Group norm cannot have an odd width, which batch norm can."""
     plain = {**PLAIN, "neck": {**PLAIN["neck"], "width": [15, 16]}}
-    Space.from_plain(plain)
+    DetectorSpace.from_plain(plain)
     with pytest.raises(UserError, match="as 15 is odd"):
-        Space.from_plain({**plain, "norm": ["batch", "group"]})
+        DetectorSpace.from_plain({**plain, "norm": ["batch", "group"]})

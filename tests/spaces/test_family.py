@@ -6,7 +6,7 @@ from scalesearch.arch.published import published
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
-from scalesearch.spaces.family import Space
+from scalesearch.spaces.family import FamilySpace
 
 B0 = published("efficientnet_b0")
 MADE = members(B0, Coefficients(1.2, 1.1, 1.15), [0, 1], ["compound", "width"])
@@ -14,7 +14,7 @@ MADE = members(B0, Coefficients(1.2, 1.1, 1.15), [0, 1], ["compound", "width"])
 
 @pytest.fixture
 def space():
-    return Space(members=MADE)
+    return FamilySpace(members=MADE)
 
 
 def test_points_are_the_members_in_their_order(space):

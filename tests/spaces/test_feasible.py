@@ -15,9 +15,9 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
-from scalesearch.spaces.backbone import Space
-from scalesearch.spaces.coefficients import Space as Grid
-from scalesearch.spaces.family import Space as Family
+from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.coefficient_grid import BackboneSpace as CoefficientGrid
+from scalesearch.spaces.family import BackboneSpace as FamilySpace
 
 SMALL = {
     "resolution": [16, 24],
@@ -26,9 +26,9 @@ SMALL = {
 }
 B0 = published("efficientnet_b0", resolution=64)
 SPACES = {
-    "backbone": Space.from_plain(SMALL),
-    "coefficients": Grid(baseline=B0, step=0.1, tolerance=0.3),
-    "family": Family(members=members(B0, Coefficients(1.2, 1.1, 1.15), [0, 1, 2])),
+    "backbone": BackboneSpace.from_plain(SMALL),
+    "coefficients": CoefficientGrid(baseline=B0, step=0.1, tolerance=0.3),
+    "family": FamilySpace(members=members(B0, Coefficients(1.2, 1.1, 1.15), [0, 1, 2])),
 }
 
 
@@ -76,7 +76,10 @@ def test_memory_is_counted_for_the_workload(space):
 
 
 def test_what_was_prepared_is_kept_for_the_same_limits():
-    space, limits = Space.from_plain(SMALL), {"flops": Limit(max=1e5), "params": Limit(max=1e4)}
+    space, limits = (
+        BackboneSpace.from_plain(SMALL),
+        {"flops": Limit(max=1e5), "params": Limit(max=1e4)},
+    )
     prepared = space.within(limits)
     assert space.within(dict(reversed(limits.items()))) is prepared
     assert space.within(limits, Workload(ema=True)) is not prepared

@@ -21,7 +21,7 @@ from scalesearch.history.objective import Objective
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DETECTOR_STRATEGIES
 from scalesearch.scaling.solve import _DETECTORS
-from scalesearch.spaces.detector import Space
+from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.study.detection import DetectorStrategy
 from scalesearch.study.load import load_study, resolved
 from scalesearch.study.run import load_study as open_study
@@ -60,7 +60,7 @@ def space(tmp_path, net):
     plain["backbone"]["resolution"] = 64
     plain["neck"] |= {"kind": ["bifpn", "fpn"], "fusion": ["fast", "sum"]}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(plain))
-    return Space.load(tmp_path / "space.yaml")
+    return DetectorSpace.load(tmp_path / "space.yaml")
 
 
 def test_defaults(write):

@@ -8,8 +8,8 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
-from scalesearch.spaces.backbone import Space
-from scalesearch.spaces.coefficients import Space as Grid
+from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.coefficient_grid import BackboneSpace as CoefficientGrid
 from scalesearch.study.feasible import require_feasible, survey
 from tests.pool import space
 
@@ -51,7 +51,7 @@ def test_a_gap_between_two_networks_cannot_be_met():
 
 def test_the_one_triple_of_a_fine_grid_is_found():
     """Of 1,000 draws from so many triples most would miss it."""
-    grid = Grid(baseline=space().sample(0), step=0.02, tolerance=0.1)
+    grid = CoefficientGrid(baseline=space().sample(0), step=0.02, tolerance=0.1)
     assert grid.size > 500
     flops = every_flops(grid)
     require_feasible(grid, {"flops": Limit(max=flops[0])}, WORK)
@@ -61,7 +61,7 @@ def test_the_one_triple_of_a_fine_grid_is_found():
 
 def test_the_smallest_network_of_a_large_space_is_found():
     """Nothing drawn at random is near it."""
-    large = Space.load(MNASNET)
+    large = BackboneSpace.load(MNASNET)
     assert large.size > 10**10
     smallest = {}
     for name, choices in large.parameters.items():
@@ -97,7 +97,7 @@ def test_a_survey_of_a_small_space_is_exact():
 
 
 def test_a_survey_of_a_large_space_looks_at_what_is_within():
-    large, limits = Space.load(MNASNET), {"flops": Limit(max=90e6)}
+    large, limits = BackboneSpace.load(MNASNET), {"flops": Limit(max=90e6)}
     found = survey(large, limits, WORK, 1_000)
     assert found.size == large.size
     assert 0 < found.within.value < 0.01 * large.size

@@ -12,14 +12,13 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
 from scalesearch.arch.stage import Stage
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.strict import load_yaml
 from scalesearch.interfaces import Choice, Parameters
-from scalesearch.spaces._feasible import Feasible
-from scalesearch.spaces._slot import Slot, scalar_slot
+from scalesearch.spaces.feasible import Feasible
+from scalesearch.spaces.slot import Slot, scalar_slot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,9 +54,11 @@ class Space(Feasible):
         Raises:
             UserError: a wrong key or value, an empty or repeated choice, or no choice at all.
         """
-        kind = plugins.load("spaces", "detector" if "backbone" in plain else "backbone")
-        made: Space = kind.from_plain(plain)
-        return made
+        from scalesearch.spaces.backbone import BackboneSpace
+        from scalesearch.spaces.detector import DetectorSpace
+
+        kind = DetectorSpace if "backbone" in plain else BackboneSpace
+        return kind.from_plain(plain)
 
     @classmethod
     def of_slots(cls: type[Own], slots: Iterator[Slot]) -> Own:

@@ -13,7 +13,7 @@ from scalesearch.arch.stage import Stage
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
-from scalesearch.spaces.coefficients import Space
+from scalesearch.spaces.coefficient_grid import CoefficientGrid
 
 B0 = published("efficientnet_b0")
 
@@ -30,7 +30,7 @@ def by_search(budget, tolerance, step):
 
 
 def test_the_defaults_give_109_triples_with_the_papers_own_among_them():
-    space = Space(baseline=B0)
+    space = CoefficientGrid(baseline=B0)
     triples = [tuple(point.values()) for point in space.points()]
     assert space.size == len(triples) == 109
     assert triples == by_search("2", "0.1", "0.05")
@@ -47,7 +47,7 @@ def test_the_defaults_give_109_triples_with_the_papers_own_among_them():
 def test_the_triples_are_those_of_a_plain_search(budget, tolerance, step):
     expected = by_search(budget, tolerance, step)
     if expected:
-        space = Space(
+        space = CoefficientGrid(
             baseline=B0, budget=float(budget), tolerance=float(tolerance), step=float(step)
         )
         assert [tuple(point.values()) for point in space.points()] == expected
@@ -55,13 +55,13 @@ def test_the_triples_are_those_of_a_plain_search(budget, tolerance, step):
 
 def test_the_ends_of_the_tolerance_are_included():
     # 1.5 and 2.5 are 0.5 from 2 in binary too.
-    space = Space(baseline=B0, budget=2, tolerance=0.5, step=0.5)
+    space = CoefficientGrid(baseline=B0, budget=2, tolerance=0.5, step=0.5)
     alphas = {p["alpha"] for p in space.points() if p["beta"] == p["gamma"] == 1}
     assert alphas == {1.5, 2.0, 2.5}
 
 
 def test_a_triple_scales_the_baseline():
-    space = Space(baseline=B0, phi=2)
+    space = CoefficientGrid(baseline=B0, phi=2)
     triple = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
     assert space.decode(triple) == scale(B0, Coefficients(1.2, 1.1, 1.15), 2)
     assert space.decode(space.encode(space.decode(triple))) == space.decode(triple)
@@ -70,7 +70,7 @@ def test_a_triple_scales_the_baseline():
 def test_equal_networks_encode_to_the_first_triple():
     # Width 8 with divisor 8 stays 8 below a factor of 1.5: beta makes no difference here.
     tiny = Backbone(stages=(Stage(width=8),), resolution=16)
-    space = Space(baseline=tiny, step=0.1)
+    space = CoefficientGrid(baseline=tiny, step=0.1)
     networks = {}
     for point in space.points():
         networks.setdefault(space.decode(point), point)
@@ -80,7 +80,7 @@ def test_equal_networks_encode_to_the_first_triple():
 
 
 def test_samples_are_seeded_triples():
-    space = Space(baseline=B0)
+    space = CoefficientGrid(baseline=B0)
     assert space.sample(5) == space.sample(5)
     assert len({space.sample(seed) for seed in range(20)}) > 10
 
@@ -109,12 +109,12 @@ def test_samples_are_seeded_triples():
 )
 def test_grids_that_cannot_be_used(fields, text):
     with pytest.raises(UserError) as caught:
-        Space(baseline=B0, **fields)
+        CoefficientGrid(baseline=B0, **fields)
     assert str(caught.value).startswith(text)
 
 
 def test_a_triple_off_the_grid_is_refused():
-    space = Space(baseline=B0)
+    space = CoefficientGrid(baseline=B0)
     with pytest.raises(UserError, match="is no triple of this grid"):
         space.decode({"alpha": 3.0, "beta": 1.0, "gamma": 1.0})
     with pytest.raises(UserError, match="no triple of this grid scales"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Workload
 from scalesearch.interfaces import Choice
-from scalesearch.spaces._feasible import Feasible
+from scalesearch.spaces.feasible import Feasible
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,14 +13,14 @@ from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.scale import scale
-from scalesearch.spaces._listed import Listed
+from scalesearch.spaces.listed import Listed
 
 NAMES = tuple(field.name for field in fields(DetectorCoefficients))
 _MOST = 20_000  # more could be neither listed nor trained
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(Listed):
+class DetectorCoefficientGrid(Listed):
     """The grid that EfficientDet calls prohibitive (section 4.2), and in its place chose by rule.
 
     Attributes:

@@ -14,7 +14,7 @@ from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
-from scalesearch.spaces._listed import Listed
+from scalesearch.spaces.listed import Listed
 
 _NAMES = ("alpha", "beta", "gamma")
 # A finer grid than this could be neither listed nor trained.
@@ -22,7 +22,7 @@ _MOST = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(Listed):
+class CoefficientGrid(Listed):
     """Every triple on a grid, each at least 1, with alpha * beta^2 * gamma^2 near the budget.
 
     Tan & Le 2019, section 3.3 fix phi = 1 and search these for B0: (1.2, 1.1, 1.15) gives 1.92.

@@ -11,7 +11,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.scale import scale
-from scalesearch.spaces.detector_coefficients import Space
+from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
 
 D0 = published("efficientdet_d0")
 WIDTHS = (1.2, 1.25, 1.3, 1.35, 1.4, 1.45)  # those that the paper chose 1.35 from
@@ -19,7 +19,7 @@ CHOICES = {"neck_width": WIDTHS, "resolution": (64.0, 128.0)}
 
 
 def test_without_a_budget_every_combination_counts():
-    space = Space(baseline=D0, choices=CHOICES)
+    space = DetectorCoefficientGrid(baseline=D0, choices=CHOICES)
     assert space.size == 12
     points = list(space.points())
     assert [(p["neck_width"], p["resolution"]) for p in points] == list(product(WIDTHS, (64, 128)))
@@ -30,8 +30,8 @@ def test_without_a_budget_every_combination_counts():
 
 
 def test_the_budget_is_a_ratio_of_counted_flops():
-    every = Space(baseline=D0, choices=CHOICES)
-    within = Space(baseline=D0, choices=CHOICES, budget=2.5, tolerance=0.3)
+    every = DetectorCoefficientGrid(baseline=D0, choices=CHOICES)
+    within = DetectorCoefficientGrid(baseline=D0, choices=CHOICES, budget=2.5, tolerance=0.3)
     base = cost(D0).flops
     fits = [p for p in every.points() if abs(cost(every.decode(p)).flops / base - 2.5) <= 0.3]
     assert 0 < len(fits) < every.size
@@ -39,7 +39,7 @@ def test_the_budget_is_a_ratio_of_counted_flops():
 
 
 def test_coefficients_of_a_place():
-    space = Space(baseline=D0, choices=CHOICES)
+    space = DetectorCoefficientGrid(baseline=D0, choices=CHOICES)
     point = next(iter(space.points()))
     assert space.coefficients(point) == DetectorCoefficients(neck_width=1.2, resolution=64.0)
     assert space.decode(point) == scale(D0, space.coefficients(point), 1.0)
@@ -52,8 +52,8 @@ def test_coefficients_of_a_place():
 
 def test_nothing_within_the_budget():
     with pytest.raises(UserError) as told:
-        Space(baseline=D0, choices=CHOICES, budget=9.0)
+        DetectorCoefficientGrid(baseline=D0, choices=CHOICES, budget=9.0)
     assert str(told.value).startswith("budget: no combination gives 9 times the FLOPs, within 0.1")
     many = {name: tuple(1 + i / 100 for i in range(30)) for name in ("alpha", "beta", "neck_width")}
     with pytest.raises(UserError, match="27,000 combinations of coefficients"):
-        Space(baseline=D0, choices=many)
+        DetectorCoefficientGrid(baseline=D0, choices=many)
