@@ -104,6 +104,16 @@ class Backbone:
             check.share(self, key)
 
     @property
+    def trunk(self) -> Backbone:
+        """What has the stages: itself, or a detector's backbone."""
+        return self
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The stages (from 0) that feed a neck: none of a classifier's."""
+        return ()
+
+    @property
     def depth(self) -> int:
         """Blocks in all."""
         return sum(stage.depth for stage in self.stages)

@@ -3,107 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from scalesearch.arch.op import Op, Size, shrink
+from scalesearch.arch.graph import FeatureMap, Graph, GraphBuilder, Size, shrink
 from scalesearch.arch.stage import Stage
 
 
-def _mbconv(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    inner = width * stage.expand
-    out = shrink(size, stride)
-    ops = []
-    if stage.expand > 1:
-        ops.append(Op("conv", "expand", width, inner, size, size, 1, 1, False, True, True))
-    k, flags = stage.kernel, (False, True, True, False)
-    ops.append(Op("conv", "depthwise", inner, inner, size, out, k, inner, *flags, stride))
-    if stage.se:
-        ops += _squeeze(inner, squeeze_width(width, stage.se), out)
-    ops.append(Op("conv", "project", inner, stage.width, out, out, 1, 1, False, True))
-    if stride == 1 and width == stage.width:
-        ops.append(Op("add", "add", width, width, out, out))
-    return tuple(ops)
+class Style(NamedTuple):
+    """What all blocks of a network share.
+
+    Attributes:
+        activation, padding: as in `Backbone`.
+        drop_path: residual branches may be dropped (stochastic depth).
+    """
+
+    activation: str
+    padding: str
+    drop_path: bool = False
+
+    def builder(self, *inputs: FeatureMap) -> GraphBuilder:
+        """A builder of a graph with these inputs."""
+        return GraphBuilder(inputs, self.activation, same=self.padding == "same")
 
 
-def _fused_mbconv(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    inner, out, k = width * stage.expand, shrink(size, stride), stage.kernel
-    active = (1, False, True, True, False)
-    # Without expansion the spatial convolution is the projection, and has the activation.
-    expands = stage.expand > 1
-    ops = [Op("conv", "expand", width, inner, size, out, k, *active, stride)] if expands else []
+class BlockContext(NamedTuple):
+    """Where a block stands: all that decides over its operations beside its stage.
+
+    Attributes:
+        width, size: of its input.
+        stride: 1 for all but the first block of a stage.
+        style: of the network.
+    """
+
+    width: int
+    size: Size
+    stride: int
+    style: Style
+
+    def builder(self) -> GraphBuilder:
+        """A builder whose tensor 0 is the block's input."""
+        return self.style.builder(FeatureMap(self.width, self.size))
+
+    def keeps(self, stage: Stage) -> bool:
+        """Whether the block's output has the size and channels of its input."""
+        return self.stride == 1 and self.width == stage.width
+
+
+def _mbconv(stage: Stage, context: BlockContext) -> Graph:
+    g, x, inner = context.builder(), 0, context.width * stage.expand
+    y = g.conv_norm_act("expand", x, inner) if stage.expand > 1 else x
+    y = g.conv_norm_act(
+        "depthwise", y, inner, kernel=stage.kernel, stride=context.stride, groups=inner
+    )
     if stage.se:
-        ops += _squeeze(inner, squeeze_width(width, stage.se), out if expands else size)
+        y = g.squeeze_excite("squeeze", y, squeeze_width(context.width, stage.se))
+    y = g.conv_norm_act("project", y, stage.width, act=False)
+    return g.graph(_residual(g, context, x, y) if context.keeps(stage) else y)
+
+
+def _fused_mbconv(stage: Stage, context: BlockContext) -> Graph:
+    g, x, inner = context.builder(), 0, context.width * stage.expand
+    y, expands, kernel, stride = x, stage.expand > 1, stage.kernel, context.stride
     if expands:
-        ops.append(Op("conv", "project", inner, stage.width, out, out, 1, 1, False, True))
-    else:
-        ops.append(Op("conv", "project", width, stage.width, size, out, k, *active, stride))
-    if stride == 1 and width == stage.width:
-        ops.append(Op("add", "add", width, width, out, out))
-    return tuple(ops)
+        y = g.conv_norm_act("expand", y, inner, kernel=kernel, stride=stride)
+    if stage.se:
+        y = g.squeeze_excite("squeeze", y, squeeze_width(context.width, stage.se))
+    if expands:
+        y = g.conv_norm_act("project", y, stage.width, act=False)
+    else:  # the spatial convolution is the projection, and has the activation
+        y = g.conv_norm_act("project", y, stage.width, kernel=kernel, stride=stride)
+    return g.graph(_residual(g, context, x, y) if context.keeps(stage) else y)
 
 
-def _squeeze(width: int, squeezed: int, size: Size) -> tuple[Op, ...]:
-    one = (1, 1)
-    return (
-        Op("pool", "squeeze.pool", width, width, size, one),
-        Op("conv", "squeeze.reduce", width, squeezed, one, one, 1, 1, True, False, True),
-        Op("conv", "squeeze.expand", squeezed, width, one, one, 1, 1, True),
-        Op("gate", "squeeze", width, width, size, size),
-    )
+def _separable(stage: Stage, context: BlockContext) -> Graph:
+    g, width, stride = context.builder(), context.width, context.stride
+    y = g.conv_norm_act("depthwise", 0, width, kernel=stage.kernel, stride=stride, groups=width)
+    return g.graph(g.conv_norm_act("project", y, stage.width))
 
 
-def _separable(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    out, k, flags = shrink(size, stride), stage.kernel, (False, True, True, False)
-    return (
-        Op("conv", "depthwise", width, width, size, out, k, width, *flags, stride),
-        Op("conv", "project", width, stage.width, out, out, 1, 1, *flags),
-    )
+def _basic(stage: Stage, context: BlockContext) -> Graph:
+    g, x = context.builder(), 0
+    y = g.conv_norm_act("first", x, stage.width, kernel=stage.kernel, stride=context.stride)
+    y = g.conv_norm_act("second", y, stage.width, kernel=stage.kernel, act=False)
+    x = x if context.keeps(stage) else _projection(g, stage, context, x, norm=True)
+    return g.graph(g.act("active", _residual(g, context, x, y)))
 
 
-def _basic(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    out, wide, k, plain = shrink(size, stride), stage.width, stage.kernel, (1, False)
-    return (
-        Op("conv", "first", width, wide, size, out, k, *plain, True, True, False, stride),
-        Op("conv", "second", wide, wide, out, out, k, *plain, True),
-        *_projection(stage, width, size, stride, norm=True),
-        Op("add", "add", wide, wide, out, out, active=True),
-    )
+def _bottleneck(stage: Stage, context: BlockContext) -> Graph:
+    g, x, inner = context.builder(), 0, reduced_width(stage.width, stage.reduce)
+    y = g.conv_norm_act("reduce", x, inner)
+    y = g.conv_norm_act("spatial", y, inner, kernel=stage.kernel, stride=context.stride)
+    y = g.conv_norm_act("expand", y, stage.width, act=False)
+    x = x if context.keeps(stage) else _projection(g, stage, context, x, norm=True)
+    return g.graph(g.act("active", _residual(g, context, x, y)))
 
 
-def _bottleneck(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    out, wide, k = shrink(size, stride), stage.width, stage.kernel
-    inner, flags = reduced_width(wide, stage.reduce), (1, False, True, True, False)
-    return (
-        Op("conv", "reduce", width, inner, size, size, 1, *flags),
-        Op("conv", "spatial", inner, inner, size, out, k, *flags, stride),
-        Op("conv", "expand", inner, wide, out, out, 1, 1, False, True),
-        *_projection(stage, width, size, stride, norm=True),
-        Op("add", "add", wide, wide, out, out, active=True),
-    )
+def _wide(stage: Stage, context: BlockContext) -> Graph:
+    g, x, kernel = context.builder(), 0, stage.kernel
+    entry = g.norm_act("entry", x)
+    y = g.conv_norm_act("first", entry, stage.width, kernel=kernel, stride=context.stride)
+    y = g.conv_norm_act("second", y, stage.width, kernel=kernel, norm=False, act=False)
+    x = x if context.keeps(stage) else _projection(g, stage, context, entry, norm=False)
+    return g.graph(_residual(g, context, x, y))
 
 
-def _wide(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    out, wide, k, flags = shrink(size, stride), stage.width, stage.kernel, (1, False)
-    return (
-        Op("norm", "entry", width, width, size, size, norm=True, active=True),
-        Op("conv", "first", width, wide, size, out, k, *flags, True, True, False, stride),
-        Op("conv", "second", wide, wide, out, out, k),
-        *_projection(stage, width, size, stride, norm=False),
-        Op("add", "add", wide, wide, out, out),
-    )
+def _identity(stage: Stage, context: BlockContext) -> Graph:
+    g, x = context.builder(), 0
+    if not context.keeps(stage):
+        output = FeatureMap(stage.width, shrink(context.size, context.stride))
+        x = g.op("shortcut", "", x, output=output)
+    return g.graph(x)
 
 
-def _projection(stage: Stage, width: int, size: Size, stride: int, *, norm: bool) -> tuple[Op, ...]:
+def _projection(g: GraphBuilder, stage: Stage, context: BlockContext, x: int, *, norm: bool) -> int:
     """The 1x1 convolution of a shortcut whose two ends differ (He et al. 2016, option B)."""
-    if stride == 1 and width == stage.width:
-        return ()
-    ends = (width, stage.width, size, shrink(size, stride))
-    return (Op("conv", "shortcut", *ends, norm=norm, stride=stride, aside=True),)
+    return g.conv_norm_act("shortcut", x, stage.width, stride=context.stride, norm=norm, act=False)
 
 
-def _identity(stage: Stage, width: int, size: Size, stride: int) -> tuple[Op, ...]:
-    if stride == 1 and width == stage.width:
-        return ()
-    return (Op("cut", "cut", width, stage.width, size, shrink(size, stride), stride=stride),)
+def _residual(g: GraphBuilder, context: BlockContext, x: int, branch: int) -> int:
+    return g.op(
+        "add", "drop_path", x, g.hold(branch), function="drop_path" * context.style.drop_path
+    )
 
 
 def squeeze_width(width: int, share: float) -> int:
@@ -112,11 +132,11 @@ def squeeze_width(width: int, share: float) -> int:
 
 
 def reduced_width(width: int, reduce: int) -> int:
-    """Inner channels of a bottleneck that puts out `width`, at least 1."""
+    """Inner channels of a bottleneck with `width` output channels, at least 1."""
     return max(1, width // reduce)
 
 
-BLOCKS: dict[str, Callable[[Stage, int, Size, int], tuple[Op, ...]]] = {
+BLOCKS: dict[str, Callable[[Stage, BlockContext], Graph]] = {
     "mbconv": _mbconv,
     "fused_mbconv": _fused_mbconv,
     "separable": _separable,

@@ -117,6 +117,11 @@ class Detector:
         _check_taps(self.backbone, self.neck)
 
     @property
+    def trunk(self) -> Backbone:
+        """What has the stages: its backbone."""
+        return self.backbone
+
+    @property
     def resolution(self) -> int:
         """Side of the square input in pixels."""
         return self.backbone.resolution

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import typer
 
 from scalesearch.arch.detector import Architecture
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.cli.progress import is_terminal
 from scalesearch.cli.tables import console
 from scalesearch.cost.cost import Deployment

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.units import format_seconds

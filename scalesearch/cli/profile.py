@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast, get_args
 
 from scalesearch.arch.check import one_of
 from scalesearch.arch.detector import Architecture
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.cli.latency import latency_sentence, network_latency
 from scalesearch.cli.measured import measure_network, print_measured
 from scalesearch.cli.tables import print_table

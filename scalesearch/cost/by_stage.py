@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.detector_walk import walk_detector
-from scalesearch.arch.op import Op, Size
+from scalesearch.arch.detector import Architecture
+from scalesearch.arch.graph import FeatureMap, Graph, Size
 from scalesearch.arch.stage import BLOCK_FIELDS, SHORT, Stage
-from scalesearch.arch.walk import Part, walk_head, walk_stage, walk_stem
-from scalesearch.cost.tally import counts_of
+from scalesearch.arch.walk import Part, walk
+from scalesearch.cost.cost import ADDITIVE
+from scalesearch.cost.counts import block_counts
 
-ADDITIVE = ("flops", "flops_total", "params", "activations")
 _WORDS = ("kernel", "stride", "expand", "se", "reduce")
+_LAYERS = {"conv": "conv", "max_pool": "max_pool", "avg_pool": "pool", "linear": "linear"}
 
 
 class StageCost(NamedTuple):
@@ -44,56 +44,48 @@ def by_stage(net: Architecture, size: Size | None = None) -> Iterator[StageCost]
 
     Their costs add up to the network's.
     """
-    size = size or (net.resolution, net.resolution)
-    if isinstance(net, Detector):
-        yield from _of_detector(net, size)
+    for name, parts in groupby(walk(net, size), lambda part: part.name.split(".")[0]):
+        yield _row(net, name, list(parts))
+
+
+def _row(net: Any, name: str, parts: Sequence[Part]) -> StageCost:
+    graph, depth = parts[-1].graph, 1
+    output = graph.map(graph.outputs[0])
+    if name.startswith("stage"):
+        stage = net.trunk.stages[int(name.removeprefix("stage")) - 1]
+        block, depth = _block(stage), stage.depth
+    elif name == "stem":
+        block = _operations(graph)
+    elif name == "head":
+        block, output = _operations(graph), _pooled(graph)
+    elif name == "neck":
+        neck = net.neck
+        block = f"{neck.kind} {neck.fusion} p{neck.min_level} to p{neck.max_level}"
+        depth, output = neck.depth, graph.inputs[0]
     else:
-        yield from _of_backbone(net, size)
+        block, depth = f"separable k3, {net.anchors.count} anchors", net.heads.depth
+        output = graph.inputs[0]
+    return StageCost(name, block, depth, output.width, output.size, _sum(parts))
 
 
-def _of_detector(net: Detector, size: Size) -> Iterator[StageCost]:
-    for row in _of_backbone(net.backbone, size):
-        if row.name != "head":
-            yield row
-    neck, heads = net.neck, net.heads
-    finest = (-(-size[0] >> neck.min_level), -(-size[1] >> neck.min_level))
-    wired = f"{neck.kind} {neck.fusion} p{neck.min_level} to p{neck.max_level}"
-    predicts = f"separable k3, {net.anchors.count} anchors"
-    parts = list(walk_detector(net, size))
-    for name, block, depth in (
-        ("neck", wired, neck.depth),
-        ("class_head", predicts, heads.depth),
-        ("box_head", predicts, heads.depth),
-    ):
-        own = [part for part in parts if part.name.startswith(f"{name}.")]
-        yield StageCost(name, block, depth, neck.width, finest, _sum(*own))
-
-
-def _of_backbone(backbone: Backbone, size: Size) -> Iterator[StageCost]:
-    stem, head = backbone.stem, backbone.head
-    part, size = walk_stem(stem, backbone.in_channels, size)
-    yield StageCost("stem", _operations(part.ops), 1, stem.width, size, _sum(part))
-    width = stem.width
-    for number, stage in enumerate(backbone.stages, start=1):
-        name = f"stage{number}"
-        parts, size = walk_stage(name, stage, width, size)
-        width = stage.width
-        yield StageCost(name, _block(stage), stage.depth, width, size, _sum(*parts))
-    part = walk_head(head, backbone.num_classes, width, size)
-    yield StageCost("head", _operations(part.ops), 1, backbone.features, size, _sum(part))
-
-
-def _sum(*parts: Part) -> dict[str, int]:
-    counted = [(part.repeats, counts_of(part)) for part in parts]
+def _sum(parts: Sequence[Part]) -> dict[str, int]:
+    counted = [(part.repeats, block_counts(part.rule, part.args)) for part in parts]
     return {key: sum(n * getattr(one, key) for n, one in counted) for key in ADDITIVE}
 
 
-def _operations(ops: tuple[Op, ...]) -> str:
-    return ", ".join(
-        f"{op.kind} k{op.kernel} s{op.stride}" if op.kernel > 1 or op.stride > 1 else op.kind
-        for op in ops
-        if op.kind != "dropout"
-    )
+def _pooled(graph: Graph) -> FeatureMap:
+    return next(op.source for op in graph.ops if op.kind == "avg_pool")
+
+
+def _operations(graph: Graph) -> str:
+    """The operations of a stem or a head; norms and activations follow from the convolutions."""
+    first = graph.ops[0].kind
+    words = ["norm"] if first == "batch_norm" else []
+    for op in graph.ops:
+        if op.kind in _LAYERS:
+            sizes = f" k{op.kernel} s{op.stride}" if op.kernel > 1 or op.stride > 1 else ""
+            words.append(_LAYERS[op.kind] + sizes)
+    return ", ".join(words)
 
 
 def _block(stage: Stage) -> str:

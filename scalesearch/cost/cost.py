@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from scalesearch.arch import check
@@ -20,6 +20,8 @@ UNITS = {
     "latency": "seconds",
 }
 COUNTED = tuple(name for name in UNITS if name != "latency")  # what arithmetic gives
+# What is a sum over blocks, and what the closed form and fvcore must agree on to the last unit.
+ADDITIVE = ("flops", "flops_total", "params", "activations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,7 @@ class Cost:
 
     def counts(self) -> dict[str, int]:
         """The four costs that the closed form and fvcore must agree on to the last unit."""
-        every = asdict(self)
-        return {key: every[key] for key in ("flops", "flops_total", "params", "activations")}
+        return {key: getattr(self, key) for key in ADDITIVE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

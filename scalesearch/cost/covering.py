@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.arch.stage import Stage
 from scalesearch.arch.walk import Part, walk_head, walk_stage, walk_stem
 from scalesearch.cost.latency_table import LatencyTable, entry_name

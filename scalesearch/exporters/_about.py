@@ -9,7 +9,7 @@ from typing import Any
 import scalesearch
 from scalesearch.arch import check
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.op import Size, shrink
+from scalesearch.arch.graph import Size, shrink
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.arch.detector import Detector
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.errors import UserError
 from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.boxes import decode

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.exporters._about import Facts
 from scalesearch.exporters._detections import (
     OUTPUTS,

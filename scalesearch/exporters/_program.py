@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from scalesearch.arch.detector import Architecture
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.errors import UserError
 
 # Outputs on random images may differ by so much of the largest: other kernels sum in other orders.

@@ -19,7 +19,7 @@ import numpy as np
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Anchors, Detector, Heads, taps
 from scalesearch.arch.detector_walk import Frame, level_sizes
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.detector import ends

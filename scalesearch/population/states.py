@@ -17,7 +17,7 @@ import numpy as np
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.detector import Architecture
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.arch.stage import Stage
 from scalesearch.arch.walk import Part, walk_head, walk_stage, walk_stem
 from scalesearch.cost.chain import added, first_setting

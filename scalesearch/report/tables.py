@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.op import Size
+from scalesearch.arch.graph import Size
 from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.cost import UNITS
 from scalesearch.report.contents import Contents

@@ -1,0 +1,138 @@
+"""What a detector's neck and heads cost, whose feature maps go to several blocks.
+
+A map of the backbone that the neck takes is held while later blocks run; in backward its gradient
+waits until the blocks that made it are reached.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from scalesearch.arch.detector import Detector
+from scalesearch.arch.graph import FeatureMap, Size
+from scalesearch.arch.pyramid import NeckConfig, level_sizes, neck_layer, predictor
+from scalesearch.arch.walk import neck_parts
+from scalesearch.cost.composition import (
+    NOTHING,
+    BlockCost,
+    MemoryContext,
+    block_cost,
+    join,
+    repeat,
+)
+
+
+class Ends(NamedTuple):
+    """What neck and heads are made of, beside the maps that the neck takes.
+
+    Attributes:
+        config: of the neck.
+        depth: layers of the neck.
+        head_depth: convolutions of each head before its prediction.
+        class_channels, box_channels: that the heads predict.
+        size: of the image.
+    """
+
+    config: NeckConfig
+    depth: int
+    head_depth: int
+    class_channels: int
+    box_channels: int
+    size: Size
+
+    @classmethod
+    def of(cls, net: Detector, size: Size) -> Ends:
+        """Those of a detector."""
+        return cls(
+            config=NeckConfig.of(net),
+            depth=net.neck.depth,
+            head_depth=net.heads.depth,
+            class_channels=net.num_classes * net.anchors.count,
+            box_channels=4 * net.anchors.count,
+            size=size,
+        )
+
+
+def held_map(x: FeatureMap, context: MemoryContext, *, last: bool) -> BlockCost:
+    """A map that waits for the neck; behind the `last` one no other block runs before the neck."""
+    unit = context.value_bytes * x.values
+    waiting = 0 if last else context.training_batch * unit
+    return BlockCost(held=context.inference_batch * unit, waiting=waiting)
+
+
+def ends_cost(ends: Ends, taps: tuple[FeatureMap, ...], context: MemoryContext) -> BlockCost:
+    """The memory of neck, heads and loss, behind a backbone that holds the maps `taps`.
+
+    Args:
+        ends: what they are made of.
+        taps: the backbone's maps that the neck takes, from the finest.
+        context: behind the backbone.
+    """
+    config, plain = ends.config, context._replace(input_saved=False, input_held=False)
+    memory, before = NOTHING, join(NOTHING, NOTHING)
+    for number, tap in enumerate(taps):
+        last = number == len(taps) - 1
+        before = join(before, held_map(tap, context, last=last))
+    taken = before
+    for part in neck_parts(config, ends.depth, taps, ends.size):
+        if part.rule is neck_layer:
+            break
+        # The gradient that it makes is its map's, which is counted as waiting.
+        tap = part.args[1]
+        assert isinstance(tap, FeatureMap)
+        saved = tap is not taps[-1] or context.input_saved
+        own = plain._replace(input_saved=saved, input_held=True)
+        block, _ = block_cost(part.rule, part.args, own)
+        waiting = 0 if tap is taps[-1] else held_map(tap, plain, last=False).waiting
+        block = block._replace(backward_peak=block.backward_peak - waiting)
+        output = FeatureMap(config.width, tap.size)
+        projected = held_map(output, plain, last=False)
+        for _ in range(part.repeats):
+            memory = join(join(memory, block), projected)
+            taken = join(taken, projected)
+    narrow = tuple(tap.width != config.width for tap in taps)
+    return join(memory, _beyond(ends, narrow, taken.held, taken.waiting, plain))
+
+
+def _beyond(
+    ends: Ends, projected: tuple[bool, ...], held: int, waiting: int, context: MemoryContext
+) -> BlockCost:
+    """Layers and heads, less what is held and waits only while other blocks run."""
+    first, others, heads = _simulated(ends, projected, context)
+    gradients = waiting
+    others = others._replace(backward_peak=others.backward_peak - waiting)
+    heads = heads._replace(
+        inference_peak=heads.inference_peak - held, backward_peak=heads.backward_peak - waiting
+    )
+    first = first._replace(backward_peak=first.backward_peak - gradients)
+    return join(join(first, others), heads)
+
+
+@lru_cache(maxsize=100_000)
+def _simulated(
+    ends: Ends, projected: tuple[bool, ...], context: MemoryContext
+) -> tuple[BlockCost, BlockCost, BlockCost]:
+    """The first layer, all others, and both heads with their losses."""
+    config, sizes = ends.config, level_sizes(ends.config.levels, ends.size)
+    own = context._replace(input_held=True, input_saved=not any(projected))
+    first, _ = block_cost(neck_layer, (config, projected, sizes), own)
+    others = NOTHING
+    if ends.depth > 1:
+        layer, _ = block_cost(neck_layer, (config, (False,) * len(sizes), sizes), context)
+        others = repeat(layer, ends.depth - 1)
+    maps = sum(config.width * rows * columns for rows, columns in sizes)
+    classes, _ = block_cost(
+        predictor, (config, "class_head", ends.head_depth, ends.class_channels, sizes), context
+    )
+    boxes, _ = block_cost(
+        predictor,
+        (config, "box_head", ends.head_depth, ends.box_channels, sizes),
+        context._replace(input_saved=True),
+    )
+    # The maps' gradients that the box head has made wait for those of the class head.
+    unit = context.training_batch * context.value_bytes
+    classes = classes._replace(backward_peak=classes.backward_peak + unit * maps)
+    output = FeatureMap(classes.outputs, (1, 1))
+    logits = BlockCost(held=context.inference_batch * context.value_bytes * output.values)
+    return first, others, join(join(classes, logits), boxes)
