@@ -1,26 +1,28 @@
 """What many networks of a space cost at once: tables of their parts, added up by NumPy.
 
-The tables (`states.py` makes them) say what each part of a network adds, counted by the same rules
-as one network is; a population costs a gather and a few sums for each part.
+What a part of a network (stem, stage, head) costs depends on what it is and on a small *prefix
+state* of the parts before it. Each part is counted once from every different state that reaches it
+(`space_tables.py`); a population costs a gather and a few sums for each part.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from scalesearch.cost.composition import NOTHING, BlockCost, join, price
 from scalesearch.cost.cost import COUNTED, Cost, Workload
-from scalesearch.cost.sums import NOTHING, Sums, join, price
 from scalesearch.errors import UserError
 
 Rows = np.ndarray  # int [n, slots]: for each network the position of its value in every slot
 _CHUNK = 4_096  # networks whose sums stay in a processor's cache
 _MANY = 65_536  # rows of a space that is gone through
+_MOST_CELLS = 1_000_000  # of a level's table: some twenty seconds
 _LARGEST = 2**63 - 1
 
 
@@ -28,21 +30,47 @@ _LARGEST = 2**63 - 1
 class Level:
     """One or several slots: what each of their choices adds, from each state before them.
 
-    Several slots make one level where only all of them together say anything: the numbers of a
-    network such as its resolution and activation.
-
     Attributes:
         columns: of the rows, which the level reads: those of its slots with several values.
         choices: of each of these; a level's own choice counts through them, the last one fastest.
-        sums: the fields of `Sums`, int64 [fields, states, choices]; without the last four, which a
-            neck alone needs, where they are 0.
+        costs: what each choice adds, int64 [states, choices] or 0 for each field.
         after: the state that follows, intp [states, choices].
     """
 
     columns: tuple[int, ...]
     choices: tuple[int, ...]
-    sums: np.ndarray
+    costs: BlockCost
     after: np.ndarray
+
+    @classmethod
+    def make(
+        cls,
+        slots: Sequence[int],
+        sizes: Sequence[int],
+        followed: Sequence[Sequence[tuple[BlockCost, Hashable]]],
+    ) -> tuple[Level, list[Any]]:
+        """A level, and the states behind it.
+
+        Args:
+            slots: numbers of the slots that it reads.
+            sizes: how many values each slot of the space has.
+            followed: for each state and choice what the choice adds, and the state that follows.
+        """
+        positions: dict[Hashable, int] = {}
+        after = [[positions.setdefault(s, len(positions)) for _, s in row] for row in followed]
+        try:
+            costs = np.array([[cost for cost, _ in row] for row in followed], np.int64)
+        except OverflowError:
+            raise too_large() from None
+        fields = (np.ascontiguousarray(field) for field in np.moveaxis(costs, 2, 0))
+        several = tuple(slot for slot in slots if sizes[slot] > 1)
+        level = cls(
+            columns=several,
+            choices=tuple(sizes[slot] for slot in several),
+            costs=BlockCost(*(field if field.any() else 0 for field in fields)),
+            after=np.array(after, np.intp),
+        )
+        return level, list(positions)
 
     def chosen(self, rows: Rows) -> np.ndarray:
         """The level's own choice in each row, intp [n]."""
@@ -52,18 +80,19 @@ class Level:
             choice += rows[:, column]
         return choice
 
-    def follow(self, state: np.ndarray, choice: np.ndarray) -> tuple[Sums, np.ndarray]:
+    def follow(self, state: np.ndarray, choice: np.ndarray) -> tuple[BlockCost, np.ndarray]:
         """What the level adds to each network, and the state behind it; arrays [n]."""
-        flat = self.sums.reshape(len(self.sums), -1)
-        if self.after.size == 1:  # one value for all, which NumPy spreads
-            return Sums(*flat), self.after[0]
         at = state * self.after.shape[1] + choice
-        return Sums(*flat.take(at, axis=1)), self.after.take(at)
+        costs = (each if isinstance(each, int) else each.take(at) for each in self.costs)
+        return BlockCost(*costs), self.after.take(at)
 
-    def split(self, choice: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Each column with its positions, from the level's own choice."""
+    def assign(self, rows: Rows, choice: np.ndarray) -> None:
+        """Writes the level's own choices into the columns that it reads."""
         if self.columns:
-            yield from zip(self.columns, np.unravel_index(choice, self.choices), strict=True)
+            for column, positions in zip(
+                self.columns, np.unravel_index(choice, self.choices), strict=True
+            ):
+                rows[:, column] = positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +101,20 @@ class Tables:
 
     Attributes:
         sizes: how many values each slot has.
-        levels: in the order of the walk; there is one state before the first, and one at the end.
-        images: values of an input image for each choice of the first level, int64.
-        classes: outputs of the classifier likewise.
+        levels: in forward order; there is one state before the first, and one at the end.
     """
 
     sizes: tuple[int, ...]
     levels: tuple[Level, ...]
-    images: np.ndarray
-    classes: np.ndarray
     workload: Workload
 
     def __post_init__(self) -> None:
-        _check_range(self)
+        # In Python's own ints: a cost could pass what int64 holds.
+        most = NOTHING
+        for level in self.levels:
+            most = join(most, BlockCost(*(int(np.max(field)) for field in level.costs)))
+        if max(price(most, self.workload).known().values()) > _LARGEST:
+            raise too_large()
 
     @cached_property
     def size(self) -> int:
@@ -94,10 +124,10 @@ class Tables:
     def every(self) -> Iterator[Rows]:
         """The rows of all networks, many at a time, the last slot varying fastest."""
         for start in range(0, self.size, _MANY):
-            place = np.arange(start, min(start + _MANY, self.size))
-            rows = np.empty((len(place), len(self.sizes)), np.intp)
+            position = np.arange(start, min(start + _MANY, self.size))
+            rows = np.empty((len(position), len(self.sizes)), np.intp)
             for slot in reversed(range(len(self.sizes))):
-                place, rows[:, slot] = np.divmod(place, self.sizes[slot])
+                position, rows[:, slot] = np.divmod(position, self.sizes[slot])
             yield rows
 
     def uniform(self, n: int, random: np.random.Generator) -> Rows:
@@ -120,23 +150,19 @@ class Tables:
         costs: dict[str, Any] = {name: np.empty(len(rows), np.int64) for name in COUNTED}
         for start in range(0, len(rows), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            for name, values in self._price(rows[chunk]).known().items():
+            total, state = NOTHING, np.zeros(len(rows[chunk]), np.intp)
+            for level in self.levels:
+                added, state = level.follow(state, level.chosen(rows[chunk]))
+                total = join(total, added, np.maximum)
+            for name, values in price(total, self.workload, np.maximum).known().items():
                 costs[name][chunk] = values
         return Cost(**costs)
-
-    def _price(self, rows: Rows) -> Cost:
-        sums, state = NOTHING, np.zeros(1, np.intp)
-        for level in self.levels:
-            more, state = level.follow(state, level.chosen(rows))
-            sums = join(sums, more, np.maximum)
-        first = self.levels[0].chosen(rows)
-        return price(sums, self.images[first], self.classes[first], self.workload, np.maximum)
 
     def _checked(self, rows: Rows) -> Rows:
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != len(self.sizes) or rows.dtype.kind not in "iu":
             raise UserError(
-                f"an array of {rows.dtype} {list(rows.shape)} is no population of this space",
+                f"an array of {rows.dtype} {list(rows.shape)} is not a population of this space",
                 allowed=f"whole numbers [n, {len(self.sizes)}]: a position for every slot",
             )
         wrong = ((rows < 0) | (rows >= self.sizes)).any(axis=0)
@@ -149,17 +175,15 @@ class Tables:
         return rows.astype(np.intp, copy=False)
 
 
-def _check_range(tables: Tables) -> None:
-    """Refuses tables from which a cost could pass what int64 holds."""
-    most, params = NOTHING, 0
-    for level in tables.levels:
-        # In Python's own ints, and without parameters, which are taken off a peak again.
-        largest = Sums(*(int(field.max()) for field in level.sums))
-        most, params = join(most, largest._replace(params=0)), params + largest.params
-    most = most._replace(params=params)
-    spent = price(most, int(tables.images.max()), int(tables.classes.max()), tables.workload)
-    if max(spent.known().values()) > _LARGEST:
-        raise too_large()
+def check_cells(name: str, states: int, choices: int) -> None:
+    """Rejects a table that would take minutes to make."""
+    if states * choices > _MOST_CELLS:
+        raise UserError(
+            f"{choices:,} choices behind {states:,} states are too many to be counted",
+            key=name,
+            allowed=f"{_MOST_CELLS:,} in all",
+            hint="list fewer widths or resolutions, or the stages you mean as `options`",
+        )
 
 
 def too_large() -> UserError:
