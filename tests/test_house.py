@@ -63,7 +63,7 @@ HEAVY = {
     "jinja2": ("report/",),
 }
 # Single files that hold what their folder must not.
-ALSO = {("torch", "study/assess"), ("torch", "executors/_gpus"), ("optuna", "study/context")}
+ALSO = {("torch", "study/assess"), ("torch", "executors/serial"), ("optuna", "study/context")}
 # Names for annotations alone, which are never loaded.
 ANNOTATIONS = {("torch", "interfaces"), ("optuna", "interfaces"), ("torch", "study/estimate")}
 
@@ -92,11 +92,9 @@ SHOWN_BY = {
     "exporters/_literal": "exporters/test_python",
     "exporters/_program": "exporters/test_torch_export",
     "exporters/_weights": "exporters/test_python",
-    "executors/_crew": "executors/test_contract",
-    "executors/_gpus": "executors/test_cluster",
-    "executors/_holding": "executors/test_contract",
-    "executors/_quiet": "executors/test_cluster",
-    "executors/_tune": "executors/test_contract",
+    "executors/_ray_executor": "executors/test_contract",
+    "executors/_tune_experiment": "executors/test_contract",
+    "executors/_worker_pool": "executors/test_contract",
     "report/section": "report/test_page",
     "report/sections": "report/test_page",
     "samplers/_distributions": "samplers/test_samplers",

@@ -18,7 +18,7 @@ from typing import Any
 from scalesearch import plugins
 from scalesearch.arch.published import published
 from scalesearch.cost.cost import Cost, Workload
-from scalesearch.executors._quiet import environment, quiet_ray
+from scalesearch.executors._ray_executor import environment, quiet_ray
 from scalesearch.history.jobs import Job, Outcome, Result, Score
 from scalesearch.spaces.backbone import BackboneSpace
 

@@ -1,0 +1,78 @@
+"""What `ray` and `ray_tune` share: the cluster around a run; Ray is loaded with the first job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
+from scalesearch.executors._job_queue import JobQueue
+from scalesearch.executors._options import Options
+from scalesearch.history.jobs import Job, Outcome, Score
+from scalesearch.interfaces import Assess
+
+# The record holds every dead worker; Ray would print a page about it on standard output as well.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+_SHARED: ContextVar[ExitStack | None] = ContextVar("shared", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayExecutor(Options):
+    """An executor whose workers are Ray actors. A Ray that is already initialised is used."""
+
+    @contextmanager
+    def connect(self) -> Iterator[None]:
+        """Keeps a cluster that a run within it starts for the runs that follow."""
+        with ExitStack() as stack:
+            token = _SHARED.set(stack)
+            try:
+                yield
+            finally:
+                _SHARED.reset(token)
+
+    def run(
+        self,
+        ask: Callable[[], Job | None],
+        assess: Assess,
+        keep: Callable[[Job, Score], bool],
+        tell: Callable[[Job, Outcome], None],
+    ) -> None:
+        """Fulfils the contract of `interfaces.Executor`."""
+        queue = JobQueue(ask, keep, tell, self.retries)
+        with on_interrupt(raise_interrupt), ExitStack() as stack:
+            if queue.done:  # a finished study needs no cluster
+                return
+            quiet_ray()
+            from scalesearch.executors._ray_cluster import ensure_cluster
+
+            ensure_cluster(self, _SHARED.get() or stack)
+            with on_interrupt(raise_interrupt):  # again: Ray installs a SIGTERM handler at start
+                self.run_queue(queue, assess)
+
+    def run_queue(self, queue: JobQueue, assess: Assess) -> None:
+        """Runs the jobs of a queue on the cluster until there are none."""
+        raise NotImplementedError
+
+
+def quiet_ray() -> None:
+    """Turns off usage statistics and worker logs, unless the user's environment sets them.
+
+    To be called before Ray is imported, which reads these once.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets those variables that the user has not set, and removes them afterwards."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
