@@ -1,4 +1,4 @@
-"""Anyone's own images: one sub-folder for each class."""
+"""Your own images: one sub-folder for each class."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from scalesearch.datasets._folder import FolderImages, check_headers, list_classes
-from scalesearch.datasets._split import check_limit, check_validation, limited, stratified
+from scalesearch.datasets._image_files import (
+    FolderImages,
+    check_channels,
+    check_headers,
+    imagenet_statistics,
+    list_classes,
+)
+from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData
-
-# Of ImageNet's training images, as every pretrained network takes them.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_DEFAULT_VALIDATION = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,38 +43,31 @@ class Dataset:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        check_limit(self.limit)
-        if self.validation is not None:
-            check_validation(self.validation)
-        if self.channels not in (1, 3):
-            raise UserError(f"{self.channels!r} cannot be used", key="channels", allowed="1 or 3")
+        check_split(self.validation, self.limit)
+        check_channels(self.channels)
 
     def load(self, seed: int) -> ImageData:
-        """Lists the images, opens each once to see that it is one, and splits them."""
+        """Lists the images, opens each once to check that it is one, and splits them."""
         if not self.path.is_dir():
             raise UserError(f"there is no folder {self.path}", key="path")
         parts = [self.path / "train", self.path / "val"]
         if all(part.is_dir() for part in parts):
             train, validation, classes = self._own_split(parts, seed)
         else:
-            train, validation, classes = self._drawn_split(seed)
-        grey = self.channels == 1
+            images, classes = self._read(self.path)
+            share = DEFAULT_VALIDATION if self.validation is None else self.validation
+            split = Split(validation=share, limit=self.limit)
+            train, validation = map(images.choose, split.indices(images.labels, classes, seed))
+        mean, std = imagenet_statistics(self.channels)
         return ImageData(
             train=train,
             validation=validation,
             classes=classes,
             channels=self.channels,
-            mean=(sum(_MEAN) / 3,) if grey else _MEAN,
-            std=(sum(_STD) / 3,) if grey else _STD,
+            mean=mean,
+            std=std,
             flip=self.flip,
         )
-
-    def _drawn_split(self, seed: int) -> tuple[FolderImages, FolderImages, tuple[str, ...]]:
-        images, classes = self._read(self.path)
-        kept = limited(images.labels, self.limit, seed)
-        share = _DEFAULT_VALIDATION if self.validation is None else self.validation
-        train, validation = stratified(images.labels[kept], classes, share, seed)
-        return _choose(images, kept[train]), _choose(images, kept[validation]), classes
 
     def _own_split(
         self, parts: list[Path], seed: int
@@ -91,7 +86,7 @@ class Dataset:
             return train, validation, classes
         total = len(train) + len(validation)
         train, validation = (
-            _choose(images, limited(images.labels, self.limit * len(images) // total, seed))
+            images.choose(limited(images.labels, self.limit * len(images) // total, seed))
             for images in (train, validation)
         )
         return train, validation, classes
@@ -103,8 +98,3 @@ class Dataset:
         labels = np.repeat(np.arange(len(files)), [len(members) for members in files.values()])
         images = FolderImages(tuple(map(str, paths)), labels.astype(np.int64), self.channels)
         return images, tuple(files)
-
-
-def _choose(images: FolderImages, indices: np.ndarray) -> FolderImages:
-    paths = tuple(images.paths[index] for index in indices)
-    return FolderImages(paths, images.labels[indices], images.channels)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from scalesearch.history.jobs import Failure, Job, Outcome, Score
+from scalesearch.executors._options import Ask, Keep, Tell
+from scalesearch.history.jobs import Failure, Job, Outcome
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,7 @@ class JobQueue:
         keep: whether a job continues after a score.
     """
 
-    def __init__(
-        self,
-        ask: Callable[[], Job | None],
-        keep: Callable[[Job, Score], bool],
-        tell: Callable[[Job, Outcome], None],
-        retries: int,
-    ) -> None:
+    def __init__(self, ask: Ask, keep: Keep, tell: Tell, retries: int) -> None:
         self.keep = keep
         self._ask, self._tell, self._retries = ask, tell, retries
         self._waiting: deque[QueuedJob] = deque()

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from scalesearch.errors import UserError
+from scalesearch.history.jobs import Job, Outcome, Score
+
+# The hooks of a run, which `interfaces.Executor` describes.
+Ask = Callable[[], Job | None]
+Keep = Callable[[Job, Score], bool]
+Tell = Callable[[Job, Outcome], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
 from scalesearch.executors._job_queue import JobQueue
-from scalesearch.executors._options import Options
-from scalesearch.history.jobs import Job, Outcome, Score
+from scalesearch.executors._options import Ask, Keep, Options, Tell
 from scalesearch.interfaces import Assess
 
 # The record holds every dead worker; Ray would print a page about it on standard output as well.
@@ -33,13 +32,7 @@ class RayExecutor(Options):
             finally:
                 _SHARED.reset(token)
 
-    def run(
-        self,
-        ask: Callable[[], Job | None],
-        assess: Assess,
-        keep: Callable[[Job, Score], bool],
-        tell: Callable[[Job, Outcome], None],
-    ) -> None:
+    def run(self, ask: Ask, assess: Assess, keep: Keep, tell: Tell) -> None:
         """Fulfils the contract of `interfaces.Executor`."""
         queue = JobQueue(ask, keep, tell, self.retries)
         with on_interrupt(raise_interrupt), ExitStack() as stack:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scalesearch.errors import UserError
 from scalesearch.executors._failures import timeout_failure
 from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
-from scalesearch.executors._options import Options
+from scalesearch.executors._options import Ask, Keep, Options, Tell
 from scalesearch.executors._running_job import RunningJob
 from scalesearch.history.jobs import Job, Outcome, Score
 from scalesearch.interfaces import Assess
@@ -41,13 +41,7 @@ class Executor(Options):
                     hint="`executor: ray` runs several workers, shares of a GPU, and clusters",
                 )
 
-    def run(
-        self,
-        ask: Callable[[], Job | None],
-        assess: Assess,
-        keep: Callable[[Job, Score], bool],
-        tell: Callable[[Job, Outcome], None],
-    ) -> None:
+    def run(self, ask: Ask, assess: Assess, keep: Keep, tell: Tell) -> None:
         """Fulfils the contract of `interfaces.Executor`."""
         with on_interrupt(raise_interrupt), _visible_gpus(self.gpus):
             prepared = False
@@ -57,7 +51,7 @@ class Executor(Options):
                 prepared = True
                 tell(job, self._outcome(job, assess, keep))
 
-    def _outcome(self, job: Job, assess: Assess, keep: Callable[[Job, Score], bool]) -> Outcome:
+    def _outcome(self, job: Job, assess: Assess, keep: Keep) -> Outcome:
         start = time.monotonic()
         running = RunningJob(assess, job)
         while True:

@@ -7,7 +7,6 @@ from scalesearch.errors import TrialError, UserError
 from scalesearch.executors._failures import failure_of, failure_of_ray, timeout_failure
 from scalesearch.history.jobs import Failure
 
-
 # Found by its name, as torch is not imported to look for it.
 TorchOutOfMemory = type("OutOfMemoryError", (RuntimeError,), {})
 

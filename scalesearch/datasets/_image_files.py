@@ -1,4 +1,4 @@
-"""Images that lie in files, decoded batch by batch."""
+"""Image files: listed and checked on the driver, decoded on the workers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# Of ImageNet's training images, as every pretrained network takes them.
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Also on one core: files may come over a network, and decoding lets other threads run.
 _THREADS = max(4, os.cpu_count() or 1)
-_NAMED = 5
-_LYING = (5, 6, 7, 8)  # orientations whose rows are columns of the upright image
+_ROTATED = (5, 6, 7, 8)  # EXIF orientations whose rows are columns of the upright image
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -42,6 +43,11 @@ class FolderImages:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def choose(self, indices: np.ndarray) -> FolderImages:
+        """Some of the images, in the order of the indices."""
+        paths = tuple(self.paths[index] for index in indices)
+        return FolderImages(paths, self.labels[indices], self.channels)
+
     def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
         """The images as uint8 [B, C, resolution, resolution]: shorter side resized, centre cut out.
 
@@ -54,8 +60,8 @@ class FolderImages:
         def read(index: int) -> np.ndarray:
             return decode(self.paths[index], self.channels, resolution)
 
-        # As many as the worker may compute with, so that workers do not fight; two at the least,
-        # as files may come over a network.
+        # As many as the worker may compute with, so that workers do not compete; two at least, as
+        # files may come over a network.
         threads = max(2, torch.get_num_threads())
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             pixels = np.stack(list(pool.map(read, indices.tolist())))
@@ -77,7 +83,7 @@ def decode(path: str, channels: int, resolution: int) -> np.ndarray:
 
 
 def read_upright(path: str, channels: int, least: int | None = None) -> Image.Image:
-    """An image turned as its camera was held, in 8 bits; about `least` pixels a side if given.
+    """An image rotated as its EXIF data say, in 8 bits; about `least` pixels a side if given.
 
     Raises:
         TrialError: it cannot be decoded.
@@ -98,10 +104,11 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     Raises:
         UserError: fewer than two classes, or a class without an image.
     """
-    classes = sorted(entry.name for entry in folder.iterdir() if _is_class(entry))
+    entries = (entry for entry in folder.iterdir() if entry.is_dir())
+    classes = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     if len(classes) < 2:
         raise UserError(
-            f"{folder} holds {len(classes)} sub-folders: there is nothing to tell apart",
+            f"{folder} holds {len(classes)} sub-folders: there are no classes to tell apart",
             key="path",
             allowed="two or more sub-folders, one for each class",
         )
@@ -109,46 +116,66 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     empty = [name for name in classes if not files[name]]
     if empty:
         raise UserError(
-            f"no image in {some([str(folder / name) for name in empty])}",
+            f"no image in {first_few([str(folder / name) for name in empty])}",
             key="path",
             allowed="files that end in " + ", ".join(SUFFIXES),
         )
     return files
 
 
-def check_headers(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Opens every file once; height and width of each image as its camera was held.
+def check_headers(paths: Sequence[str | Path]) -> list[tuple[int, int]]:
+    """Opens every file once; height and width of each image once it is upright.
 
     Raises:
-        UserError: some are no images; their number and the first of them are named.
+        UserError: some are not images; their number and the first of them are named.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         sizes = list(pool.map(_upright_size, paths, chunksize=1))
-    bad = [str(path) for path, size in zip(paths, sizes, strict=True) if size is None]
-    if bad:
+    unreadable = [str(path) for path, size in zip(paths, sizes, strict=True) if size is None]
+    if unreadable:
         raise UserError(
-            f"{len(bad)} of {len(paths)} files cannot be read as images: {some(bad)}",
+            f"{len(unreadable)} of {len(paths)} files cannot be read as images: "
+            f"{first_few(unreadable)}",
             key="path",
             hint="mend or remove them",
         )
     return [size for size in sizes if size is not None]
 
 
-def _upright_size(path: Path) -> tuple[int, int] | None:
-    """Height and width from the file's header; None if it is no image."""
+def check_channels(channels: int) -> None:
+    """Rejects images that are neither grey nor in colour."""
+    if channels not in (1, 3):
+        raise UserError(f"{channels!r} cannot be used", key="channels", allowed="1 or 3")
+
+
+def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of ImageNet; of grey images their average."""
+    if channels == 3:
+        return _IMAGENET_MEAN, _IMAGENET_STD
+    return (sum(_IMAGENET_MEAN) / 3,), (sum(_IMAGENET_STD) / 3,)
+
+
+def first_few(names: Sequence[str], count: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
+
+
+def _upright_size(path: str | Path) -> tuple[int, int] | None:
+    """Height and width from the file's header; None if it is not an image."""
     try:
         with Image.open(path) as image:
             width, height = image.size
             # A PNG that does not begin with its EXIF data would be decoded to look for it.
             known = image.format != "PNG" or "exif" in image.info
-            lies = known and image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
-            return (width, height) if lies else (height, width)
+            rotated = known and image.getexif().get(ExifTags.Base.Orientation, 1) in _ROTATED
+            return (width, height) if rotated else (height, width)
     except _UNREADABLE:
         return None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey scaled to 8 bits, where Pillow's own conversion would cut all above 255 off."""
+    """16-bit grey scaled to 8 bits; Pillow's own conversion clips all above 255."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     return image
@@ -157,13 +184,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _images_in(folder: Path) -> list[Path]:
     files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     return sorted(path for path in files if path.is_file() and not path.name.startswith("."))
-
-
-def _is_class(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
