@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,11 @@ class FolderBoxes:
         """The id of each image in its annotations."""
         return tuple(image.id for image in self.images)
 
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The file of each image."""
+        return tuple(image.path for image in self.images)
+
     def image(self, index: int) -> torch.Tensor:
         """An image as uint8 [C, H, W]; `TrialError` if it cannot be decoded."""
         # Here and not above: the process that only lists the images needs no torch.
@@ -89,21 +94,23 @@ class FolderBoxes:
 
 
 class BoxObject(NamedTuple):
-    """One object: its box as x0, y0, x1, y1, its label, whether it is a crowd, its pixels."""
+    """One object: its box as x0, y0, x1, y1; an area of 0 stands for that of the box."""
 
     box: Sequence[float]
-    label: int
+    category: int | str
     crowd: bool
-    area: float
+    area: float = 0.0
 
 
-def make_targets(objects: Sequence[BoxObject]) -> Targets:
-    """The objects of an image as arrays, also of no object at all."""
+def make_targets(objects: Sequence[BoxObject], labels: Mapping[Any, int]) -> Targets:
+    """The objects of an image as arrays; `labels` are those of the categories."""
+    boxes = np.array([one.box for one in objects]).reshape(-1, 4)
+    areas = np.array([one.area for one in objects], np.float64)
     return Targets(
-        boxes=np.array([one.box for one in objects], np.float32).reshape(-1, 4),
-        labels=np.array([one.label for one in objects], np.int64),
+        boxes=boxes.astype(np.float32),
+        labels=np.array([labels[one.category] for one in objects], np.int64),
         crowd=np.array([one.crowd for one in objects], bool),
-        areas=np.array([one.area for one in objects], np.float64),
+        areas=np.where(areas > 0, areas, (boxes[:, 2:] - boxes[:, :2]).prod(1)),
     )
 
 

@@ -98,8 +98,8 @@ def read_annotations(path: Path, folder: Path) -> Annotations:
     objects: dict[int, list[BoxObject]] = {number: [] for number in images}
     odd_boxes: Counter[str] = Counter()
     for index, entry in enumerate(content.annotations):
-        image, label = images.get(entry.image_id), labels.get(entry.category_id)
-        if image is None or label is None:
+        image = images.get(entry.image_id)
+        if image is None or entry.category_id not in labels:
             kind = "image" if image is None else "category"
             problem = f"there is no {kind} with the id {getattr(entry, f'{kind}_id')}"
             raise UserError(problem, file=str(path), key=f"annotations[{index}].{kind}_id")
@@ -107,15 +107,15 @@ def read_annotations(path: Path, folder: Path) -> Annotations:
         corners = (x, y, x + width, y + height)
         box = clip_box(corners, (image.height, image.width), odd_boxes)
         if box is not None:
-            area = entry.area or (box[2] - box[0]) * (box[3] - box[1])
-            objects[image.id].append(BoxObject(box, label, bool(entry.iscrowd), area))
+            one = BoxObject(box, entry.category_id, bool(entry.iscrowd), entry.area or 0.0)
+            objects[image.id].append(one)
     return Annotations(
         images=tuple(
             BoxImage(
                 id=number,
                 path=_inside(path, folder, image.file_name),
                 size=(image.height, image.width),
-                targets=make_targets(objects[number]),
+                targets=make_targets(objects[number], labels),
             )
             for number, image in images.items()
         ),

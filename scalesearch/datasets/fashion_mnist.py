@@ -66,10 +66,7 @@ class Dataset(Split):
     def _find(self) -> tuple[Path, Path] | None:
         """The files of images and of labels, in the first folder that has both."""
         for folder in self._folders():
-            images, labels = (
-                next((path for path in paths if path.is_file()), None)
-                for paths in ((folder / name, folder / f"{name}.gz") for name in (_IMAGES, _LABELS))
-            )
+            images, labels = (_existing(folder / name) for name in (_IMAGES, _LABELS))
             if images and labels:
                 return images, labels
         return None
@@ -93,6 +90,11 @@ def read_idx(path: Path) -> np.ndarray:
     if not complete or len(raw) - start != math.prod(sizes):
         raise UserError(f"{path} is cut short", hint="fetch the file again")
     return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(sizes)
+
+
+def _existing(path: Path) -> Path | None:
+    """The file, or the same gzipped."""
+    return next((one for one in (path, path.with_name(f"{path.name}.gz")) if one.is_file()), None)
 
 
 def _read(images: Path, labels: Path) -> ArrayImages:

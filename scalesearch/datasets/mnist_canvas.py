@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,8 +27,6 @@ _LEGIBLE = 8  # pixels: a smaller digit would have no ink left
 _INK = 32  # grey level above which a pixel is part of a digit's box
 _SAMPLE = 200  # canvases whose pixels give mean and standard deviation
 _LAST = "validation.json"  # the file that is written last
-_TEMPORARY = ".making"  # prefix of folders that are being written, which takes seconds
-_ABANDONED_SECONDS = 3600.0
 
 _Corners = tuple[int, int, int, int]  # x0, y0, x1, y1
 
@@ -78,15 +73,14 @@ class Dataset:
     def load(self, seed: int) -> BoxData:
         """Writes the files if they are not there yet (some seconds), then reads them."""
         folder = self._folder()
-        if not (folder / _LAST).is_file():
-            try:
-                self._write(folder)
-            except OSError as error:
-                raise UserError(
-                    f"cannot write to {folder.parent}: {error}",
-                    key="path",
-                    hint="give a folder that can be written to, or set XDG_CACHE_HOME",
-                ) from error
+        try:
+            self._write(folder)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder.parent}: {error}",
+                key="path",
+                hint="give a folder that can be written to, or set XDG_CACHE_HOME",
+            ) from error
         coco = Coco(
             images=folder / "train",
             annotations=folder / "train.json",
@@ -113,38 +107,27 @@ class Dataset:
         return cache / "scalesearch" / "mnist_canvas" / name
 
     def _write(self, folder: Path) -> None:
-        """All or nothing: into a temporary folder beside, which is then renamed.
-
-        A folder of that name without its last file was left incomplete and is replaced.
-        """
-        digits = mnist5k.read()
-        names = [str(digit) for digit in range(10)]
-        parts = stratified(digits.labels, names, 0.2, self.layout)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
-        # With the user's permissions, which `mkdtemp` does not give.
-        written = temporary / folder.name
-        written.mkdir()
-        try:
+        """Writes the files unless all are there, one process at a time."""
+        if (folder / _LAST).is_file():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            if (folder / _LAST).is_file():
+                return
+            digits = mnist5k.read()
+            names = [str(digit) for digit in range(10)]
+            parts = stratified(digits.labels, names, 0.2, self.layout)
             for index, part in enumerate(("train", "validation")):
                 draws = np.random.default_rng([self.layout, index])
-                self._write_part(written, part, digits.choose(parts[index]), draws)
-            if folder.is_dir() and not (folder / _LAST).is_file():
-                folder.rename(temporary / "incomplete")
-            written.rename(folder)
-        except OSError:
-            if not (folder / _LAST).is_file():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                self._write_part(folder, part, digits.choose(parts[index]), draws)
 
     def _write_part(
         self, folder: Path, part: str, digits: ArrayImages, draws: np.random.Generator
     ) -> None:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        (folder / part).mkdir()
+        (folder / part).mkdir(exist_ok=True)
         for image_id in range(1, getattr(self, part) + 1):
             canvas, boxes = self._canvas(digits, draws)
             name = f"{image_id:06}.png"
@@ -165,7 +148,9 @@ class Dataset:
                 )
         categories = [{"id": digit + 1, "name": str(digit)} for digit in range(10)]
         content = {"images": images, "annotations": annotations, "categories": categories}
-        (folder / f"{part}.json").write_text(json.dumps(content))
+        incomplete = folder / f"{part}.json.incomplete"
+        incomplete.write_text(json.dumps(content))
+        incomplete.rename(folder / f"{part}.json")
 
     def _canvas(
         self, digits: ArrayImages, draws: np.random.Generator
@@ -200,11 +185,3 @@ class Dataset:
             if all(x1 <= a or c <= x0 or y1 <= b or d <= y0 for a, b, c, d in taken):
                 return x0, y0, x1, y1
         return None
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Removes what killed processes left."""
-    for temporary in folder.glob(f"{_TEMPORARY}*"):
-        with contextlib.suppress(OSError):  # another process was faster
-            if time.time() - temporary.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(temporary)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -76,7 +75,7 @@ class Dataset:
         annotations = [
             _read(self.path / "Annotations" / f"{name}.xml", odd_boxes) for name in names
         ]
-        classes = sorted({name for one in annotations for name, _, _ in one.objects})
+        classes = sorted({str(each.category) for one in annotations for each in one.objects})
         images = self._images(annotations, classes)
         if self.train is not None:
             train = images.choose(range(train_count))
@@ -115,12 +114,7 @@ class Dataset:
                 # Some tools write the path of the machine where the boxes were drawn.
                 path=str(self.path / "JPEGImages" / Path(one.file_name).name),
                 size=one.size,
-                targets=make_targets(
-                    [
-                        BoxObject(box, labels[name], hard, (box[2] - box[0]) * (box[3] - box[1]))
-                        for name, box, hard in one.objects
-                    ]
-                ),
+                targets=make_targets(one.objects, labels),
             )
             for number, one in enumerate(annotations, start=1)
         )
@@ -130,11 +124,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Annotation:
-    """One XML file; `objects` are class, box and whether it is difficult."""
+    """One XML file."""
 
     file_name: str
     size: tuple[int, int]
-    objects: list[tuple[str, Sequence[float], bool]]
+    objects: list[BoxObject]
 
 
 def _read(file: Path, odd_boxes: Counter[str]) -> _Annotation:
@@ -144,7 +138,7 @@ def _read(file: Path, odd_boxes: Counter[str]) -> _Annotation:
     try:
         root = ElementTree.parse(file).getroot()
         size = (int(_text(root, "size/height")), int(_text(root, "size/width")))
-        objects: list[tuple[str, Sequence[float], bool]] = []
+        objects: list[BoxObject] = []
         for entry in root.iter("object"):
             x0, y0, x1, y1 = (
                 _number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")
@@ -152,7 +146,7 @@ def _read(file: Path, odd_boxes: Counter[str]) -> _Annotation:
             box = clip_box((x0 - 1, y0 - 1, x1, y1), size, odd_boxes)
             if box is not None:
                 difficult = (entry.findtext("difficult") or "0").strip() == "1"
-                objects.append((_text(entry, "name"), box, difficult))
+                objects.append(BoxObject(box, _text(entry, "name"), difficult))
         return _Annotation(_text(root, "filename"), size, objects)
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         problem = f"is not an annotation of Pascal VOC: {error}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from scalesearch.executors._failures import timeout_failure
 from scalesearch.executors._job_queue import JobQueue, QueuedJob
@@ -51,10 +53,7 @@ class TuneController:
     @property
     def over(self) -> bool:
         """Whether no more trial will be suggested."""
-        try:
-            return self.error is not None or self._queue.done
-        except BaseException as error:
-            return self._fail(error)
+        return self.error is not None or self._guard(lambda: self._queue.done)
 
     def interrupt(self) -> None:
         """Ends the run at the next hook; a second call ends it at once."""
@@ -64,11 +63,8 @@ class TuneController:
 
     def suggest(self, trial_id: str) -> Job | None:
         """The job of a new trial, or None when all slots are taken or no job is there now."""
-        try:
-            if len(self._trials) == self._options.slots or not self._queue.ready():
-                return None
-        except BaseException as error:
-            self._fail(error)
+        taken = len(self._trials) == self._options.slots
+        if taken or not self._guard(self._queue.ready) or self.error is not None:
             return None
         current = self._queue.take()
         self._trials[trial_id] = _Trial(current)
@@ -81,25 +77,18 @@ class TuneController:
 
     def received(self, trial_id: str, message: Message) -> bool:
         """Whether the trial is over after this message."""
-        try:
-            return self._receive(trial_id, message)
-        except BaseException as error:
-            return self._fail(error)
+        return self._guard(lambda: self._receive(trial_id, message))
 
     def on_trial_error(self, trial_id: str, failure: Failure, worker_lost: bool) -> None:
         """Ends a trial without a result; retries its job if its worker died before its deadline."""
         trial = self._trials.pop(trial_id, None)
         if self.error is not None or trial is None or trial.current is None:
             return
-        try:
-            if not worker_lost:
-                self._queue.finish(trial.current, failure)
-            elif time.monotonic() - trial.started >= self._options.limit:
-                self._queue.finish(trial.current, timeout_failure(self._options.limit))
-            else:
-                self._queue.retry(trial.current, failure)
-        except BaseException as error:
-            self._fail(error)
+        current, retry = trial.current, worker_lost
+        if worker_lost and time.monotonic() - trial.started >= self._options.limit:
+            failure, retry = timeout_failure(self._options.limit), False
+        end = self._queue.retry if retry else self._queue.finish
+        self._guard(lambda: end(current, failure))
 
     def close(self) -> None:
         """Raises what went wrong, or `KeyboardInterrupt` if Tune left jobs without an outcome."""
@@ -131,6 +120,10 @@ class TuneController:
         del self._trials[trial_id]
         return True
 
-    def _fail(self, error: BaseException) -> bool:
-        self.error = self.error or error
-        return True
+    def _guard(self, action: Callable[[], Any]) -> Any:
+        """What `action` returns; what it raises is kept and ends the run (True)."""
+        try:
+            return action()
+        except BaseException as error:
+            self.error = self.error or error
+            return True
