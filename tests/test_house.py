@@ -91,7 +91,6 @@ SHOWN_BY = {
     "exporters/_literal": "exporters/test_python",
     "exporters/_program": "exporters/test_torch_export",
     "exporters/_weights": "exporters/test_python",
-    "executors/_ray_executor": "executors/test_contract",
     "executors/_tune_experiment": "executors/test_contract",
     "executors/_worker_pool": "executors/test_contract",
     "report/section": "report/test_page",

@@ -138,27 +138,27 @@ def _read(path: Path) -> _Content:
 
 
 def _mistake(path: Path, error: ValidationError) -> UserError:
-    """The first mistake that pydantic found, with its place in the file."""
+    """The first mistake that pydantic found, with its key in the file."""
     first = error.errors(include_url=False)[0]
-    kind, place = first["type"], first["loc"]
-    if len(place) < 2:
+    kind, location = first["type"], first["loc"]
+    if len(location) < 2:
         return UserError(
-            f"has no list {place[0] if place else 'images'!r}",
+            f"has no list {location[0] if location else 'images'!r}",
             file=str(path),
             allowed="a COCO file of instances: images, annotations, categories",
         )
     missing = kind == "missing"
-    key = _key(place[:-1] if missing else place)
-    if missing and isinstance(place[-1], str):
-        return UserError(f"{place[-1]!r} is missing", file=str(path), key=key)
+    key = _key(location[:-1] if missing else location)
+    if missing and isinstance(location[-1], str):
+        return UserError(f"{location[-1]!r} is missing", file=str(path), key=key)
     words = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     problem = f"{reprlib.repr(first['input'])} cannot be used"
     return UserError(problem, file=str(path), key=key, allowed=_ALLOWED.get(kind, words))
 
 
-def _key(place: Sequence[int | str]) -> str:
+def _key(location: Sequence[int | str]) -> str:
     """`annotations[2].bbox[1]`."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in place).removeprefix(".")
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).removeprefix(".")
 
 
 def _by_id(path: Path, part: str, entries: Sequence[Any]) -> dict[int, Any]:

@@ -35,7 +35,7 @@ _Corners = tuple[int, int, int, int]  # x0, y0, x1, y1
 class Dataset:
     """Handwritten digits at random places and sizes, written once as COCO files.
 
-    Training and validation canvases share no digit. The files lie in `path`, or in the user's
+    Training and validation canvases share no digit. The files are in `path`, or in the user's
     cache folder ($XDG_CACHE_HOME, by default ~/.cache), and are read as any COCO data set is.
 
     Attributes:

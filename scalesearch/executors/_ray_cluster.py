@@ -1,7 +1,7 @@
 """A Ray cluster that has room for the workers, and how a worker on it is set up.
 
-Ray sets CUDA_VISIBLE_DEVICES of a worker to the GPUs that its share lies on; a worker without GPUs
-hides them all. `training/device.py` then picks the first GPU that the process sees.
+Ray sets CUDA_VISIBLE_DEVICES of a worker to the GPUs of its share; a worker without GPUs hides them
+all. `training/device.py` then picks the first GPU that the process sees.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from scalesearch.executors._interrupts import on_interrupt
 from scalesearch.executors._job_queue import JobQueue
 from scalesearch.executors._options import Options
 from scalesearch.executors._ray_cluster import WorkerSetup
-from scalesearch.executors._ray_executor import environment
 from scalesearch.executors._running_job import RunningJob
 from scalesearch.executors._tune_controller import TuneController
 from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score
@@ -213,6 +212,18 @@ class TuneWorker(tune.Trainable):
     def cleanup(self) -> None:
         if self._setup_error is None:
             self._running.close()
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets those variables that the user has not set, and removes them afterwards."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager

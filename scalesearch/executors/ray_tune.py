@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalesearch.executors._job_queue import JobQueue
-from scalesearch.executors._ray_executor import RayExecutor
+from scalesearch.executors.ray import Executor as RayExecutor
 from scalesearch.interfaces import Assess
 
 

@@ -200,8 +200,7 @@ def test_what_is_left_of_a_box_is_inside_and_has_an_area(corners):
     assert y1 in (corners[3], 30)
 
 
-# What is written over one field of a file, and how the error begins. Their key is a path as
-# `annotations[2].bbox`; a path alone removes the field.
+# A field of a file, its wrong value (None removes the field), and how the error begins.
 MISTAKES = [
     ("categories", [], "categories: holds no category"),
     ("categories[1].id", 2, "categories[1].id: the id 2 is used twice"),
@@ -267,7 +266,7 @@ def with_mistake(path, value):
 
 def test_a_mistake_in_a_file_names_its_place(tmp_path):
     path = tmp_path / "instances.json"
-    cases = [(with_mistake(place, value), text) for place, value, text in MISTAKES]
+    cases = [(with_mistake(field, value), text) for field, value, text in MISTAKES]
     wrong = []
     for text, expected in [*cases, *NOT_COCO]:
         path.write_text(text)
@@ -287,15 +286,15 @@ ODD = [
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from(ODD))
-def test_whatever_stands_anywhere_is_read_or_named(tmp_path_factory, draws, odd):
-    """One value anywhere in a file takes the place of what stood there."""
+def test_any_value_anywhere_is_read_or_named(tmp_path_factory, draws, odd):
+    """One value anywhere in a file is replaced."""
     what = content()
-    places = [(what, key) for key in what]
-    for holder, key in places:  # grows while it is gone through
+    fields = [(what, key) for key in what]
+    for holder, key in fields:  # grows during the loop
         inner = holder[key]
         keys = inner if isinstance(inner, dict) else range(len(inner) if type(inner) is list else 0)
-        places += [(inner, one) for one in keys]
-    holder, key = draws.choice(places)
+        fields += [(inner, one) for one in keys]
+    holder, key = draws.choice(fields)
     holder[key] = odd
     path = tmp_path_factory.mktemp("odd") / "instances.json"
     path.write_text(json.dumps(what))
@@ -366,10 +365,10 @@ def test_classes_that_nothing_shows_are_noted(tmp_path):
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     options = write(tmp_path, content())
 
-    def refuse(path):
+    def deny(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    monkeypatch.setattr(type(tmp_path), "read_bytes", deny)
     with pytest.raises(UserError, match=r"instances\.json: cannot be read: .*Permission denied"):
         Dataset(**options).load(0)
 
@@ -425,7 +424,7 @@ def test_boxes_are_relative_to_the_upright_image(tmp_path):
 
 
 def test_an_image_that_does_not_decode_fails_the_trial_that_reads_it(tmp_path):
-    """Its header is whole, so that it is found out only now."""
+    """Its header is complete, so that loading the data set cannot notice."""
     options = write(tmp_path, content())
     file = tmp_path / "images" / "sub" / "7.png"
     noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)

@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from scalesearch.datasets._image_files import decode
-from scalesearch.datasets.image_folder import Dataset
+from scalesearch.datasets.image_folder import Dataset, decode
 from scalesearch.errors import TrialError, UserError
 
 

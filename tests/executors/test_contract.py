@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.executors._ray_executor import quiet_ray
+from scalesearch.executors.ray import quiet_ray
 from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
 from tests.executors.plays import COST, PLAYS, Play, Run, gone, job, make, run
 
