@@ -57,13 +57,13 @@ HEAVY = {
     "mlxtend": ("datasets/",),
     "onnx": ("exporters/",),
     "onnxruntime": ("exporters/",),
-    "pydantic": ("study/",),
+    "pydantic": ("study/", "datasets/_coco_annotations"),
     "rich": ("cli/",),
     "typer": ("cli/",),
     "jinja2": ("report/",),
 }
 # Single files that hold what their folder must not.
-ALSO = {("torch", "study/assess"), ("torch", "executors/_gpus"), ("optuna", "study/context")}
+ALSO = {("torch", "study/assess"), ("torch", "executors/serial"), ("optuna", "study/context")}
 # Names for annotations alone, which are never loaded.
 ANNOTATIONS = {("torch", "interfaces"), ("optuna", "interfaces"), ("torch", "study/estimate")}
 
@@ -79,10 +79,9 @@ SHOWN_BY = {
     "cost/measured_memory": "cost/test_measured",
     "cost/recorder": "cost/test_neck",
     "nn/weight_names": "nn/test_weights",
-    "datasets/_boxes": "datasets/test_coco",
-    "datasets/_folder": "datasets/test_image_folder",
-    "datasets/_idx": "datasets/test_fashion_mnist",
-    "datasets/_resize": "datasets/test_image_folder",
+    "datasets/_box_images": "datasets/test_coco",
+    "datasets/_coco_annotations": "datasets/test_coco",
+    "datasets/_image_files": "datasets/test_image_folder",
     "exporters/__init__": "exporters/test_python",
     "exporters/_about": "exporters/test_onnx",
     "exporters/_entry": "exporters/test_python",
@@ -92,11 +91,8 @@ SHOWN_BY = {
     "exporters/_literal": "exporters/test_python",
     "exporters/_program": "exporters/test_torch_export",
     "exporters/_weights": "exporters/test_python",
-    "executors/_crew": "executors/test_contract",
-    "executors/_gpus": "executors/test_cluster",
-    "executors/_holding": "executors/test_contract",
-    "executors/_quiet": "executors/test_cluster",
-    "executors/_tune": "executors/test_contract",
+    "executors/_tune_experiment": "executors/test_contract",
+    "executors/_worker_pool": "executors/test_contract",
     "report/section": "report/test_page",
     "report/sections": "report/test_page",
     "samplers/_distributions": "samplers/test_samplers",

@@ -10,40 +10,39 @@ import numpy as np
 
 from scalesearch.errors import UserError
 
+DEFAULT_VALIDATION = 0.2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Options that every data set shares.
+    """Options of the data sets that draw their validation images.
 
     Attributes:
         validation: share of the images of each class kept for validation.
         limit: at most so many images in all, each class in its proportion; null takes all.
     """
 
-    validation: float = 0.2
+    validation: float = DEFAULT_VALIDATION
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        check_validation(self.validation)
-        check_limit(self.limit)
+        check_split(self.validation, self.limit)
 
     def indices(
         self, labels: np.ndarray, classes: Sequence[str], seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Indices into `labels` of the training and of the validation images."""
-        kept = limited(labels, self.limit, seed)
-        train, validation = stratified(labels[kept], classes, self.validation, seed)
-        return kept[train], kept[validation]
+        chosen = limited(labels, self.limit, seed)
+        train, validation = stratified(labels[chosen], classes, self.validation, seed)
+        return chosen[train], chosen[validation]
 
 
-def check_validation(share: float) -> None:
-    """Refuses a share that leaves one side without images."""
-    if not 0 < share < 1:
-        raise UserError(f"{share!r} cannot be used", key="validation", allowed="between 0 and 1")
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuses a limit under which nothing can be learned."""
+def check_split(validation: float | None, limit: int | None) -> None:
+    """Rejects a share that leaves one part without images, and a limit too small to learn from."""
+    if validation is not None and not 0 < validation < 1:
+        raise UserError(
+            f"{validation!r} cannot be used", key="validation", allowed="between 0 and 1"
+        )
     if limit is not None and limit < 4:
         raise UserError(f"{limit!r} cannot be used", key="limit", allowed="4 or more, or null")
 
@@ -59,7 +58,7 @@ def stratified(
     Raises:
         UserError: a class is left without a training image, or nothing is left to validate with.
     """
-    picked = []
+    chosen = []
     for label, members in enumerate(_shuffled_classes(labels, len(classes), seed)):
         count = math.ceil(len(members) * share - 0.5)
         if count >= len(members):
@@ -69,8 +68,8 @@ def stratified(
                 key="validation",
                 hint="take a smaller share, or more images",
             )
-        picked.append(members[:count])
-    validation = np.sort(np.concatenate(picked))
+        chosen.append(members[:count])
+    validation = np.sort(np.concatenate(chosen))
     if not len(validation):
         raise UserError(
             f"{share:g} of each class is less than one image: nothing is left to validate with",
@@ -95,11 +94,11 @@ def limited(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
             key="limit",
             allowed=f"{present} or more",
         )
-    # Image r of the n of a class stands at r / n: taking the lowest first keeps proportions.
-    place = np.empty(len(labels))
+    # Image r of the n of a class has rank r / n: taking the lowest first keeps proportions.
+    rank = np.empty(len(labels))
     for members in _shuffled_classes(labels, present, seed):
-        place[members] = np.arange(len(members)) / len(members)
-    return np.sort(np.argsort(place, kind="stable")[:limit])
+        rank[members] = np.arange(len(members)) / len(members)
+    return np.sort(np.argsort(rank, kind="stable")[:limit])
 
 
 def _shuffled_classes(labels: np.ndarray, classes: int, seed: int) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scalesearch.datasets._arrays import ArrayImages, split_arrays
+from scalesearch.datasets._array_images import ArrayImages, split_arrays
 from scalesearch.datasets._split import Split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData
@@ -16,7 +16,7 @@ from scalesearch.interfaces import ImageData
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Split):
-    """Colour 32x32 images; the published test images stay unread, for a last test of your own.
+    """Colour 32x32 images; the published test images are not read: keep them for a final test.
 
     Attributes:
         folder: with torchvision's cifar-10-batches-py.
@@ -33,13 +33,13 @@ class Dataset(Split):
         from torchvision.datasets import CIFAR10
 
         try:
-            found = CIFAR10(self.folder, train=True, download=self.download)
+            cifar = CIFAR10(self.folder, train=True, download=self.download)
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"CIFAR-10 cannot be had from {self.folder}: {error}",
+                f"cannot read CIFAR-10 from {self.folder}: {error}",
                 key="folder",
                 hint="set `download: true` where there is a network, or unpack"
                 " https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there",
             ) from error
-        images = ArrayImages(found.data, np.asarray(found.targets, dtype=np.int64))
-        return split_arrays(images, found.classes, split=self, flip=True, seed=seed)
+        images = ArrayImages(cifar.data, np.asarray(cifar.targets, dtype=np.int64))
+        return split_arrays(images, cifar.classes, split=self, flip=True, seed=seed)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-
-from scalesearch.datasets._boxes import FolderBoxes, check_images, notes
-from scalesearch.datasets._coco import Annotated, read_annotations
-from scalesearch.datasets._folder import some
-from scalesearch.datasets._split import check_limit, check_validation
+from scalesearch.datasets._box_images import FolderBoxes, box_data, check_images
+from scalesearch.datasets._coco_annotations import Annotations, read_annotations
+from scalesearch.datasets._image_files import check_channels
+from scalesearch.datasets._split import DEFAULT_VALIDATION, check_split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData
-
-# Of ImageNet's training images, as every pretrained network takes them.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,104 +41,42 @@ class Dataset:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        check_limit(self.limit)
-        if self.validation is not None:
-            check_validation(self.validation)
-            if self.validation_annotations is not None:
-                raise UserError(
-                    "validation_annotations are given already",
-                    key="validation",
-                    hint="leave one of the two out",
-                )
+        check_split(self.validation, self.limit)
+        check_channels(self.channels)
+        if self.validation is not None and self.validation_annotations is not None:
+            raise UserError(
+                "validation_annotations are given already",
+                key="validation",
+                hint="leave one of the two out",
+            )
         if self.validation_images is not None and self.validation_annotations is None:
             raise UserError("validation_annotations are missing", key="validation_images")
-        if self.channels not in (1, 3):
-            raise UserError(f"{self.channels!r} cannot be used", key="channels", allowed="1 or 3")
 
     def load(self, seed: int) -> BoxData:
-        """Reads the annotations, opens each image once to see that it is one, and splits them."""
-        given = read_annotations(self.annotations)
-        train = self._images(given, self.images)
-        odd = notes(given.odd)
+        """Reads the annotations, opens each image once to check that it is one, and splits them."""
+        annotations, images = self._read(self.annotations, self.images)
+        notes = annotations.notes
         if self.validation_annotations is None:
-            share = 0.2 if self.validation is None else self.validation
-            train, validation = split_boxes(train, share, seed)
+            share = DEFAULT_VALIDATION if self.validation is None else self.validation
+            train, validation = images.split(share, seed)
         else:
-            other = read_annotations(self.validation_annotations)
-            if other.categories != given.categories:
+            folder = self.validation_images or self.images
+            others, validation = self._read(self.validation_annotations, folder)
+            if others.categories != annotations.categories:
                 raise UserError(
                     "the two files have different categories", key="validation_annotations"
                 )
-            validation = self._images(other, self.validation_images or self.images)
-            odd += tuple(f"validation: {note}" for note in notes(other.odd))
+            train = images
+            notes += tuple(f"validation: {note}" for note in others.notes)
         return box_data(
-            limited_boxes(train, self.limit, seed),
-            limited_boxes(validation, self.limit, seed),
-            given,
-            channels=self.channels,
+            train.limited(self.limit, seed),
+            validation.limited(self.limit, seed),
+            categories=annotations.categories,
             flip=self.flip,
-            odd=odd,
+            notes=notes,
         )
 
-    def _images(self, given: Annotated, folder: Path) -> FolderBoxes:
-        for file in given.files:
-            if Path(file).is_absolute() or ".." in Path(file).parts:
-                raise UserError(f"{file!r} leads out of the folder", key="images")
-        paths = [folder / file for file in given.files]
-        check_images(paths, given.sizes)
-        names = tuple(map(str, paths))
-        return FolderBoxes(given.ids, names, given.sizes, given.targets, self.channels)
-
-
-def box_data(
-    train: FolderBoxes,
-    validation: FolderBoxes,
-    given: Annotated,
-    *,
-    channels: int,
-    flip: bool,
-    odd: tuple[str, ...] = (),
-) -> BoxData:
-    """A data set of objects; refused where there is nothing to learn from or to validate with."""
-    for name, images in (("training", train), ("validation", validation)):
-        if not any((~objects.crowd).any() for objects in images.objects):
-            raise UserError(f"no {name} image has a box", key="annotations")
-    classes, grey = tuple(given.categories.values()), channels == 1
-    return BoxData(
-        train=train,
-        validation=validation,
-        classes=classes,
-        category_ids=tuple(given.categories),
-        channels=channels,
-        mean=(sum(MEAN) / 3,) if grey else MEAN,
-        std=(sum(STD) / 3,) if grey else STD,
-        flip=flip,
-        notes=odd + _unlearned(train, classes),
-    )
-
-
-def _unlearned(train: FolderBoxes, classes: Sequence[str]) -> tuple[str, ...]:
-    """Says which classes no training image shows: their average precision will be 0."""
-    shown = {label for one in train.objects for label in one.labels[~one.crowd].tolist()}
-    names = [name for label, name in enumerate(classes) if label not in shown]
-    return (f"classes without a box to learn from: {some(names)}",) if names else ()
-
-
-def split_boxes(images: FolderBoxes, share: float, seed: int) -> tuple[FolderBoxes, FolderBoxes]:
-    """Training and validation images: `share` of all validates, drawn from the seed."""
-    order = np.random.default_rng(seed).permutation(len(images))
-    count = round(len(images) * share)
-    if not 0 < count < len(images):
-        raise UserError(
-            f"{share:g} of {len(images)} images leaves nothing to train or to validate with",
-            key="validation",
-        )
-    return images.choose(np.sort(order[count:])), images.choose(np.sort(order[:count]))
-
-
-def limited_boxes(images: FolderBoxes, limit: int | None, seed: int) -> FolderBoxes:
-    """At most `limit` of the images, drawn from the seed."""
-    if limit is None or limit >= len(images):
-        return images
-    order = np.random.default_rng(seed).permutation(len(images))
-    return images.choose(np.sort(order[:limit]))
+    def _read(self, annotations_path: Path, folder: Path) -> tuple[Annotations, FolderBoxes]:
+        annotations = read_annotations(annotations_path, folder)
+        check_images(annotations.images)
+        return annotations, FolderBoxes(annotations.images, self.channels)

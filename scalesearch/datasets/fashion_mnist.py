@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from scalesearch.datasets import _idx
-from scalesearch.datasets._arrays import ArrayImages, split_arrays
+from scalesearch.datasets._array_images import ArrayImages, split_arrays
 from scalesearch.datasets._split import Split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData
 
 CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 # Where Debian's and Ubuntu's package dataset-fashion-mnist puts the files.
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -33,7 +27,7 @@ _IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Split):
-    """Grey 28x28 images; the published test images stay unread, for a last test of your own.
+    """Grey 28x28 images; the published test images are not read: keep them for a final test.
 
     Attributes:
         folder: with the IDX files, gzipped or not, or with torchvision's FashionMNIST/raw.
@@ -52,33 +46,59 @@ class Dataset(Split):
 
     def load(self, seed: int) -> ImageData:
         """Finds, reads and splits the published training images."""
-        found = self._find()
-        if found is None and self.download and self.folder is not None:
+        paths = self._find()
+        if paths is None and self.download and self.folder is not None:
             _download(self.folder)
-            found = self._find()
-        if found is None:
+            paths = self._find()
+        if paths is None:
             raise UserError(
                 f"the files of Fashion-MNIST are not in {' or '.join(map(str, self._folders()))}",
                 key="folder",
                 hint="install the system package dataset-fashion-mnist,"
                 " or set `folder` and `download: true`",
             )
-        return split_arrays(_read(*found), CLASSES, split=self, flip=True, seed=seed)
+        return split_arrays(_read(*paths), CLASSES, split=self, flip=True, seed=seed)
 
     def _folders(self) -> list[Path]:
         own = [] if self.folder is None else [self.folder, self.folder / "FashionMNIST" / "raw"]
         return [*own, SYSTEM_FOLDER]
 
     def _find(self) -> tuple[Path, Path] | None:
+        """The files of images and of labels, in the first folder that has both."""
         for folder in self._folders():
-            images, labels = _idx.find(folder, _IMAGES), _idx.find(folder, _LABELS)
+            images, labels = (_existing(folder / name) for name in (_IMAGES, _LABELS))
             if images and labels:
                 return images, labels
         return None
 
 
+def read_idx(path: Path) -> np.ndarray:
+    """The uint8 array of an IDX file: two zero bytes, the type, the number of sizes, sizes, values.
+
+    Raises:
+        UserError: the file is damaged or of another format.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {path}: {error}", hint="fetch the file again") from error
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08":  # 8 stands for unsigned bytes
+        raise UserError(f"{path} is not an IDX file of bytes", hint="fetch the file again")
+    start = 4 + 4 * raw[3]
+    complete = len(raw) >= start
+    sizes = np.frombuffer(raw, dtype=">u4", count=raw[3], offset=4).tolist() if complete else []
+    if not complete or len(raw) - start != math.prod(sizes):
+        raise UserError(f"{path} is cut short", hint="fetch the file again")
+    return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(sizes)
+
+
+def _existing(path: Path) -> Path | None:
+    """The file, or the same gzipped."""
+    return next((one for one in (path, path.with_name(f"{path.name}.gz")) if one.is_file()), None)
+
+
 def _read(images: Path, labels: Path) -> ArrayImages:
-    pixels, classes = _idx.read(images), _idx.read(labels)
+    pixels, classes = read_idx(images), read_idx(labels)
     if pixels.ndim != 3 or classes.shape != pixels.shape[:1] or classes.max(initial=0) > 9:
         raise UserError(f"{images} and {labels} are not images and their labels", key="folder")
     return ArrayImages(pixels[..., None], classes.astype(np.int64))

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from scalesearch.datasets._arrays import ArrayImages, split_arrays
+from scalesearch.datasets._array_images import ArrayImages, split_arrays
 from scalesearch.datasets._split import Split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData

@@ -5,27 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 from xml.etree import ElementTree
 
-from scalesearch.datasets._boxes import FolderBoxes, check_images, notes
-from scalesearch.datasets._coco import Annotated, Thing, clip_box, make_targets
-from scalesearch.datasets._split import check_limit, check_validation
-from scalesearch.datasets.coco import box_data, limited_boxes, split_boxes
+from scalesearch.datasets._box_images import (
+    BoxImage,
+    BoxObject,
+    FolderBoxes,
+    box_data,
+    check_images,
+    clip_box,
+    make_targets,
+    notes_on,
+)
+from scalesearch.datasets._split import DEFAULT_VALIDATION, check_split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData
-
-
-class _Page(NamedTuple):
-    """What one XML file says: the image's file name, height and width, and its objects by class."""
-
-    file: str
-    size: tuple[int, int]
-    objects: list[tuple[str, Sequence[float], bool]]
-
 
 _ANSWER = re.compile(r"\s+(1|-1|0)$")  # lists of one class say whether it is in the image
 
@@ -53,46 +50,45 @@ class Dataset:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        check_limit(self.limit)
+        check_split(self.validation, self.limit)
         if (self.train is None) != (self.val is None):
             raise UserError(
                 "train and val are given together or not at all",
                 key="val" if self.val is None else "train",
             )
-        if self.validation is not None:
-            check_validation(self.validation)
-            if self.val is not None:
-                raise UserError(
-                    "train and val are given already",
-                    key="validation",
-                    hint="leave it out, or leave both lists out",
-                )
+        if self.validation is not None and self.val is not None:
+            raise UserError(
+                "train and val are given already",
+                key="validation",
+                hint="leave it out, or leave both lists out",
+            )
 
     def load(self, seed: int) -> BoxData:
-        """Reads every annotation, opens each image once to see that it is one, and splits them."""
+        """Reads every annotation, opens each image once to check that it is one, and splits."""
         if self.train is not None and self.val is not None:
-            parts = [self._listed(self.train, "train"), self._listed(self.val, "val")]
+            names = self._listed(self.train, "train")
+            train_count = len(names)
+            names += self._listed(self.val, "val")
         else:
-            parts = [self._all()]
-        odd: Counter[str] = Counter()
-        pages = [[_read(self._annotation(name), odd) for name in part] for part in parts]
-        classes = sorted({name for part in pages for page in part for name, _, _ in page.objects})
-        images = self._images([page for part in pages for page in part], classes)
-        if len(parts) == 2:
-            first = len(parts[0])
-            train = images.choose(range(first))
-            validation = images.choose(range(first, len(images)))
+            names = self._all()
+        odd_boxes: Counter[str] = Counter()
+        annotations = [
+            _read(self.path / "Annotations" / f"{name}.xml", odd_boxes) for name in names
+        ]
+        classes = sorted({str(each.category) for one in annotations for each in one.objects})
+        images = self._images(annotations, classes)
+        if self.train is not None:
+            train = images.choose(range(train_count))
+            validation = images.choose(range(train_count, len(images)))
         else:
-            share = 0.2 if self.validation is None else self.validation
-            train, validation = split_boxes(images, share, seed)
-        given = Annotated((), (), (), (), dict(enumerate(classes, start=1)), odd)
+            share = DEFAULT_VALIDATION if self.validation is None else self.validation
+            train, validation = images.split(share, seed)
         return box_data(
-            limited_boxes(train, self.limit, seed),
-            limited_boxes(validation, self.limit, seed),
-            given,
-            channels=3,
+            train.limited(self.limit, seed),
+            validation.limited(self.limit, seed),
+            categories=dict(enumerate(classes, start=1)),
             flip=self.flip,
-            odd=notes(odd),
+            notes=notes_on(odd_boxes),
         )
 
     def _all(self) -> list[str]:
@@ -106,53 +102,55 @@ class Dataset:
         file = self.path / "ImageSets" / "Main" / f"{name}.txt"
         if not file.is_file():
             raise UserError(f"there is no {file}", key=key)
-        # Names in other encodings are those of files that are not there, which is told then.
+        # A name in another encoding becomes that of a missing file, which the error then names.
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         return [_ANSWER.sub("", line.strip()) for line in lines if line.strip()]
 
-    def _annotation(self, name: str) -> Path:
-        return self.path / "Annotations" / f"{name}.xml"
-
-    def _images(self, pages: list[_Page], classes: list[str]) -> FolderBoxes:
+    def _images(self, annotations: list[_Annotation], classes: list[str]) -> FolderBoxes:
         labels = {name: label for label, name in enumerate(classes)}
-        paths = [self.path / "JPEGImages" / Path(page.file).name for page in pages]
-        sizes = tuple(page.size for page in pages)
-        check_images(paths, sizes)
-        things = [
-            [
-                Thing(box, labels[name], hard, (box[2] - box[0]) * (box[3] - box[1]))
-                for name, box, hard in page.objects
-            ]
-            for page in pages
-        ]
-        return FolderBoxes(
-            ids=tuple(range(1, len(pages) + 1)),
-            paths=tuple(map(str, paths)),
-            sizes=sizes,
-            objects=tuple(map(make_targets, things)),
-            channels=3,
+        images = tuple(
+            BoxImage(
+                id=number,
+                # Some tools write the path of the machine where the boxes were drawn.
+                path=str(self.path / "JPEGImages" / Path(one.file_name).name),
+                size=one.size,
+                targets=make_targets(one.objects, labels),
+            )
+            for number, one in enumerate(annotations, start=1)
         )
+        check_images(images)
+        return FolderBoxes(images, channels=3)
 
 
-def _read(file: Path, odd: Counter[str]) -> _Page:
-    """A page; VOC's corners count pixels from 1, the last included."""
+@dataclass(frozen=True)
+class _Annotation:
+    """One XML file."""
+
+    file_name: str
+    size: tuple[int, int]
+    objects: list[BoxObject]
+
+
+def _read(file: Path, odd_boxes: Counter[str]) -> _Annotation:
+    """One XML file; VOC's corners count pixels from 1, the last included."""
     if not file.is_file():
         raise UserError("there is no such file", file=str(file), key="Annotations")
     try:
         root = ElementTree.parse(file).getroot()
         size = (int(_text(root, "size/height")), int(_text(root, "size/width")))
-        found: list[tuple[str, Sequence[float], bool]] = []
+        objects: list[BoxObject] = []
         for entry in root.iter("object"):
             x0, y0, x1, y1 = (
                 _number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")
             )
-            box = clip_box((x0 - 1, y0 - 1, x1, y1), size, odd)
+            box = clip_box((x0 - 1, y0 - 1, x1, y1), size, odd_boxes)
             if box is not None:
-                hard = (entry.findtext("difficult") or "0").strip() == "1"
-                found.append((_text(entry, "name"), box, hard))
-        return _Page(_text(root, "filename"), size, found)
+                difficult = (entry.findtext("difficult") or "0").strip() == "1"
+                objects.append(BoxObject(box, _text(entry, "name"), difficult))
+        return _Annotation(_text(root, "filename"), size, objects)
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
-        raise UserError(f"is no annotation of Pascal VOC: {error}", file=str(file)) from error
+        problem = f"is not an annotation of Pascal VOC: {error}"
+        raise UserError(problem, file=str(file)) from error
 
 
 def _number(root: ElementTree.Element, path: str) -> float:
@@ -164,7 +162,7 @@ def _number(root: ElementTree.Element, path: str) -> float:
 
 
 def _text(root: ElementTree.Element, path: str) -> str:
-    found = root.findtext(path)
-    if not found or not found.strip():
+    text = (root.findtext(path) or "").strip()
+    if not text:
         raise ValueError(f"<{path}> is missing")
-    return found.strip()
+    return text

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run is under way."""
+"""Ctrl-C and SIGTERM during a run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """Calls `act` at such a signal, also where a shell started us with SIGINT ignored.
+def on_interrupt(handler: Callable[[], None]) -> Iterator[None]:
+    """Calls `handler` at SIGINT and SIGTERM, also where a shell started us with SIGINT ignored.
 
     Only a program's main thread can handle signals; in another one nothing changes.
     """
@@ -22,21 +22,21 @@ def on_interrupt(act: Callable[[], None]) -> Iterator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        act()
+        handler()
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            # None stands for a handler set by other than Python code: it cannot be put back.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, before in previous.items():
+            # None stands for a handler set by other than Python code: it cannot be restored.
+            signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
-def interrupt() -> None:
+def raise_interrupt() -> None:
     """Raises `KeyboardInterrupt`, for SIGTERM as well: both end a run in the same order."""
     raise KeyboardInterrupt
 
 
-def postpone() -> None:
-    """Lets a signal pass unheard: workers are being ended, which takes a second or two."""
+def ignore_interrupt() -> None:
+    """Ignores the signal: workers are being ended, which takes a second or two."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
-from scalesearch.executors._desk import Desk
-from scalesearch.executors._interrupts import interrupt, on_interrupt
-from scalesearch.executors._options import Options
-from scalesearch.executors._quiet import quiet_ray
-from scalesearch.history.jobs import Job, Outcome, Score
+from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
+from scalesearch.executors._job_queue import JobQueue
+from scalesearch.executors._options import Ask, Keep, Options, Tell
 from scalesearch.interfaces import Assess
+
+# The record holds every dead worker; Ray would print a page about it on standard output as well.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+_SHARED: ContextVar[ExitStack | None] = ContextVar("shared", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,25 +23,44 @@ class Executor(Options):
     """Runs jobs on actors that live for the whole run, one for each of `workers`.
 
     A trial over its `timeout` has its worker killed. A worker that dies is replaced and its job
-    tried again. A Ray that the caller has initialised is used and left running.
+    retried. A Ray that the caller has initialised is used and left running.
     """
 
-    def run(
-        self,
-        ask: Callable[[], Job | None],
-        assess: Assess,
-        keep: Callable[[Job, Score], bool],
-        tell: Callable[[Job, Outcome], None],
-    ) -> None:
-        """Keeps the contract of `interfaces.Executor`."""
-        desk = Desk(ask, keep, tell, self.retries)
-        quiet_ray()
-        from scalesearch.executors._cluster import cluster
-        from scalesearch.executors._crew import Crew
+    @contextmanager
+    def connect(self) -> Iterator[None]:
+        """Keeps a cluster that a run within it starts for the runs that follow."""
+        with ExitStack() as stack:
+            token = _SHARED.set(stack)
+            try:
+                yield
+            finally:
+                _SHARED.reset(token)
 
-        # Twice, as Ray installs a SIGTERM handler of its own when it starts.
-        with on_interrupt(interrupt):
-            if desk.done:  # a study that goes on after its end needs no cluster
+    def run(self, ask: Ask, assess: Assess, keep: Keep, tell: Tell) -> None:
+        """Fulfils the contract of `interfaces.Executor`."""
+        queue = JobQueue(ask, keep, tell, self.retries)
+        with on_interrupt(raise_interrupt), ExitStack() as stack:
+            if queue.done:  # a finished study needs no cluster
                 return
-            with cluster(self), on_interrupt(interrupt), Crew(self, assess) as crew:
-                crew.work(desk)
+            quiet_ray()
+            from scalesearch.executors._ray_cluster import ensure_cluster
+
+            ensure_cluster(self, _SHARED.get() or stack)
+            with on_interrupt(raise_interrupt):  # again: Ray installs a SIGTERM handler at start
+                self.run_queue(queue, assess)
+
+    def run_queue(self, queue: JobQueue, assess: Assess) -> None:
+        """Runs the jobs of a queue until there are none, with Ray connected."""
+        from scalesearch.executors._worker_pool import WorkerPool
+
+        with WorkerPool(self, queue, assess) as pool:
+            pool.run()
+
+
+def quiet_ray() -> None:
+    """Turns off usage statistics and worker logs, unless the user's environment sets them.
+
+    To be called before Ray is imported, which reads these once.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scalesearch.errors import UserError
-from scalesearch.executors._attempts import Attempt, late
-from scalesearch.executors._gpus import exactly
-from scalesearch.executors._interrupts import interrupt, on_interrupt
-from scalesearch.executors._options import Options
+from scalesearch.executors._failures import timeout_failure
+from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
+from scalesearch.executors._options import Ask, Keep, Options, Tell
+from scalesearch.executors._running_job import RunningJob
 from scalesearch.history.jobs import Job, Outcome, Score
 from scalesearch.interfaces import Assess
 
@@ -19,34 +22,28 @@ from scalesearch.interfaces import Assess
 class Executor(Options):
     """Runs jobs in the calling thread.
 
-    A process cannot kill its own hung call, so `timeout` is looked at after every score and at
-    the end of a job only. If this process dies, the run dies: `retries` has nothing to do here.
+    A process cannot kill its own hung call, so `timeout` is checked after every score and at the
+    end of a job only. If this process dies, the run dies: `retries` has no effect here.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key, fits, allowed in (
+        for key, valid, allowed in (
             ("workers", self.workers == 1, "1"),
             ("gpus", self.gpus in (0, 1), "0 or 1"),
             ("address", self.address == "local", "local"),
         ):
-            if not fits:
+            if not valid:
                 raise UserError(
-                    f"{getattr(self, key)!r} cannot be had in one process",
+                    f"{getattr(self, key)!r} is not possible in one process",
                     key=key,
                     allowed=allowed,
                     hint="`executor: ray` runs several workers, shares of a GPU, and clusters",
                 )
 
-    def run(
-        self,
-        ask: Callable[[], Job | None],
-        assess: Assess,
-        keep: Callable[[Job, Score], bool],
-        tell: Callable[[Job, Outcome], None],
-    ) -> None:
-        """Keeps the contract of `interfaces.Executor`."""
-        with on_interrupt(interrupt), exactly(self.gpus):
+    def run(self, ask: Ask, assess: Assess, keep: Keep, tell: Tell) -> None:
+        """Fulfils the contract of `interfaces.Executor`."""
+        with on_interrupt(raise_interrupt), _visible_gpus(self.gpus):
             prepared = False
             while (job := ask()) is not None:
                 if not prepared and hasattr(assess, "prepare"):
@@ -54,16 +51,47 @@ class Executor(Options):
                 prepared = True
                 tell(job, self._outcome(job, assess, keep))
 
-    def _outcome(self, job: Job, assess: Assess, keep: Callable[[Job, Score], bool]) -> Outcome:
+    def _outcome(self, job: Job, assess: Assess, keep: Keep) -> Outcome:
         start = time.monotonic()
-        attempt = Attempt(assess, job)
+        running = RunningJob(assess, job)
         while True:
-            message = attempt.step()
+            message = running.step()
             if time.monotonic() - start > self.limit:
                 if isinstance(message, Score):
-                    attempt.stop(message)
-                return late(self.limit)
+                    running.stop(message)
+                return timeout_failure(self.limit)
             if not isinstance(message, Score):
                 return message
             if not keep(job, message):
-                return attempt.stop(message)
+                return running.stop(message)
+
+
+@contextmanager
+def _visible_gpus(gpus: float) -> Iterator[None]:
+    """Hides the GPUs of this process from torch (0), or checks that there is one (1).
+
+    Raises:
+        UserError: torch initialised its GPUs before they could be hidden, or there is none.
+    """
+    if gpus:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("torch sees no GPU here", key="gpus", allowed="0")
+        yield
+        return
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        loaded_torch = sys.modules.get("torch")
+        if loaded_torch is not None and loaded_torch.cuda.is_available():
+            raise UserError(
+                "this process has used its GPUs already: they cannot be hidden any more",
+                key="gpus",
+                hint="set gpus: 1, or `executor: ray`, whose workers are processes of their own",
+            )
+        yield
+    finally:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        if before is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before

@@ -18,7 +18,7 @@ from typing import Any
 from scalesearch import plugins
 from scalesearch.arch.published import published
 from scalesearch.cost.cost import Cost, Workload
-from scalesearch.executors._quiet import environment, quiet_ray
+from scalesearch.executors.ray import quiet_ray
 from scalesearch.history.jobs import Job, Outcome, Result, Score
 from scalesearch.spaces.backbone import BackboneSpace
 
@@ -117,6 +117,8 @@ def plain_tune(trials: int = PLAIN_TRIALS) -> dict[str, Any]:
     import ray
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
+
+    from scalesearch.executors._tune_experiment import environment
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = {f"choice{n}": tune.choice([0, 1, 2]) for n in range(CHOICES)}

@@ -193,7 +193,7 @@ def ours(threads: int) -> Iterator[None]:
     import torch
 
     from scalesearch.arch.published import published
-    from scalesearch.datasets._arrays import ArrayImages
+    from scalesearch.datasets._array_images import ArrayImages
     from scalesearch.evaluators.training import Evaluator
     from scalesearch.interfaces import ImageData
     from scalesearch.nn.build import build

@@ -45,7 +45,7 @@ def test_reads_the_training_batches_as_images_with_their_labels(folder):
 
 
 def test_says_how_to_get_it(tmp_path):
-    with pytest.raises(UserError, match="CIFAR-10 cannot be had from") as caught:
+    with pytest.raises(UserError, match="cannot read CIFAR-10 from") as caught:
         Dataset(folder=tmp_path / "empty").load(0)
     assert caught.value.key == "folder"
     assert "download: true" in str(caught.value)

@@ -1,13 +1,13 @@
 import gzip
 import struct
 import urllib.error
+from itertools import product
 
 import numpy as np
 import pytest
 
 from scalesearch.datasets import fashion_mnist
-from scalesearch.datasets._idx import read
-from scalesearch.datasets.fashion_mnist import CLASSES, SYSTEM_FOLDER, Dataset
+from scalesearch.datasets.fashion_mnist import CLASSES, SYSTEM_FOLDER, Dataset, read_idx
 from scalesearch.errors import UserError
 
 
@@ -32,20 +32,17 @@ def no_system_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("gz", [True, False])
-@pytest.mark.parametrize("below", ["", "FashionMNIST/raw"])
-def test_reads_idx_files_zipped_or_not_in_both_layouts(tmp_path, gz, below):
-    pixels, labels = write(tmp_path / below, gz=gz)
-    data = Dataset(folder=tmp_path, validation=0.25).load(0)
-    found = np.concatenate([data.train.pixels, data.validation.pixels])[..., 0]
-    assert sorted(map(bytes, found)) == sorted(map(bytes, pixels))
-    assert np.bincount(data.validation.labels).tolist() == [1] * 10
-    assert (data.classes, data.channels, data.flip) == (CLASSES, 1, True)
-    first = data.train.pixels[0, ..., 0]
-    assert (
-        labels[next(i for i in range(40) if np.array_equal(pixels[i], first))]
-        == (data.train.labels[0])
-    )
+def test_reads_idx_files_zipped_or_not_in_both_layouts(tmp_path):
+    for number, (gz, below) in enumerate(product((True, False), ("", "FashionMNIST/raw"))):
+        folder = tmp_path / str(number)
+        pixels, labels = write(folder / below, gz=gz)
+        data = Dataset(folder=folder, validation=0.25).load(0)
+        both = np.concatenate([data.train.pixels, data.validation.pixels])[..., 0]
+        assert sorted(map(bytes, both)) == sorted(map(bytes, pixels))
+        assert np.bincount(data.validation.labels).tolist() == [1] * 10
+        assert (data.classes, data.channels, data.flip) == (CLASSES, 1, True)
+        label_of = dict(zip(map(bytes, pixels), labels, strict=True))
+        assert label_of[bytes(data.train.pixels[0, ..., 0])] == data.train.labels[0]
 
 
 def test_the_system_package_is_found_without_a_folder(tmp_path, monkeypatch):
@@ -90,26 +87,24 @@ def test_a_failed_download_is_explained(tmp_path, monkeypatch):
         Dataset(folder=tmp_path, download=True).load(0)
 
 
-@pytest.mark.parametrize(
-    ("name", "damage", "text"),
-    [
-        ("a", lambda raw: raw[:-1], "is cut short"),
-        ("a", lambda raw: raw[:6], "is cut short"),
-        ("a", lambda raw: b"\x00\x00\x0d" + raw[3:], "is no IDX file of bytes"),
-        ("a", lambda raw: b"", "is no IDX file of bytes"),
-        ("a.gz", lambda raw: gzip.compress(raw)[:-9], "cannot read"),
-        ("a.gz", lambda raw: raw, "cannot read"),
-    ],
-)
-def test_damaged_files_are_named(tmp_path, name, damage, text):
-    file = tmp_path / name
-    file.write_bytes(damage(idx(np.arange(12, dtype=np.uint8).reshape(3, 2, 2))))
-    with pytest.raises(UserError, match=text) as caught:
-        read(file)
-    assert str(file) in str(caught.value)
+def test_damaged_files_are_named(tmp_path):
+    raw = idx(np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
+    for name, content, text in (
+        ("a", raw[:-1], "is cut short"),
+        ("b", raw[:6], "is cut short"),
+        ("c", b"\x00\x00\x0d" + raw[3:], "is not an IDX file of bytes"),
+        ("d", b"", "is not an IDX file of bytes"),
+        ("e.gz", gzip.compress(raw)[:-9], "cannot read"),
+        ("f.gz", raw, "cannot read"),
+    ):
+        file = tmp_path / name
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=text) as caught:
+            read_idx(file)
+        assert str(file) in str(caught.value)
 
 
-def test_labels_of_other_images_are_refused(tmp_path):
+def test_labels_of_other_images_are_an_error(tmp_path):
     write(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(39, dtype=np.uint8)))
     with pytest.raises(UserError, match="are not images and their labels"):
@@ -119,7 +114,7 @@ def test_labels_of_other_images_are_refused(tmp_path):
 def test_the_debian_package_itself():
     if not SYSTEM_FOLDER.is_dir():
         pytest.skip("the system package dataset-fashion-mnist is not installed")
-    labels = read(SYSTEM_FOLDER / "train-labels-idx1-ubyte.gz")
+    labels = read_idx(SYSTEM_FOLDER / "train-labels-idx1-ubyte.gz")
     # The paper: 60,000 training images, 6,000 a class; its README shows an ankle boot first.
     assert np.bincount(labels).tolist() == [6000] * 10
     assert CLASSES[labels[0]] == "Ankle boot"

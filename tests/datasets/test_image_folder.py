@@ -7,8 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from scalesearch.datasets._folder import decode
-from scalesearch.datasets.image_folder import Dataset
+from scalesearch.datasets.image_folder import Dataset, decode
 from scalesearch.errors import TrialError, UserError
 
 
@@ -126,31 +125,29 @@ def test_a_file_that_breaks_off_fails_the_trial_by_name(tmp_path):
     assert broken in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        (lambda root: None, "holds 0 sub-folders"),
-        (lambda root: fill(root, classes=("cat",)), "holds 1 sub-folders"),
-        (lambda root: (fill(root), (root / "owl").mkdir()), "no image in .*owl"),
-    ],
-)
-def test_folders_without_a_task_are_refused(tmp_path, make, text):
-    make(tmp_path)
-    with pytest.raises(UserError, match=text) as caught:
-        Dataset(path=tmp_path).load(0)
-    assert caught.value.key == "path"
-
-
-def test_a_missing_folder_is_named(tmp_path):
+def test_folders_without_classes_are_named(tmp_path):
+    for name, classes, text in (
+        ("none", (), "holds 0 sub-folders"),
+        ("one", ("cat",), "holds 1 sub-folders"),
+        ("empty", ("cat", "dog"), "no image in .*owl"),
+    ):
+        root = tmp_path / name
+        root.mkdir()
+        fill(root, classes)
+        if name == "empty":
+            (root / "owl").mkdir()
+        with pytest.raises(UserError, match=text) as caught:
+            Dataset(path=root).load(0)
+        assert caught.value.key == "path"
     with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         Dataset(path=tmp_path / "nowhere").load(0)
 
 
-@pytest.mark.parametrize(("key", "value"), [("channels", 4), ("validation", 1.5), ("limit", 1)])
-def test_options_out_of_range_are_named(tmp_path, key, value):
-    with pytest.raises(UserError) as caught:
-        Dataset(path=tmp_path, **{key: value})
-    assert caught.value.key == key
+def test_options_out_of_range_are_named(tmp_path):
+    for key, value in (("channels", 4), ("validation", 1.5), ("limit", 1)):
+        with pytest.raises(UserError) as caught:
+            Dataset(path=tmp_path, **{key: value})
+        assert caught.value.key == key
 
 
 def test_images_travel_to_workers(tmp_path):

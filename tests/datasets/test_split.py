@@ -51,32 +51,30 @@ def test_nothing_to_validate_with():
 def test_a_limit_keeps_proportions_and_every_class(sizes, limit, seed):
     labels = labels_of(sizes)
     assume(limit >= len(sizes))
-    kept = limited(labels, limit, seed)
-    assert len(kept) == len(set(kept.tolist())) == min(limit, len(labels))
+    chosen = limited(labels, limit, seed)
+    assert len(chosen) == len(set(chosen.tolist())) == min(limit, len(labels))
     for label, size in enumerate(sizes):
-        share = size * len(kept) / len(labels)
-        found = (labels[kept] == label).sum()
+        share = size * len(chosen) / len(labels)
+        count = (labels[chosen] == label).sum()
         # Each class rounds up at most one image, at the expense of the others.
-        assert max(1, share - len(sizes)) <= found <= share + 1
+        assert max(1, share - len(sizes)) <= count <= share + 1
 
 
 def test_a_limit_of_equal_classes_is_even():
-    kept = limited(labels_of([30, 30, 30]), 12, 5)
-    assert np.bincount(labels_of([30, 30, 30])[kept]).tolist() == [4, 4, 4]
+    chosen = limited(labels_of([30, 30, 30]), 12, 5)
+    assert np.bincount(labels_of([30, 30, 30])[chosen]).tolist() == [4, 4, 4]
 
 
-def test_a_limit_below_the_number_of_classes_is_refused():
+def test_a_limit_below_the_number_of_classes_is_an_error():
     with pytest.raises(UserError, match="4 images cannot show 5 classes"):
         limited(labels_of([3] * 5), 4, 0)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("validation", 0.0), ("validation", 1.0), ("validation", -1), ("limit", 3)]
-)
-def test_options_out_of_range_are_named(key, value):
-    with pytest.raises(UserError) as caught:
-        Split(**{key: value})
-    assert caught.value.key == key
+def test_options_out_of_range_are_named():
+    for key, value in (("validation", 0.0), ("validation", 1.0), ("validation", -1), ("limit", 3)):
+        with pytest.raises(UserError) as caught:
+            Split(**{key: value})
+        assert caught.value.key == key
 
 
 def test_split_limits_first():

@@ -10,7 +10,7 @@ from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.cost import Workload
-from scalesearch.datasets._arrays import ArrayImages
+from scalesearch.datasets._array_images import ArrayImages
 from scalesearch.errors import UserError
 from scalesearch.evaluators.training import Evaluator
 from scalesearch.interfaces import ImageData

@@ -1,4 +1,4 @@
-"""Jobs that behave as a case wants it, and what is told of them."""
+"""Jobs that behave as a case wants it, and the outcomes that are reported of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ COST = Cost(1, 2, 3, 4, 5, 6)
 # One behaviour each, by the number of the job.
 PLAYS = {
     0: "score", 1: "error", 2: "trial error", 3: "memory", 4: "torch memory",
-    5: "exit", 6: "stop", 7: "no score", 8: "score", 9: "score", 10: "refuse",
+    5: "exit", 6: "stop at 1", 7: "no score", 8: "stop at 2", 9: "score", 10: "infeasible",
+    11: "stop at 2",
 }  # fmt: skip
 
 
@@ -56,7 +57,7 @@ class Play:
             "writeable": self.array.flags.writeable,
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
-        if act == "refuse":
+        if act == "infeasible":
             return Infeasible(COST, 0.5)
         if act != "no score":
             yield Score(1, {"accuracy": 0.25})
@@ -96,14 +97,17 @@ FAULTS: dict[str, Callable[[Path], None]] = {
 
 
 @dataclass
-class Told:
-    """A run and all that was told in it."""
+class Run:
+    """A run and all outcomes that were reported in it."""
 
     play: Play
     outcomes: list[tuple[int, Outcome]] = field(default_factory=list)
 
     def of(self, number: int) -> Outcome:
         return dict(self.outcomes)[number]
+
+    def results(self) -> list[Result]:
+        return [outcome for _, outcome in self.outcomes if isinstance(outcome, Result)]
 
     def notes(self, name: str) -> list[str]:
         path = self.play.folder / name
@@ -114,8 +118,9 @@ def job(number: int) -> Job:
     return Job("search", number, NET, seed=number)
 
 
-def run(executor, folder: Path, plays: dict[int, str]) -> Told:
-    told = Told(Play(folder, plays))
+def run(executor, folder: Path, plays: dict[int, str]) -> Run:
+    """Runs the plays; `keep` stops a job at the step that its play names."""
+    ended = Run(Play(folder, plays))
     numbers = iter(plays)
 
     def ask() -> Job | None:
@@ -124,13 +129,28 @@ def run(executor, folder: Path, plays: dict[int, str]) -> Told:
 
     executor.run(
         ask,
-        told.play,
-        lambda job, score: plays[job.number] != "stop",
-        lambda job, outcome: told.outcomes.append((job.number, outcome)),
+        ended.play,
+        lambda job, score: plays[job.number] != f"stop at {score.step}",
+        lambda job, outcome: ended.outcomes.append((job.number, outcome)),
     )
-    return told
+    return ended
 
 
 def make(name: str, **options):
     workers = {} if name == "serial" else {"workers": 2}
     return plugins.load("executors", name)(**workers, **options)
+
+
+def gone(pids: list[int]) -> bool:
+    """Whether these processes end within a few seconds."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and any(map(_alive, pids)):
+        time.sleep(0.05)
+    return not any(map(_alive, pids))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

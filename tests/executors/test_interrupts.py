@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from scalesearch import plugins
-from scalesearch.executors._interrupts import interrupt, on_interrupt, postpone
-from tests.executors.processes import gone
+from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt, raise_interrupt
+from tests.executors.plays import gone
 
 SCRIPT = """
 import sys
@@ -30,7 +30,7 @@ if __name__ == "__main__":
             lambda: Job("search", next(numbers), published("efficientnet_b0"), 0),
             plugins.load_object("my_plugin:assess"),
             lambda *_: True,
-            lambda job, outcome: print("told", outcome),
+            lambda job, outcome: print("outcome", outcome),
         )
     except KeyboardInterrupt:
         print("interrupted")
@@ -47,9 +47,9 @@ def assess(job):
 
 def test_handlers_are_in_place_for_a_while_only():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), on_interrupt(interrupt):
+    with pytest.raises(KeyboardInterrupt), on_interrupt(raise_interrupt):
         signal.raise_signal(signal.SIGTERM)
-    with on_interrupt(interrupt), on_interrupt(postpone):
+    with on_interrupt(raise_interrupt), on_interrupt(ignore_interrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -58,7 +58,7 @@ def test_a_thread_leaves_signals_alone():
     calls: list[str] = []
 
     def run() -> None:
-        with on_interrupt(interrupt):
+        with on_interrupt(raise_interrupt):
             calls.append("ran")
 
     thread = threading.Thread(target=run)
@@ -71,8 +71,10 @@ def test_a_thread_leaves_signals_alone():
     ("name", "number"),
     [
         ("serial", signal.SIGINT),
-        ("ray", signal.SIGINT),
-        ("ray_tune", signal.SIGTERM),  # for which Ray installs a handler of its own
+        ("ray", signal.SIGTERM),  # for which Ray installs a handler of its own
+        pytest.param("ray", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("ray_tune", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("ray_tune", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_leaves_no_worker_alive(name, number, tmp_path):

@@ -12,21 +12,20 @@ from scalesearch.errors import UserError
 from scalesearch.executors._options import Options
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_impossible_options_are_rejected():
+    for options, message in (
         ({"workers": 0}, "workers: 0 cannot be used\n  allowed: a whole number from 1"),
         ({"cpus": 0}, "cpus: 0 cannot be used\n  allowed: a number above 0"),
         ({"gpus": -1}, "gpus: -1 cannot be used"),
         ({"gpus": 1.5}, "gpus: 1.5 cannot be used\n  allowed: 0, a share of one GPU such as 0.5"),
+        ({"gpus": math.nan}, "gpus: nan cannot be used"),
         ({"retries": -1}, "retries: -1 cannot be used"),
         ({"timeout": 0}, "timeout: 0 cannot be used\n  allowed: seconds above 0"),
-    ],
-)
-def test_impossible_options_are_refused(options, message):
-    with pytest.raises(UserError) as raised:
-        Options(**options)
-    assert str(raised.value).startswith(message)
+        ({"timeout": math.inf}, "timeout: inf cannot be used\n  allowed: seconds above 0"),
+    ):
+        with pytest.raises(UserError) as raised:
+            Options(**options)
+        assert str(raised.value).startswith(message)
 
 
 def test_threads_and_limit_follow():
@@ -36,11 +35,11 @@ def test_threads_and_limit_follow():
     assert Options(workers=3).slots == 3
 
 
-@pytest.mark.parametrize("name", ["serial", "ray", "ray_tune"])
-def test_all_executors_take_the_same_options_from_yaml(name):
+def test_all_executors_take_the_same_options_from_yaml():
     given = {"workers": 1, "cpus": 2, "gpus": 0, "address": "local", "retries": 1, "timeout": 60}
-    executor = TypeAdapter(plugins.load("executors", name)).validate_python(given)
-    assert {key: getattr(executor, key) for key in given} == given
+    for name in plugins.names("executors"):
+        executor = TypeAdapter(plugins.load("executors", name)).validate_python(given)
+        assert {key: getattr(executor, key) for key in given} == given
 
 
 def test_choosing_an_executor_loads_neither_ray_nor_torch():

@@ -311,7 +311,7 @@ MISTAKES = [
         "",
         "execution: {executor: serial, workers: 2}\n",
         7,
-        "execution.workers: 2 cannot be had in one",
+        "execution.workers: 2 is not possible in one",
     ),
     (
         "",

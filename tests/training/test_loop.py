@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from scalesearch.datasets._arrays import ArrayImages
+from scalesearch.datasets._array_images import ArrayImages
 from scalesearch.datasets.mnist5k import Dataset
 from scalesearch.errors import TrialError
 from scalesearch.interfaces import ImageData

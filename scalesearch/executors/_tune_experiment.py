@@ -1,4 +1,4 @@
-"""Ray Tune's classes around one run: a searcher, a stopper, a callback and the worker."""
+"""One run as an experiment of Ray Tune: its searcher, stopper, callback and trainable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,15 @@ from typing import Any
 
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import RayTaskError
 from ray.tune.search import Searcher
 
-from scalesearch.executors._attempts import Attempt, failure_of, late
-from scalesearch.executors._cluster import Kit, gone
-from scalesearch.executors._conductor import Conductor
-from scalesearch.executors._desk import Desk
+from scalesearch.executors._failures import failure_of_ray, timeout_failure
 from scalesearch.executors._interrupts import on_interrupt
+from scalesearch.executors._job_queue import JobQueue
 from scalesearch.executors._options import Options
-from scalesearch.executors._quiet import environment
+from scalesearch.executors._ray_cluster import WorkerSetup
+from scalesearch.executors._running_job import RunningJob
+from scalesearch.executors._tune_controller import TuneController
 from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score
 from scalesearch.interfaces import Assess
 
@@ -42,25 +41,26 @@ _ENVIRONMENT = {
 _IDLE_SECONDS = 0.02
 
 
-def fit(options: Options, desk: Desk, assess: Assess) -> None:
-    """Runs the desk's jobs as trials of one Tune experiment, until it has none."""
-    conductor = Conductor(options, desk)
-    kit = Kit.of(options, assess)
-    worker = tune.with_resources(
-        tune.with_parameters(Worker, kit=kit, limit=options.limit),
+def run_experiment(options: Options, queue: JobQueue, assess: Assess) -> None:
+    """Runs the jobs of a queue as trials of one Tune experiment, until there are none."""
+    controller = TuneController(options, queue)
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            TuneWorker, worker_setup=WorkerSetup.of(options, assess), limit=options.limit
+        ),
         {"cpu": options.cpus, "gpu": options.gpus},
     )
     variables = _ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(options.slots)}
     with (
         tempfile.TemporaryDirectory(prefix="scalesearch-") as folder,
         environment(variables),
-        _no_logs(),
-        on_interrupt(conductor.interrupt),
+        _silent_ray_logs(),
+        on_interrupt(controller.interrupt),
     ):
         tune.Tuner(
-            worker,
+            trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Asking(conductor),
+                search_alg=QueueSearcher(controller),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -69,81 +69,78 @@ def fit(options: Options, desk: Desk, assess: Assess) -> None:
                 storage_path=folder,
                 name="trials",
                 verbose=0,
-                stop=Stopping(conductor),
-                callbacks=[Watching(conductor)],
+                stop=MessageStopper(controller),
+                callbacks=[WorkerCallback(controller)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    conductor.close()
+    controller.close()
 
 
-class Asking(Searcher):
+class QueueSearcher(Searcher):
     """Tune's source of trials: the configuration of each is its job."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, controller: TuneController) -> None:
         super().__init__()
-        self._conductor = conductor
+        self._controller = controller
 
     def suggest(self, trial_id: str) -> Any:
-        job = self._conductor.suggest(trial_id)
+        job = self._controller.suggest(trial_id)
         if job is not None:
-            return {"parcel": Parcel(job)}
-        return Searcher.FINISHED if self._conductor.over else None
+            return {"reference": JobReference(job)}
+        return Searcher.FINISHED if self._controller.over else None
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
-        """Nothing: `Stopping` has seen the outcome."""
+        """Nothing: `MessageStopper` has seen the outcome."""
 
     def save(self, *_: Any) -> None:
-        """Nothing: the record of the study knows all of it."""
+        """Nothing: the record of the study holds all of it."""
 
     def restore(self, *_: Any) -> None:
         """Never called: an experiment of Tune is not restored."""
 
 
-class Stopping(tune.Stopper):
-    """Sees every result first, and says whether its trial ends with it."""
+class MessageStopper(tune.Stopper):
+    """Sees every result first, and decides whether its trial ends with it."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, controller: TuneController) -> None:
+        self._controller = controller
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         # Taken out of the result, as Tune would keep it (with its weights) in its state.
-        return self._conductor.received(trial_id, result.pop("message"))
+        return self._controller.received(trial_id, result.pop("message"))
 
     def stop_all(self) -> bool:
-        return self._conductor.error is not None
+        return self._controller.error is not None
 
 
-class Watching(tune.Callback):
+class WorkerCallback(tune.Callback):
     """Knows which worker has which trial, and sees workers die."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
-        self._workers: dict[str, Any] = {}
+    def __init__(self, controller: TuneController) -> None:
+        self._controller = controller
+        self._actors: dict[str, Any] = {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._workers[trial.trial_id] = trial.temporary_state.ray_actor
-        self._conductor.started(trial.trial_id)
+        self._actors[trial.trial_id] = trial.temporary_state.ray_actor
+        self._controller.started(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._workers.pop(trial.trial_id, None)
+        self._actors.pop(trial.trial_id, None)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._workers.pop(trial.trial_id, None)
-        error = _error_of(trial)
-        if isinstance(error, RayTaskError):  # the worker lives, say if a result cannot be pickled
-            self._conductor.received(trial.trial_id, failure_of(error.cause))
-        else:
-            self._conductor.lost(trial.trial_id, gone(error))
+        self._actors.pop(trial.trial_id, None)
+        failure, worker_lost = failure_of_ray(_error_of(trial))
+        self._controller.on_trial_error(trial.trial_id, failure, worker_lost)
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        if self._conductor.error is not None:  # Tune itself would wait for a hung one
-            while self._workers:
-                ray.kill(self._workers.popitem()[1])
+        if self._controller.error is not None:  # Tune itself would wait for a hung one
+            while self._actors:
+                ray.kill(self._actors.popitem()[1])
 
 
 def _error_of(trial: Any) -> Exception:
-    """What Tune caught: its hooks are handed a trial that has it in files only."""
+    """What Tune caught: its hooks get a trial that holds it in files only."""
     if trial.pickled_error_file is None:
         return RuntimeError(Path(trial.error_file).read_text())
     error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
@@ -151,47 +148,50 @@ def _error_of(trial: Any) -> Exception:
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """A job that Tune may copy and print for its own ends at no cost."""
+class JobReference:
+    """A job that Tune copies and prints in its own bookkeeping without cost."""
 
     job: Job
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parcel:
+    def __deepcopy__(self, memo: dict[int, Any]) -> JobReference:
         return self
 
     def __repr__(self) -> str:
         return f"{self.job.phase}-{self.job.number}"
 
 
-class Worker(tune.Trainable):
+class TuneWorker(tune.Trainable):
     """Tune's actor: a step is a score or the end of the job."""
 
     def setup(
-        self, config: dict[str, Any], kit: Kit | None = None, limit: float = math.inf
+        self,
+        config: dict[str, Any],
+        worker_setup: WorkerSetup | None = None,
+        limit: float = math.inf,
     ) -> None:
-        assert kit is not None, "`fit` hands it over by tune.with_parameters"
+        assert worker_setup is not None, "given by tune.with_parameters"
         self._limit = limit
-        self._fault: Exception | None = None
+        self._setup_error: Exception | None = None
         try:
-            self._assess = kit.unpack()
-        except Exception as error:  # told by the first step: here Tune would drop its type
-            self._fault = error
+            self._assess = worker_setup.prepare()
+        except Exception as error:  # reported by the first step: here Tune would drop its type
+            self._setup_error = error
             return
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._attempt.close()
+        self._running.close()
         self._begin(new_config)
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._attempt = Attempt(self._assess, config["parcel"].job)
+        self._running = RunningJob(self._assess, config["reference"].job)
         self._deadline: float | None = None
         self._idle = False
 
     def step(self) -> dict[str, Any]:
-        if self._fault is not None:
-            return {"message": self._fault}
+        if self._setup_error is not None:
+            return {"message": self._setup_error}
         if self._idle:
             time.sleep(_IDLE_SECONDS)
             return {"message": None}
@@ -201,27 +201,39 @@ class Worker(tune.Trainable):
         return {**metrics, "message": message}
 
     def _next(self) -> Score | Result | Infeasible | Failure:
-        if self._deadline is None:  # counted from here, as the driver counts from a moment before
+        if self._deadline is None:  # counted from here; the driver's clock starts a moment earlier
             self._deadline = time.monotonic() + self._limit
         left = self._deadline - time.monotonic()
         if left <= 0:
-            return late(self._limit)
-        with _dying_after(left):
-            return self._attempt.step()
+            return timeout_failure(self._limit)
+        with _exit_after(left):
+            return self._running.step()
 
     def cleanup(self) -> None:
-        if self._fault is None:
-            self._attempt.close()
+        if self._setup_error is None:
+            self._running.close()
 
 
 @contextmanager
-def _dying_after(seconds: float) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets those variables that the user has not set, and removes them afterwards."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _exit_after(seconds: float) -> Iterator[None]:
     """Ends this process if the block takes longer, even if it is stuck outside of Python."""
     if seconds == math.inf:
         yield
         return
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+    with open(os.devnull, "w") as devnull:  # noqa: PTH123
+        faulthandler.dump_traceback_later(seconds, exit=True, file=devnull)
         try:
             yield
         finally:
@@ -229,8 +241,8 @@ def _dying_after(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _no_logs() -> Iterator[None]:
-    """Silences the loggers of Ray and Tune, whose every failure the record tells."""
+def _silent_ray_logs() -> Iterator[None]:
+    """Silences the loggers of Ray and Tune: the record holds every failure that they log."""
     logger = logging.getLogger("ray")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

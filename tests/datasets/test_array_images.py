@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scalesearch.datasets._arrays import ArrayImages, split_arrays, statistics
+from scalesearch.datasets._array_images import ArrayImages, channel_statistics, split_arrays
 from scalesearch.datasets._split import Split
 
 
@@ -67,13 +67,13 @@ def test_arrays_are_pickled_out_of_band():
 
 def test_statistics_equal_numpys():
     pixels = noise(5000, 4, 3).pixels  # more than one chunk
-    mean, std = statistics(pixels)
+    mean, std = channel_statistics(pixels)
     assert mean == pytest.approx((pixels / 255).mean((0, 1, 2)))
     assert std == pytest.approx((pixels / 255).std((0, 1, 2)))
 
 
 def test_a_channel_without_contrast_gets_one_grey_level():
-    mean, std = statistics(np.full((3, 4, 4, 1), 255, dtype=np.uint8))
+    mean, std = channel_statistics(np.full((3, 4, 4, 1), 255, dtype=np.uint8))
     assert (mean, std) == ((1.0,), (1 / 255,))
 
 

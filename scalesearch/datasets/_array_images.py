@@ -1,4 +1,4 @@
-"""Images that lie in memory as one array."""
+"""Images that are held in memory as one array."""
 
 from __future__ import annotations
 
@@ -32,15 +32,21 @@ class ArrayImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def choose(self, indices: np.ndarray) -> ArrayImages:
+        """Some of the images, in the order of the indices."""
+        return ArrayImages(self.pixels[indices], self.labels[indices])
+
     def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        """The images as uint8 [B, C, resolution, resolution], resized with antialiasing."""
+        """The images as uint8 [B, C, resolution, resolution], bilinear with antialiasing."""
         # Here and not above: the process that only reads and splits the images needs no torch.
         import torch
+        from torch.nn import functional
 
-        from scalesearch.datasets._resize import resize
-
-        chosen = torch.from_numpy(self.pixels[indices])
-        return resize(chosen.permute(0, 3, 1, 2), resolution)
+        images, size = torch.from_numpy(self.pixels[indices]), (resolution, resolution)
+        images = images.permute(0, 3, 1, 2)
+        if images.shape[-2:] == size:
+            return images
+        return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
 
 
 def split_arrays(
@@ -48,11 +54,11 @@ def split_arrays(
 ) -> ImageData:
     """The images split in two, with the statistics of the training part."""
     train, validation = split.indices(images.labels, classes, seed)
-    chosen = ArrayImages(images.pixels[train], images.labels[train])
-    mean, std = statistics(chosen.pixels)
+    training_images = images.choose(train)
+    mean, std = channel_statistics(training_images.pixels)
     return ImageData(
-        train=chosen,
-        validation=ArrayImages(images.pixels[validation], images.labels[validation]),
+        train=training_images,
+        validation=images.choose(validation),
         classes=tuple(classes),
         channels=images.pixels.shape[-1],
         mean=mean,
@@ -61,7 +67,7 @@ def split_arrays(
     )
 
 
-def statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 [N, H, W, C], on the scale 0 to 1."""
     count = pixels[..., 0].size
     total = np.zeros(pixels.shape[-1])

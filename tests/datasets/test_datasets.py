@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from scalesearch import plugins
+
+# Options of each data set as YAML gives them.
+OPTIONS = {
+    "cifar10": {"folder": "cifar", "limit": 100},
+    "coco": {"images": "images", "annotations": "boxes.json", "flip": False},
+    "fashion_mnist": {"folder": "fashion", "download": True},
+    "image_folder": {"path": "images", "channels": 1},
+    "mnist5k": {"validation": 0.1},
+    "mnist_canvas": {"side": 160, "largest": 100},
+    "voc": {"path": "VOC2012", "validation": 0.3},
+}
+
+
+def test_every_data_set_is_a_plug_in_with_options_from_yaml():
+    assert plugins.names("datasets") == tuple(OPTIONS)
+    for name, options in OPTIONS.items():
+        kind = plugins.load("datasets", name)
+        assert kind.task in ("classification", "detection")
+        dataset = TypeAdapter(kind).validate_python(options)
+        for key, value in options.items():
+            given = getattr(dataset, key)
+            assert (str(given) if isinstance(given, Path) else given) == value, (name, key)
