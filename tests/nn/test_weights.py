@@ -180,7 +180,7 @@ def test_weights_of_a_network_without_a_stage_in_common():
     ("source", "message"),
     [
         ({}, "holds no weights"),
-        ({"epoch": 3}, "'epoch' is no tensor but of type int"),
+        ({"epoch": 3}, "'epoch' is not a tensor but of type int"),
         (torch.nn.Linear(1, 1), "weights are a mapping, not a module"),
         ("weights.zip", "not read from this kind of file"),
         ("nowhere.pt", "nowhere.pt: there is no such file"),
