@@ -67,7 +67,7 @@ class DetectionLoss:
 
 def detection_loss(
     logits: Tensor,
-    codes: Tensor,
+    deltas: Tensor,
     matches: Sequence[Match],
     criterion: Criterion = Criterion(),
 ) -> DetectionLoss:
@@ -75,7 +75,7 @@ def detection_loss(
 
     Args:
         logits: of the classes, [N, A, K].
-        codes: of the boxes, [N, A, 4].
+        deltas: of the boxes, [N, A, 4].
         matches: what the anchors of each image should have predicted.
         criterion: the constants of the losses.
     """
@@ -84,17 +84,17 @@ def detection_loss(
     wanted = torch.is_grad_enabled() and logits.requires_grad
     classes: Tensor = _Focal.apply(logits, matches, criterion, wanted)
     classes = classes / normaliser
-    boxes = _huber(codes, matches, counts, criterion.delta) / (4 * normaliser)
+    boxes = _huber(deltas, matches, counts, criterion.delta) / (4 * normaliser)
     images = (classes + criterion.box_weight * boxes).detach()
     class_loss, box_loss = classes.sum(), boxes.sum()
     return DetectionLoss(class_loss + criterion.box_weight * box_loss, class_loss, box_loss, images)
 
 
-def _huber(codes: Tensor, matches: Sequence[Match], counts: list[int], delta: float) -> Tensor:
-    """Sum of the loss (Huber 1964) over the codes of each image's positives, [N]."""
+def _huber(deltas: Tensor, matches: Sequence[Match], counts: list[int], delta: float) -> Tensor:
+    """Sum of the loss (Huber 1964) over the deltas of each image's positives, [N]."""
     anchors = torch.cat([match.anchors for match in matches])
     image = torch.cat([torch.full_like(one.anchors, number) for number, one in enumerate(matches)])
-    found, truth = _wide(codes[image, anchors]), torch.cat([match.codes for match in matches])
+    found, truth = _wide(deltas[image, anchors]), torch.cat([match.deltas for match in matches])
     losses = F.huber_loss(found, truth.to(found.dtype), reduction="none", delta=delta)
     return torch.stack([part.sum() for part in torch.split(losses, counts)])
 

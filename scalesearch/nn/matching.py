@@ -20,13 +20,13 @@ class Match(NamedTuple):
     Attributes:
         anchors: those with an object (positives), int64 [P], ascending.
         labels: of each one's object, int64 [P].
-        codes: of each one's object relative to the anchor, float32 [P, 4].
+        deltas: of each one's object relative to the anchor, float32 [P, 4].
         ignored: anchors whose predictions are neither right nor wrong, int64 [I].
     """
 
     anchors: Tensor
     labels: Tensor
-    codes: Tensor
+    deltas: Tensor
     ignored: Tensor
 
 
@@ -53,8 +53,8 @@ def match(anchors: Tensor, boxes: Tensor, labels: Tensor, crowd: Tensor) -> Matc
     positive = (owner >= 0).nonzero().squeeze(1)
     chosen = objects[owner[positive]]
     ignored = _within(anchors, boxes[whole & crowd]) & (owner < 0)
-    codes = encode(boxes[chosen], anchors[positive])
-    return Match(positive, labels[chosen], codes, ignored.nonzero().squeeze(1))
+    deltas = encode(boxes[chosen], anchors[positive])
+    return Match(positive, labels[chosen], deltas, ignored.nonzero().squeeze(1))
 
 
 def _owners(anchors: Tensor, boxes: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class Selection:
 @torch.no_grad()
 def detect(
     logits: Tensor,
-    codes: Tensor,
+    deltas: Tensor,
     anchors: Tensor,
     places: Sequence[Letterbox],
     selection: Selection = Selection(),
@@ -88,25 +88,25 @@ def detect(
 
     Args:
         logits: of the classes, [N, A, K].
-        codes: of the boxes, [N, A, 4].
+        deltas: of the boxes, [N, A, 4].
         anchors: [A, 4].
         places: how each image stands in the network's input.
         selection: which predictions are taken.
     """
-    batch = zip(logits, codes, places, strict=True)
+    batch = zip(logits, deltas, places, strict=True)
     return [detect_one((image, box), anchors, place, selection) for image, box, place in batch]
 
 
 def detect_one(
     predicted: tuple[Tensor, Tensor], anchors: Tensor, place: Letterbox, selection: Selection
 ) -> Detections:
-    """The detections in one image: its logits [A, K] and codes [A, 4], as `detect` takes them."""
-    logits, codes = predicted
+    """The detections in one image: its logits [A, K] and deltas [A, 4], as `detect` takes them."""
+    logits, deltas = predicted
     flat = logits.flatten()
     position = best(flat, selection.candidates)
     anchor = position // logits.shape[1]
     scores = flat[position].float().sigmoid()
-    boxes = _inside(decode(codes[anchor], anchors[anchor]), place)
+    boxes = _inside(decode(deltas[anchor], anchors[anchor]), place)
     sound = (scores > selection.min_score) & boxes.isfinite().all(1)
     boxes, scores, labels = boxes[sound], scores[sound], (position % logits.shape[1])[sound]
     kept, scores = _SUPPRESS[selection.suppress](boxes, scores, labels, selection)
