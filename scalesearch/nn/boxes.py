@@ -29,9 +29,9 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def decode(deltas: Tensor, anchors: Tensor) -> Tensor:
-    """The boxes [..., 4] that `encode` would give these deltas [..., 4], float32.
+    """The boxes [..., 4] whose deltas are `deltas` [..., 4], float32: the inverse of `encode`.
 
-    Logarithms are cut at 8, so that no code of an untrained network makes an endless box.
+    Logarithms are clipped at 8, so that an untrained network gives no infinite box.
     """
     ty, tx, th, tw = deltas.float().unbind(-1)
     (ya, xa), (anchor_height, anchor_width) = _centres_and_sides(anchors)

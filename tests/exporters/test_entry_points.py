@@ -150,7 +150,9 @@ def test_boxes_are_of_the_images_before_they_were_resized(tmp_path):
     module = load(export(net, tmp_path / "net.py", weights=model.state_dict())[0])
     images = of_size(net, 2, (64, 96))
     places = [Letterbox((128, 192), (64, 96)), Letterbox((100, 50), (60, 30), top=2, left=40)]
-    theirs = module.detect(module.build(), images, places=[module.Letterbox(*p) for p in places])
+    theirs = module.detect(
+        module.build(), images, letterboxes=[module.Letterbox(*p) for p in places]
+    )
     with torch.no_grad():
         raw = model(images)
     anchors = module.anchor_boxes(net.anchors, net.neck.levels, (64, 96))

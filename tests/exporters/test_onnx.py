@@ -13,7 +13,7 @@ import torch
 
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
-from scalesearch.exporters import _program, export
+from scalesearch.exporters import _torch_network, export
 from scalesearch.exporters.onnx import Exporter
 from tests.exporters.networks import CASES, difference, images_for, randomised, shortened
 
@@ -79,7 +79,7 @@ def test_batch_norms_may_be_kept(tmp_path):
 
 
 def test_weights_that_are_too_large_for_one_file_go_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("scalesearch.exporters._onnx.MOST_INSIDE", 1000)
+    monkeypatch.setattr("scalesearch.exporters._onnx_file.MOST_INSIDE", 1000)
     model = randomised(SMALL)
     files = export(SMALL, tmp_path / "net.onnx", "onnx", model.state_dict())
     assert files == [tmp_path / "net.onnx", tmp_path / "net.onnx.data"]
@@ -90,7 +90,7 @@ def test_weights_that_are_too_large_for_one_file_go_beside_it(tmp_path, monkeypa
         assert difference(run(files[0], images), model(images)) < 1e-4
 
 
-def test_without_onnx_runtime_it_says_that_nobody_has_compared(tmp_path, monkeypatch):
+def test_without_onnx_runtime_it_says_that_outputs_were_not_compared(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.warns(UserWarning, match=r"net\.onnx was not run: ONNX Runtime is not installed"):
         (path,) = export(SMALL, tmp_path / "net.onnx", "onnx")
@@ -106,7 +106,7 @@ def test_what_is_missing_is_told_before_anything_is_trained(monkeypatch, missing
 
 
 def test_other_outputs_are_refused_and_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(_program, "TOLERANCE", 0.0)
+    monkeypatch.setattr(_torch_network, "TOLERANCE", 0.0)
     with pytest.raises(UserError, match="computes something else than the network"):
         export(SMALL, tmp_path / "net.onnx", "onnx", randomised(SMALL).state_dict())
     assert list(tmp_path.iterdir()) == []

@@ -122,8 +122,8 @@ def test_many_sizes_do_not_fill_the_memory():
     kept = AnchorBoxes(SMALL)
     for side in range(32, 32 * 20, 32):
         kept(torch.zeros(1, 3, side, 32))
-    assert len(kept.kept) == 8
-    assert (32 * 19, 32) in [size for size, _ in kept.kept]
+    assert len(kept.cache) == 8
+    assert (32 * 19, 32) in [size for size, _ in kept.cache]
 
 
 def test_anchors_made_while_evaluating_serve_while_training():
@@ -140,5 +140,5 @@ def test_stand_ins_are_not_kept():
     kept = AnchorBoxes(SMALL)
     with FakeTensorMode():
         assert kept(torch.zeros(1, 3, 64, 64)).shape[1] == 4
-    assert kept.kept == {}
+    assert kept.cache == {}
     assert type(kept(torch.zeros(1, 3, 64, 64))) is torch.Tensor

@@ -14,8 +14,7 @@ from scalesearch.arch.published import published
 from scalesearch.errors import UserError
 from scalesearch.nn import weight_files
 from scalesearch.nn.build import build
-from scalesearch.nn.weight_names import effdet_names
-from scalesearch.nn.weight_names import names_in
+from scalesearch.nn.weight_names import effdet_names, names_in
 from scalesearch.nn.weights import load_weights
 from tests.effdets import config, effdet
 
