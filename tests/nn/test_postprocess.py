@@ -77,28 +77,27 @@ def assert_equal(ours, theirs, atol=1e-3):
         assert one.boxes.dtype == one.scores.dtype == torch.float32
 
 
-@pytest.mark.parametrize("selection", [Selection(), SOFT], ids=["hard", "soft"])
-@pytest.mark.parametrize(
-    ("classes", "size", "spread"),
-    [(90, (256, 384), 1.5), (20, (128, 256), 3.0), (1, (256, 128), 1.0), (2, (96, 160), 0.3)],
-    ids=str,
-)
-def test_detections_are_effdets(selection, classes, size, spread):
-    settings = config(
-        "tf_efficientdet_d0", size, num_classes=classes, soft_nms=selection.suppress == "soft"
-    )
-    maps = random_maps(settings, 2, seed=classes, spread=spread)
-    places = [whole(size), whole(size)]
-    # effdet cannot look at more candidates than there are.
-    settings.max_detection_points = min(5000, len(anchors_of(size)) * classes)
-    wanted = effdets_detections(settings, maps, places)
-    ours = detect(flat(maps[0], classes), flat(maps[1], 4), anchors_of(size), places, selection)
-    assert_equal(ours, wanted)
+def test_detections_are_effdets(subtests):
+    for classes, size, spread in (
+        (20, (128, 256), 3.0),
+        (1, (256, 128), 1.0),
+        (2, (96, 160), 0.3),
+    ):
+        settings = config("tf_efficientdet_d0", size, num_classes=classes)
+        maps = random_maps(settings, 2, seed=classes, spread=spread)
+        # effdet cannot look at more candidates than there are.
+        settings.max_detection_points = min(5000, len(anchors_of(size)) * classes)
+        places, raw = [whole(size), whole(size)], (flat(maps[0], classes), flat(maps[1], 4))
+        for selection in (Selection(), SOFT):
+            settings.soft_nms = selection.suppress == "soft"
+            with subtests.test(f"{classes} classes, {selection.suppress}"):
+                wanted = effdets_detections(settings, maps, places)
+                assert_equal(detect(*raw, anchors_of(size), places, selection), wanted)
 
 
-@pytest.mark.parametrize("size", [(512, 512), (384, 640)], ids=str)
-def test_detections_of_a_whole_network_are_effdets(size):
+def test_detections_of_a_whole_network_are_effdets():
     torch.manual_seed(0)
+    size = (256, 384)
     settings = config("tf_efficientdet_d0", size)
     model = effdet.EfficientDet(settings, pretrained_backbone=False).eval()
     with torch.no_grad():
@@ -224,18 +223,18 @@ def test_fewer_candidates_are_the_best():
     torch.testing.assert_close(found.scores, torch.tensor(scores[:-4:-1]))
 
 
-@pytest.mark.parametrize("suppress", ["hard", "soft"])
-def test_what_is_no_number_is_no_detection(suppress):
+def test_predictions_that_are_not_finite_are_no_detections():
     anchors = anchors_of((64, 64))
     logits, deltas = torch.zeros(3, len(anchors), 2), torch.zeros(3, len(anchors), 4)
     logits[0] = math.nan
     deltas[1] = math.nan
     deltas[2, ::2, 0] = math.inf
     places = [whole((64, 64))] * 3
-    found = detect(logits, deltas, anchors, places, Selection(suppress=suppress))
-    assert len(found[0].scores) == len(found[1].scores) == 0
-    assert len(found[2].scores) > 0
-    assert found[2].boxes.isfinite().all()
+    for suppress in ("hard", "soft"):
+        found = detect(logits, deltas, anchors, places, Selection(suppress=suppress))
+        assert len(found[0].scores) == len(found[1].scores) == 0
+        assert len(found[2].scores) > 0
+        assert found[2].boxes.isfinite().all()
 
 
 def test_gradients_are_left_alone():
@@ -393,18 +392,16 @@ def test_an_image_too_many_is_an_error():
         detect(*raw, anchors, [whole((64, 64))])
 
 
-@pytest.mark.parametrize(
-    ("fields", "allowed"),
-    [
-        ({"candidates": 0}, "whole number >= 1"),
-        ({"detections": 0}, "whole number >= 1"),
-        ({"min_score": 1.5}, "from 0 to 1"),
-        ({"overlap": -0.1}, "from 0 to 1"),
-        ({"sigma": 0}, "above 0"),
-        ({"suppress": "sotf"}, "hard, soft"),
-    ],
-)
-def test_selections_that_make_no_sense_are_refused(fields, allowed):
-    with pytest.raises(UserError, match=allowed) as caught:
-        Selection(**fields)
-    assert caught.value.key == next(iter(fields))
+def test_selections_that_make_no_sense_are_refused(subtests):
+    for key, value, allowed in (
+        ("candidates", 0, "whole number >= 1"),
+        ("detections", 0, "whole number >= 1"),
+        ("min_score", 1.5, "from 0 to 1"),
+        ("overlap", -0.1, "from 0 to 1"),
+        ("sigma", 0, "above 0"),
+        ("suppress", "sotf", "hard, soft"),
+    ):
+        with subtests.test(key):
+            with pytest.raises(UserError, match=allowed) as caught:
+                Selection(**{key: value})
+            assert caught.value.key == key
