@@ -31,7 +31,7 @@ class ExportTask:
         constants: the descriptions that it is built from, by their names in an exported file.
         functions: what an exported file offers beside `build`.
         usage: lines of code that show these.
-        class_order: what is in the order of the classes.
+        class_order: the outputs that follow the order of the classes.
     """
 
     net: Architecture

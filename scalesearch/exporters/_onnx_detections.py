@@ -17,7 +17,7 @@ from scalesearch.nn.boxes import decode
 from scalesearch.nn.postprocess import Detections, Letterbox, Selection, detect
 
 DETECTIONS = ("boxes", "scores", "labels", "counts")
-_OVERLAP_SLACK = 1e-5  # how exactly float32 tells whether two boxes overlap by more than the limit
+_OVERLAP_SLACK = 1e-5  # rounding of an overlap in float32
 _BOX_SLACK = 1e-5  # as a share of the image's longer side
 
 
@@ -91,7 +91,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 def translated(boxes: Any, ranks: Any, labels: Any, classes: int, most: int, overlap: float) -> Any:
     """`suppress` as ONNX's NonMaxSuppression, which has a row of scores for each class.
 
-    So no box need be moved to tell classes apart, which would round it.
+    So boxes need not be shifted to separate classes, which would round them.
     """
     from onnxscript import opset18
 

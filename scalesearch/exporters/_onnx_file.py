@@ -132,7 +132,7 @@ def runner(path: Path) -> Run:
 
 
 def _translated(traced: ExportedProgram, names: Sequence[str]) -> onnx.ModelProto:
-    """The program in ONNX's operations, with names and no trace of where it was made."""
+    """The program in ONNX's operations, with names and without paths of this machine."""
     with _quiet():
         translated = torch.onnx.export(
             traced,
@@ -147,7 +147,7 @@ def _translated(traced: ExportedProgram, names: Sequence[str]) -> onnx.ModelProt
     assert translated is not None
     model: onnx.ModelProto = translated.model_proto
     graph = model.graph
-    del graph.value_info[:]  # what is between can be inferred
+    del graph.value_info[:]  # shapes in between can be inferred
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
     for end in (*graph.input, *graph.output):

@@ -60,11 +60,11 @@ def file_text(task: ExportTask, options: FileOptions, about: Mapping[str, Any]) 
     }
     sources = link(starts, used)
     parts = [sources.imports]
-    for definition in sources.definitions:
-        if definition.name not in ("ARCHITECTURE", "WEIGHTS"):  # the file has its own
-            parts.append(definition.text)
+    for name, text in sources.definitions.items():
+        if name not in ("ARCHITECTURE", "WEIGHTS"):  # the file has its own
+            parts.append(text)
         # The network itself stands at the top, as soon as its records are defined.
-        if definition.name == type(task.net).__name__:
+        if name == type(task.net).__name__:
             parts.append("\n".join(_constants(task, options, given)))
     parts.append(_build(task, fold=options.fold))
     for key in ("classes", "category_ids"):

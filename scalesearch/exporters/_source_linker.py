@@ -1,11 +1,11 @@
-"""Joins our own definitions into one text that imports only what others made.
+"""Joins definitions of our modules into one text that imports only other packages.
 
-From some names on, every global name that a text uses is followed to the module that defines it,
-and the text is taken as it stands, with the comments right above. Modules come in the order in
-which they import each other, definitions in the order of their module. Two rules make it shorter:
-a frozen dataclass keeps only the methods that are used somewhere in the result, so its checks go,
-as they belong to the making of a description and what is exported was already made; and a table
-keeps only the entries that are asked for, so that what one network does not use stays behind.
+Starting from some names, every global name that a definition uses is followed to the module of ours
+that defines it, and the source is copied unchanged, with the comments right above. Modules come in
+the order in which they import each other, definitions in the order of their module. Two rules make
+the result shorter: a frozen dataclass keeps only the methods that are used in it, so without the
+checks of descriptions, which were done before; and a table keeps only the entries that are asked
+for, so without the blocks that a network does not have.
 """
 
 from __future__ import annotations
@@ -24,14 +24,6 @@ _OURS = "scalesearch."
 Key = tuple[str, str]  # a module and a name that it defines
 
 
-class Definition(NamedTuple):
-    """A class, function or constant, and where it stands."""
-
-    module: str
-    name: str
-    text: str
-
-
 class Import(NamedTuple):
     """`import module`, or `from module import name`; `known_as` is the global name it makes."""
 
@@ -44,7 +36,6 @@ class Import(NamedTuple):
 class Source:
     """A module of ours: its lines, its definitions and imports by the global names they make."""
 
-    name: str
     lines: tuple[str, ...]
     definitions: dict[str, ast.stmt]
     imports: dict[str, Import]
@@ -56,10 +47,10 @@ class Source:
 
 
 class Linked(NamedTuple):
-    """Everything that some names need: import statements, and definitions in a working order."""
+    """Import statements, and the text of each definition by its name, in a working order."""
 
     imports: str
-    definitions: tuple[Definition, ...]
+    definitions: dict[str, str]
 
 
 class Kept(NamedTuple):
@@ -89,12 +80,12 @@ def link(starts: Sequence[Key], entries: Mapping[str, Set[str]] | None = None) -
     names = [name for _, name in nodes]
     assert len(set(names)) == len(names), f"two definitions of one name: {sorted(names)}"
     modules = dict.fromkeys(name for module, _ in starts for name in _in_order(module))
-    definitions = tuple(
-        Definition(module, name, _text(source(module), node, kept))
+    definitions = {
+        name: _text(source(module), node, kept)
         for module in modules
         for name, node in source(module).definitions.items()
         if (module, name) in nodes
-    )
+    }
     return Linked(_import_statements(outside), definitions)
 
 
@@ -118,7 +109,7 @@ def source(module: str) -> Source:
             case ast.ImportFrom(module=home, names=names):
                 imports += [Import(home or "", n.name, n.asname or n.name) for n in names]
     by_name = {one.known_as: one for one in imports}
-    return Source(module, tuple(text.splitlines()), definitions, by_name)
+    return Source(tuple(text.splitlines()), definitions, by_name)
 
 
 def _needed(starts: Sequence[Key], kept: Kept) -> tuple[dict[Key, ast.stmt], set[Import]]:
@@ -173,7 +164,7 @@ def _dropped(node: ast.AST, kept: Kept) -> list[tuple[ast.stmt | ast.expr, ...]]
 
 
 def _is_own(node: ast.stmt, part: ast.Attribute) -> bool:
-    """What a class other than a frozen dataclass has of its own: no use of a dataclass's method."""
+    """Whether an ordinary class uses an attribute of its own, which no dataclass has to keep."""
     of_self = isinstance(part.value, ast.Name) and part.value.id == "self"
     return of_self and not _is_record(node)
 

@@ -19,13 +19,13 @@ def fold(model: Network) -> Network:
     """A copy in evaluation mode and channels_last, equal up to rounding and faster.
 
     Every `conv` takes in the batch norm behind it, its layer's `norm`: per channel, `norm(conv(x))`
-    is one convolution with other weights and a bias. A batch norm that stands alone, before its
-    convolution, stays, and so do the norms of a detector's heads: their convolutions are shared by
-    all levels, each of which has norms of its own. The copy is not to be trained: its norms would
-    no longer follow the data.
+    is one convolution with other weights and a bias. A batch norm before its
+    convolution stays, and so do the norms of a detector's heads: their convolutions are shared by
+    all levels, each of which has norms of its own. Do not train the copy: its norms no longer
+    follow the data.
 
     Raises:
-        ValueError: it is no network of ours, so nothing would be folded.
+        ValueError: it is not a network of ours, so nothing would be folded.
     """
     layers = model.modules() if isinstance(model, nn.Module) else ()
     if not any(isinstance(layer, ConvNorm) for layer in layers):

@@ -54,7 +54,7 @@ def unwrapped(content: object, source: str = "") -> dict[str, Any]:
     """The state dict in a checkpoint: out of `state_dict` or `model`, without wrappers' prefixes.
 
     Raises:
-        UserError: there is no tensor under any name, or something else under one.
+        UserError: there is no tensor, or a value that is not a tensor.
     """
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

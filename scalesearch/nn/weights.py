@@ -117,12 +117,12 @@ def fit(
     names = names_in(given, needed)
     state: dict[str, Tensor] = {}
     missing, mismatched = [], []
-    for name, wanted in needed.items():
+    for name, expected in needed.items():
         value = given.get(names.get(name, ""))
         if value is None:
             missing += [] if name.endswith(_OPTIONAL) else [name]
-        elif value.shape != wanted.shape:
-            mismatched.append(Mismatch(name, tuple(wanted.shape), tuple(value.shape)))
+        elif value.shape != expected.shape:
+            mismatched.append(Mismatch(name, tuple(expected.shape), tuple(value.shape)))
         else:
             state[name] = value
     claimed = set(names.values())
