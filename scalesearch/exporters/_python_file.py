@@ -58,9 +58,9 @@ def file_text(task: ExportTask, options: FileOptions, about: Mapping[str, Any]) 
         "BLOCKS": {stage.block for stage in task.backbone.stages},
         "ACTIVATIONS": {task.net.activation, task.backbone.activation},
     }
-    sources = link(starts, used)
-    parts = [sources.imports]
-    for name, text in sources.definitions.items():
+    imports, definitions = link(starts, used)
+    parts = [imports]
+    for name, text in definitions.items():
         if name not in ("ARCHITECTURE", "WEIGHTS"):  # the file has its own
             parts.append(text)
         # The network itself stands at the top, as soon as its records are defined.

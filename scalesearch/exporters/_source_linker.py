@@ -46,13 +46,6 @@ class Source:
         return [one for one in self.imports.values() if one.module.startswith(_OURS)]
 
 
-class Linked(NamedTuple):
-    """Import statements, and the text of each definition by its name, in a working order."""
-
-    imports: str
-    definitions: dict[str, str]
-
-
 class Kept(NamedTuple):
     """What definitions keep: methods of frozen dataclasses by name, entries of tables by key."""
 
@@ -60,8 +53,10 @@ class Kept(NamedTuple):
     entries: Mapping[str, Set[str]]
 
 
-def link(starts: Sequence[Key], entries: Mapping[str, Set[str]] | None = None) -> Linked:
-    """What the definitions `starts` need to run without us.
+def link(
+    starts: Sequence[Key], entries: Mapping[str, Set[str]] | None = None
+) -> tuple[str, dict[str, str]]:
+    """The import statements and definitions, by name, that `starts` need to run without us.
 
     `entries` are the keys that a table, a dict written out under a global name, shall keep.
     """
@@ -86,7 +81,7 @@ def link(starts: Sequence[Key], entries: Mapping[str, Set[str]] | None = None) -
         for name, node in source(module).definitions.items()
         if (module, name) in nodes
     }
-    return Linked(_import_statements(outside), definitions)
+    return _import_statements(outside), definitions
 
 
 @cache

@@ -33,13 +33,11 @@ def fitted(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[st
     report.check()
     # Copies, as safetensors takes no tensors that share memory and none in channels_last.
     return {
-        name: state[name]
+        name: state.get(name, torch.zeros(like.shape))
         .detach()
-        .to("cpu", shape.dtype)
+        .to("cpu", like.dtype)
         .clone(memory_format=torch.contiguous_format)
-        if name in state
-        else torch.zeros(shape.shape, dtype=shape.dtype)
-        for name, shape in needed.items()
+        for name, like in needed.items()
     }
 
 

@@ -143,23 +143,23 @@ def toy(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("toy")
 def test_what_is_needed_is_taken_as_it_stands():
-    linked = _source_linker.link([("toy.high", "first")])
-    assert "\n\n".join(linked.definitions.values()) == JOINED
-    assert linked.imports == IMPORTS
+    imports, linked = _source_linker.link([("toy.high", "first")])
+    assert "\n\n".join(linked.values()) == JOINED
+    assert imports == IMPORTS
 
 
 @pytest.mark.usefixtures("toy")
 def test_several_names_come_in_the_order_of_their_modules():
-    linked = _source_linker.link([("toy.high", "second"), ("toy.low", "unused")])
+    _, linked = _source_linker.link([("toy.high", "second"), ("toy.low", "unused")])
     names = ["TWO", "unused", "Record", "late", "second"]
-    assert list(linked.definitions) == names
+    assert list(linked) == names
 
 
 @pytest.mark.usefixtures("toy")
 def test_what_another_class_calls_its_own_keeps_no_method_of_a_record():
-    linked = _source_linker.link([("toy.other", "Plain")])
-    assert list(linked.definitions) == ["Record", "Plain"]
-    assert "def kept" not in linked.definitions["Record"]
+    _, linked = _source_linker.link([("toy.other", "Plain")])
+    assert list(linked) == ["Record", "Plain"]
+    assert "def kept" not in linked["Record"]
 
 
 @pytest.mark.usefixtures("toy")
@@ -180,8 +180,8 @@ TABLE = """KINDS = {
 
 @pytest.mark.usefixtures("toy")
 def test_a_table_keeps_the_entries_that_are_asked_for_and_what_they_need():
-    linked = _source_linker.link([("toy.table", "find")], {"KINDS": {"kept", "also"}})
-    assert list(linked.definitions) == ["late", "KINDS", "find"]
-    assert linked.definitions["KINDS"] == TABLE
-    whole = _source_linker.link([("toy.table", "find")])
-    assert list(whole.definitions) == ["TWO", "late", "KINDS", "find"]
+    _, linked = _source_linker.link([("toy.table", "find")], {"KINDS": {"kept", "also"}})
+    assert list(linked) == ["late", "KINDS", "find"]
+    assert linked["KINDS"] == TABLE
+    _, whole = _source_linker.link([("toy.table", "find")])
+    assert list(whole) == ["TWO", "late", "KINDS", "find"]
