@@ -36,7 +36,7 @@ from tests.exporters.networks import (
 NET = tiny_detector(neck=Neck(kind="bifpn", width=8, depth=1, max_level=5))
 # One of them by default: each takes seconds to translate.
 RAW = [
-    pytest.param(*both, marks=[] if both == ("nas_fpn", "unbounded") else [pytest.mark.slow])
+    pytest.param(*both, marks=[] if both == ("fpn", "softmax") else [pytest.mark.slow])
     for both in NECKS
 ]
 
