@@ -1,8 +1,8 @@
-"""The latency of a model by the clock: warmed up, the median of many forward passes.
+"""The latency of a model by the clock: after warming up, the median of many forward passes.
 
-Takes any module that maps a batch of images to something; nothing here knows our architectures.
-What is measured is what a plain PyTorch program gets: eager mode, float32, weights and images in
-channels last (the faster order for convolutions, and the one that training leaves behind).
+It takes any module whose input is a batch of images, and measures it as a plain PyTorch program
+would run it: eager mode, float32, weights and images in channels last (the faster order for
+convolutions, and the one that training leaves behind).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scalesearch.errors import UserError
 Step = Callable[[Tensor], Tensor]
 Shape = tuple[int, int, int]
 
-# Passes that are kept: as many as fit into a time budget, within these.
+# Timed passes: as many as fit into a time budget, within these.
 _FEWEST, _MOST = 5, 200
 # Warming up ends when a round is no longer clearly faster than the one before, or at its deadline.
 _ROUND, _STEADY, _LONGEST_WARM_UP = 3, 0.97, 2.0
@@ -39,7 +39,7 @@ class Latency(NamedTuple):
 
     Attributes:
         median: of the passes that were timed after warming up.
-        low, high: the quartiles around it, which tell how much the machine was disturbed.
+        low, high: the quartiles around it: how much the machine was disturbed.
         repeats: how many passes were timed.
     """
 
@@ -65,13 +65,12 @@ def measure_latency(
         seconds: to spend on the passes that are timed; slow models take at least five passes.
 
     Raises:
-        UserError: the deployment's device is not there.
+        UserError: the deployment's device is not available.
     """
     with deployed(model, shape, deployment or Deployment()) as (copied, images):
         passes = _repeat(lambda: _timed([copied], images), seconds)
-    times = [total for (total,) in passes]
-    low, median, high = _quartiles(times)
-    return Latency(median, low, high, len(times))
+    low, median, high = _quartiles([total for (total,) in passes])
+    return Latency(median, low, high, len(passes))
 
 
 def measure_links(
@@ -82,14 +81,14 @@ def measure_links(
     *,
     seconds: float = 1.0,
 ) -> tuple[tuple[float, ...], float]:
-    """The seconds of each link of the chain that a model is cut into, and what is left of a pass.
+    """The seconds of each link of the chain that a model is cut into, and the rest of a pass.
 
     Each link is timed with its neighbours, so that it finds the caches as they leave them: alone it
-    would find its weights there. Lower quartiles, as whatever else a machine does only ever adds
-    to a time. Whole passes and passes link by link take turns, and a disturbance meets both alike:
+    would find its own weights there. The times are lower quartiles, as a disturbance only ever adds
+    to a time. Whole passes and passes link by link alternate, so that a disturbance affects both:
     the rest is the median of their differences.
 
-    `cut` gives a model as steps that, called one after the other, do what it does; the other
+    `cut` turns a model into steps that, called one after the other, are its forward pass; the other
     arguments are those of `measure_latency`.
     """
     with deployed(model, shape, deployment) as (copied, images):
@@ -116,7 +115,7 @@ def deployed(
     try:
         copied = copy.deepcopy(model).eval().to(deployment.device)
         copied.to(memory_format=torch.channels_last)
-        # Numbers of their own: the caller's random state is left alone.
+        # A generator of its own leaves the caller's random state unchanged.
         draws = torch.Generator().manual_seed(0)
         images = torch.randn(deployment.batch, *shape, generator=draws).to(deployment.device)
         with torch.inference_mode():
@@ -140,9 +139,8 @@ def version() -> str:
     return str(torch.__version__)
 
 
-def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:
-    low, median, high = statistics.quantiles(times, n=4, method="inclusive")
-    return low, median, high
+def _quartiles(times: Sequence[float]) -> list[float]:
+    return statistics.quantiles(times, n=4, method="inclusive")
 
 
 def _repeat(run: Callable[[], tuple[float, ...]], seconds: float) -> list[tuple[float, ...]]:

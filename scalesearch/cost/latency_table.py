@@ -1,17 +1,16 @@
 """Latency as a sum over blocks: a table with the seconds of each, and what it predicts.
 
-A network takes about what its blocks take one after the other, as each waits for the one before.
-The table's entries are measured inside of whole networks, where blocks find the caches as their
-neighbours leave them; what a network takes beside its blocks (calls between them) is one constant,
-the median of what was left over in every network that entries were taken from.
+The latency of a network is about the sum of its blocks', as each waits for the one before. Entries
+are measured inside of whole networks, where blocks find the caches as their neighbours leave them.
+The time outside of blocks (calls between them) is one constant, the median over these networks.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -24,17 +23,17 @@ from scalesearch.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyTable:
-    """What was measured of a space's blocks, in seconds.
+    """The measured latency of a space's blocks, in seconds.
 
     Attributes:
         deployment: that it was measured for.
         machine, torch: that it was measured on and with.
         entries: name of an entry to its seconds, a reading for each network that it was timed in.
-        rests: what each of those networks took beside its blocks.
+        rests: the time of each of those networks outside of its blocks.
         checks: digest of a network to readings of its latency as a whole; no entry was taken from
-            these, so that predictions can be held against them.
+            these, so that predictions can be compared with them.
 
-    Of several readings the least counts: whatever disturbs a machine only ever adds to it.
+    Of several readings the least counts: a disturbance only ever adds to a time.
     """
 
     deployment: Deployment
@@ -51,7 +50,7 @@ class LatencyTable:
 
     @cached_property
     def rest(self) -> float:
-        """What any network takes beside its blocks."""
+        """The time of any network outside of its blocks."""
         return statistics.median(self.rests) if self.rests else 0.0
 
 
@@ -62,50 +61,34 @@ def predict(table: LatencyTable, backbone: Backbone) -> float:
         UserError: a block is not in the table.
     """
     total = table.rest
-    for _, repeats, _, args in walk(backbone):
-        name = entry_name(args, backbone.activation, backbone.padding)
+    for part in walk(backbone):
+        name = entry_name(part.args, backbone.activation, backbone.padding)
         if name not in table.seconds:
             raise UserError(f"the latency table has no entry {name!r}")
-        total += repeats * table.seconds[name]
+        total += part.repeats * table.seconds[name]
     return total
 
 
 @lru_cache(maxsize=100_000)
-def entry_name(args: tuple[Hashable, ...], activation: str, padding: str) -> str:
+def entry_name(args: tuple[Any, ...], activation: str, padding: str) -> str:
     """The entry of a part of the walk: `mbconv k5 e6 se0.0 s2, 24 to 40 channels of 56 x 56, silu`.
 
     Equal names, equal work: what does not change a block's latency (the depth of its stage, rates
     of dropout) is not in it.
     """
-    part = args[0]
-    if isinstance(part, Stage):
-        _, width, size, stride = args
-        fields = [name for name in BLOCK_FIELDS[part.block] if name != "depth"]
-        words = [part.block, *(f"{SHORT[name]}{getattr(part, name)}" for name in fields)]
-        return _name([*words, f"s{stride}"], width, part.width, size, activation, padding)
-    if isinstance(part, Stem):
-        _, channels, size = args
-        words = ["stem", f"k{part.kernel}", f"s{part.stride}"]
-        words += [f"pool{part.pool}"] * (part.pool > 1) + ["bare"] * (not part.norm)
-        return _name(words, channels, part.width, size, activation, padding)
-    assert isinstance(part, Head)  # the walk has no other parts
-    _, classes, width, size = args
-    words = ["head", *([f"w{part.width}"] * (part.width > 0)), *(["norm"] * part.norm)]
-    return _name(words, width, classes, size, activation, padding)
-
-
-def _name(
-    words: Sequence[str], inputs: Any, outputs: Any, size: Any, activation: str, padding: str
-) -> str:
-    height, width = size
+    match args:
+        case (Stage() as stage, inputs, (height, width), stride):
+            outputs, names = stage.width, [n for n in BLOCK_FIELDS[stage.block] if n != "depth"]
+            words = [stage.block, *(f"{SHORT[n]}{getattr(stage, n)}" for n in names), f"s{stride}"]
+        case (Stem() as stem, inputs, (height, width)):
+            outputs, words = stem.width, ["stem", f"k{stem.kernel}", f"s{stem.stride}"]
+            words += [f"pool{stem.pool}"] * (stem.pool > 1) + ["bare"] * (not stem.norm)
+        case (Head() as head, outputs, inputs, (height, width)):
+            words = ["head", *([f"w{head.width}"] * (head.width > 0)), *(["norm"] * head.norm)]
+        case _:
+            raise AssertionError("the walk has no other parts")
     sizes = f"{inputs} to {outputs} channels of {height} x {width}"
-    same = ["same padding"] * (padding == "same")
-    return ", ".join([" ".join(words), sizes, activation, *same])
-
-
-def table_to_plain(table: LatencyTable) -> dict[str, Any]:
-    """The table as its JSON file holds it."""
-    return asdict(table)
+    return ", ".join([" ".join(words), sizes, activation, *["same padding"] * (padding == "same")])
 
 
 def table_from_plain(plain: Any) -> LatencyTable:
@@ -117,12 +100,12 @@ def table_from_plain(plain: Any) -> LatencyTable:
     try:
         table = LatencyTable(**{**plain, "deployment": Deployment(**plain["deployment"])})
         sums = (sum(table.seconds.values()), table.rest, sum(map(min, table.checks.values())))
-        whole = all(math.isfinite(seconds) for seconds in sums)
+        valid = all(math.isfinite(seconds) for seconds in sums)
     except (TypeError, KeyError, AttributeError, ValueError):
-        whole = False
-    if not whole:
+        valid = False
+    if not valid:
         raise UserError(
-            "this is no latency table",
+            "this is not a latency table",
             hint="measure one: `scalesearch profile --space SPACE.yaml --latency-out TABLE.json`",
         )
     return table

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch import plugins
-from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -40,13 +39,13 @@ def export(
     Raises:
         UserError: an unknown format or option, a path it cannot take, or weights that do not fit.
     """
-    if not isinstance(net, Backbone | Detector):
+    if not isinstance(net, Architecture):
         raise UserError(
             f"an architecture is exported, not {type(net).__name__}",
             hint="pass the description and weights=model.state_dict()",
         )
-    made = plugins.load("exporters", format)
-    known = [field.name for field in dataclasses.fields(made)]
+    plugin = plugins.load("exporters", format)
+    known = [field.name for field in dataclasses.fields(plugin)]
     for key in options:
         if key not in known:
             raise UserError(
@@ -54,5 +53,4 @@ def export(
                 allowed=", ".join(known),
                 hint=nearest(key, known),
             )
-    exporter = made(**options)
-    return list(exporter.export(net, Path(path), weights, about or {}))
+    return list(plugin(**options).export(net, Path(path), weights, about or {}))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch import check
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
-from scalesearch.exporters._about import check_size, facts, raw_outputs, square
+from scalesearch.exporters._export_task import check_size, check_suffix, export_task
+from scalesearch.exporters._facts import facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # What writing takes beyond torch.
 _NEEDED = ("onnx", "onnxscript")
 _DETECTIONS = (
-    "what is found in each image, best first: boxes [batch, M, 4] as x0, y0, x1, y1 in pixels, "
+    "the detections in each image, best first: boxes [batch, M, 4] as x0, y0, x1, y1 in pixels, "
     "scores and labels [batch, M], and counts [batch] of the rows that hold a detection"
 )
 # Options that are of detections alone.
@@ -30,24 +31,24 @@ _SELECTING = ("candidates", "detections", "min_score", "overlap")
 class Exporter:
     """Writes `NAME.onnx`: input `images` [batch, C, height, width] for any batch.
 
-    A classifier puts out `logits` [batch, classes], a detector `logits` [batch, anchors, classes]
-    and `codes` [batch, anchors, 4]. With `outputs: detections` a detector decodes and suppresses
-    in the file, and puts out as many rows for each image, best first: `boxes` [batch, M, 4] as
-    x0, y0, x1, y1 in pixels of the input, `scores` and `labels` [batch, M], and in `counts` [batch]
-    how many of the rows are detections; the others hold 0, and -1 as label.
+    A classifier outputs `logits` [batch, classes], a detector `logits` [batch, anchors, classes]
+    and `box_deltas` [batch, anchors, 4]. With `outputs: detections` the file of a detector decodes
+    and suppresses, and outputs the same number of rows for each image, best first: `boxes`
+    [batch, M, 4] as x0, y0, x1, y1 in pixels of the input, `scores` and `labels` [batch, M], and in
+    `counts` [batch] how many of the rows are detections; the others hold 0, and -1 as label.
 
-    What is known of the network are the file's metadata, whatever is no text as JSON. Before it is
-    written ONNX's checker reads it, and ONNX Runtime, where that is installed, runs it beside the
-    network on random images; where not, a warning says so.
+    The facts about the network are the file's metadata, those that are not text as JSON. Before it
+    is written ONNX's checker reads it, and ONNX Runtime, where that is installed, runs it beside
+    the network on random images; otherwise there is a warning.
 
     Attributes:
         fold: batch norms are folded into convolutions; outputs differ by rounding.
         size: height and width of the images, which the file fixes; the network's own by default.
         outputs: `raw`, or of a detector `detections`.
-        candidates, detections, min_score, overlap: which predictions are taken as detections:
-            how many best pairs of anchor and class are looked at in each image, how many are put
-            out at most, what their scores are above, and by how much (intersection over union) they
-            may overlap a better one of their class.
+        candidates, detections, min_score, overlap: which predictions become detections, as in
+            `nn.postprocess.Selection`: the best pairs of anchor and class that are considered in
+            each image, the most detections, the score that they exceed, and the intersection over
+            union with a better one of the same class above which a box is suppressed.
 
     Raises:
         UserError: onnx or onnxscript is not installed.
@@ -76,7 +77,7 @@ class Exporter:
                 raise UserError(
                     f"raw outputs have no {key}", key=key, hint="ask for outputs: detections"
                 )
-        # Asked when a study is read: its end, after all the training, is a bad time to hear it.
+        # Checked when a study is read, not after all of its training.
         missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
         if missing:
             raise UserError(
@@ -97,17 +98,16 @@ class Exporter:
             UserError: another suffix, weights or facts that do not fit, outputs that differ,
                 detections of a classifier.
         """
-        from scalesearch.exporters._onnx import Job, written
-        from scalesearch.exporters._program import check_suffix
+        from scalesearch.exporters._onnx_file import OnnxFile, write_onnx
         from scalesearch.nn.postprocess import Selection
 
         check_suffix(path, self.suffix)
-        size, selection = self.size or square(architecture), None
-        described = raw_outputs(architecture, size)
+        task = export_task(architecture, self.size)
+        selection = None
         if self.outputs == "detections":
-            if not isinstance(architecture, Detector):
+            if task.detector is None:
                 raise UserError("a classifier has no detections", key="outputs", allowed="raw")
             selection = Selection(**{key: getattr(self, key) for key in _SELECTING})
-            described = _DETECTIONS
-        known = facts(architecture, path.stem, about, size, described)
-        return written(Job(architecture, size, self.fold, selection, path), weights, known)
+        known = facts(task, path.stem, about, _DETECTIONS if selection else None)
+        file = OnnxFile(task=task, path=path, fold=self.fold, selection=selection)
+        return write_onnx(file, weights, known)

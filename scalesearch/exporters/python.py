@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from scalesearch.arch import check
 from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
-from scalesearch.exporters._file import Form, file_text
+from scalesearch.exporters._export_task import export_task
+from scalesearch.exporters._python_file import FileOptions, file_text
 from scalesearch.files.write import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ _TAKEN = {*sys.stdlib_module_names, "torch", "safetensors", "numpy"}
 class Exporter:
     """Writes `NAME.py`: our own sources joined with the network's literal; no other code.
 
-    Its `build()` makes the network; a detector also has `detect(model, images)`, which finds
-    boxes. The weights go to `NAME.safetensors`. `about` may hold the `name` of the network, `mean`
-    and `std` of the channels, the names of the `classes`, and a data set's `category_ids` of them;
-    whatever else it holds is printed.
+    Its `build()` makes the network; a detector also has `detect(model, images)`. The weights go to
+    `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and `std` of the
+    channels, the names of the `classes`, and a data set's `category_ids` of them; all other facts
+    are listed in the docstring.
 
     Attributes:
         fold: the file builds the network for inference, with its batch norms folded (but those of
@@ -57,12 +58,13 @@ class Exporter:
             UserError: a name that Python cannot import, weights or facts that do not fit.
         """
         _check_name(path)
-        text = file_text(architecture, Form(path.stem, weights is not None, self.fold), about)
+        options = FileOptions(path.stem, trained=weights is not None, fold=self.fold)
+        text = file_text(export_task(architecture), options, about)
         if weights is None:
             return [write_text(path, text)]
         from safetensors.torch import save
 
-        from scalesearch.exporters._weights import fitted
+        from scalesearch.exporters._torch_network import fitted
 
         content = save(fitted(architecture, weights))
         beside = write_bytes(path.with_suffix(".safetensors"), content)
@@ -76,7 +78,7 @@ def _check_name(path: Path) -> None:
     words = "_".join(re.findall(r"\w+", stem)).lower()
     good = words if words.isidentifier() and not _is_taken(words) else f"net_{words}".rstrip("_")
     raise UserError(
-        f"{path.name!r} is no file that Python can import",
+        f"{path.name!r} is not a file that Python can import",
         file=str(path),
         allowed="letters, digits and _ , no digit first, no name of a library, ending in .py",
         hint=f"for example {str(path.with_name(f'{good}.py'))!r}",

@@ -7,13 +7,13 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch import check
 from scalesearch.arch.detector import Architecture
-from scalesearch.exporters._about import check_size, facts, raw_outputs, square
+from scalesearch.exporters._export_task import check_size, check_suffix, export_task
+from scalesearch.exporters._facts import facts
 from scalesearch.files.write import write_bytes
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ ABOUT = "about.json"
 class Exporter:
     """Writes `NAME.pt2`: `torch.export.load("NAME.pt2").module()` is the network for inference.
 
-    It takes any number of images of one size and has no gradients. A detector puts out the logits
-    of classes and the codes of boxes. What is known of the network is the extra file `about.json`
-    in it. Before it is written it is read back and compared with the network on random images.
+    It takes any number of images of one size and has no gradients. A detector outputs class logits
+    and box deltas. What is known of the network is the extra file `about.json` in it. Before it is
+    written it is read back and compared with the network on random images.
 
     Attributes:
         fold: batch norms are folded into convolutions; outputs differ by rounding.
@@ -58,29 +58,19 @@ class Exporter:
         """
         import torch
 
-        from scalesearch.exporters._program import (
-            check_outputs,
-            check_suffix,
-            program,
-            random_images,
-        )
-        from scalesearch.exporters._weights import network
+        from scalesearch.exporters._torch_network import check_outputs, network, program
         from scalesearch.nn.fold import fold
 
         check_suffix(path, self.suffix)
-        size = self.size or square(architecture)
-        described = raw_outputs(architecture, size)
-        known = json.dumps(
-            facts(architecture, path.stem, about, size, described), indent=2, default=str
-        )
+        task = export_task(architecture, self.size)
+        known = json.dumps(facts(task, path.stem, about), indent=2, default=str)
         model = network(architecture, weights)
-        traced = program(fold(model) if self.fold else model, architecture, size)
+        traced = program(fold(model) if self.fold else model, task)
         file = io.BytesIO()
         with warnings.catch_warnings():
             # Said of every tensor in channels_last, which shares its memory with no other.
             warnings.filterwarnings("ignore", "No complete tensor found in the group")
             torch.export.save(traced, file, extra_files={ABOUT: known})
         file.seek(0)
-        images = partial(random_images, architecture, size)
-        check_outputs(torch.export.load(file).module(), model, images, path)
+        check_outputs(torch.export.load(file).module(), model, task, path)
         return [write_bytes(path, file.getvalue())]

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from scalesearch.arch.detector import Anchors, Detector
 
-_KEPT = 8  # image sizes; validation at many sizes must not fill the memory
+_CACHED = 8  # image sizes; validation at many sizes must not fill the memory
 
 
 def anchor_boxes(anchors: Anchors, levels: Sequence[int], size: tuple[int, int]) -> Tensor:
     """The anchors for images of `size` (height, width), float32 [A, 4] as x0, y0, x1, y1.
 
-    They come as the heads predict: by level from the finest, row, column, octave, ratio. As in the
-    official code a level's stride is the image's side by the level's, ceil(side / 2^level), for
+    Their order is that of the predictions: level from the finest, row, column, octave, ratio. As in
+    the official code a level's stride is the image's side by the level's, ceil(side / 2^level), for
     rows and columns alone: a bit less than 2^level where that does not divide the side, and an
     anchor's sides with it. Centres stand at (i + 1/2) strides; anchors may reach over the border.
     """
@@ -43,24 +43,24 @@ def _level(anchors: Anchors, level: int, size: tuple[int, int]) -> Tensor:
 
 
 class AnchorBoxes(nn.Module):
-    """The anchors of a detector, kept for the image sizes that it has met; no part of its state."""
+    """The anchors of a detector, cached for a few image sizes; not a part of its state."""
 
     def __init__(self, net: Detector) -> None:
         super().__init__()
         self.anchors, self.levels = net.anchors, net.neck.levels
-        self.kept: dict[tuple[tuple[int, int], torch.device], Tensor] = {}
+        self.cache: dict[tuple[tuple[int, int], torch.device], Tensor] = {}
 
     def forward(self, images: Tensor) -> Tensor:
         """The anchors [A, 4] for images [N, C, H, W], on their device."""
         height, width = images.shape[-2:]
         key = (int(height), int(width)), images.device
-        if key in self.kept:
-            return self.kept[key]
-        # What is made in inference mode could not be used in a later training step.
+        if key in self.cache:
+            return self.cache[key]
+        # A tensor of inference mode could not be used in a later training step.
         with torch.inference_mode(False):
             boxes = anchor_boxes(self.anchors, self.levels, key[0]).to(images.device)
-        if type(boxes) is Tensor:  # and no stand-in of a run that counts or traces
-            while len(self.kept) >= _KEPT:
-                del self.kept[next(iter(self.kept))]
-            self.kept[key] = boxes
+        if type(boxes) is Tensor:  # not a fake one, of a run that counts or traces
+            while len(self.cache) >= _CACHED:
+                del self.cache[next(iter(self.cache))]
+            self.cache[key] = boxes
         return boxes

@@ -1,4 +1,4 @@
-"""Boxes as corners x0, y0, x1, y1 in pixels, and as codes relative to anchors."""
+"""Boxes as corners x0, y0, x1, y1 in pixels, and as deltas relative to anchors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST = 8.0
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes [..., 4] as codes ty, tx, th, tw [..., 4] relative to `anchors` [..., 4], float32.
+    """Boxes [..., 4] as deltas ty, tx, th, tw [..., 4] relative to `anchors` [..., 4], float32.
 
     Shifts of the centre in sides of the anchor, logarithms of the ratio of the sides (Ren et al.
     2015, equation 2), in TensorFlow's order: vertical first. Boxes must have an area.
@@ -28,12 +28,12 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     )
 
 
-def decode(codes: Tensor, anchors: Tensor) -> Tensor:
-    """The boxes [..., 4] that `encode` would give these codes [..., 4], float32.
+def decode(deltas: Tensor, anchors: Tensor) -> Tensor:
+    """The boxes [..., 4] whose deltas are `deltas` [..., 4], float32: the inverse of `encode`.
 
-    Logarithms are cut at 8, so that no code of an untrained network makes an endless box.
+    Logarithms are clipped at 8, so that an untrained network gives no infinite box.
     """
-    ty, tx, th, tw = codes.float().unbind(-1)
+    ty, tx, th, tw = deltas.float().unbind(-1)
     (ya, xa), (anchor_height, anchor_width) = _centres_and_sides(anchors)
     y, x = ty * anchor_height + ya, tx * anchor_width + xa
     half_height = th.clamp(max=_MOST).exp() * anchor_height / 2

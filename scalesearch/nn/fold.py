@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scalesearch.nn.layers import ConvNorm
 
@@ -19,32 +19,26 @@ def fold(model: Network) -> Network:
     """A copy in evaluation mode and channels_last, equal up to rounding and faster.
 
     Every `conv` takes in the batch norm behind it, its layer's `norm`: per channel, `norm(conv(x))`
-    is one convolution with other weights and a bias. A batch norm that stands alone, before its
-    convolution, stays, and so do the norms of a detector's heads: their convolutions are shared by
-    all levels, each of which has norms of its own. The copy is not to be trained: its norms would
-    no longer follow the data.
+    is one convolution with other weights and a bias. A batch norm before its
+    convolution stays, and so do the norms of a detector's heads: their convolutions are shared by
+    all levels, each of which has norms of its own. Do not train the copy: its norms no longer
+    follow the data.
 
     Raises:
-        ValueError: it is no network of ours, so nothing would be folded.
+        ValueError: it is not a network of ours, so nothing would be folded.
     """
     layers = model.modules() if isinstance(model, nn.Module) else ()
     if not any(isinstance(layer, ConvNorm) for layer in layers):
         raise ValueError(f"{type(model).__name__} has no batch norms that can be folded")
     folded = copy.deepcopy(model).eval()
-    for layer in folded.modules():
-        conv, norm = getattr(layer, "conv", None), getattr(layer, "norm", None)
-        conv = getattr(conv, "pointwise", conv)  # the last of a separable convolution
+    for layer in list(folded.modules()):
+        norm, separable = getattr(layer, "norm", None), getattr(layer, "conv", None)
+        # A separable convolution takes the norm into its last part.
+        owner, name = (
+            (separable, "pointwise") if hasattr(separable, "pointwise") else (layer, "conv")
+        )
+        conv = getattr(owner, name, None)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            _take_in(conv, norm)
+            setattr(owner, name, fuse_conv_bn_eval(conv, norm))
             layer.norm = nn.Identity()
     return folded.to(memory_format=torch.channels_last)
-
-
-def _take_in(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Changes a convolution to give what its batch norm would make of it."""
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
-    )

@@ -1,4 +1,4 @@
-"""A classifier as a chain of functions, one for each block of the walk: what is timed apart."""
+"""A classifier as a chain of functions, one for each block of the walk, to be timed one by one."""
 
 from __future__ import annotations
 

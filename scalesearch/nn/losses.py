@@ -1,4 +1,4 @@
-"""What a detector's predictions are worth: focal loss of the classes, Huber loss of the boxes."""
+"""The loss of a detector: focal loss of the classes, Huber loss of the boxes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch.nn import functional as F
 from scalesearch.arch import check
 from scalesearch.nn.matching import Match
 
-_NEVER = 1e4
-_BLOCK = 2**18  # logits at once on a CPU: what is computed of them stays in its caches
+_NEVER = 1e4  # minus the logit of a class that is certainly absent
+_BLOCK = 2**18  # logits at once on a CPU, so that intermediate results stay in its caches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """What predictions are held against (EfficientDet, section 5.1, and its code).
+    """The constants of the loss (EfficientDet, section 5.1, and its code).
 
     Attributes:
-        alpha: weight of what is there; of what is not it is 1 - alpha (Lin et al. 2017, eq. 5).
-        gamma: how much less a prediction counts the surer and righter it is.
-        label_smoothing: the truth is 1 - half of it, or half of it.
-        delta: from this error of a box code on the loss grows linearly.
+        alpha: weight of positives; that of negatives is 1 - alpha (Lin et al. 2017, eq. 5).
+        gamma: focusing exponent: how much less confident, correct predictions count.
+        label_smoothing: targets are 1 - half of it, or half of it.
+        delta: of the Huber loss; from this error of a box delta on it grows linearly.
         box_weight: of the box loss in the total.
     """
 
@@ -50,7 +50,7 @@ class DetectionLoss:
     Attributes:
         total: class loss + weight * box loss, a scalar with its gradient.
         class_loss, box_loss: its parts, scalars.
-        images: what each image adds to the total, [N], without gradient.
+        images: the part of each image in the total, [N], without gradient.
     """
 
     total: Tensor
@@ -61,13 +61,13 @@ class DetectionLoss:
     @property
     def broken(self) -> list[int]:
         """Which images of the batch, from 0, have a loss that is not a finite number."""
-        found: list[int] = (~self.images.isfinite()).nonzero().squeeze(1).tolist()
-        return found
+        numbers: list[int] = (~self.images.isfinite()).nonzero().squeeze(1).tolist()
+        return numbers
 
 
 def detection_loss(
     logits: Tensor,
-    codes: Tensor,
+    deltas: Tensor,
     matches: Sequence[Match],
     criterion: Criterion = Criterion(),
 ) -> DetectionLoss:
@@ -75,46 +75,46 @@ def detection_loss(
 
     Args:
         logits: of the classes, [N, A, K].
-        codes: of the boxes, [N, A, 4].
-        matches: what the anchors of each image should have predicted.
+        deltas: of the boxes, [N, A, 4].
+        matches: the targets of each image's anchors.
         criterion: the constants of the losses.
     """
     counts = [len(match.anchors) for match in matches]
     normaliser = sum(counts) + 1.0
-    wanted = torch.is_grad_enabled() and logits.requires_grad
-    classes: Tensor = _Focal.apply(logits, matches, criterion, wanted)
+    needs_grad = torch.is_grad_enabled() and logits.requires_grad
+    classes: Tensor = _Focal.apply(logits, matches, criterion, needs_grad)
     classes = classes / normaliser
-    boxes = _huber(codes, matches, counts, criterion.delta) / (4 * normaliser)
+    boxes = _huber(deltas, matches, counts, criterion.delta) / (4 * normaliser)
     images = (classes + criterion.box_weight * boxes).detach()
     class_loss, box_loss = classes.sum(), boxes.sum()
     return DetectionLoss(class_loss + criterion.box_weight * box_loss, class_loss, box_loss, images)
 
 
-def _huber(codes: Tensor, matches: Sequence[Match], counts: list[int], delta: float) -> Tensor:
-    """Sum of the loss (Huber 1964) over the codes of each image's positives, [N]."""
-    anchors = torch.cat([match.anchors for match in matches])
+def _huber(deltas: Tensor, matches: Sequence[Match], counts: list[int], delta: float) -> Tensor:
+    """Sum of the loss (Huber 1964) over the deltas of each image's positives, [N]."""
+    anchors = torch.cat([one.anchors for one in matches])
     image = torch.cat([torch.full_like(one.anchors, number) for number, one in enumerate(matches)])
-    found, truth = _wide(codes[image, anchors]), torch.cat([match.codes for match in matches])
-    losses = F.huber_loss(found, truth.to(found.dtype), reduction="none", delta=delta)
+    predicted, target = _wide(deltas[image, anchors]), torch.cat([one.deltas for one in matches])
+    losses = F.huber_loss(predicted, target.to(predicted.dtype), reduction="none", delta=delta)
     return torch.stack([part.sum() for part in torch.split(losses, counts)])
 
 
 class _Focal(torch.autograd.Function):
     """The focal loss [N] of each image's logits [N, A, K], with its gradient in the same pass.
 
-    Almost every logit's truth is 0. So none is written down: all are taken as zeros in blocks, but
-    for those of positives' labels, which are few.
+    Almost every target is 0, so targets are never stored: blocks of logits are computed with target
+    0, then the few logits of positives' labels with target 1.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, matches: Sequence[Match], criterion: Criterion, wanted: bool
+        ctx: Any, logits: Tensor, matches: Sequence[Match], criterion: Criterion, needs_grad: bool
     ) -> Tensor:
-        """`wanted`: the gradient will be asked for."""
+        """The losses, and the gradient for `backward` if `needs_grad`."""
         minus = _wide(-logits).contiguous()
         parts = zip(minus, matches, strict=True)
-        losses = [_focal_of_image(image, match, criterion, wanted=wanted) for image, match in parts]
-        if wanted:
+        losses = [_focal_of_image(*part, criterion, needs_grad=needs_grad) for part in parts]
+        if needs_grad:
             ctx.save_for_backward(minus)
             ctx.dtype = logits.dtype
         return torch.stack(losses)
@@ -122,33 +122,37 @@ class _Focal(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Slopes times what each image's loss is worth."""
+        """The gradient with respect to the logits."""
         (slopes,) = ctx.saved_tensors
         return (slopes * grad[:, None, None]).to(ctx.dtype), None, None, None
 
 
-def _focal_of_image(minus: Tensor, match: Match, criterion: Criterion, *, wanted: bool) -> Tensor:
-    """The loss of one image's logits x = -minus, [A, K]; if wanted `minus` becomes its slope."""
+def _focal_of_image(
+    minus: Tensor, match: Match, criterion: Criterion, *, needs_grad: bool
+) -> Tensor:
+    """The loss of one image's logits x = -minus, [A, K]; `minus` becomes its gradient if needed."""
     positive = match.anchors, match.labels
     ones = -minus[positive]
-    # Logits so low that, taken as zeros, they are right and cost nothing.
+    # Logits so low that their loss with target 0 vanishes.
     minus[positive] = _NEVER
     minus[match.ignored] = _NEVER
     flat = minus.view(-1)
     size = _BLOCK if flat.device.type == "cpu" else max(1, len(flat))
     blocks = torch.split(flat, size)
-    losses = [_focal(block, 1 - criterion.alpha, criterion, wanted=wanted) for block in blocks]
-    losses.append(_focal(ones, criterion.alpha, criterion, wanted=wanted))
-    if wanted:
+    losses = [
+        _focal(block, 1 - criterion.alpha, criterion, needs_grad=needs_grad) for block in blocks
+    ]
+    losses.append(_focal(ones, criterion.alpha, criterion, needs_grad=needs_grad))
+    if needs_grad:
         minus[positive] = -ones
     return torch.stack(losses).sum()
 
 
-def _focal(minus: Tensor, weight: float, criterion: Criterion, *, wanted: bool) -> Tensor:
-    """The sum of the losses of logits x = -minus, [M], whose truth is 0; a truth of 1 is -x.
+def _focal(minus: Tensor, weight: float, criterion: Criterion, *, needs_grad: bool) -> Tensor:
+    """The sum of the losses of logits x = -minus, [M], with target 0; for target 1 pass -x.
 
-    With s = sigmoid(x), cross entropy c = log(1 + e^x) - x * smoothing / 2 and its slope
-    s - smoothing / 2 it is weight * s^gamma * c. If its slope is wanted, `minus` becomes that:
+    With s = sigmoid(x), cross entropy c = log(1 + e^x) - x * smoothing / 2 and its derivative
+    s - smoothing / 2 it is weight * s^gamma * c. If the gradient is needed, `minus` becomes
     weight * s^gamma * (gamma * (1 - s) * c + s - smoothing / 2).
     """
     gamma, smooth = criterion.gamma, criterion.label_smoothing / 2
@@ -158,7 +162,7 @@ def _focal(minus: Tensor, weight: float, criterion: Criterion, *, wanted: bool) 
     if smooth:
         cross.add_(minus, alpha=smooth)
     loss = torch.dot(factor, cross)
-    if wanted:
+    if needs_grad:
         share = minus.neg_().sigmoid_()
         cross.addcmul_(share, cross, value=-1).mul_(gamma).add_(share)
         if smooth:

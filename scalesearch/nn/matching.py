@@ -1,4 +1,4 @@
-"""Which anchors shall find which objects of an image."""
+"""The targets of anchors: which object of an image each one is to predict."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from torch import Tensor
 
 from scalesearch.nn.boxes import areas, encode, have_area, intersections, overlaps
 
-_ENOUGH = 0.5  # intersection over union from which an anchor is an object's, as officially
-_INSIDE = 0.5  # share of an anchor in a crowd from which it is left out
+_POSITIVE = 0.5  # intersection over union from which on an anchor is positive, as officially
+_INSIDE = 0.5  # share of an anchor within a crowd from which on it is ignored
 _PAIRS = 2**20  # boxes times anchors that are compared at once: a few megabytes
 
 
 class Match(NamedTuple):
-    """What the anchors of one image shall predict; those not named here shall find nothing.
+    """The targets of one image's anchors; those not listed here are negatives.
 
     Attributes:
         anchors: those with an object (positives), int64 [P], ascending.
         labels: of each one's object, int64 [P].
-        codes: of each one's object relative to the anchor, float32 [P, 4].
-        ignored: anchors whose predictions are neither right nor wrong, int64 [I].
+        deltas: of each one's object relative to the anchor, float32 [P, 4].
+        ignored: anchors that are left out of the loss, int64 [I].
     """
 
     anchors: Tensor
     labels: Tensor
-    codes: Tensor
+    deltas: Tensor
     ignored: Tensor
 
 
@@ -34,11 +34,11 @@ class Match(NamedTuple):
 def match(anchors: Tensor, boxes: Tensor, labels: Tensor, crowd: Tensor) -> Match:
     """Assigns the objects of one image to anchors; all tensors on one device.
 
-    An anchor takes the object that it overlaps most (the first of equals) from an intersection
-    over union of 0.5 on. Each object's best anchor is its own whatever the overlap, if there is
-    any; where several objects have one best anchor, the first of them gets it. A crowd is no
-    object: anchors without object of which at least half lies within one are ignored. Boxes
-    without area or with sides that are not finite are passed over.
+    An anchor is assigned the object that it overlaps most (the first of equals) if their
+    intersection over union is 0.5 or more. Each object is also assigned its best anchor whatever
+    the overlap, if there is any; where several objects have the same best anchor, the first of them
+    gets it. A crowd is not an object: anchors without object of which at least half lies within a
+    crowd are ignored. Boxes without area or with sides that are not finite are skipped.
 
     Args:
         anchors: [A, 4] as x0, y0, x1, y1.
@@ -47,14 +47,14 @@ def match(anchors: Tensor, boxes: Tensor, labels: Tensor, crowd: Tensor) -> Matc
         crowd: bool [M].
     """
     boxes = boxes.to(anchors)
-    whole = have_area(boxes)
-    objects = (whole & ~crowd).nonzero().squeeze(1)
+    sound = have_area(boxes)
+    objects = (sound & ~crowd).nonzero().squeeze(1)
     owner = _owners(anchors, boxes[objects])
     positive = (owner >= 0).nonzero().squeeze(1)
     chosen = objects[owner[positive]]
-    ignored = _within(anchors, boxes[whole & crowd]) & (owner < 0)
-    codes = encode(boxes[chosen], anchors[positive])
-    return Match(positive, labels[chosen], codes, ignored.nonzero().squeeze(1))
+    ignored = _within(anchors, boxes[sound & crowd]) & (owner < 0)
+    deltas = encode(boxes[chosen], anchors[positive])
+    return Match(positive, labels[chosen], deltas, ignored.nonzero().squeeze(1))
 
 
 def _owners(anchors: Tensor, boxes: Tensor) -> Tensor:
@@ -73,15 +73,15 @@ def _owners(anchors: Tensor, boxes: Tensor) -> Tensor:
         most = torch.maximum(most, value)
         value, best = iou.max(1)
         forced.scatter_reduce_(0, best, torch.where(value > 0, some, count), "amin")
-    owner.masked_fill_(most < _ENOUGH, -1)
+    owner.masked_fill_(most < _POSITIVE, -1)
     return torch.where(forced < count, forced, owner)
 
 
 def _within(anchors: Tensor, regions: Tensor) -> Tensor:
-    """Which anchors lie by half or more in one of the regions [R, 4], bool [A]."""
-    found = torch.zeros(len(anchors), dtype=torch.bool, device=anchors.device)
+    """Which anchors lie at least half within one of the regions [R, 4], bool [A]."""
+    within = torch.zeros(len(anchors), dtype=torch.bool, device=anchors.device)
     enough = areas(anchors) * _INSIDE
     step = max(1, _PAIRS // len(anchors))
     for start in range(0, len(regions), step):
-        found |= (intersections(regions[start : start + step], anchors) >= enough).any(0)
-    return found
+        within |= (intersections(regions[start : start + step], anchors) >= enough).any(0)
+    return within

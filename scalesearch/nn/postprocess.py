@@ -1,4 +1,4 @@
-"""From a detector's raw outputs to boxes with scores."""
+"""From a detector's raw outputs to detections: boxes with scores and labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scalesearch.arch import check
 from scalesearch.nn.boxes import decode, overlaps
 
 _GROUP = 64  # logits of which only the largest is compared at first
-_PREFIX = 200  # boxes that are suppressed at once, best first: most often enough
+_CHUNK = 200  # boxes that are suppressed at once, best first: mostly one chunk is enough
 
 
 class Detections(NamedTuple):
-    """What was found in one image, best first.
+    """The detections in one image, best first.
 
     Attributes:
         boxes: float32 [M, 4] as x0, y0, x1, y1 in pixels.
@@ -31,11 +31,11 @@ class Detections(NamedTuple):
 
 
 class Letterbox(NamedTuple):
-    """How an image stands in the network's input.
+    """How an image was resized and placed in the network's input.
 
     Attributes:
-        size: height and width of the image itself.
-        inner: height and width that it was resized to.
+        size: height and width of the original image.
+        inner: height and width of the resized image.
         top, left: pixels of the input above and left of it.
     """
 
@@ -47,11 +47,11 @@ class Letterbox(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which predictions are taken as detections.
+    """Which predictions become detections.
 
     Attributes:
-        candidates: best pairs of anchor and class that are looked at in each image.
-        detections: most that are put out for each image.
+        candidates: best pairs of anchor and class that are considered in each image.
+        detections: the most in each image.
         min_score: scores are above it.
         suppress: `hard` drops boxes that overlap a better one of their class by more than `overlap`
             (intersection over union); `soft` multiplies their scores by exp(-overlap^2 / sigma)
@@ -77,44 +77,46 @@ class Selection:
 @torch.no_grad()
 def detect(
     logits: Tensor,
-    codes: Tensor,
+    deltas: Tensor,
     anchors: Tensor,
-    places: Sequence[Letterbox],
+    letterboxes: Sequence[Letterbox],
     selection: Selection = Selection(),
 ) -> list[Detections]:
-    """The detections in each of N images, in pixels of the image itself, clipped to it.
+    """The detections in each of N images, in pixels of the original image, clipped to it.
 
-    What is not a number is never a detection.
+    Predictions that are not finite are never detections.
 
     Args:
         logits: of the classes, [N, A, K].
-        codes: of the boxes, [N, A, 4].
+        deltas: of the boxes, [N, A, 4].
         anchors: [A, 4].
-        places: how each image stands in the network's input.
-        selection: which predictions are taken.
+        letterboxes: how each image was placed in the network's input.
+        selection: which predictions become detections.
     """
-    batch = zip(logits, codes, places, strict=True)
-    return [detect_one((image, box), anchors, place, selection) for image, box, place in batch]
+    return [
+        detect_one(predictions, anchors, letterbox, selection)
+        for *predictions, letterbox in zip(logits, deltas, letterboxes, strict=True)
+    ]
 
 
 def detect_one(
-    predicted: tuple[Tensor, Tensor], anchors: Tensor, place: Letterbox, selection: Selection
+    predictions: Sequence[Tensor], anchors: Tensor, letterbox: Letterbox, selection: Selection
 ) -> Detections:
-    """The detections in one image: its logits [A, K] and codes [A, 4], as `detect` takes them."""
-    logits, codes = predicted
+    """The detections in one image: its logits [A, K] and deltas [A, 4], as `detect` takes them."""
+    logits, deltas = predictions
     flat = logits.flatten()
     position = best(flat, selection.candidates)
     anchor = position // logits.shape[1]
     scores = flat[position].float().sigmoid()
-    boxes = _inside(decode(codes[anchor], anchors[anchor]), place)
+    boxes = _clipped(decode(deltas[anchor], anchors[anchor]), letterbox)
     sound = (scores > selection.min_score) & boxes.isfinite().all(1)
     boxes, scores, labels = boxes[sound], scores[sound], (position % logits.shape[1])[sound]
     kept, scores = _SUPPRESS[selection.suppress](boxes, scores, labels, selection)
-    return Detections(_undone(boxes[kept], place), scores, labels[kept])
+    return Detections(_original(boxes[kept], letterbox), scores, labels[kept])
 
 
 def best(values: Tensor, count: int) -> Tensor:
-    """Where the `count` largest of `values` [M] stand, largest first, equal ones in their order.
+    """The indices of the `count` largest of `values` [M], largest first, equal ones in order.
 
     As `topk`, but much faster on a CPU for 5,000 of the 4.4 million of D0. The largest of each
     group are compared first: at least `count` values reach the least of the best `count` of them,
@@ -127,22 +129,22 @@ def best(values: Tensor, count: int) -> Tensor:
         # A group is a column, so that the maximum is taken of whole rows.
         table = values[: size * groups].view(size, groups)
         least, column = table.amax(0).topk(count, sorted=False)
-        row, place = (table.index_select(1, column) >= least.min()).nonzero().unbind(1)
-        position = torch.cat([(row * groups + column[place]).sort().values, position])
+        row, group = (table.index_select(1, column) >= least.min()).nonzero().unbind(1)
+        position = torch.cat([(row * groups + column[group]).sort().values, position])
     order = values[position].sort(descending=True, stable=True).indices
     return position[order[:count]]
 
 
-def _inside(boxes: Tensor, place: Letterbox) -> Tensor:
-    """Boxes of the input relative to the image's corner, clipped to the image."""
-    height, width = place.inner
-    boxes = boxes - boxes.new_tensor([place.left, place.top, place.left, place.top])
+def _clipped(boxes: Tensor, letterbox: Letterbox) -> Tensor:
+    """Boxes of the input relative to the resized image's corner, clipped to this image."""
+    height, width = letterbox.inner
+    boxes = boxes - boxes.new_tensor([letterbox.left, letterbox.top] * 2)
     return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
 
 
-def _undone(boxes: Tensor, place: Letterbox) -> Tensor:
-    """Boxes relative to the resized image's corner in pixels of the image itself."""
-    (height, width), (rows, columns) = place.size, place.inner
+def _original(boxes: Tensor, letterbox: Letterbox) -> Tensor:
+    """Boxes relative to the resized image's corner in pixels of the original image."""
+    (height, width), (rows, columns) = letterbox.size, letterbox.inner
     scales = boxes.new_tensor([width / columns, height / rows] * 2)
     return (boxes * scales).minimum(boxes.new_tensor([width, height] * 2))
 
@@ -150,16 +152,18 @@ def _undone(boxes: Tensor, place: Letterbox) -> Tensor:
 def _hard(
     boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selection
 ) -> tuple[Tensor, Tensor]:
-    """Which boxes are not suppressed by a better one of their class that is not; their scores.
+    """The boxes that no better, kept box of their class suppresses; and their scores.
 
-    What comes after a box cannot suppress it, so that we stop as soon as enough are kept.
+    Later boxes cannot suppress earlier ones, so it stops as soon as enough are kept.
     """
-    # In float64, which rounds no overlap across the limit; boxes of an image are float32.
+    # In float64, which rounds no overlap of float32 boxes across the limit.
     wide, kept = boxes.double(), labels.new_empty(0)
-    for start in range(0, len(scores), _PREFIX):
-        some = torch.arange(start, min(start + _PREFIX, len(scores)), device=scores.device)
+    for start in range(0, len(scores), _CHUNK):
+        some = torch.arange(start, min(start + _CHUNK, len(scores)), device=scores.device)
         some = some[~_over(wide, labels, some, kept, selection.overlap).any(1)]
-        kept = torch.cat([kept, some[_leading(_over(wide, labels, some, some, selection.overlap))]])
+        kept = torch.cat(
+            [kept, some[_unsuppressed(_over(wide, labels, some, some, selection.overlap))]]
+        )
         if len(kept) >= selection.detections:
             break
     kept = kept[: selection.detections]
@@ -167,33 +171,33 @@ def _hard(
 
 
 def _over(boxes: Tensor, labels: Tensor, some: Tensor, others: Tensor, overlap: float) -> Tensor:
-    """Which of some boxes lie over which others of their class, bool [some, others]."""
+    """Which of some boxes overlap which others of their class too much, bool [some, others]."""
     return (overlaps(boxes[some], boxes[others]) > overlap) & (labels[some, None] == labels[others])
 
 
-def _leading(over: Tensor) -> Tensor:
-    """Which of M boxes, best first, lie over no better one that does so too; `over` is [M, M].
+def _unsuppressed(over: Tensor) -> Tensor:
+    """Which of M boxes, best first, no better box that is kept itself suppresses; `over`: [M, M].
 
-    All at once: who leads is published for the first box, and each round settles it for the next at
-    least, in truth for whole heaps of boxes.
+    The fixed point of a rule for all boxes at once. The first box is always kept, and each round
+    decides at least the next one, mostly many.
     """
     better = over.tril(-1)
-    leads = ~better.any(1)
+    kept = ~better.any(1)
     while True:
-        again = ~(better & leads).any(1)
-        if torch.equal(again, leads):
-            return leads
-        leads = again
+        again = ~(better & kept).any(1)
+        if torch.equal(again, kept):
+            return kept
+        kept = again
 
 
 def _soft(
     boxes: Tensor, scores: Tensor, labels: Tensor, selection: Selection
 ) -> tuple[Tensor, Tensor]:
-    """Takes the best box again and again, lowering the scores of those that it overlaps.
+    """Keeps the best box again and again, lowering the scores of those that it overlaps.
 
-    Returns which boxes, and their scores when they were taken.
+    Returns the kept boxes, and their scores at that time.
     """
-    # Sorted by class, so that what a box lowers is one slice; many small steps are a CPU's work.
+    # Sorted by class, so that a box lowers the scores of one slice; a CPU is best at small steps.
     order = labels.argsort(stable=True)
     boxes, left, owner = boxes[order].cpu(), scores[order].cpu(), labels[order].tolist()
     ends = [0, *labels.bincount().cumsum(0).tolist()]

@@ -54,7 +54,7 @@ def unwrapped(content: object, source: str = "") -> dict[str, Any]:
     """The state dict in a checkpoint: out of `state_dict` or `model`, without wrappers' prefixes.
 
     Raises:
-        UserError: there is no tensor under any name, or something else under one.
+        UserError: there is no tensor, or a value that is not a tensor.
     """
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -65,7 +65,7 @@ def unwrapped(content: object, source: str = "") -> dict[str, Any]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise UserError(
-                f"{name!r} is no tensor but of type {type(value).__name__}",
+                f"{name!r} is not a tensor but of type {type(value).__name__}",
                 file=source,
                 allowed="a mapping from names to tensors, or one under 'state_dict' or 'model'",
             )
@@ -76,58 +76,65 @@ def unwrapped(content: object, source: str = "") -> dict[str, Any]:
     return state
 
 
-def timm_model(name: str) -> nn.Module:
-    """timm's pretrained network `name`, which may end in a tag: `resnet50.a1_in1k`.
+def pretrained(source: object) -> nn.Module | None:
+    """The pretrained network that `timm:NAME`, `torchvision:NAME` or `effdet:NAME` names.
+
+    It is in evaluation mode; its weights are downloaded where they are not yet here. None: the
+    source is something else.
 
     Raises:
-        UserError: timm is not installed, knows no such network, or cannot get its weights.
+        UserError: the library is not installed, has no such network, or cannot get its weights.
     """
+    library, _, name = source.partition(":") if isinstance(source, str) else ("", "", "")
+    if library not in PEERS:
+        return None
     try:
-        import timm
-    except ImportError as error:
-        raise UserError("timm is not installed", hint="pip install timm") from error
+        return PEERS[library](name).eval()
+    except UserError:
+        raise
+    except Exception as error:  # each library of the download has errors of its own
+        if isinstance(error, ModuleNotFoundError) and error.name == library:
+            hint = f"pip install {library}"
+            raise UserError(f"{library} is not installed", hint=hint) from error
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{library} could not load its weights of {name!r}: {reason}") from error
+
+
+def timm_model(name: str) -> nn.Module:
+    """timm's network `name`, which may end in a tag: `resnet50.a1_in1k`."""
+    import timm
+
     _check_known(name.partition(".")[0], timm.list_models(), "timm", "network")
-    return _downloaded("timm", name, lambda: timm.create_model(name, pretrained=True))
+    model: nn.Module = timm.create_model(name, pretrained=True)
+    return model
 
 
 def torchvision_model(name: str) -> nn.Module:
-    """torchvision's pretrained classifier `name`, whose weights may be named after a dot.
+    """torchvision's classifier `name` with its default weights, or with those after a dot.
 
-    Without a dot they are torchvision's default; `resnet50.IMAGENET1K_V1` names others.
-
-    Raises:
-        UserError: torchvision knows no such network or weights, or cannot get them.
+    `resnet50.IMAGENET1K_V1` names weights.
     """
     from torchvision import models
 
     network, _, weights = name.partition(".")
     _check_known(network, models.list_models(module=models), "torchvision", "network")
-    kinds = [member.name for member in models.get_model_weights(network)]
-    _check_known(weights or "DEFAULT", ["DEFAULT", *kinds], "torchvision", f"{network} with")
-    return _downloaded(
-        "torchvision", name, lambda: models.get_model(network, weights=weights or "DEFAULT")
-    )
+    kinds = ["DEFAULT", *(member.name for member in models.get_model_weights(network))]
+    _check_known(weights or "DEFAULT", kinds, "torchvision", f"{network} with")
+    return models.get_model(network, weights=weights or "DEFAULT")
 
 
 def effdet_model(name: str) -> nn.Module:
-    """effdet's pretrained detector `name`, such as `tf_efficientdet_d0`, for small images.
+    """effdet's detector `name`, such as `tf_efficientdet_d0`, for images of `PEER_SIDE`."""
+    import effdet
+    from effdet.config.model_config import efficientdet_model_param_dict as known
 
-    Raises:
-        UserError: effdet is not installed, knows no such detector, or cannot get its weights.
-    """
-    try:
-        import effdet
-        from effdet.config.model_config import efficientdet_model_param_dict as known
-    except ImportError as error:
-        raise UserError("effdet is not installed", hint="pip install effdet") from error
     _check_known(name, list(known), "effdet", "detector")
-    side = EFFDET_SIDE
-    return _downloaded(
-        "effdet", name, lambda: effdet.create_model(name, pretrained=True, image_size=(side, side))
-    )
+    size = (PEER_SIDE, PEER_SIDE)
+    model: nn.Module = effdet.create_model(name, pretrained=True, image_size=size)
+    return model
 
 
-EFFDET_SIDE = 128  # of the images that effdet's detectors are made for here
+PEER_SIDE = 128  # of the images on which a pretrained network and ours are compared
 PEERS: dict[str, Callable[[str], nn.Module]] = {
     "effdet": effdet_model,
     "timm": timm_model,
@@ -141,13 +148,3 @@ def _check_known(word: str, known: list[str], library: str, what: str) -> None:
         raise UserError(
             f"{library} has no {what} {word!r}", allowed=allowed, hint=nearest(word, known)
         )
-
-
-def _downloaded(library: str, name: str, create: Callable[[], nn.Module]) -> nn.Module:
-    """The network in evaluation mode; its weights are downloaded where they are not yet here."""
-    try:
-        return create().eval()
-    except Exception as error:  # each library of the download has errors of its own
-        reason = str(error).partition("\n")[0]
-        problem = f"{library} could not load its weights of {name!r}: {reason}"
-        raise UserError(problem) from error

@@ -1,67 +1,213 @@
-"""Which weight of another library's network is which of ours."""
+"""How other libraries name the weights of our networks; our names stand on the left."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-
-from scalesearch.nn.detector_names import BACKBONE, effdet_names
-from scalesearch.nn.weight_layouts import LAYOUTS, Layout
+from dataclasses import dataclass
 
 _BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
+_BACKBONE = "backbone."  # a detector's, in our names and in effdet's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How one library names the layers of one family.
+
+    A pattern may hold the number of a block's stage, of the block in its stage, and of the block
+    in the whole network, each counted from 0 or from 1: `{stage0}`, `{stage1}`, `{index0}`,
+    `{index1}`, `{block0}`, `{block1}`. Outside of blocks they count as for one more stage.
+
+    Attributes:
+        outside: layers outside of blocks.
+        block: pattern of a block's layer; `{layer}` is its name inside the block.
+        kinds: one table for each kind of block. That of a block is the smallest that names all of
+            its layers, so that a block without expansion may have other names than one with it.
+    """
+
+    outside: Mapping[str, str]
+    block: str
+    kinds: tuple[Mapping[str, str], ...]
 
 
 def names_in(given: Collection[str], needed: Iterable[str]) -> dict[str, str]:
-    """Each of our names `needed` to the name of the same weight in a state dict, as it should be.
+    """Maps each of our names `needed` to the name of the same weight in another state dict.
 
     The library is the one by whose names most weights are found in `given`; our own names are the
     first choice. A layer that the library does not have is left out.
     """
     ours = list(needed)
-    detector = any(name.startswith(BACKBONE) for name in ours)
-    named = _detector_names if detector else _names
-    choices = [{name: name for name in ours}, *(named(layout, ours) for layout in LAYOUTS)]
+    choices = [{name: name for name in ours}, *(_names(layout, ours) for layout in LAYOUTS)]
     return max(choices, key=lambda names: sum(theirs in given for theirs in names.values()))
 
 
-def _detector_names(layout: Layout, ours: list[str]) -> dict[str, str]:
-    """A detector of effdet's whose backbone is named so."""
-    backbone = [name.removeprefix(BACKBONE) for name in ours if name.startswith(BACKBONE)]
-    inside = _names(layout, backbone).items()
-    return {f"{BACKBONE}{name}": f"{BACKBONE}{theirs}" for name, theirs in inside} | effdet_names(
-        ours
-    )
-
-
 def _names(layout: Layout, ours: list[str]) -> dict[str, str]:
+    """A library's names of a classifier's weights, or effdet's of a detector's on its backbone."""
+    backbone = [name.removeprefix(_BACKBONE) for name in ours if name.startswith(_BACKBONE)]
+    if not backbone:
+        return _backbone_names(layout, ours)
+    names = _backbone_names(layout, backbone)
+    return {_BACKBONE + name: _BACKBONE + names[name] for name in names} | effdet_names(ours)
+
+
+def _backbone_names(layout: Layout, ours: list[str]) -> dict[str, str]:
     layers = {name: name.rpartition(".")[0] for name in ours}
-    inside: dict[tuple[int, int], set[str]] = {}
+    blocks: dict[tuple[int, int], set[str]] = {}  # by stage and index to the layers in it
     for layer in layers.values():
         if match := _BLOCK.fullmatch(layer):
-            inside.setdefault((int(match[1]), int(match[2])), set()).add(match[3])
-    places = sorted(inside)
-    last = places[-1][0] if places else -1
-    theirs = {
-        layer: pattern.format(**_counted(stage=last + 1, index=0, block=len(places)))
-        for layer, pattern in layout.outside.items()
-    }
-    for block, (stage, index) in enumerate(places):
-        numbers = _counted(stage=stage, index=index, block=block)
-        for layer, name in _table(layout, inside[stage, index]).items():
+            blocks.setdefault((int(match[1]), int(match[2])), set()).add(match[3])
+    stages = 1 + max((stage for stage, _ in blocks), default=-1)
+    numbers = _numbers(stage=stages, index=0, block=len(blocks))
+    theirs = {layer: pattern.format(**numbers) for layer, pattern in layout.outside.items()}
+    for block, (stage, index) in enumerate(sorted(blocks)):
+        numbers = _numbers(stage=stage, index=index, block=block)
+        fitting = [kind for kind in layout.kinds if blocks[stage, index] <= kind.keys()]
+        for layer, name in min(fitting, key=len, default={}).items():
             theirs[f"stages.{stage}.{index}.{layer}"] = layout.block.format(layer=name, **numbers)
     return {
-        name: f"{theirs[layer]}{name.removeprefix(layer)}"
+        name: theirs[layer] + name.removeprefix(layer)
         for name, layer in layers.items()
         if layer in theirs
     }
 
 
-def _counted(**numbers: int) -> dict[str, int]:
+def _numbers(**numbers: int) -> dict[str, int]:
     """Each number counted from 0 and from 1."""
     return {f"{key}{first}": number + first for key, number in numbers.items() for first in (0, 1)}
 
 
-def _table(layout: Layout, layers: set[str]) -> Mapping[str, str]:
-    """The smallest table that names all of a block's layers; empty where none does."""
-    fitting = [table for table in layout.kinds if layers <= set(table)]
-    return min(fitting, key=len) if fitting else {}
+def effdet_names(names: Iterable[str]) -> dict[str, str]:
+    """Each of our names of weights of a neck or a head to the same weight's in effdet."""
+    return {name: theirs for name in names if (theirs := _effdet_name(name))}
+
+
+def _effdet_name(name: str) -> str:
+    for pattern, theirs in _EFFDET.items():
+        if match := re.match(pattern, name):
+            layer, dot, rest = name[match.end() :].partition(".")
+            return match.expand(theirs) + _EFFDET_LAYERS.get(layer, layer) + dot + rest
+    return ""
+
+
+def _layers(**names: tuple[str, str]) -> dict[str, str]:
+    """`expand=("conv_pw", "bn1")` to the names of `expand.conv` and `expand.norm`."""
+    return {
+        f"{layer}.{part}": name
+        for layer, pair in names.items()
+        for part, name in zip(_PARTS.get(layer, ("conv", "norm")), pair, strict=True)
+    }
+
+
+_PARTS = {"squeeze": ("reduce", "expand")}
+
+# A node of a neck; the layers of separable convolutions and their norms are in `_EFFDET_LAYERS`.
+_NODE = r"neck\.layers\.(\d+)\.joints\.(\d+)\."
+_EFFDET = {
+    r"neck\.extra\.(\d+)\.": r"fpn.resample.\1.conv.",
+    _NODE + r"resample\.(\d+)\.": r"fpn.cell.\1.fnode.\2.combine.resample.\3.conv.",
+    _NODE + r"fusion\.weights": r"fpn.cell.\1.fnode.\2.combine.edge_weights",
+    _NODE + r"(?:conv\.)?": r"fpn.cell.\1.fnode.\2.after_combine.conv.",
+    r"(class|box)_head\.convs\.(\d+)\.": r"\1_net.conv_rep.\2.",
+    r"(class|box)_head\.norms\.(\d+)\.(\d+)\.": r"\1_net.bn_rep.\2.\3.bn.",
+    r"(class|box)_head\.predict\.": r"\1_net.predict.",
+}
+_EFFDET_LAYERS = {"depthwise": "conv_dw", "pointwise": "conv_pw", "norm": "bn"}
+
+_TIMM_SQUEEZE = ("se.conv_reduce", "se.conv_expand")
+_TORCHVISION_OUTSIDE = {"classifier": "classifier.1"} | _layers(
+    stem=("features.0.0", "features.0.1")
+)
+_DOWNSAMPLE = ("downsample.0", "downsample.1")
+
+LAYOUTS = (
+    # timm's EfficientNets, V2 among them, and its MobileNets.
+    Layout(
+        outside={"classifier": "classifier"}
+        | _layers(stem=("conv_stem", "bn1"), head=("conv_head", "bn2")),
+        block="blocks.{stage0}.{index0}.{layer}",
+        kinds=(
+            _layers(
+                expand=("conv_pw", "bn1"),
+                depthwise=("conv_dw", "bn2"),
+                squeeze=_TIMM_SQUEEZE,
+                project=("conv_pwl", "bn3"),
+            ),
+            _layers(
+                depthwise=("conv_dw", "bn1"), squeeze=_TIMM_SQUEEZE, project=("conv_pw", "bn2")
+            ),
+            _layers(expand=("conv_exp", "bn1"), squeeze=_TIMM_SQUEEZE, project=("conv_pwl", "bn2")),
+            _layers(project=("conv", "bn1")),
+        ),
+    ),
+    # torchvision's EfficientNets, V2 among them.
+    Layout(
+        outside=_TORCHVISION_OUTSIDE | _layers(head=("features.{stage1}.0", "features.{stage1}.1")),
+        block="features.{stage1}.{index0}.block.{layer}",
+        kinds=(
+            _layers(
+                expand=("0.0", "0.1"),
+                depthwise=("1.0", "1.1"),
+                squeeze=("2.fc1", "2.fc2"),
+                project=("3.0", "3.1"),
+            ),
+            _layers(depthwise=("0.0", "0.1"), squeeze=("1.fc1", "1.fc2"), project=("2.0", "2.1")),
+            _layers(expand=("0.0", "0.1"), project=("1.0", "1.1")),
+            _layers(project=("0.0", "0.1")),
+        ),
+    ),
+    # torchvision's MobileNets.
+    Layout(
+        outside=_TORCHVISION_OUTSIDE | _layers(head=("features.{block1}.0", "features.{block1}.1")),
+        block="features.{block1}.conv.{layer}",
+        kinds=(
+            _layers(expand=("0.0", "0.1"), depthwise=("1.0", "1.1"), project=("2", "3")),
+            _layers(depthwise=("0.0", "0.1"), project=("1", "2")),
+        ),
+    ),
+    # ResNets of timm and of torchvision.
+    Layout(
+        outside={"classifier": "fc"} | _layers(stem=("conv1", "bn1")),
+        block="layer{stage1}.{index0}.{layer}",
+        kinds=(
+            _layers(first=("conv1", "bn1"), second=("conv2", "bn2"), shortcut=_DOWNSAMPLE),
+            _layers(
+                reduce=("conv1", "bn1"),
+                spatial=("conv2", "bn2"),
+                expand=("conv3", "bn3"),
+                shortcut=_DOWNSAMPLE,
+            ),
+        ),
+    ),
+    # The package `efficientnet_pytorch`, and checkpoints of Lite in its manner.
+    Layout(
+        outside={"classifier": "_fc"}
+        | _layers(stem=("_conv_stem", "_bn0"), head=("_conv_head", "_bn1")),
+        block="_blocks.{block0}.{layer}",
+        kinds=(
+            _layers(
+                expand=("_expand_conv", "_bn0"),
+                depthwise=("_depthwise_conv", "_bn1"),
+                squeeze=("_se_reduce", "_se_expand"),
+                project=("_project_conv", "_bn2"),
+            ),
+        ),
+    ),
+    # pytorchcv's wide residual networks for CIFAR, where a norm is its next convolution's.
+    Layout(
+        outside={
+            "stem.conv": "features.init_block",
+            "head.norm": "features.post_activ.bn",
+            "classifier": "output",
+        },
+        block="features.stage{stage1}.unit{index1}.{layer}",
+        kinds=(
+            {
+                "entry.norm": "body.conv1.bn",
+                "first.conv": "body.conv1.conv",
+                "first.norm": "body.conv2.bn",
+                "second.conv": "body.conv2.conv",
+                "shortcut.conv": "identity_conv",
+            },
+        ),
+    ),
+)

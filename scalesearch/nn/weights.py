@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
-from scalesearch.nn.detector import DetectorNet
-from scalesearch.nn.weight_files import EFFDET_SIDE, PEERS, read_weights, unwrapped
+from scalesearch.nn.weight_files import PEER_SIDE, pretrained, read_weights, unwrapped
 from scalesearch.nn.weight_names import names_in
 
-# What is of another shape where classes are replaced.
-_CLASSIFIER = ("classifier.weight", "classifier.bias")
-_CLASS_HEAD = ("class_head.predict.pointwise.weight", "class_head.predict.pointwise.bias")
+# The layers that predict classes, of another shape where these are replaced.
+_CLASS_LAYERS = ("classifier", "class_head.predict.pointwise")
 _SHOWN = 20
 # Batch norm counts its batches but never reads the count while it has a momentum.
 _OPTIONAL = ".num_batches_tracked"
@@ -78,29 +76,36 @@ class LoadReport:
 def load_weights(
     model: nn.Module, source: Mapping[str, Any] | Path | str, *, strict: bool = True
 ) -> LoadReport:
-    """Sets a network's weights in place and says what became of each.
+    """Sets a network's weights in place and reports what became of each.
 
     Args:
         model: of `build`.
         source: a state dict, a .safetensors, .pt or .pth file, `timm:NAME`, `torchvision:NAME` or
-            `effdet:NAME`.
-            The families that we describe are known by the names that timm, torchvision,
-            efficientnet_pytorch and pytorchcv give their layers.
+            `effdet:NAME`. Layers may have our names or those of timm, torchvision, effdet,
+            efficientnet_pytorch and pytorchcv.
         strict: refuse, with the network left as it was, unless everything fits. Otherwise what
-            fits is loaded and the report tells the rest.
+            fits is loaded and the report names the rest.
 
     Raises:
         UserError: something does not fit, the source cannot be read, or the network does not
             compute what the named one does.
     """
-    peer = _peer(source)
-    given = _state(source if peer is None else peer.state_dict())
+    peer = pretrained(source)
+    if peer is not None:
+        given: dict[str, Any] = peer.state_dict()
+    elif isinstance(source, str | Path):
+        given = read_weights(Path(source))
+    elif isinstance(source, nn.Module):
+        raise UserError("weights are a mapping, not a module", hint="pass model.state_dict()")
+    else:
+        given = unwrapped(source)
     state, report = fit(model.state_dict(), given)
     if strict:
         report.check()
     if peer is not None and _fits_but_for_classes(report):
-        found = {name: given[theirs] for name, theirs in report.names.items() if theirs in given}
-        _check_outputs(model, found, peer, str(source))
+        names = report.names.items()
+        weights = {name: given[theirs] for name, theirs in names if theirs in given}
+        _check_outputs(model, weights, peer, str(source))
     model.load_state_dict(state, strict=False)
     return report
 
@@ -112,12 +117,12 @@ def fit(
     names = names_in(given, needed)
     state: dict[str, Tensor] = {}
     missing, mismatched = [], []
-    for name, wanted in needed.items():
+    for name, expected in needed.items():
         value = given.get(names.get(name, ""))
         if value is None:
             missing += [] if name.endswith(_OPTIONAL) else [name]
-        elif value.shape != wanted.shape:
-            mismatched.append(Mismatch(name, tuple(wanted.shape), tuple(value.shape)))
+        elif value.shape != expected.shape:
+            mismatched.append(Mismatch(name, tuple(expected.shape), tuple(value.shape)))
         else:
             state[name] = value
     claimed = set(names.values())
@@ -125,38 +130,25 @@ def fit(
     return state, LoadReport(tuple(state), tuple(missing), unexpected, tuple(mismatched), names)
 
 
-def _peer(source: object) -> nn.Module | None:
-    library, _, name = source.partition(":") if isinstance(source, str) else ("", "", "")
-    return PEERS[library](name) if library in PEERS else None
-
-
-def _state(source: object) -> dict[str, Any]:
-    if isinstance(source, str | Path):
-        return read_weights(Path(source))
-    if isinstance(source, nn.Module):
-        raise UserError("weights are a mapping, not a module", hint="pass model.state_dict()")
-    return unwrapped(source)
-
-
 def _fits_but_for_classes(report: LoadReport) -> bool:
-    """Whether at most the classifier is of another shape, as where classes are replaced."""
-    others = {m.name for m in report.mismatched} - {*_CLASSIFIER, *_CLASS_HEAD}
-    return not (report.missing or report.unexpected or others)
+    """Whether at most the layers that predict classes are of another shape."""
+    layers = {mismatch.name.rpartition(".")[0] for mismatch in report.mismatched}
+    return not (report.missing or report.unexpected or layers - {*_CLASS_LAYERS})
 
 
 def _check_outputs(
-    model: nn.Module, found: Mapping[str, Tensor], peer: nn.Module, source: str
+    model: nn.Module, weights: Mapping[str, Tensor], peer: nn.Module, source: str
 ) -> None:
     """Refuses weights that fit a network which then computes something else than its namesake."""
     ours = copy.deepcopy(model).cpu().float().eval()
-    _give_classes(ours, found)
-    ours.load_state_dict(found, strict=False)
+    _set_classes(ours, weights)
+    ours.load_state_dict(weights, strict=False)
     channels = next(p.shape[1] for p in ours.parameters() if p.ndim == 4)
-    side = EFFDET_SIDE if _is_detector(found) else 64
-    images = torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, channels, PEER_SIDE, PEER_SIDE, generator=generator)
     with torch.no_grad():
-        wanted, got = _values(peer(images)), _values(ours(images))
-    if not torch.allclose(got, wanted, rtol=0, atol=1e-3 * float(wanted.abs().max())):
+        expected, actual = _values(peer(images)), _values(ours(images))
+    if not torch.allclose(actual, expected, rtol=0, atol=1e-3 * float(expected.abs().max())):
         eps = next(m.eps for m in peer.modules() if isinstance(m, nn.BatchNorm2d))
         raise UserError(
             f"the weights of {source!r} fit, but the network computes something else with them",
@@ -165,31 +157,26 @@ def _check_outputs(
         )
 
 
-def _is_detector(found: Mapping[str, Tensor]) -> bool:
-    return _CLASS_HEAD[0] in found
-
-
-def _give_classes(ours: nn.Module, found: Mapping[str, Tensor]) -> None:
+def _set_classes(ours: Any, weights: Mapping[str, Tensor]) -> None:
     """Gives a network the classes of its namesake, where its own are others."""
-    if "classifier.weight" in found:
-        classes, features = found["classifier.weight"].shape
-        ours.classifier = nn.Linear(features, classes)
-    elif isinstance(ours, DetectorNet):
-        (outputs, width, *_), head = found[_CLASS_HEAD[0]].shape, ours.class_head
-        before = head.predict.pointwise.out_channels
-        head.values = head.values * outputs // before
-        head.predict.pointwise = nn.Conv2d(width, outputs, 1)
+    for name in _CLASS_LAYERS:
+        if f"{name}.weight" in weights:
+            outputs, inputs, *kernel = weights[f"{name}.weight"].shape
+            layer = nn.Conv2d(inputs, outputs, 1) if kernel else nn.Linear(inputs, outputs)
+            ours.set_submodule(name, layer)
+            if kernel:
+                ours.class_head.values = 1  # `_values` compares all of an image's in one row
 
 
 def _values(outputs: Any) -> Tensor:
-    """All that a network puts out for each of N images, [N, …]: of effdet maps of each level."""
+    """All outputs of a network for each of N images, [N, …]; effdet's are maps of each level."""
     if isinstance(outputs, Tensor):
         return outputs
-    found = []
+    rows = []
     for part in outputs:
         maps = [part] if isinstance(part, Tensor) else [x.permute(0, 2, 3, 1) for x in part]
-        found += [x.flatten(1) for x in maps]
-    return torch.cat(found, 1)
+        rows += [x.flatten(1) for x in maps]
+    return torch.cat(rows, 1)
 
 
 def _listed(title: str, items: list[str] | tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.cost.cost import Deployment
@@ -11,7 +12,6 @@ from scalesearch.cost.latency_table import (
     LatencyTable,
     predict,
     table_from_plain,
-    table_to_plain,
 )
 from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
@@ -36,12 +36,12 @@ def load_table(path: Path | str) -> LatencyTable:
     except UserError as error:
         raise error.at(file=str(path)) from None
     except ValueError as error:  # no JSON, no UTF-8
-        raise UserError(f"this is no latency table: {error}", file=str(path)) from None
+        raise UserError(f"this is not a latency table: {error}", file=str(path)) from None
 
 
 def save_table(path: Path | str, table: LatencyTable) -> Path:
     """The path, once it holds the table."""
-    return write_text(path, json.dumps(table_to_plain(table), indent=1) + "\n")
+    return write_text(path, json.dumps(asdict(table), indent=1) + "\n")
 
 
 def fitting_table(study: Study, space: SlottedSpace) -> LatencyTable | None:

@@ -91,9 +91,9 @@ def time_blocks(network: Backbone, deployment: Deployment) -> tuple[dict[str, fl
     each, rest = measure_links(build(network), links, shape, deployment, seconds=_SECONDS)
     times = iter(each)
     found: dict[str, list[float]] = {}
-    for _, repeats, _, args in walk(network):
-        entry = entry_name(args, network.activation, network.padding)
-        found.setdefault(entry, []).extend(next(times) for _ in range(repeats))
+    for part in walk(network):
+        entry = entry_name(part.args, network.activation, network.padding)
+        found.setdefault(entry, []).extend(next(times) for _ in range(part.repeats))
     entries = {entry: sum(seconds) / len(seconds) for entry, seconds in found.items()}
     return entries, rest
 

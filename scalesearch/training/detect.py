@@ -163,7 +163,7 @@ def loss_without_objects(outputs: tuple[Tensor, Tensor]) -> Tensor:
     """The loss of a detector's outputs for images without objects: what memory is measured with."""
     logits, codes = outputs
     none = torch.zeros(0, dtype=torch.int64, device=logits.device)
-    bare = Match(anchors=none, labels=none, codes=codes.new_zeros(0, 4), ignored=none)
+    bare = Match(anchors=none, labels=none, deltas=codes.new_zeros(0, 4), ignored=none)
     return detection_loss(logits, codes, [bare] * len(logits)).total
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,6 @@ from scalesearch.cost.latency_table import (
     entry_name,
     predict,
     table_from_plain,
-    table_to_plain,
 )
 from scalesearch.errors import UserError
 from tests.strategies import backbones
@@ -48,11 +47,11 @@ def names(net):
     return [entry_name(part.args, net.activation, net.padding) for part in walk(net)]
 
 
-def made(**fields):
+def table_of(**fields):
     return LatencyTable(deployment=Deployment(), machine="a CPU", torch="2.14", **fields)
 
 
-TABLE = made(
+TABLE = table_of(
     entries=dict(zip(ENTRIES, [[0.1], [0.9, 0.2, 0.3], [0.4], [0.8, 0.9], [1.6]], strict=True)),
     rests=[0.03, 0.01, 0.5],
     checks={"d": [2.0, 1.5]},
@@ -71,21 +70,20 @@ def test_a_prediction_is_the_sum_of_blocks_and_the_rest():
 
 
 def test_a_table_without_any_network_has_no_rest():
-    assert made().rest == 0.0
+    assert table_of().rest == 0.0
 
 
 def test_a_block_that_is_not_there_is_named():
     other = replace(NET, num_classes=11)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         predict(TABLE, other)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "the latency table has no entry 'head w32, 16 to 11 channels of 8 x 8, silu'"
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
+def test_what_changes_the_work_is_in_the_name_and_nothing_else(subtests):
+    for change, word in (
         ({"activation": "relu"}, "relu"),
         ({"padding": "same"}, "same padding"),
         ({"stem": Stem(width=8, stride=2, pool=2)}, "stem k3 s2 pool2,"),
@@ -94,17 +92,11 @@ def test_a_block_that_is_not_there_is_named():
         ({"head": Head(width=0, norm=True)}, "head norm, 16"),
         ({"stages": (Stage(block="bottleneck", width=16, reduce=2),)}, "bottleneck k3 r2 s1, 8"),
         ({"stages": (Stage(block="identity", width=8),)}, "identity s1, 8 to 8"),
-    ],
-)
-def test_what_changes_the_work_is_in_the_name(change, word):
-    assert any(word in name for name in names(replace(NET, **change)))
-
-
-@pytest.mark.parametrize(
-    "change", [{"drop_path": 0.2}, {"head": Head(width=32, dropout=0.5)}, {"norm_eps": 1e-3}]
-)
-def test_what_changes_no_work_is_not_in_the_name(change):
-    assert names(replace(NET, **change)) == ENTRIES
+    ):
+        with subtests.test(word):
+            assert any(word in name for name in names(replace(NET, **change)))
+    for change in ({"drop_path": 0.2}, {"head": Head(width=32, dropout=0.5)}, {"norm_eps": 1e-3}):
+        assert names(replace(NET, **change)) == ENTRIES
 
 
 def work(part, net):
@@ -124,29 +116,28 @@ def test_equal_names_are_equal_work(nets):
 
 
 def test_a_table_comes_back_from_its_file():
-    again = table_from_plain(json.loads(json.dumps(table_to_plain(TABLE))))
+    again = table_from_plain(json.loads(json.dumps(asdict(TABLE))))
     assert again == TABLE
     assert again.deployment == Deployment()
 
 
-@pytest.mark.parametrize(
-    "plain",
-    [
+def test_anything_else_is_not_a_table(subtests):
+    whole = asdict(TABLE)
+    for plain in (
         {},
         [],
         3,
         None,
         {"entries": {}},
-        table_to_plain(TABLE) | {"extra": 1},
-        table_to_plain(TABLE) | {"entries": {"a": []}},
-        table_to_plain(TABLE) | {"entries": {"a": ["fast"]}},
-        table_to_plain(TABLE) | {"entries": {"a": [float("nan")]}},
-        table_to_plain(TABLE) | {"rests": ["x"]},
-        table_to_plain(TABLE) | {"checks": {"d": 1.0}},
-        table_to_plain(TABLE) | {"deployment": {"gpu": 1}},
-    ],
-)
-def test_anything_else_is_no_table(plain):
-    with pytest.raises(UserError, match="this is no latency table") as told:
-        table_from_plain(plain)
-    assert "scalesearch profile --space" in told.value.hint
+        whole | {"extra": 1},
+        whole | {"entries": {"a": []}},
+        whole | {"entries": {"a": ["fast"]}},
+        whole | {"entries": {"a": [float("nan")]}},
+        whole | {"rests": ["x"]},
+        whole | {"checks": {"d": 1.0}},
+        whole | {"deployment": {"gpu": 1}},
+    ):
+        with subtests.test(str(plain)):
+            with pytest.raises(UserError, match="this is not a latency table") as caught:
+                table_from_plain(plain)
+            assert "scalesearch profile --space" in caught.value.hint

@@ -13,7 +13,7 @@ import torch
 
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
-from scalesearch.exporters import _program, export
+from scalesearch.exporters import _torch_network, export
 from scalesearch.exporters.onnx import Exporter
 from tests.exporters.networks import CASES, difference, images_for, randomised, shortened
 
@@ -71,15 +71,16 @@ def test_names_and_metadata_of_the_file(tmp_path, capfd):
 
 
 def test_batch_norms_may_be_kept(tmp_path):
-    model = randomised(SMALL)
-    (path,) = export(SMALL, tmp_path / "net.onnx", "onnx", model.state_dict(), fold=False)
-    images = images_for(SMALL)
+    """And the images may have another size."""
+    model, images = randomised(SMALL), torch.randn(2, 3, 40, 24)
+    words = {"fold": False, "size": (40, 24)}
+    (path,) = export(SMALL, tmp_path / "net.onnx", "onnx", model.state_dict(), **words)
     with torch.no_grad():
         assert difference(run(path, images), model(images)) < 1e-4
 
 
 def test_weights_that_are_too_large_for_one_file_go_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("scalesearch.exporters._onnx.MOST_INSIDE", 1000)
+    monkeypatch.setattr("scalesearch.exporters._onnx_file.MOST_INSIDE", 1000)
     model = randomised(SMALL)
     files = export(SMALL, tmp_path / "net.onnx", "onnx", model.state_dict())
     assert files == [tmp_path / "net.onnx", tmp_path / "net.onnx.data"]
@@ -90,23 +91,24 @@ def test_weights_that_are_too_large_for_one_file_go_beside_it(tmp_path, monkeypa
         assert difference(run(files[0], images), model(images)) < 1e-4
 
 
-def test_without_onnx_runtime_it_says_that_nobody_has_compared(tmp_path, monkeypatch):
+def test_without_onnx_runtime_it_says_that_outputs_were_not_compared(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.warns(UserWarning, match=r"net\.onnx was not run: ONNX Runtime is not installed"):
         (path,) = export(SMALL, tmp_path / "net.onnx", "onnx")
     assert path.exists()
 
 
-@pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
-def test_what_is_missing_is_told_before_anything_is_trained(monkeypatch, missing):
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(UserError, match=f"cannot be written without {missing}") as caught:
-        Exporter()
-    assert caught.value.hint == "pip install 'scalesearch[onnx]'"
+def test_a_missing_package_is_reported_before_anything_is_trained(monkeypatch):
+    for missing in ("onnx", "onnxscript"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, missing, None)
+            with pytest.raises(UserError, match=f"cannot be written without {missing}") as caught:
+                Exporter()
+        assert caught.value.hint == "pip install 'scalesearch[onnx]'"
 
 
 def test_other_outputs_are_refused_and_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(_program, "TOLERANCE", 0.0)
+    monkeypatch.setattr(_torch_network, "TOLERANCE", 0.0)
     with pytest.raises(UserError, match="computes something else than the network"):
         export(SMALL, tmp_path / "net.onnx", "onnx", randomised(SMALL).state_dict())
     assert list(tmp_path.iterdir()) == []

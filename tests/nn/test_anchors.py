@@ -6,41 +6,36 @@ import copy
 from dataclasses import replace
 from functools import cache
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scalesearch.arch.detector import Anchors
-from scalesearch.arch.efficientdet import efficientdet, efficientdet_lite
+from scalesearch.arch.published import published
 from scalesearch.nn.anchors import AnchorBoxes, anchor_boxes
 from scalesearch.nn.detector import DetectorNet
 from tests.effdets import effdet_anchors, peer_anchors, swapped
 
-D0 = efficientdet("efficientdet_d0")
+D0 = published("efficientdet_d0")
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
+def test_anchors_are_effdets(subtests):
+    for name, size in (
         ("efficientdet_d0", (512, 512)),
         ("efficientdet_d0", (384, 640)),
-        ("efficientdet_d0", (640, 128)),
         ("efficientdet_d0", (96, 160)),  # 128 divides neither side
-        ("efficientdet_d1", (640, 640)),
-        ("efficientdet_d7", (1536, 1536)),  # anchors of scale 5
+        ("efficientdet_d7", (768, 768)),  # anchors of scale 5
         ("efficientdet_d7x", (768, 1536)),  # a level more
         ("efficientdet_lite0", (320, 320)),  # scale 3
         ("efficientdet_lite3", (512, 512)),  # scale 4
-    ],
-)
-def test_anchors_are_effdets(name, size):
-    net = efficientdet_lite(name) if "lite" in name else efficientdet(name)
-    ours = anchor_boxes(net.anchors, net.neck.levels, size)
-    theirs = swapped(peer_anchors(f"tf_{name}", size).boxes)
-    assert ours.dtype == torch.float32
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    ):
+        net = published(name)
+        ours = anchor_boxes(net.anchors, net.neck.levels, size)
+        theirs = swapped(peer_anchors(f"tf_{name}", size).boxes)
+        with subtests.test(f"{name} {size}"):
+            assert ours.dtype == torch.float32
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
 def test_shapes_given_by_one_number_are_effdets():
@@ -122,8 +117,8 @@ def test_many_sizes_do_not_fill_the_memory():
     kept = AnchorBoxes(SMALL)
     for side in range(32, 32 * 20, 32):
         kept(torch.zeros(1, 3, side, 32))
-    assert len(kept.kept) == 8
-    assert (32 * 19, 32) in [size for size, _ in kept.kept]
+    assert len(kept.cache) == 8
+    assert (32 * 19, 32) in [size for size, _ in kept.cache]
 
 
 def test_anchors_made_while_evaluating_serve_while_training():
@@ -140,5 +135,5 @@ def test_stand_ins_are_not_kept():
     kept = AnchorBoxes(SMALL)
     with FakeTensorMode():
         assert kept(torch.zeros(1, 3, 64, 64)).shape[1] == 4
-    assert kept.kept == {}
+    assert kept.cache == {}
     assert type(kept(torch.zeros(1, 3, 64, 64))) is torch.Tensor

@@ -1,4 +1,4 @@
-"""Boxes and their codes against effdet, torchvision and hand arithmetic."""
+"""Boxes and their deltas against effdet, torchvision and hand arithmetic."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_codes_are_effdets():
     coder = effdet_box_coder.FasterRcnnBoxCoder()
     theirs = coder.encode(BoxList(swapped(boxes)), BoxList(swapped(anchors)))
     torch.testing.assert_close(encode(boxes, anchors), theirs, rtol=1e-5, atol=1e-5)
-    codes = torch.randn(500, 4, generator=torch.Generator().manual_seed(2))
-    theirs = effdet_anchors.decode_box_outputs(codes, swapped(anchors), output_xyxy=True)
-    torch.testing.assert_close(decode(codes, anchors), theirs, rtol=1e-5, atol=1e-3)
+    deltas = torch.randn(500, 4, generator=torch.Generator().manual_seed(2))
+    theirs = effdet_anchors.decode_box_outputs(deltas, swapped(anchors), output_xyxy=True)
+    torch.testing.assert_close(decode(deltas, anchors), theirs, rtol=1e-5, atol=1e-3)
 
 
 @given(st.lists(st.tuples(boxes_of(0.5), boxes_of(8)), min_size=1, max_size=20))
@@ -59,9 +59,9 @@ def test_decoding_undoes_encoding(pairs):
 def test_codes_are_float32_whatever_is_predicted_in():
     anchors = drawn(5)
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        codes = (torch.ones(5, 4) / 4).to(dtype)
-        assert decode(codes, anchors).dtype == torch.float32
-        torch.testing.assert_close(decode(codes, anchors), decode(codes.float(), anchors))
+        deltas = (torch.ones(5, 4) / 4).to(dtype)
+        assert decode(deltas, anchors).dtype == torch.float32
+        torch.testing.assert_close(decode(deltas, anchors), decode(deltas.float(), anchors))
     assert encode(drawn(5).double(), anchors).dtype == torch.float32
 
 

@@ -26,23 +26,23 @@ from tests.strategies import backbones
 FIRST = [names[0] for names in families().values() if names[0] in CLASSIFIERS]
 
 
-@pytest.mark.parametrize("padding", PADDINGS)
-@pytest.mark.parametrize("name", [*FIRST, "resnet50"])
-def test_every_family_folded_gives_the_same_outputs(name, padding):
-    net = published(name, padding=padding, num_classes=7, resolution=32)
-    model = randomised(net).train()
-    before = copy.deepcopy(model.state_dict())
-    folded = fold(model)
-    # The original goes on training as if nothing had been.
-    assert model.training
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert not folded.training
-    with torch.no_grad():
-        assert difference(folded(images_for(net)), model.eval()(images_for(net))) < 1e-5
-    left = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    # What stands before its convolution cannot be taken in by the one behind an activation.
-    assert all("entry" in key or key == "head.norm" for key in left)
-    assert bool(left) == name.startswith("wrn")
+def test_every_family_folded_gives_the_same_outputs(subtests):
+    for number, name in enumerate([*FIRST, "resnet50"]):
+        padding = PADDINGS[number % 2]
+        net = published(name, padding=padding, num_classes=7, resolution=32)
+        model = randomised(net).train()
+        before = copy.deepcopy(model.state_dict())
+        folded = fold(model)
+        with subtests.test(f"{name} {padding}"), torch.no_grad():
+            # The original can be trained on.
+            assert model.training
+            assert all(torch.equal(value, before[k]) for k, value in model.state_dict().items())
+            assert not folded.training
+            assert difference(folded(images_for(net)), model.eval()(images_for(net))) < 1e-5
+            # A norm before its convolution cannot be folded into the one behind an activation.
+            names = [key for key, part in folded.named_modules() if type(part) is nn.BatchNorm2d]
+            assert all("entry" in key or key == "head.norm" for key in names)
+            assert bool(names) == name.startswith("wrn")
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,21 +54,20 @@ def test_any_network_folded_is_the_same_function(net):
         torch.testing.assert_close(fold(model)(images), model(images), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("kind", "fusion"), NECKS)
-@pytest.mark.parametrize("bias", [False, True])
-def test_a_detector_folded_is_the_same_function(kind, fusion, bias):
-    net = tiny_detector(kind, fusion, norm_bias=bias)
-    model = spread(net).double()
-    folded = fold(model)
-    images = of_size(net, 2, (64, 96)).double()
-    with torch.no_grad():
-        for got, wanted in zip(folded(images), model(images), strict=True):
-            torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
-    # Backbone and neck: all. Heads: the convolutions are every level's, the norms each level's own.
-    left = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    levels, heads = 5, 2
-    assert len(left) == levels * heads * net.heads.depth
-    assert all(key.split(".")[1] == "norms" for key in left)
+def test_a_detector_folded_is_the_same_function(subtests):
+    for number, (kind, fusion) in enumerate(NECKS):
+        net = tiny_detector(kind, fusion, norm_bias=number % 2 == 1)
+        model = spread(net).double()
+        folded = fold(model)
+        images = of_size(net, 2, (64, 96)).double()
+        with subtests.test(f"{kind} {fusion}"), torch.no_grad():
+            for got, wanted in zip(folded(images), model(images), strict=True):
+                torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9)
+            # The norms of heads stay: their convolutions are shared by all levels.
+            names = [name for name, part in folded.named_modules() if type(part) is nn.BatchNorm2d]
+            levels, heads = 5, 2
+            assert len(names) == levels * heads * net.heads.depth
+            assert all(name.split(".")[1] == "norms" for name in names)
 
 
 def test_group_norms_depend_on_the_image_and_stay():
@@ -113,9 +112,7 @@ def test_it_is_public_channels_last_and_may_be_folded_again():
         assert torch.equal(fold(folded)(images_for(net)), folded(images_for(net)))
 
 
-@pytest.mark.parametrize(
-    "other", [nn.Linear(2, 2), published("mobilenet_v1")], ids=["Linear", "Backbone"]
-)
-def test_what_is_no_network_of_ours_is_refused(other):
-    with pytest.raises(ValueError, match=f"{type(other).__name__} has no batch norms"):
-        fold(other)
+def test_what_is_not_a_network_of_ours_is_refused():
+    for other in (nn.Linear(2, 2), published("mobilenet_v1")):
+        with pytest.raises(ValueError, match=f"{type(other).__name__} has no batch norms"):
+            fold(other)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+import itertools
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,32 +37,32 @@ def none(count):
 
 
 def dense(found, anchors=ANCHORS):
-    """Labels [A], -1 where there is none, and codes [A, 4], as effdet writes them."""
+    """Labels [A], -1 where there is none, and deltas [A, 4], as effdet writes them."""
     labels = torch.full((len(anchors),), -1)
     labels[found.anchors] = found.labels
-    codes = torch.zeros(len(anchors), 4)
-    codes[found.anchors] = found.codes
-    return labels, codes
+    deltas = torch.zeros(len(anchors), 4)
+    deltas[found.anchors] = found.deltas
+    return labels, deltas
 
 
 def theirs(boxes, labels, size=SIZE):
     labeller = effdet_anchors.AnchorLabeler(peer_anchors("tf_efficientdet_d0", size), 90)
-    classes, codes, positives = labeller.label_anchors(swapped(boxes), labels + 1)
+    classes, deltas, positives = labeller.label_anchors(swapped(boxes), labels + 1)
     classes = torch.cat([level.flatten() for level in classes])
-    return classes, torch.cat([level.reshape(-1, 4) for level in codes]), int(positives)
+    return classes, torch.cat([level.reshape(-1, 4) for level in deltas]), int(positives)
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 40, 150])
-@pytest.mark.parametrize("seed", range(4))
-def test_targets_are_effdets(count, seed):
-    boxes, labels = drawn(count, 10 * count + seed)
-    found = match(ANCHORS, boxes, labels, none(count))
-    classes, codes, positives = theirs(boxes, labels)
-    ours = dense(found)
-    assert torch.equal(ours[0], classes)
-    torch.testing.assert_close(ours[1], codes, rtol=1e-4, atol=1e-4)
-    assert len(found.anchors) == positives >= 1
-    assert found.ignored.tolist() == []
+def test_targets_are_effdets(subtests):
+    for count, seed in itertools.product((1, 2, 7, 40, 150), range(4)):
+        boxes, labels = drawn(count, 10 * count + seed)
+        found = match(ANCHORS, boxes, labels, none(count))
+        classes, deltas, positives = theirs(boxes, labels)
+        with subtests.test(f"{count} objects, seed {seed}"):
+            ours = dense(found)
+            assert torch.equal(ours[0], classes)
+            torch.testing.assert_close(ours[1], deltas, rtol=1e-4, atol=1e-4)
+            assert len(found.anchors) == positives >= 1
+            assert found.ignored.tolist() == []
 
 
 def test_several_objects_with_one_best_anchor_are_effdets():
@@ -97,7 +98,7 @@ def test_half_is_enough_and_less_is_not():
 def test_codes_lead_back_to_the_objects():
     boxes, labels = drawn(12, 3)
     found = match(ANCHORS, boxes, labels, none(12))
-    again = decode(found.codes, ANCHORS[found.anchors])
+    again = decode(found.deltas, ANCHORS[found.anchors])
     iou = box_iou(again, boxes)
     assert (iou.amax(1) > 0.999).all()
     assert torch.equal(labels[iou.argmax(1)], found.labels)
@@ -106,7 +107,7 @@ def test_codes_lead_back_to_the_objects():
 def test_images_without_objects():
     found = match(ANCHORS, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), none(0))
     assert [len(part) for part in found] == [0, 0, 0, 0]
-    assert found.codes.shape == (0, 4)
+    assert found.deltas.shape == (0, 4)
     assert found.anchors.dtype == found.labels.dtype == found.ignored.dtype == torch.int64
 
 
@@ -187,16 +188,16 @@ def test_the_order_of_objects_does_not_matter(seed, count, data):
     assert not set(one.ignored.tolist()) & set(kept)
 
 
-@pytest.mark.parametrize("pairs", [1, 3 * len(ANCHORS), 2**40])
-def test_pieces_of_any_size_give_the_same(monkeypatch, pairs):
+def test_pieces_of_any_size_give_the_same(monkeypatch):
     boxes, labels = drawn(30, 1)
     boxes[21] = boxes[3]  # the first of equals stands in another piece
     labels[21] = labels[3] + 1
     crowd = torch.arange(30) % 5 == 0
     wanted = match(ANCHORS, boxes, labels, crowd)
-    monkeypatch.setattr(matching, "_PAIRS", pairs)
-    found = match(ANCHORS, boxes, labels, crowd)
-    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    for pairs in (1, 3 * len(ANCHORS), 2**40):
+        monkeypatch.setattr(matching, "_PAIRS", pairs)
+        found = match(ANCHORS, boxes, labels, crowd)
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 def test_float64_boxes_are_taken_as_float32():

@@ -77,28 +77,27 @@ def assert_equal(ours, theirs, atol=1e-3):
         assert one.boxes.dtype == one.scores.dtype == torch.float32
 
 
-@pytest.mark.parametrize("selection", [Selection(), SOFT], ids=["hard", "soft"])
-@pytest.mark.parametrize(
-    ("classes", "size", "spread"),
-    [(90, (256, 384), 1.5), (20, (128, 256), 3.0), (1, (256, 128), 1.0), (2, (96, 160), 0.3)],
-    ids=str,
-)
-def test_detections_are_effdets(selection, classes, size, spread):
-    settings = config(
-        "tf_efficientdet_d0", size, num_classes=classes, soft_nms=selection.suppress == "soft"
-    )
-    maps = random_maps(settings, 2, seed=classes, spread=spread)
-    places = [whole(size), whole(size)]
-    # effdet cannot look at more candidates than there are.
-    settings.max_detection_points = min(5000, len(anchors_of(size)) * classes)
-    wanted = effdets_detections(settings, maps, places)
-    ours = detect(flat(maps[0], classes), flat(maps[1], 4), anchors_of(size), places, selection)
-    assert_equal(ours, wanted)
+def test_detections_are_effdets(subtests):
+    for classes, size, spread in (
+        (20, (128, 256), 3.0),
+        (1, (256, 128), 1.0),
+        (2, (96, 160), 0.3),
+    ):
+        settings = config("tf_efficientdet_d0", size, num_classes=classes)
+        maps = random_maps(settings, 2, seed=classes, spread=spread)
+        # effdet cannot look at more candidates than there are.
+        settings.max_detection_points = min(5000, len(anchors_of(size)) * classes)
+        places, raw = [whole(size), whole(size)], (flat(maps[0], classes), flat(maps[1], 4))
+        for selection in (Selection(), SOFT):
+            settings.soft_nms = selection.suppress == "soft"
+            with subtests.test(f"{classes} classes, {selection.suppress}"):
+                wanted = effdets_detections(settings, maps, places)
+                assert_equal(detect(*raw, anchors_of(size), places, selection), wanted)
 
 
-@pytest.mark.parametrize("size", [(512, 512), (384, 640)], ids=str)
-def test_detections_of_a_whole_network_are_effdets(size):
+def test_detections_of_a_whole_network_are_effdets():
     torch.manual_seed(0)
+    size = (256, 384)
     settings = config("tf_efficientdet_d0", size)
     model = effdet.EfficientDet(settings, pretrained_backbone=False).eval()
     with torch.no_grad():
@@ -106,18 +105,18 @@ def test_detections_of_a_whole_network_are_effdets(size):
         model.class_net.predict.conv_pw.weight *= 7e4
         model.box_net.predict.conv_pw.weight *= 7e3
         maps = model(torch.randn(1, 3, *size))
-    logits, codes = flat(maps[0], 90), flat(maps[1], 4)
+    logits, deltas = flat(maps[0], 90), flat(maps[1], 4)
     assert logits.std() > 1
-    assert codes.std() > 0.1
+    assert deltas.std() > 0.1
     anchors = anchor_boxes(D0.anchors, D0.neck.levels, size)
     for selection in (Selection(), SOFT):
         settings = config("tf_efficientdet_d0", size, soft_nms=selection.suppress == "soft")
         wanted = effdets_detections(settings, maps, [whole(size)])
-        assert_equal(detect(logits, codes, anchors, [whole(size)], selection), wanted)
+        assert_equal(detect(logits, deltas, anchors, [whole(size)], selection), wanted)
         assert len(wanted[0][:, 5].unique()) > 3
 
 
-def test_a_letterbox_is_undone_as_effdet_does():
+def test_a_letterbox_is_original_as_effdet_does():
     size = (128, 160)
     settings = config("tf_efficientdet_d0", size, num_classes=3)
     maps = random_maps(settings, 2, seed=0)
@@ -134,17 +133,17 @@ def test_a_letterbox_is_undone_as_effdet_does():
 def said(boxes, scores, labels, classes, anchors):
     """Raw outputs [1, A, ...] by which the first anchors find these boxes; all else is unlikely."""
     logits = torch.full((1, len(anchors), classes), -30.0)
-    codes = torch.zeros(1, len(anchors), 4)
+    deltas = torch.zeros(1, len(anchors), 4)
     for index, (score, label) in enumerate(zip(scores, labels, strict=True)):
         logits[0, index, label] = math.log(score / (1 - score))
-        codes[0, index] = encode(boxes[index], anchors[index])
-    return logits, codes
+        deltas[0, index] = encode(boxes[index], anchors[index])
+    return logits, deltas
 
 
 def found_of(boxes, scores, labels, selection, place=None, classes=5, size=(256, 256)):
     anchors = anchors_of(size)
-    logits, codes = said(torch.tensor(boxes), scores, labels, classes, anchors)
-    return detect(logits, codes, anchors, [place or whole(size)], selection)[0]
+    logits, deltas = said(torch.tensor(boxes), scores, labels, classes, anchors)
+    return detect(logits, deltas, anchors, [place or whole(size)], selection)[0]
 
 
 def test_hard_suppression_by_hand():
@@ -181,7 +180,7 @@ def test_boxes_are_clipped_to_the_image_within_its_letterbox():
     torch.testing.assert_close(found.boxes, wanted, rtol=1e-5, atol=1e-3)
 
 
-def test_both_axes_are_undone_by_their_own_scale():
+def test_both_axes_are_original_by_their_own_scale():
     # 427 rows become 341.6, rounded to 342: not quite the 0.8 of the columns.
     place = Letterbox((427, 640), (342, 512))
     found = found_of(
@@ -195,7 +194,7 @@ def test_rounding_leads_out_of_no_image():
     for inner in range(1, 512):
         place = Letterbox((480, 640), (inner, inner))
         box = torch.tensor([[0.0, 0.0, inner, inner]])
-        undone = postprocess._undone(box, place)
+        undone = postprocess._original(box, place)
         torch.testing.assert_close(undone, torch.tensor([[0.0, 0.0, 640.0, 480.0]]))
         assert (undone <= torch.tensor([640.0, 480.0, 640.0, 480.0])).all()
         beyond += (box * torch.tensor(640 / inner)).max().item() > 640
@@ -224,39 +223,39 @@ def test_fewer_candidates_are_the_best():
     torch.testing.assert_close(found.scores, torch.tensor(scores[:-4:-1]))
 
 
-@pytest.mark.parametrize("suppress", ["hard", "soft"])
-def test_what_is_no_number_is_no_detection(suppress):
+def test_predictions_that_are_not_finite_are_no_detections():
     anchors = anchors_of((64, 64))
-    logits, codes = torch.zeros(3, len(anchors), 2), torch.zeros(3, len(anchors), 4)
+    logits, deltas = torch.zeros(3, len(anchors), 2), torch.zeros(3, len(anchors), 4)
     logits[0] = math.nan
-    codes[1] = math.nan
-    codes[2, ::2, 0] = math.inf
+    deltas[1] = math.nan
+    deltas[2, ::2, 0] = math.inf
     places = [whole((64, 64))] * 3
-    found = detect(logits, codes, anchors, places, Selection(suppress=suppress))
-    assert len(found[0].scores) == len(found[1].scores) == 0
-    assert len(found[2].scores) > 0
-    assert found[2].boxes.isfinite().all()
+    for suppress in ("hard", "soft"):
+        found = detect(logits, deltas, anchors, places, Selection(suppress=suppress))
+        assert len(found[0].scores) == len(found[1].scores) == 0
+        assert len(found[2].scores) > 0
+        assert found[2].boxes.isfinite().all()
 
 
 def test_gradients_are_left_alone():
     anchors = anchors_of((64, 64))
     logits = torch.randn(1, len(anchors), 2, requires_grad=True)
-    codes = torch.randn(1, len(anchors), 4, requires_grad=True)
-    before = logits.detach().clone(), codes.detach().clone()
+    deltas = torch.randn(1, len(anchors), 4, requires_grad=True)
+    before = logits.detach().clone(), deltas.detach().clone()
     for suppress in ("hard", "soft"):
-        found = detect(logits, codes, anchors, [whole((64, 64))], Selection(suppress=suppress))
+        found = detect(logits, deltas, anchors, [whole((64, 64))], Selection(suppress=suppress))
         assert not found[0].boxes.requires_grad
     assert torch.equal(logits, before[0])
-    assert torch.equal(codes, before[1])
+    assert torch.equal(deltas, before[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_decoded_in_float32(dtype):
     anchors = anchors_of((64, 64))
     logits = torch.randn(1, len(anchors), 2, generator=torch.Generator().manual_seed(0)).to(dtype)
-    codes = torch.randn(1, len(anchors), 4, generator=torch.Generator().manual_seed(1)).to(dtype)
-    ours = detect(logits, codes, anchors, [whole((64, 64))])[0]
-    wide = detect(logits.float(), codes.float(), anchors, [whole((64, 64))])[0]
+    deltas = torch.randn(1, len(anchors), 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+    ours = detect(logits, deltas, anchors, [whole((64, 64))])[0]
+    wide = detect(logits.float(), deltas.float(), anchors, [whole((64, 64))])[0]
     assert all(torch.equal(a, b) for a, b in zip(ours, wide, strict=True))
 
 
@@ -264,7 +263,7 @@ CLUTTER = {
     "count": st.integers(1, 400),
     "classes": st.integers(1, 4),
     "overlap": st.sampled_from([0.2, 0.5, 0.8]),
-    "prefix": st.sampled_from([1, 7, 50, 1000]),
+    "chunk": st.sampled_from([1, 7, 50, 1000]),
     "seed": st.integers(0, 10_000),
 }
 
@@ -281,11 +280,11 @@ def clutter(count, classes, seed):
 
 @settings(max_examples=60)
 @given(**CLUTTER)
-def test_hard_suppression_is_torchvisions(count, classes, overlap, prefix, seed):
+def test_hard_suppression_is_torchvisions(count, classes, overlap, chunk, seed):
     boxes, scores, labels = clutter(count, classes, seed)
     wanted = batched_nms(boxes.double(), scores.double(), labels, overlap)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postprocess, "_PREFIX", prefix)
+        patch.setattr(postprocess, "_CHUNK", chunk)
         selection = Selection(overlap=overlap, detections=60)
         kept, taken = postprocess._hard(boxes, scores, labels, selection)
     assert torch.equal(kept, wanted[:60])
@@ -310,7 +309,7 @@ def test_many_classes_round_no_box():
 
 @settings(max_examples=40)
 @given(**CLUTTER)
-def test_soft_suppression_is_the_papers(count, classes, overlap, prefix, seed):
+def test_soft_suppression_is_the_papers(count, classes, overlap, chunk, seed):
     boxes, scores, labels = clutter(count, classes, seed)
     selection = Selection(suppress="soft", sigma=overlap, detections=30, min_score=0.02)
     kept, decayed = postprocess._soft(boxes, scores, labels, selection)
@@ -354,18 +353,18 @@ def test_what_is_learnt_is_found():
     labels = torch.tensor([2, 0, 1])
     target = match(anchors, boxes, labels, torch.zeros(3, dtype=torch.bool))
     logits = torch.full((1, len(anchors), 3), -4.6, requires_grad=True)
-    codes = torch.zeros(1, len(anchors), 4, requires_grad=True)
-    optimizer = torch.optim.Adam([logits, codes], lr=0.1)
+    deltas = torch.zeros(1, len(anchors), 4, requires_grad=True)
+    optimizer = torch.optim.Adam([logits, deltas], lr=0.1)
     first = last = 0.0
     for step in range(150):
         optimizer.zero_grad()
-        loss = detection_loss(logits, codes, [target])
+        loss = detection_loss(logits, deltas, [target])
         loss.total.backward()
         optimizer.step()
         first, last = (loss.total.item() if step == 0 else first), loss.total.item()
     assert last < first / 50
     for selection in (Selection(min_score=0.5), Selection(min_score=0.5, suppress="soft")):
-        found = detect(logits, codes, anchors, [whole(size)], selection)[0]
+        found = detect(logits, deltas, anchors, [whole(size)], selection)[0]
         order = found.labels.argsort()
         assert found.labels[order].tolist() == [0, 1, 2]
         torch.testing.assert_close(found.boxes[order], boxes[[1, 2, 0]], rtol=0, atol=0.5)
@@ -376,12 +375,12 @@ def test_detections_do_not_depend_on_the_batch():
     anchors = anchors_of(size)
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(3, len(anchors), 4, generator=generator)
-    codes = torch.randn(3, len(anchors), 4, generator=generator) * 0.3
+    deltas = torch.randn(3, len(anchors), 4, generator=generator) * 0.3
     places = [whole(size), Letterbox((128, 192), size), Letterbox((32, 48), (32, 48))]
-    together = detect(logits, codes, anchors, places)
+    together = detect(logits, deltas, anchors, places)
     for index, found in enumerate(together):
         (alone,) = detect(
-            logits[index : index + 1], codes[index : index + 1], anchors, [places[index]]
+            logits[index : index + 1], deltas[index : index + 1], anchors, [places[index]]
         )
         assert all(torch.equal(a, b) for a, b in zip(found, alone, strict=True))
 
@@ -393,18 +392,16 @@ def test_an_image_too_many_is_an_error():
         detect(*raw, anchors, [whole((64, 64))])
 
 
-@pytest.mark.parametrize(
-    ("fields", "allowed"),
-    [
-        ({"candidates": 0}, "whole number >= 1"),
-        ({"detections": 0}, "whole number >= 1"),
-        ({"min_score": 1.5}, "from 0 to 1"),
-        ({"overlap": -0.1}, "from 0 to 1"),
-        ({"sigma": 0}, "above 0"),
-        ({"suppress": "sotf"}, "hard, soft"),
-    ],
-)
-def test_selections_that_make_no_sense_are_refused(fields, allowed):
-    with pytest.raises(UserError, match=allowed) as caught:
-        Selection(**fields)
-    assert caught.value.key == next(iter(fields))
+def test_selections_that_make_no_sense_are_refused(subtests):
+    for key, value, allowed in (
+        ("candidates", 0, "whole number >= 1"),
+        ("detections", 0, "whole number >= 1"),
+        ("min_score", 1.5, "from 0 to 1"),
+        ("overlap", -0.1, "from 0 to 1"),
+        ("sigma", 0, "above 0"),
+        ("suppress", "sotf", "hard, soft"),
+    ):
+        with subtests.test(key):
+            with pytest.raises(UserError, match=allowed) as caught:
+                Selection(**{key: value})
+            assert caught.value.key == key

@@ -77,15 +77,16 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("library", KNOWN)
-def test_a_known_name_of_each_kind(library):
+def test_a_known_name_of_each_kind(subtests):
     needed = build(SMALL).state_dict()
-    names = names_in(KNOWN[library].values(), needed)
-    # torchvision's plain block begins with its squeeze-excite's number where it has none.
-    found = {ours: names[ours] for ours in KNOWN[library]}
-    if library == "torchvision":
-        found[f"{PLAIN}project.conv.weight"] = "features.1.0.block.1.0.weight"
-    assert found == KNOWN[library]
+    for library, known in KNOWN.items():
+        names = names_in(known.values(), needed)
+        # torchvision's plain block begins with its squeeze-excite's number where it has none.
+        found = {ours: names[ours] for ours in known}
+        if library == "torchvision":
+            found[f"{PLAIN}project.conv.weight"] = "features.1.0.block.1.0.weight"
+        with subtests.test(library):
+            assert found == known
 
 
 def test_our_own_names_are_the_first_choice():
@@ -93,20 +94,19 @@ def test_our_own_names_are_the_first_choice():
     assert names_in(needed, needed) == {name: name for name in needed}
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
-@pytest.mark.parametrize("wrap", ["", "state_dict", "model"])
-def test_files_wrappers_and_prefixes(tmp_path, suffix, wrap):
+def test_files_wrappers_and_prefixes(tmp_path, subtests):
     source = randomised(build(SMALL))
-    path = tmp_path / f"weights{suffix}"
     state = {f"module.{name}": value for name, value in source.state_dict().items()}
-    if suffix == ".safetensors":
-        save_file(state, path)
-    else:
-        torch.save({wrap: state, "epoch": 3} if wrap else state, path)
-    ours = build(SMALL)
-    assert load_weights(ours, path).complete
-    assert load_weights(build(SMALL), str(path)).complete
-    assert_same_outputs(ours, source, 32)
+    save_file(state, tmp_path / "whole.safetensors")
+    torch.save(state, tmp_path / "whole.pt")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "wrapped.pth")
+    torch.save({"model": state, "epoch": 3}, tmp_path / "wrapped.pt")
+    for path in tmp_path.iterdir():
+        ours = build(SMALL)
+        with subtests.test(path.name):
+            assert load_weights(ours, path).complete
+            assert load_weights(build(SMALL), str(path)).complete
+            assert_same_outputs(ours, source, 32)
 
 
 def bad_state():
@@ -176,28 +176,25 @@ def test_weights_of_a_network_without_a_stage_in_common():
     assert {m.name for m in report.mismatched} >= {"stem.conv.weight", "classifier.weight"}
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
+def test_sources_that_are_none(subtests):
+    for source, message in (
         ({}, "holds no weights"),
-        ({"epoch": 3}, "'epoch' is no tensor but of type int"),
+        ({"epoch": 3}, "'epoch' is not a tensor but of type int"),
         (torch.nn.Linear(1, 1), "weights are a mapping, not a module"),
         ("weights.zip", "not read from this kind of file"),
         ("nowhere.pt", "nowhere.pt: there is no such file"),
-    ],
-)
-def test_sources_that_are_none(source, message):
-    with pytest.raises(UserError, match=re.escape(message)):
-        load_weights(build(SMALL), source)
+    ):
+        with subtests.test(message), pytest.raises(UserError, match=re.escape(message)):
+            load_weights(build(SMALL), source)
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-@pytest.mark.parametrize("content", [b"", b"no weights at all", b"PK\x03\x04 torn"])
-def test_damaged_files(tmp_path, suffix, content):
-    path = tmp_path / f"weights{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="weights"):
-        load_weights(build(SMALL), path)
+def test_damaged_files(tmp_path, subtests):
+    for suffix in (".safetensors", ".pt"):
+        for content in (b"", b"no weights at all", b"PK\x03\x04 torn"):
+            path = tmp_path / f"weights{suffix}"
+            path.write_bytes(content)
+            with subtests.test(f"{suffix} {content}"), pytest.raises(UserError, match="weights"):
+                load_weights(build(SMALL), path)
 
 
 def test_a_pickled_model_is_not_run(tmp_path):

@@ -91,7 +91,7 @@ def test_a_limit_that_nothing_is_predicted_to_meet_is_told(study):
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"entries": {}}', "\x80"])
 def test_a_file_that_is_no_table_is_told(tmp_path, text):
     (tmp_path / "t.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=r"t\.json: this is no latency table"):
+    with pytest.raises(UserError, match=r"t\.json: this is not a latency table"):
         load_table(tmp_path / "t.json")
 
 

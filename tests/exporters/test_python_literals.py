@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesearch.exporters._text import Group, assignment, prose, quoted, tuple_of
+from scalesearch.exporters._python_literals import Group, assignment, literal, prose, quoted
 
 
 @given(st.text())
@@ -52,7 +52,7 @@ def test_prose_is_wrapped_under_its_first_word():
 
 
 def test_a_call_on_one_line_up_to_the_last_column():
-    call = Group("f(", (("a=", "1"), ("b=", tuple_of(["2"]))))
+    call = Group("f(", (("a=", "1"), ("b=", literal((2,)))))
     assert assignment("x", call) == "x = f(a=1, b=(2,))"
     fits, over = "y" * 93, "y" * 94
     assert assignment("x", Group("f(", (("", fits),))) == f"x = f({fits})"

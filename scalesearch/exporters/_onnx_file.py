@@ -10,25 +10,21 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.graph import Size
-from scalesearch.exporters._about import Facts
-from scalesearch.exporters._detections import (
-    OUTPUTS,
-    RAW,
-    Finder,
+from scalesearch.exporters._export_task import ExportTask
+from scalesearch.exporters._facts import Facts
+from scalesearch.exporters._onnx_detections import (
+    DETECTIONS,
+    WithDetections,
     check_detections,
     translations,
 )
-from scalesearch.exporters._program import check_outputs, program, random_images
-from scalesearch.exporters._weights import network
+from scalesearch.exporters._torch_network import check_outputs, network, program
 from scalesearch.files.write import write_bytes
 from scalesearch.nn.fold import fold
 from scalesearch.nn.postprocess import Selection
@@ -37,6 +33,8 @@ if TYPE_CHECKING:
     import onnx
     from torch.export import ExportedProgram
 
+Run = Callable[[Tensor], tuple[Tensor, ...]]  # from images [N, C, H, W]
+
 INPUT = "images"
 # Of 2022; ONNX Runtime has it since 1.14, TensorRT since 8.6.
 OPSET = 18
@@ -44,78 +42,69 @@ OPSET = 18
 MOST_INSIDE = 2**31 - 2**24
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class OnnxFile:
     """What is to be written.
 
     Attributes:
-        net: the network.
-        size: height and width of its images.
-        fold: batch norms are folded.
-        selection: how a detector's detections are taken; None: raw outputs.
+        task: the network and the size of its images.
         path: of the file.
+        fold: batch norms are folded.
+        selection: of a detector's detections; None: raw outputs.
     """
 
-    net: Architecture
-    size: Size
+    task: ExportTask
+    path: Path
     fold: bool
     selection: Selection | None
-    path: Path
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what the file puts out."""
-        if self.selection is not None:
-            return OUTPUTS
-        return RAW if isinstance(self.net, Detector) else RAW[:1]
-
-    @property
-    def detector(self) -> Detector:
-        """The network, of which there are detections."""
-        assert isinstance(self.net, Detector)
-        return self.net
+        """The names of the file's outputs."""
+        return tuple(self.task.outputs) if self.selection is None else DETECTIONS
 
 
-def written(job: Job, weights: Mapping[str, Tensor] | None, known: Facts) -> list[Path]:
+def write_onnx(file: OnnxFile, weights: Mapping[str, Tensor] | None, facts: Facts) -> list[Path]:
     """The file, and that of its weights if they are apart; `UserError` if it would be wrong."""
-    model: nn.Module = network(job.net, weights)
+    model: nn.Module = network(file.task.net, weights)
     # ONNX knows one layout: flattening another one would become a Gather over every feature.
-    folded = fold(model).to(memory_format=torch.contiguous_format) if job.fold else model
-    names = job.outputs
-    if job.selection is not None:
-        folded, names = Finder(folded, job.detector, job.size, job.selection), OUTPUTS + RAW
-    made = _described(_translated(program(folded, job.net, job.size), names), known)
+    graph = fold(model).to(memory_format=torch.contiguous_format) if file.fold else model
+    names = file.outputs
+    if file.selection is not None:
+        graph = WithDetections(graph, file.task, file.selection)
+        names += tuple(file.task.outputs)  # while the detections are checked against them
+    proto = _described(_translated(program(graph, file.task), names), facts)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder, job.path.name)
-        _save(made, draft)
+        draft = Path(folder, file.path.name)
+        _save(proto, draft)
         if importlib.util.find_spec("onnxruntime") is None:
             warnings.warn(
-                f"{job.path} was not run: ONNX Runtime is not installed, so nobody has compared "
-                "its outputs with the network's (pip install 'scalesearch[onnx]')",
+                f"{file.path} was not run: ONNX Runtime is not installed, so its outputs have not "
+                "been compared with the network's (pip install 'scalesearch[onnx]')",
                 stacklevel=3,
             )
         else:
-            _check(job, runner(draft), model)
-        if len(names) > len(job.outputs):
-            del made.graph.output[len(job.outputs) :]
-            _save(made, draft)
+            check_file(file, runner(draft), model)
+        if len(names) > len(file.outputs):
+            del proto.graph.output[len(file.outputs) :]
+            _save(proto, draft)
         # The weights first, so that there is never a file whose weights are missing.
         drafts = sorted(draft.parent.iterdir(), reverse=True)
-        files = [write_bytes(job.path.with_name(one.name), one.read_bytes()) for one in drafts]
+        files = [write_bytes(file.path.with_name(one.name), one.read_bytes()) for one in drafts]
     return files[::-1]
 
 
-def _check(job: Job, run: Callable[[Tensor], tuple[Tensor, ...]], model: nn.Module) -> None:
-    """Raw outputs are held against the network's, detections against what follows from those."""
+def check_file(file: OnnxFile, run: Run, model: nn.Module) -> None:
+    """Compares raw outputs with the network's, detections with what follows from raw outputs."""
 
     def raw(images: Tensor) -> tuple[Tensor, ...]:
         outputs = run(images)
-        if job.selection is None:
+        if file.selection is None:
             return outputs
-        check_detections(outputs, job.detector, job.size, job.selection, job.path)
-        return outputs[len(OUTPUTS) :]
+        check_detections(outputs, file.task, file.selection, file.path)
+        return outputs[len(DETECTIONS) :]
 
-    check_outputs(raw, model, partial(random_images, job.net, job.size), job.path)
+    check_outputs(raw, model, file.task, file.path)
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
@@ -127,7 +116,7 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
     onnx.checker.check_model(path, full_check=True)
 
 
-def runner(path: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
+def runner(path: Path) -> Run:
     """The function that an ONNX file computes, by ONNX Runtime on the CPU."""
     import onnxruntime
 
@@ -143,9 +132,9 @@ def runner(path: Path) -> Callable[[Tensor], tuple[Tensor, ...]]:
 
 
 def _translated(traced: ExportedProgram, names: Sequence[str]) -> onnx.ModelProto:
-    """The program in ONNX's operations, with names and no trace of where it was made."""
+    """The program in ONNX's operations, with names and without paths of this machine."""
     with _quiet():
-        made = torch.onnx.export(
+        translated = torch.onnx.export(
             traced,
             input_names=[INPUT],
             output_names=list(names),
@@ -155,10 +144,10 @@ def _translated(traced: ExportedProgram, names: Sequence[str]) -> onnx.ModelProt
             external_data=False,
             verbose=False,
         )
-    assert made is not None
-    model: onnx.ModelProto = made.model_proto
+    assert translated is not None
+    model: onnx.ModelProto = translated.model_proto
     graph = model.graph
-    del graph.value_info[:]  # what is between can be inferred
+    del graph.value_info[:]  # shapes in between can be inferred
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
     for end in (*graph.input, *graph.output):
@@ -166,13 +155,13 @@ def _translated(traced: ExportedProgram, names: Sequence[str]) -> onnx.ModelProt
     return model
 
 
-def _described(model: onnx.ModelProto, known: Facts) -> onnx.ModelProto:
+def _described(model: onnx.ModelProto, facts: Facts) -> onnx.ModelProto:
     """The same file with its facts."""
     import onnx
 
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, default=str)
-        for key, value in known.items()
+        for key, value in facts.items()
     }
     onnx.helper.set_model_props(model, texts)
     model.doc_string = texts["description"]
@@ -183,7 +172,7 @@ def _described(model: onnx.ModelProto, known: Facts) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch and onnxscript tell their developers of a translation."""
+    """Without what torch and onnxscript log and warn about in a translation."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from scalesearch.arch.detector import Detector
-from scalesearch.arch.efficientdet import FAMILIES
 from scalesearch.arch.neck import Neck
 from scalesearch.arch.published import published
 from scalesearch.errors import UserError
 from scalesearch.nn import weight_files
 from scalesearch.nn.build import build
-from scalesearch.nn.detector_names import effdet_names
-from scalesearch.nn.weight_names import names_in
+from scalesearch.nn.weight_names import effdet_names, names_in
 from scalesearch.nn.weights import load_weights
 from tests.effdets import config, effdet
 
@@ -63,16 +61,13 @@ def test_names_by_hand():
     assert effdet_names(["stem.conv.weight", "backbone.stem.conv.weight"]) == {}
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "efficientdet_d7"])
-def test_every_weight_of_a_named_detector_is_found(name):
-    if name in ("efficientdet_d4", "efficientdet_d5"):
-        pytest.skip("as D3, and slow to describe")
-    ours, other = described(published(name)), theirs(f"tf_{name}")
-    names = names_in(other, ours)
-    assert sorted(names.values()) == sorted(other)
-    assert {name: other[names[name]].shape for name in ours} == {
-        n: t.shape for n, t in ours.items()
-    }
+def test_every_weight_of_a_named_detector_is_found(subtests):
+    for name in ("efficientdet_d0", "efficientdet_d3", "efficientdet_d7x", "efficientdet_lite0"):
+        ours, other = described(published(name)), theirs(f"tf_{name}")
+        names = names_in(other, ours)
+        with subtests.test(name):
+            assert sorted(names.values()) == sorted(other)
+            assert all(other[names[key]].shape == value.shape for key, value in ours.items())
 
 
 def test_a_detector_on_a_resnet():
@@ -107,10 +102,10 @@ def test_weights_of_a_detector_that_effdet_trained(monkeypatch):
     other = replace(net, backbone=replace(net.backbone, padding="symmetric"))
     with pytest.raises(UserError, match="fit, but the network computes something else"):
         load_weights(build(other), "effdet:tf_efficientdet_d0")
-    with pytest.raises(UserError, match="the weights do not fit the network") as told:
+    with pytest.raises(UserError, match="the weights do not fit the network") as caught:
         load_weights(build(D0), "effdet:tf_efficientdet_d0")
     named = "neck.layers.1.joints.0.fusion.weights (fpn.cell.1.fnode.0.combine.edge_weights)"
-    assert named in str(told.value)
+    assert named in str(caught.value)
 
 
 def test_a_classifiers_weights_into_a_detectors_backbone():
@@ -124,8 +119,8 @@ def test_a_classifiers_weights_into_a_detectors_backbone():
 
 
 def test_effdet_by_name_tells_what_it_knows():
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         load_weights(build(D0), "effdet:tf_efficientdet_d9")
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "effdet has no detector 'tf_efficientdet_d9'\n  did you mean 'tf_efficientdet_d7'?"
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 
 WIDTH = 100
 
@@ -19,25 +20,27 @@ class Group:
     @property
     def flat(self) -> str:
         """On one line."""
-        inner = ", ".join(prefix + flat(item) for prefix, item in self.items)
-        return f"{self.opening}{inner}{',' if self._is_one_tuple else ''})"
-
-    @property
-    def _is_one_tuple(self) -> bool:
-        return self.opening == "(" and len(self.items) == 1
+        inner = ", ".join(prefix + _flat(item) for prefix, item in self.items)
+        comma = "," if self.opening == "(" and len(self.items) == 1 else ""
+        return f"{self.opening}{inner}{comma})"
 
 
 Item = str | Group
 
 
-def flat(item: Item) -> str:
-    """The item on one line."""
-    return item if isinstance(item, str) else item.flat
-
-
-def tuple_of(items: Sequence[Item]) -> Group:
-    """A tuple."""
-    return Group("(", tuple(("", item) for item in items))
+def literal(value: object) -> Item:
+    """The expression that makes a description, a name or a number; of a stage what it uses."""
+    if is_dataclass(value):
+        names = [field.name for field in fields(value)]
+        if isinstance(value, Stage):
+            used = {"block", "width", "stride", *BLOCK_FIELDS[value.block]}
+            names = [name for name in names if name in used]
+        items = tuple((f"{name}=", literal(getattr(value, name))) for name in names)
+        return Group(f"{type(value).__name__}(", items)
+    if isinstance(value, tuple):
+        record = type(value).__name__ if hasattr(value, "_fields") else ""
+        return Group(f"{record}(", tuple(("", literal(inner)) for inner in value))
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def assignment(name: str, value: Item) -> str:
@@ -66,6 +69,10 @@ def prose(text: str, used: int = 0, indent: str = "") -> str:
     return wrapped[used:]
 
 
+def _flat(item: Item) -> str:
+    return item if isinstance(item, str) else item.flat
+
+
 def _escaped(letter: str, mark: str) -> str:
     if letter == mark or letter == "\\":
         return "\\" + letter
@@ -76,7 +83,7 @@ def _escaped(letter: str, mark: str) -> str:
 def _laid_out(item: Item, indent: int, used: int, after: int = 0) -> str:
     """The item where `used` columns of its line are taken, and `after` follow it."""
     if isinstance(item, str) or used + len(item.flat) + after <= WIDTH:
-        return flat(item)
+        return _flat(item)
     deeper = " " * (indent + 4)
     lines = [
         deeper + prefix + _laid_out(inner, indent + 4, indent + 4 + len(prefix), 1) + ","

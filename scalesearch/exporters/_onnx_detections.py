@@ -10,40 +10,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalesearch.arch.detector import Detector
-from scalesearch.arch.graph import Size
 from scalesearch.errors import UserError
+from scalesearch.exporters._export_task import ExportTask
 from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.boxes import decode
 from scalesearch.nn.postprocess import Detections, Letterbox, Selection, detect
 
-OUTPUTS = ("boxes", "scores", "labels", "counts")
-# What those are made of, put out beside them while they are checked.
-RAW = ("logits", "codes")
-_OVERLAP_SLACK = 1e-5  # how exactly float32 tells whether two boxes overlap by more than the limit
+DETECTIONS = ("boxes", "scores", "labels", "counts")
+_OVERLAP_SLACK = 1e-5  # rounding of an overlap in float32
 _BOX_SLACK = 1e-5  # as a share of the image's longer side
 
 
-class Finder(nn.Module):
+class WithDetections(nn.Module):
     """Images of one size to their detections, padded to the same number for every image."""
 
-    def __init__(self, model: nn.Module, net: Detector, size: Size, selection: Selection) -> None:
+    def __init__(self, model: nn.Module, task: ExportTask, selection: Selection) -> None:
         super().__init__()
         self.model, self.selection = model, selection
-        anchors = anchor_boxes(net.anchors, net.neck.levels, size)
+        anchors = _anchors(task)
         self.register_buffer("anchors", anchors, persistent=False)
-        corner = torch.tensor([size[1], size[0]] * 2, dtype=torch.float32)
+        corner = torch.tensor(task.size[::-1] * 2, dtype=torch.float32)
         self.register_buffer("corner", corner, persistent=False)
-        self.candidates = min(selection.candidates, len(anchors) * net.num_classes)
+        self.candidates = min(selection.candidates, len(anchors) * task.net.num_classes)
         self.most = min(selection.detections, self.candidates)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images [N, C, H, W] to `OUTPUTS`, then `RAW`."""
-        logits, codes = self.model(images)
+        """Images [N, C, H, W] to `DETECTIONS`, then the raw outputs."""
+        logits, deltas = self.model(images)
         classes, count = logits.shape[-1], self.candidates
         best, position = logits.flatten(1).topk(count, 1)
         scores, labels, anchor = best.sigmoid(), position % classes, position // classes
-        boxes = decode(_rows(codes, anchor), self.anchors[anchor])  # type: ignore[index]
+        boxes = decode(_rows(deltas, anchor), self.anchors[anchor])  # type: ignore[index]
         boxes = boxes.clamp(min=0).minimum(self.corner)  # type: ignore[arg-type]
         # By ranks, which no runtime's sigmoid can round into another order, as it can scores.
         ranks = torch.arange(count, 0, -1).float() * (scores > self.selection.min_score)
@@ -58,7 +55,7 @@ class Finder(nn.Module):
             torch.where(real, labels.gather(1, index), -1),
             real.sum(1),
             logits,
-            codes,
+            deltas,
         )
 
 
@@ -74,7 +71,7 @@ def suppress(
     """Which of the boxes [N, M, 4] are not suppressed by a better one of their class, bool [N, M].
 
     `ranks` are larger for better ones and 0 for those that do not count; of each of `classes` only
-    the best `most` are told. It is traced and never run: `translated` is what it does.
+    the best `most` are kept. It is traced and never run: `translated` is what it does.
     """
     raise NotImplementedError("it is written into an ONNX graph, and has no kernel of its own")
 
@@ -94,7 +91,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 def translated(boxes: Any, ranks: Any, labels: Any, classes: int, most: int, overlap: float) -> Any:
     """`suppress` as ONNX's NonMaxSuppression, which has a row of scores for each class.
 
-    So no box need be moved to tell classes apart, which would round it.
+    So boxes need not be shifted to separate classes, which would round them.
     """
     from onnxscript import opset18
 
@@ -108,42 +105,42 @@ def translated(boxes: Any, ranks: Any, labels: Any, classes: int, most: int, ove
         op.Constant(value_floats=[0.0]),
     )
     taken = op.NonMaxSuppression(boxes, table, *limits)  # image, class, box
-    place = op.Gather(taken, op.Constant(value_ints=[0, 2]), axis=1)
+    position = op.Gather(taken, op.Constant(value_ints=[0, 2]), axis=1)
     ones = op.Expand(op.Constant(value_float=1.0), op.Shape(taken, start=0, end=1))
-    marked = op.ScatterND(op.Mul(ranks, op.Constant(value_float=0.0)), place, ones)
+    marked = op.ScatterND(op.Mul(ranks, op.Constant(value_float=0.0)), position, ones)
     return op.Greater(marked, op.Constant(value_float=0.0))
 
 
 def check_detections(
-    outputs: tuple[Tensor, ...], net: Detector, size: Size, selection: Selection, path: Path
+    outputs: tuple[Tensor, ...], task: ExportTask, selection: Selection, path: Path
 ) -> None:
     """Refuses detections that do not follow from the raw outputs beside them as `detect` has it.
 
     An overlap that is the limit but for rounding may fall on either side.
     """
-    given = [
-        Detections(boxes[:count], scores[:count], labels[:count])
-        for boxes, scores, labels, count in zip(*outputs[:4], strict=True)
+    named = dict(zip((*DETECTIONS, *task.outputs), outputs, strict=True))
+    raw = named["logits"], named["box_deltas"]
+    letterboxes = [Letterbox(task.size, task.size)] * len(outputs[0])
+    limits = [selection.overlap + by for by in (0.0, -_OVERLAP_SLACK, _OVERLAP_SLACK)]
+    allowed = [
+        detect(*raw, _anchors(task), letterboxes, replace(selection, overlap=overlap))
+        for overlap in (min(max(limit, 0.0), 1.0) for limit in limits)
     ]
-    anchors = anchor_boxes(net.anchors, net.neck.levels, size)
-    places = [Letterbox(size, size)] * len(given)
-    slack = _BOX_SLACK * max(size)
-    ways = [
-        detect(outputs[4], outputs[5], anchors, places, _shifted(selection, by))
-        for by in (0.0, -_OVERLAP_SLACK, _OVERLAP_SLACK)
-    ]
-    for number, found in enumerate(given):
-        if not any(_same(found, way[number], slack) for way in ways):
+    slack = _BOX_SLACK * max(task.size)
+    for image, count in enumerate(named["counts"].tolist()):
+        given = Detections(*(named[key][image, :count] for key in Detections._fields))
+        if not any(_same(given, detections[image], slack) for detections in allowed):
             raise UserError(
-                f"what would be written finds other boxes in a random image: {len(found.scores)}, "
-                f"and not the {len(ways[0][number].scores)} that follow from the raw outputs",
+                f"what would be written has other detections in a random image: {count}, "
+                f"not the {len(allowed[0][image].scores)} that follow from the raw outputs",
                 file=str(path),
                 hint="a library's fault: try another version, or export with outputs: raw",
             )
 
 
-def _shifted(selection: Selection, by: float) -> Selection:
-    return replace(selection, overlap=min(max(selection.overlap + by, 0.0), 1.0))
+def _anchors(task: ExportTask) -> Tensor:
+    assert task.detector is not None
+    return anchor_boxes(task.detector.anchors, task.detector.neck.levels, task.size)
 
 
 def _same(one: Detections, other: Detections, slack: float) -> bool:

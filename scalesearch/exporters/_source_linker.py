@@ -1,11 +1,11 @@
-"""Joins our own definitions into one text that imports only what others made.
+"""Joins definitions of our modules into one text that imports only other packages.
 
-From some names on, every global name that a text uses is followed to the module that defines it,
-and the text is taken as it stands, with the comments right above. Modules come in the order in
-which they import each other, definitions in the order of their module. Two rules make it shorter:
-a frozen dataclass keeps only the methods that are used somewhere in the result, so its checks go,
-as they belong to the making of a description and what is exported was already made; and a table
-keeps only the entries that are asked for, so that what one network does not use stays behind.
+Starting from some names, every global name that a definition uses is followed to the module of ours
+that defines it, and the source is copied unchanged, with the comments right above. Modules come in
+the order in which they import each other, definitions in the order of their module. Two rules make
+the result shorter: a frozen dataclass keeps only the methods that are used in it, so without the
+checks of descriptions, which were done before; and a table keeps only the entries that are asked
+for, so without the blocks that a network does not have.
 """
 
 from __future__ import annotations
@@ -21,15 +21,7 @@ from importlib.abc import InspectLoader
 from typing import NamedTuple
 
 _OURS = "scalesearch."
-Start = tuple[str, str]  # a module and a name that it defines
-
-
-class Definition(NamedTuple):
-    """A class, function or constant, and where it stands."""
-
-    module: str
-    name: str
-    text: str
+Key = tuple[str, str]  # a module and a name that it defines
 
 
 class Import(NamedTuple):
@@ -44,17 +36,14 @@ class Import(NamedTuple):
 class Source:
     """A module of ours: its lines, its definitions and imports by the global names they make."""
 
-    name: str
     lines: tuple[str, ...]
     definitions: dict[str, ast.stmt]
     imports: dict[str, Import]
 
-
-class Linked(NamedTuple):
-    """Everything that some names need: import statements, and definitions in a working order."""
-
-    imports: str
-    definitions: tuple[Definition, ...]
+    @property
+    def own_imports(self) -> list[Import]:
+        """Those of other modules of ours."""
+        return [one for one in self.imports.values() if one.module.startswith(_OURS)]
 
 
 class Kept(NamedTuple):
@@ -64,8 +53,10 @@ class Kept(NamedTuple):
     entries: Mapping[str, Set[str]]
 
 
-def link(starts: Sequence[Start], entries: Mapping[str, Set[str]] | None = None) -> Linked:
-    """What the definitions `starts` need to live without us.
+def link(
+    starts: Sequence[Key], entries: Mapping[str, Set[str]] | None = None
+) -> tuple[str, dict[str, str]]:
+    """The import statements and definitions, by name, that `starts` need to run without us.
 
     `entries` are the keys that a table, a dict written out under a global name, shall keep.
     """
@@ -83,13 +74,14 @@ def link(starts: Sequence[Start], entries: Mapping[str, Set[str]] | None = None)
         kept = kept._replace(methods=kept.methods | used)
     names = [name for _, name in nodes]
     assert len(set(names)) == len(names), f"two definitions of one name: {sorted(names)}"
-    taken = tuple(
-        Definition(place, name, _text(source(place), node, kept))
-        for place in dict.fromkeys(place for module, _ in starts for place in _in_order(module))
-        for name, node in source(place).definitions.items()
-        if (place, name) in nodes
-    )
-    return Linked(_import_statements(outside), taken)
+    modules = dict.fromkeys(name for module, _ in starts for name in _in_order(module))
+    definitions = {
+        name: _text(source(module), node, kept)
+        for module in modules
+        for name, node in source(module).definitions.items()
+        if (module, name) in nodes
+    }
+    return _import_statements(outside), definitions
 
 
 @cache
@@ -99,65 +91,62 @@ def source(module: str) -> Source:
     assert spec is not None
     assert isinstance(spec.loader, InspectLoader)
     text = spec.loader.get_source(module) or ""
-    found = Source(module, tuple(text.splitlines()), {}, {})
+    definitions: dict[str, ast.stmt] = {}
+    imports: list[Import] = []
     for node in ast.parse(text).body:
         match node:
-            case ast.FunctionDef() | ast.ClassDef():
-                found.definitions[node.name] = node
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                definitions[name] = node
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                found.definitions[name] = node
-            case ast.Import():
-                for alias in node.names:
-                    known_as = alias.asname or alias.name.split(".")[0]
-                    found.imports[known_as] = Import(alias.name, "", known_as)
-            case ast.ImportFrom():
-                for alias in node.names:
-                    known_as = alias.asname or alias.name
-                    found.imports[known_as] = Import(node.module or "", alias.name, known_as)
-    return found
+                definitions[name] = node
+            case ast.Import(names=names):
+                imports += [Import(n.name, "", n.asname or n.name.split(".")[0]) for n in names]
+            case ast.ImportFrom(module=home, names=names):
+                imports += [Import(home or "", n.name, n.asname or n.name) for n in names]
+    by_name = {one.known_as: one for one in imports}
+    return Source(tuple(text.splitlines()), definitions, by_name)
 
 
-def _needed(starts: Sequence[Start], kept: Kept) -> tuple[dict[Start, ast.stmt], set[Import]]:
-    """Definitions by module and name, and imports from others, that `starts` lead to."""
-    nodes: dict[Start, ast.stmt] = {}
+def _needed(starts: Sequence[Key], kept: Kept) -> tuple[dict[Key, ast.stmt], set[Import]]:
+    """Definitions of ours, and imports from others, that `starts` lead to."""
+    nodes: dict[Key, ast.stmt] = {}
     outside: set[Import] = set()
-    waiting = list(starts)
-    while waiting:
-        place = waiting.pop()
-        if place in nodes:
+    queue = list(starts)
+    while queue:
+        key = module, name = queue.pop()
+        if key in nodes:
             continue
-        home = source(place[0])
-        nodes[place] = node = home.definitions[place[1]]
-        for part in _parts(node, kept):
+        home = source(module)
+        nodes[key] = home.definitions[name]
+        for part in _parts(nodes[key], kept):
             if not isinstance(part, ast.Name):
                 continue
             if part.id in home.definitions:
-                waiting.append((home.name, part.id))
-            elif part.id in home.imports:
-                found = home.imports[part.id]
-                if found.module.startswith(_OURS):
-                    assert found.name == found.known_as, f"{place} uses {found} by another name"
-                    waiting.append((found.module, found.name))
+                queue.append((module, part.id))
+            elif one := home.imports.get(part.id):
+                if one in home.own_imports:
+                    assert one.name == one.known_as, f"{key} uses {one} by another name"
+                    queue.append((one.module, one.name))
                 else:
-                    outside.add(found)
+                    outside.add(one)
     return nodes, outside
 
 
 def _parts(node: ast.AST, kept: Kept) -> Iterator[ast.AST]:
     """Every syntax node of a definition, without what it does not keep."""
     dropped = [part for parts in _dropped(node, kept) for part in parts]
-    waiting = [node]
-    while waiting:
-        part = waiting.pop()
+    queue = [node]
+    while queue:
+        part = queue.pop()
         if part not in dropped:
             yield part
-            waiting.extend(ast.iter_child_nodes(part))
+            queue.extend(ast.iter_child_nodes(part))
 
 
 def _dropped(node: ast.AST, kept: Kept) -> list[tuple[ast.stmt | ast.expr, ...]]:
     """Methods, and entries as pairs of key and value, that a definition does not keep."""
     match node:
-        case ast.ClassDef() if any(map(_makes_frozen, node.decorator_list)):
+        case ast.ClassDef() if _is_record(node):
             methods = [member for member in node.body if isinstance(member, ast.FunctionDef)]
             return [(method,) for method in methods if method.name not in kept.methods]
         case (
@@ -170,13 +159,15 @@ def _dropped(node: ast.AST, kept: Kept) -> list[tuple[ast.stmt | ast.expr, ...]]
 
 
 def _is_own(node: ast.stmt, part: ast.Attribute) -> bool:
-    """What a class other than a frozen dataclass has of its own: no use of a dataclass's method."""
+    """Whether an ordinary class uses an attribute of its own, which no dataclass has to keep."""
     of_self = isinstance(part.value, ast.Name) and part.value.id == "self"
-    return of_self and not any(map(_makes_frozen, getattr(node, "decorator_list", [])))
+    return of_self and not _is_record(node)
 
 
-def _makes_frozen(decorator: ast.expr) -> bool:
-    return isinstance(decorator, ast.Call) and "frozen=True" in ast.unparse(decorator)
+def _is_record(node: ast.stmt) -> bool:
+    """Whether it is a frozen dataclass."""
+    decorators = getattr(node, "decorator_list", [])
+    return any(isinstance(d, ast.Call) and "frozen=True" in ast.unparse(d) for d in decorators)
 
 
 def _text(home: Source, node: ast.stmt, kept: Kept) -> str:
@@ -201,34 +192,31 @@ def _first_line(node: ast.stmt | ast.expr) -> int:
 
 def _in_order(module: str) -> list[str]:
     """A module of ours after all modules of ours that it imports."""
-    order: dict[str, None] = {}
-    for found in source(module).imports.values():
-        if found.module.startswith(_OURS):
-            order |= dict.fromkeys(_in_order(found.module))
-    return [*order, module]
+    imported = (name for one in source(module).own_imports for name in _in_order(one.module))
+    return [*dict.fromkeys(imported), module]
 
 
 def _import_statements(outside: Set[Import]) -> str:
     """Import statements as ruff sorts them: Python's own, then the others."""
-    ours: Set[Import] = {Import("__future__", "annotations", "annotations")}
-    python = {found for found in outside if found.module.split(".")[0] in sys.stdlib_module_names}
-    groups = [_import_lines(group) for group in (ours, python, outside - python)]
+    future: Set[Import] = {Import("__future__", "annotations", "annotations")}
+    python = {one for one in outside if one.module.split(".")[0] in sys.stdlib_module_names}
+    groups = [_import_lines(group) for group in (future, python, outside - python)]
     return "\n\n".join("\n".join(lines) for lines in groups if lines)
 
 
 def _import_lines(group: Set[Import]) -> list[str]:
     modules: list[str] = []
     members: dict[str, list[str]] = defaultdict(list)
-    for found in sorted(group, key=lambda found: (found.module, *_rank(found.name))):
-        own = found.name or found.module
-        text = own if found.known_as == own.split(".")[0] else f"{own} as {found.known_as}"
-        (members[found.module] if found.name else modules).append(text)
+    for one in sorted(group, key=lambda one: (one.module, _rank(one.name), one.name)):
+        imported = one.name or one.module
+        renamed = "" if one.known_as == imported.split(".")[0] else f" as {one.known_as}"
+        (members[one.module] if one.name else modules).append(imported + renamed)
     return [
         *(f"import {module}" for module in modules),
         *(f"from {module} import {', '.join(names)}" for module, names in members.items()),
     ]
 
 
-def _rank(name: str) -> tuple[int, str]:
+def _rank(name: str) -> int:
     """Constants before classes before the rest, as ruff sorts members."""
-    return (0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2, name)
+    return 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalesearch.exporters import _link
+from scalesearch.exporters import _source_linker
 
 FILES = {
     "__init__.py": "",
@@ -136,37 +136,36 @@ def toy(tmp_path, monkeypatch):
     for name, text in FILES.items():
         (tmp_path / "toy" / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(_link, "_OURS", "toy.")
+    monkeypatch.setattr(_source_linker, "_OURS", "toy.")
     yield
-    _link.source.cache_clear()
+    _source_linker.source.cache_clear()
 
 
 @pytest.mark.usefixtures("toy")
 def test_what_is_needed_is_taken_as_it_stands():
-    linked = _link.link([("toy.high", "first")])
-    assert "\n\n".join(definition.text for definition in linked.definitions) == JOINED
-    assert linked.imports == IMPORTS
-    assert [d.module for d in linked.definitions] == ["toy.low"] * 3 + ["toy.high"] * 2
+    imports, linked = _source_linker.link([("toy.high", "first")])
+    assert "\n\n".join(linked.values()) == JOINED
+    assert imports == IMPORTS
 
 
 @pytest.mark.usefixtures("toy")
 def test_several_names_come_in_the_order_of_their_modules():
-    linked = _link.link([("toy.high", "second"), ("toy.low", "unused")])
+    _, linked = _source_linker.link([("toy.high", "second"), ("toy.low", "unused")])
     names = ["TWO", "unused", "Record", "late", "second"]
-    assert [definition.name for definition in linked.definitions] == names
+    assert list(linked) == names
 
 
 @pytest.mark.usefixtures("toy")
 def test_what_another_class_calls_its_own_keeps_no_method_of_a_record():
-    linked = _link.link([("toy.other", "Plain")])
-    assert [definition.name for definition in linked.definitions] == ["Record", "Plain"]
-    assert "def kept" not in linked.definitions[0].text
+    _, linked = _source_linker.link([("toy.other", "Plain")])
+    assert list(linked) == ["Record", "Plain"]
+    assert "def kept" not in linked["Record"]
 
 
 @pytest.mark.usefixtures("toy")
 def test_two_definitions_of_one_name_are_refused():
     with pytest.raises(AssertionError, match="two definitions of one name"):
-        _link.link([("toy.clash", "both")])
+        _source_linker.link([("toy.clash", "both")])
 
 
 TABLE = """KINDS = {
@@ -181,8 +180,8 @@ TABLE = """KINDS = {
 
 @pytest.mark.usefixtures("toy")
 def test_a_table_keeps_the_entries_that_are_asked_for_and_what_they_need():
-    linked = _link.link([("toy.table", "find")], {"KINDS": {"kept", "also"}})
-    assert [d.name for d in linked.definitions] == ["late", "KINDS", "find"]
-    assert linked.definitions[1].text == TABLE
-    whole = _link.link([("toy.table", "find")])
-    assert [d.name for d in whole.definitions] == ["TWO", "late", "KINDS", "find"]
+    _, linked = _source_linker.link([("toy.table", "find")], {"KINDS": {"kept", "also"}})
+    assert list(linked) == ["late", "KINDS", "find"]
+    assert linked["KINDS"] == TABLE
+    _, whole = _source_linker.link([("toy.table", "find")])
+    assert list(whole) == ["TWO", "late", "KINDS", "find"]
