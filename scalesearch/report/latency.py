@@ -1,4 +1,4 @@
-"""The figure of latency: what the table predicted against what workers measured."""
+"""The figure of latency: predictions of the table against measurements of workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalesearch.report.style import ACCENT, CROWD, FAINT, INK, RASTER_FROM, new
 from scalesearch.units import format_latency
 
 _COLUMNS = ("predicted_latency", "latency")
-# Marks told apart by shape: state, marker, fill.
+# State, marker, fill.
 _MARKS = (("assessed", "o", "full"), ("infeasible", "X", "none"))
 
 
@@ -44,13 +44,13 @@ def summary(contents: Contents) -> str:
 
 
 def agreement_sentence(contents: Contents) -> str:
-    """How predictions and measurements agree, or why that cannot be told."""
-    found = agreed(contents)
-    if found is not None:
-        return f"Predicted by the latency table against measured: {found}."
+    """How predictions and measurements agree, or why that is unknown."""
+    result = agreed(contents)
+    if result is not None:
+        return f"Predicted by the latency table against measured: {result}."
     if both(contents).empty:
         return "No latency table predicted them."
-    return "Too few networks were measured to hold the latency table against them."
+    return "Too few networks were measured to compare the latency table with them."
 
 
 def agreed(contents: Contents) -> Agreement | None:
@@ -88,7 +88,7 @@ def _draw_state(axes: Axes, values: pd.DataFrame, state: str, marker: str, fill:
 
 
 def _draw_limit(axes: Axes, contents: Contents, near: tuple[float, float]) -> None:
-    """A dashed line at each bound on what is measured; one far off would squeeze the points."""
+    """A dashed line at each bound; one far off would squeeze the points and is left out."""
     limit = contents.limits.get("search", {}).get("latency")
     for bound in (limit.min, limit.max) if limit else ():
         if bound is not None and near[0] <= 1000 * bound <= near[1]:
