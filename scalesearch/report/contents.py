@@ -105,15 +105,19 @@ class Contents:
     def front(self, phase: str, cost: str = "flops") -> pd.DataFrame:
         """The scored rows that no other beats in metric and in a cost, cheapest first."""
         rows = self.scored(phase)
-        rows = rows[rows[cost].notna()] if cost in rows else rows.iloc[:0]
-        points = list(zip(rows.get(self.metric, ()), rows.get(cost, ()), strict=True))
+        if rows.empty or cost not in rows:
+            return rows.iloc[:0]
+        rows = rows[rows[cost].notna()]
+        points = list(zip(rows[self.metric], rows[cost], strict=True))
         return rows.iloc[front(points, ("maximize", "minimize"))].sort_values(cost, kind="stable")
 
     def ranking(self, phase: str) -> pd.DataFrame:
         """The scored rows with a result of their own, best first: each network once."""
         rows = self.scored(phase)
-        order = [number for number in self.rankings.get(phase, ()) if number in set(rows["number"])]
-        return rows.set_index("number", drop=False).loc[order]
+        if rows.empty:
+            return rows
+        rows = rows.set_index("number", drop=False)
+        return rows.loc[[number for number in self.rankings.get(phase, ()) if number in rows.index]]
 
     def baseline_row(self) -> pd.Series | None:
         """The baseline's trial: of the search, or the family's member of phi 0."""

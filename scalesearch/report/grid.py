@@ -173,7 +173,12 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
         if rank == 1:
             _mark_best(axes, contents, *_point(*triple))
         else:
-            looks = {"color": "white", "fontsize": 8, "ha": "center", "va": "center"}
+            looks: dict[str, Any] = {
+                "color": "white",
+                "fontsize": 8,
+                "ha": "center",
+                "va": "center",
+            }
             axes.annotate(f"{rank}", _point(*triple), **looks)
 
 

@@ -137,7 +137,8 @@ def coefficients(contents: Contents) -> Table:
         rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
     columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
     copies = len(contents.scored("grid")) - len(ranking)
-    reused = f"{copies} more give one of these networks." if copies else ""
+    verb = "has" if copies == 1 else "have"
+    reused = f"{copies} more {verb} the network of one of these." if copies else ""
     return Table(
         caption=f"The best {len(rows)} of {len(ranking)} {contents.wording.point}s",
         head=["rank", *columns, metric_word(contents.metric), "FLOPs"],

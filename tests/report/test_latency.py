@@ -8,9 +8,8 @@ import pytest
 
 from scalesearch.cost.limits import Limit
 from scalesearch.report import latency, tables
-from scalesearch.report.page import page
-from scalesearch.report.sections import sections
-from scalesearch.report.write import write_report
+from scalesearch.report.page import page, write_report
+from scalesearch.report.sections import Drawn, sections
 
 # Number in the search: predicted and measured milliseconds.
 TIMES = {0: (9, 10), 1: (30, None), 2: (11, 13), 4: (12, 12), 5: (14, 19), 6: (9, 10), 7: (20, 24)}
@@ -21,9 +20,9 @@ def timed(small):
     """The small study, timed: trial 1 was infeasible by its prediction, trial 7 by its worker."""
     trials = small.trials.copy()
     trials["reused_from"] = trials["number"].where(trials["state"] == "reused")
-    for column, place in (("predicted_latency", 0), ("latency", 1)):
-        found = {n: times[place] and times[place] / 1000 for n, times in TIMES.items()}
-        trials[column] = trials["number"].map(found).where(trials["phase"] == "search")
+    for column, index in (("predicted_latency", 0), ("latency", 1)):
+        seconds = {n: times[index] and times[index] / 1000 for n, times in TIMES.items()}
+        trials[column] = trials["number"].map(seconds).where(trials["phase"] == "search")
     limits = {"search": {"latency": Limit(max=0.02)}}
     return replace(small, trials=trials, limits=limits, deployment="cpu, batch 1, 1 thread")
 
@@ -70,12 +69,12 @@ def test_one_network_is_too_few(timed):
 
 
 def test_a_study_without_latency_has_no_section_of_it(small, timed):
-    assert "Latency" not in [section.title for section in sections(small, {})]
-    assert "Latency" in [section.title for section in sections(timed, {})]
+    assert "Latency" not in [section.title for section in sections(small, Drawn())]
+    assert "Latency" in [section.title for section in sections(timed, Drawn())]
 
 
 def test_the_page_shows_figure_and_front(timed):
-    text = page(timed, {"latency": b"<svg/>"})
+    text = page(timed, Drawn(figures={"latency": b"<svg/>"}))
     for words in (
         "cpu, batch 1, 1 thread",
         "rank correlation 0.900",
