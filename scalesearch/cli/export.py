@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,25 @@ from scalesearch.study.parts import Plugin, read_plugin
 from scalesearch.study.results import export_winners
 
 
-def export_network(
-    source: str,
-    output: Path | None,
-    form: tuple[str, bool | None, Sequence[str]],
-    weights: str | None,
-) -> None:
-    """Writes the file or files and prints their paths.
+def exporter_settings(name: str, fold: bool | None, options: Sequence[str]) -> dict[str, Any]:
+    """An exporter as a study file has it, from options `key=value`; None folds by default."""
+    settings: dict[str, Any] = {"name": name} if fold is None else {"name": name, "fold": fold}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise UserError(
+                f"{option!r} is not an option", file="command line", allowed="key=value"
+            )
+        settings[key.strip()] = parse_value(text)
+    return settings
 
-    `form` is a format, whether it folds (None: as it has it), and its other options, `key=value`.
-    """
+
+def export_network(
+    source: str, exporter: Mapping[str, Any], output: Path | None, weights: str | None
+) -> None:
+    """Writes the file or files and prints their paths."""
     try:
-        plugin = read_plugin("exporters", _plain(*form), Path())
+        plugin = read_plugin("exporters", exporter, Path())
     except Mistakes as mistakes:
         raise mistakes.merged() from None
     if Path(source).is_dir():
@@ -37,34 +44,22 @@ def export_network(
             )
         paths = export_winners(existing(source), (plugin,))
     else:
-        paths = _export_one(source, output, plugin, weights)
+        paths = _export_one(source, plugin, output, weights)
     for path in paths:
         print(path)
 
 
-def _plain(name: str, fold: bool | None, options: Sequence[str]) -> dict[str, Any]:
-    """An exporter as a study file has it."""
-    plain: dict[str, Any] = {"name": name} if fold is None else {"name": name, "fold": fold}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if not equals:
-            raise UserError(f"{option!r} is no option", file="command line", allowed="key=value")
-        plain[key.strip()] = parse_value(text)
-    return plain
-
-
 def _export_one(
-    source: str, output: Path | None, plugin: Plugin, weights: str | None
+    source: str, plugin: Plugin, output: Path | None, weights: str | None
 ) -> list[Path]:
     from scalesearch.nn.build import build
     from scalesearch.nn.weights import load_weights
 
-    net = architecture(source)
-    state = None
+    net, state = architecture(source), None
     if weights is not None:
         model = build(net)
         load_weights(model, weights)
         state = model.state_dict()
     exporter = plugin.make()
-    target = output or Path(Path(source).stem.replace("-", "_") + exporter.suffix)
-    return list(exporter.export(net, target, state, {}))
+    path = output or Path(Path(source).stem.replace("-", "_") + exporter.suffix)
+    return list(exporter.export(net, path, state, {}))

@@ -1,4 +1,4 @@
-"""`scalesearch status` and `report`: what a run folder holds."""
+"""`scalesearch status` and `report`: the contents of a run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def show_status(path: Path, as_json: bool) -> None:
     folder = existing(path)
     phases = folder.read()
     if as_json:
-        print(json.dumps(_plain(folder, phases), indent=2))
+        print(json.dumps(_summary(folder, phases), indent=2))
         return
     active = "running now" if is_running(folder) else "not running"
     print(f"{folder.settings['name']} in {folder.path}: {active}")
@@ -32,9 +32,8 @@ def show_status(path: Path, as_json: bool) -> None:
             best = _best(trials)
             rows.append((phase, summarise(_counts(trials)), describe(best) if best else ""))
     print_table("", ("phase", "trials", "best so far"), rows)
-    agreed = agreement_of(phases.get("search", []))
-    if agreed is not None:
-        print(f"latency: predicted against measured, {agreed}")
+    if (latency := agreement_of(phases.get("search", []))) is not None:
+        print(f"latency: predicted against measured, {latency}")
     every = [trial for trials in phases.values() for trial in trials]
     if failed := [trial for trial in every if trial.state == "failed"]:
         print(f"last failure: {describe(failed[-1])}")
@@ -43,24 +42,24 @@ def show_status(path: Path, as_json: bool) -> None:
 
 
 def make_report(path: Path) -> None:
-    """Draws the report anew and says where it is."""
-    written = report(existing(path))
-    print(f"{len(written)} files; the page is {written[-1]}")
+    """Draws the report again and prints where it is."""
+    paths = report(existing(path))
+    print(f"{len(paths)} files; the page is {paths[-1]}")
 
 
-def _plain(folder: RunFolder, phases: dict[str, list[Trial]]) -> dict[str, object]:
-    plain: dict[str, object] = {"name": folder.settings["name"], "running": is_running(folder)}
+def _summary(folder: RunFolder, phases: dict[str, list[Trial]]) -> dict[str, object]:
+    summary: dict[str, object] = {"name": folder.settings["name"], "running": is_running(folder)}
     for phase, trials in phases.items():
         best = _best(trials)
-        plain[phase] = {
+        summary[phase] = {
             **_counts(trials),
             "best": None
             if best is None
             else {"trial": best.number, "scores": dict(best.scores), "flops": best.cost.flops},
         }
-    if (agreed := agreement_of(phases.get("search", []))) is not None:
-        plain["latency"] = asdict(agreed)
-    return plain
+    if (latency := agreement_of(phases.get("search", []))) is not None:
+        summary["latency"] = asdict(latency)
+    return summary
 
 
 def _counts(trials: list[Trial]) -> Counter[str]:

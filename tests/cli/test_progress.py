@@ -70,4 +70,4 @@ def test_a_bar_counts_networks_and_shows_the_best(monkeypatch):
         assert bars._progress.tasks[1].fields["news"] == "best accuracy 0.5000 (trial 0)"
     text = screen.getvalue()
     assert text.count("trial 1 failed: error: no") == 1
-    assert "trial 3 failed" not in text, "told once, not for each network that is equal"
+    assert "trial 3 failed" not in text, "printed once, not for each network that is equal"
