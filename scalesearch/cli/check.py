@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,8 @@ from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
-
-@dataclass(frozen=True)
-class Share:
-    """A phase's part of the whole: what it is, and its seconds on one worker if known."""
-
-    text: str
-    seconds: float | None
+# A phase in words, and its seconds on one worker if they are known.
+Share = tuple[str, float | None]
 
 
 def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
@@ -55,9 +49,9 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
             network = named_baseline(study, data, anchors)
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")
         else:
-            network, share, about = _search(study, executor, data, anchors, samples)
+            network, share, search_lines = _search(study, executor, data, anchors, samples)
             shares.append(share)
-            lines += about
+            lines += search_lines
         grid = None if study.grid is None else grid_of(study, network)
         if grid is not None:
             shares.append(_grid(study, executor, grid, data))
@@ -65,12 +59,13 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
             coefficients = study.coefficients or _typical_coefficients(grid)
             shares.append(_family(study, executor, network, coefficients, data))
     slots = executor.slots
-    lines += [share.text + _about(share.seconds, slots) for share in shares]
-    known = [share.seconds for share in shares if share.seconds is not None]
+    for text, seconds in shares:
+        about = "" if seconds is None else f", about {format_seconds(seconds / slots)}"
+        lines.append(text + about)
+    known = [seconds for _, seconds in shares if seconds is not None]
     if len(known) == len(shares):
-        lines.append(
-            f"in all        about {format_seconds(sum(known) / slots)} on {slots} worker(s)"
-        )
+        total = format_seconds(sum(known) / slots)
+        lines.append(f"in all        about {total} on {slots} worker(s)")
     # Printed at the end, so that an error in the middle does not follow "is valid".
     print("\n".join(lines))
 
@@ -112,14 +107,14 @@ def _search(
         lines.append(f"latency       measured on {study.latency.deployment}{source}")
     seconds = try_seconds(executor, evaluator, sizes.typical, data)
     total = None if seconds is None else seconds * search.trials
-    return sizes.typical, Share(f"search        {search.trials} trials", total), lines
+    return sizes.typical, (f"search        {search.trials} trials", total), lines
 
 
 def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data) -> Share:
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
-    return Share(text, phase_seconds(executor, evaluator, grid.fitting, data))
+    return text, phase_seconds(executor, evaluator, grid.fitting, data)
 
 
 def _family(
@@ -130,7 +125,7 @@ def _family(
     evaluator: Evaluator = family.evaluator.make()
     networks = list({member.architecture for member in every})
     text = f"family        {len(every)} members, {len(networks)} different networks"
-    return Share(text, phase_seconds(executor, evaluator, networks, data))
+    return text, phase_seconds(executor, evaluator, networks, data)
 
 
 def _typical_coefficients(grid: GridOfNetworks | None) -> Scaling:
@@ -138,7 +133,3 @@ def _typical_coefficients(grid: GridOfNetworks | None) -> Scaling:
     assert grid is not None  # the settings were checked: a family has a grid or coefficients
     points = list(grid.space.points())
     return grid.space.coefficients(points[len(points) // 2])
-
-
-def _about(seconds: float | None, slots: int) -> str:
-    return "" if seconds is None else f", about {format_seconds(seconds / slots)}"

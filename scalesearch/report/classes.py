@@ -40,7 +40,8 @@ def draw(contents: Contents) -> Figure | None:
         axes.set_ylim(lines - 0.4, -0.6)
     high = factor("ap") * float(scores.max().max()) or 1.0
     panels[0].set_xlim(-0.03 * high, 1.03 * high)  # a mark at 0 stands beside its class's name
-    panels[0].set_title(_title(len(drawn), len(scores)))
+    ends = f": the {half} best and the {half} worst" if len(drawn) < len(scores) else ""
+    panels[0].set_title(f"{metric_name('ap')} by class{ends}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -74,12 +75,6 @@ def summary(contents: Contents) -> str:
 def _scores(row: pd.Series) -> pd.Series:
     columns = [name for name in row.index if str(name).startswith(OF_CLASS)]
     return row[columns].astype(float).dropna().rename(lambda name: name.removeprefix(OF_CLASS))
-
-
-def _title(drawn: int, total: int) -> str:
-    if drawn == total:
-        return f"{metric_name('ap')} by class"
-    return f"{metric_name('ap')} by class: the {drawn // 2} best and the {drawn // 2} worst"
 
 
 def _draw_classes(axes: Axes, scores: pd.DataFrame, labels: list[str]) -> None:

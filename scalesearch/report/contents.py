@@ -10,6 +10,7 @@ import pandas as pd
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.limits import Limits
+from scalesearch.history.agreement import Agreement
 from scalesearch.history.pareto import front
 from scalesearch.report.tasks import WORDINGS, Wording
 from scalesearch.scaling.detector import Scaling
@@ -53,6 +54,7 @@ class Contents:
         truth: the validation images and their objects as a COCO file, with paths of the image
             files.
         deployment: what latency was measured for, in words; empty if it was not measured.
+        agreement: of predicted and measured latencies, if both are known.
         environment: versions, seed, machine.
         study_text: the study with every default, as YAML.
         exports: paths of exported networks, relative to the run folder.
@@ -73,6 +75,7 @@ class Contents:
     detections: Sequence[Detections] = ()
     truth: Path | None = None
     deployment: str = ""
+    agreement: Agreement | None = None
     environment: Mapping[str, object] = field(default_factory=dict)
     study_text: str = ""
     exports: Sequence[str] = ()

@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scalesearch.history.agreement import Agreement, agreement
 from scalesearch.report.contents import Contents
 from scalesearch.report.style import ACCENT, CROWD, FAINT, INK, RASTER_FROM, new_figure, style
 from scalesearch.units import format_latency
@@ -19,7 +18,7 @@ _MARKS = (("assessed", "o", "full"), ("infeasible", "X", "none"))
 @style()
 def draw(contents: Contents) -> Figure | None:
     """Measured over predicted milliseconds, or None where no network has both."""
-    rows = both(contents)
+    rows = predicted(contents)
     if rows.empty:
         return None
     figure = new_figure(6.4, 5.6)
@@ -45,23 +44,14 @@ def summary(contents: Contents) -> str:
 
 def agreement_sentence(contents: Contents) -> str:
     """How predictions and measurements agree, or why that is unknown."""
-    result = agreed(contents)
-    if result is not None:
-        return f"Predicted by the latency table against measured: {result}."
-    if both(contents).empty:
+    if contents.agreement is not None:
+        return f"Predicted by the latency table against measured: {contents.agreement}."
+    if predicted(contents).empty:
         return "No latency table predicted them."
     return "Too few networks were measured to compare the latency table with them."
 
 
-def agreed(contents: Contents) -> Agreement | None:
-    """The agreement over the networks of the search that have both."""
-    rows = both(contents)
-    if rows.empty:
-        return None
-    return agreement(list(zip(*(rows[name] for name in _COLUMNS), strict=True)))
-
-
-def both(contents: Contents) -> pd.DataFrame:
+def predicted(contents: Contents) -> pd.DataFrame:
     """The networks of the search with a predicted and a measured latency, each once."""
     rows = contents.phase("search")
     if not set(_COLUMNS) <= set(rows):

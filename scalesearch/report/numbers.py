@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from scalesearch.cost.cost import UNITS
-from scalesearch.units import format_bytes, format_count, format_latency, format_seconds
+from scalesearch.units import format_bytes, format_count, format_latency
 
 # A cost's name in a sentence or at the head of a column.
 NAMES = {
@@ -70,11 +70,6 @@ def score(value: float, metric: str) -> str:
 def percent(share: float) -> str:
     """A share as `12.3 %`."""
     return f"{100 * share:.1f} %" if math.isfinite(share) else NONE
-
-
-def seconds(value: float) -> str:
-    """A span of time: `4.2 s`, `2 min 05 s`."""
-    return format_seconds(value) if math.isfinite(value) else NONE
 
 
 def metric_word(metric: str) -> str:

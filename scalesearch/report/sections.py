@@ -185,7 +185,7 @@ def _latency(contents: Contents, drawn: Drawn) -> Section | None:
         "forward passes.",
         latency.agreement_sentence(contents),
     ]
-    figure, front = _figure(contents, drawn, "latency"), tables.latency_front(contents)
+    figure, front = _figure(contents, drawn, "latency"), tables.front(contents, "latency")
     return Section(title="Latency", text=text, figure=figure, tables=[front])
 
 

@@ -26,8 +26,8 @@ from scalesearch.report.numbers import (
     metric_word,
     percent,
     score,
-    seconds,
 )
+from scalesearch.units import format_seconds
 
 TOP = 10
 PHASES = ("search", "grid", "family")
@@ -102,25 +102,24 @@ def stages(contents: Contents, net: Architecture) -> Table:
     )
 
 
-def front(contents: Contents) -> Table:
-    """The Pareto front of the search, best first."""
-    return _front(
-        contents,
-        contents.front("search"),
-        ("flops", "params"),
-        caption="The Pareto front",
-        note="No other network has a better score for no more FLOPs.",
-    )
-
-
-def latency_front(contents: Contents) -> Table:
-    """The front of the search in metric and measured latency, best first."""
-    return _front(
-        contents,
-        contents.front("search", "latency"),
-        ("latency", "flops", "params"),
-        caption="The Pareto front in latency",
-        note="No other network has a better score and takes no longer.",
+def front(contents: Contents, against: str = "flops") -> Table:
+    """The Pareto front of the search in the metric and one cost, best first."""
+    rows = contents.front("search", against).iloc[::-1]
+    costs = list(dict.fromkeys((against, "flops", "params")))
+    numbers = list(rows.get("number", ()))
+    return Table(
+        caption=f"The Pareto front in {NAMES[against]}",
+        head=["trial", metric_word(contents.metric), *(NAMES[name] for name in costs)],
+        rows=[
+            [
+                f"{row['number']:.0f}",
+                score(row[contents.metric], contents.metric),
+                *_costs(row, costs),
+            ]
+            for _, row in rows.iterrows()
+        ],
+        marked=frozenset(i for i, n in enumerate(numbers) if n == contents.baseline_trial),
+        note=f"No other network has a better score for the same {NAMES[against]} or less.",
     )
 
 
@@ -240,9 +239,9 @@ def progress(contents: Contents) -> Table:
         if trials.empty:
             continue
         states = Counter(trials["state"])
-        spent = float(trials["seconds"].sum()) if "seconds" in trials else _NAN
+        spent = format_seconds(trials["seconds"].sum()) if "seconds" in trials else NONE
         counts = [f"{states[state]}" if states[state] else NONE for state in STATES]
-        rows.append([phase, f"{len(trials)}", *counts, seconds(spent)])
+        rows.append([phase, f"{len(trials)}", *counts, spent])
     return Table(
         caption="Trials by phase",
         head=["phase", "trials", *STATES, "time on workers"],
@@ -285,27 +284,6 @@ def failures(contents: Contents) -> Table:
         rows=rows[:MOST_FAILURES],
         words=frozenset({0, 2}),
         note=f"{hidden} more are in trials.csv." if hidden > 0 else "",
-    )
-
-
-def _front(
-    contents: Contents, rows: pd.DataFrame, costs: Sequence[str], caption: str, note: str
-) -> Table:
-    best_first = rows.iloc[::-1]
-    numbers = best_first.get("number", pd.Series())
-    return Table(
-        caption=caption,
-        head=["trial", metric_word(contents.metric), *(NAMES[name] for name in costs)],
-        rows=[
-            [
-                f"{row['number']:.0f}",
-                score(row[contents.metric], contents.metric),
-                *_costs(row, costs),
-            ]
-            for _, row in best_first.iterrows()
-        ],
-        marked=frozenset(i for i, n in enumerate(numbers) if n == contents.baseline_trial),
-        note=note,
     )
 
 

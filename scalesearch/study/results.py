@@ -15,6 +15,7 @@ from scalesearch.errors import UserError
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.study.folder import RunFolder
+from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def report(folder: RunFolder) -> list[Path]:
         detections=detections,
         truth=folder.truth if folder.truth.exists() else None,
         deployment=_deployment(settings),
+        agreement=agreement_of(phases.get("search", [])),
         environment=_environment(folder),
         study_text=(folder.path / "resolved.yaml").read_text(),
         exports=[
