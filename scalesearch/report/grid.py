@@ -14,10 +14,17 @@ from matplotlib.ticker import MaxNLocator
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import ACCENT, FAINT, INK, LIGHTNESS, cost_axis, new_figure, style
+from scalesearch.scaling.coefficients import Coefficients
 
 RUNNERS_UP = 4
 # Corners of the triangle in which a triple is placed by where its growth in FLOPs goes.
 _CORNERS = {"alpha": (0.5, math.sqrt(3) / 2), "beta": (0.0, 0.0), "gamma": (1.0, 0.0)}
+_POINT: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 4, "alpha": 0.6}
+_RUNNER_UP: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 8, "zorder": 3}
+_RUNNER_UP |= {"fillstyle": "none"}
+_BEST: dict[str, Any] = {"color": ACCENT, "marker": "*", "markersize": 16, "zorder": 5}
+_BEST |= {"markeredgecolor": INK, "gid": "winner"}
+_RANK: dict[str, Any] = {"color": "white", "fontsize": 8, "ha": "center", "va": "center"}
 
 
 @style()
@@ -55,11 +62,10 @@ def summary(contents: Contents) -> str:
     )
 
 
-def growth_shares(alpha: float, beta: float, gamma: float) -> tuple[float, float, float]:
+def growth_shares(triple: Coefficients) -> list[float]:
     """Which shares of the growth in FLOPs go to depth, width and resolution; they sum to 1."""
-    logs = [math.log(alpha), 2 * math.log(beta), 2 * math.log(gamma)]
-    total = sum(logs)
-    return (logs[0] / total, logs[1] / total, logs[2] / total)
+    logs = [math.log(triple.alpha), 2 * math.log(triple.beta), 2 * math.log(triple.gamma)]
+    return [log / sum(logs) for log in logs]
 
 
 def _draw_triples(contents: Contents) -> Figure:
@@ -108,39 +114,16 @@ def _draw_coefficient(axes: Axes, contents: Contents, name: str) -> None:
 
 def _draw_points(axes: Axes, contents: Contents, column: str, scale: float = 1.0) -> None:
     """The metric over a column, with the best and the runners-up marked."""
-    rows, ranking = contents.scored("grid"), contents.ranking("grid")
-    looks: dict[str, Any] = {"color": FAINT, "markersize": 4, "alpha": 0.6}
-    axes.plot(
-        *_xy(contents, rows, column, scale), "o", label=f"a {contents.wording.point}", **looks
-    )
-    looks = {"color": INK, "markersize": 8, "fillstyle": "none", "zorder": 3}
-    next_best = ranking.iloc[1 : 1 + RUNNERS_UP]
-    axes.plot(*_xy(contents, next_best, column, scale), "o", label="runners-up", **looks)
-    _mark_best(axes, contents, *_xy(contents, ranking.iloc[:1], column, scale))
+    times, ranking = factor(contents.metric), contents.ranking("grid")
+    for rows, label, looks in (
+        (contents.scored("grid"), f"a {contents.wording.point}", _POINT),
+        (ranking.iloc[1 : 1 + RUNNERS_UP], "runners-up", _RUNNER_UP),
+        (ranking.iloc[:1], "winner" if contents.coefficients else "best so far", _BEST),
+    ):
+        x, y = rows[column] / scale, rows[contents.metric] * times
+        axes.plot(x, y, linestyle="none", label=label, **looks)
     axes.margins(y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-
-
-def _xy(
-    contents: Contents, rows: pd.DataFrame, column: str, scale: float
-) -> tuple[pd.Series, pd.Series]:
-    return rows[column] / scale, rows[contents.metric] * factor(contents.metric)
-
-
-def _mark_best(axes: Axes, contents: Contents, x: Any, y: Any) -> None:
-    """A star at the first of the ranking, which is the winner once coefficients were chosen."""
-    axes.plot(
-        x,
-        y,
-        color=ACCENT,
-        linestyle="none",
-        marker="*",
-        markersize=16,
-        markeredgecolor=INK,
-        label="best so far" if contents.coefficients is None else "winner",
-        zorder=5,
-        gid="winner",
-    )
 
 
 def _draw_triangle(axes: Axes, contents: Contents) -> None:
@@ -148,11 +131,11 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
     _draw_corners(axes)
     # The best are drawn last, on top of their neighbours.
     rows = contents.scored("grid").sort_values(contents.metric, kind="stable")
-    rows = rows[_growth(*(rows[name] for name in _CORNERS)) > 1]  # others have no point
+    rows = rows[[triple.growth > 1 for triple in _triples(rows)]]  # others have no direction
     if rows.empty:
         return
     values = rows[contents.metric] * factor(contents.metric)
-    positions = [_point(*triple) for triple in rows[list(_CORNERS)].itertuples(index=False)]
+    positions = [_point(triple) for triple in _triples(rows)]
     points = axes.scatter(
         [x for x, _ in positions],
         [y for _, y in positions],
@@ -166,29 +149,20 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
     bar.set_label(metric_label(contents.metric))
     bar.outline.set_visible(False)
     best = contents.ranking("grid").iloc[: 1 + RUNNERS_UP]
-    for rank, (_, row) in enumerate(best.iterrows(), start=1):
-        triple = row[list(_CORNERS)]
-        if _growth(*triple) <= 1:
-            continue
-        if rank == 1:
-            _mark_best(axes, contents, *_point(*triple))
-        else:
-            looks: dict[str, Any] = {
-                "color": "white",
-                "fontsize": 8,
-                "ha": "center",
-                "va": "center",
-            }
-            axes.annotate(f"{rank}", _point(*triple), **looks)
+    for rank, triple in enumerate(_triples(best), start=1):
+        if triple.growth > 1 and rank == 1:
+            axes.plot(*_point(triple), **_BEST)
+        elif triple.growth > 1:
+            axes.annotate(f"{rank}", _point(triple), **_RANK)
 
 
-def _growth(alpha: Any, beta: Any, gamma: Any) -> Any:
-    return alpha * beta**2 * gamma**2
+def _triples(rows: pd.DataFrame) -> list[Coefficients]:
+    return [Coefficients(*triple) for triple in rows[list(_CORNERS)].itertuples(index=False)]
 
 
-def _point(alpha: float, beta: float, gamma: float) -> tuple[float, float]:
+def _point(triple: Coefficients) -> tuple[float, float]:
     """Where a triple lies in the triangle."""
-    return _weighted(dict(zip(_CORNERS, growth_shares(alpha, beta, gamma), strict=True)))
+    return _weighted(dict(zip(_CORNERS, growth_shares(triple), strict=True)))
 
 
 def _weighted(shares: Mapping[str, float]) -> tuple[float, float]:

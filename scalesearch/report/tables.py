@@ -27,6 +27,7 @@ from scalesearch.report.numbers import (
     percent,
     score,
 )
+from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.units import format_seconds
 
 TOP = 10
@@ -131,7 +132,7 @@ def coefficients(contents: Contents) -> Table:
     for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
         values = [f"{row[name]:.4g}" for name in names]
         if triples:
-            values.append(f"{row['alpha'] * row['beta'] ** 2 * row['gamma'] ** 2:.3f}")
+            values.append(f"{Coefficients(*row[names]).growth:.3f}")
         metric = score(row[contents.metric], contents.metric)
         rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
     columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]

@@ -9,6 +9,7 @@ import pytest
 from scalesearch.report import grid
 from scalesearch.report.style import image
 from scalesearch.report.tasks import WORDINGS
+from scalesearch.scaling.coefficients import Coefficients
 from tests.report.conftest import rankings
 
 
@@ -66,9 +67,9 @@ def test_marks_follow_the_ranking_and_not_the_metric(small):
 
 def test_growth_shares_of_the_paper():
     # ln 1.2 = .18232, 2 ln 1.1 = .19062, 2 ln 1.15 = .27952; their sum .65247 = ln 1.9204.
-    shares = grid.growth_shares(1.2, 1.1, 1.15)
+    shares = grid.growth_shares(Coefficients(1.2, 1.1, 1.15))
     assert shares == pytest.approx((0.27943, 0.29215, 0.42842), abs=1e-4)
-    assert grid.growth_shares(2, 1, 1) == (1, 0, 0)
+    assert grid.growth_shares(Coefficients(2, 1, 1)) == [1, 0, 0]
 
 
 def test_a_triple_without_growth_has_no_place_in_the_triangle(small):
