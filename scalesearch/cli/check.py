@@ -129,7 +129,7 @@ def _family(
 
 
 def _typical_coefficients(grid: GridOfNetworks | None) -> Scaling:
-    """The middle of the grid, in place of its winner, which is not known yet."""
+    """The middle of the grid, instead of its winner, which is not known yet."""
     assert grid is not None  # the settings were checked: a family has a grid or coefficients
     points = list(grid.space.points())
     return grid.space.coefficients(points[len(points) // 2])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from scalesearch.cli.progress import Bars, Lines, interruptible, is_terminal
 from scalesearch.cli.tables import console, print_table
@@ -87,14 +86,14 @@ def _print_family(folder: RunFolder) -> None:
     for member in members:
         network, costs = member.architecture, cost(member.architecture)
         trial, base = scored[member.name], compound.get(member.phi)
-        score = trial.get(metric)
+        score = trial.get(metric, math.nan)
         table.append(
             (
                 *(f"{member.phi:g}", member.strategy, *(size(network) for size in sizes.values())),
                 *(network.resolution, format_count(costs.flops)),
                 f"{costs.flops / base:.2f}" if base else "",
                 format_count(costs.params),
-                trial["state"] if pd.isna(score) else f"{score:.4f}",
+                trial["state"] if math.isnan(score) else f"{score:.4f}",
             )
         )
     head = ("phi", "strategy", *sizes, "px", "flops", "ratio", "params", metric)

@@ -39,8 +39,8 @@ def show_scaled(
     coefficients = choose_coefficients(before, given, file)
     after = scale(before, coefficients, phi)
     rows = [
-        (old.name, old.width, new.width, old.depth, new.depth)
-        for old, new in zip(by_stage(before), by_stage(after), strict=True)
+        (part.name, part.width, scaled.width, part.depth, scaled.depth)
+        for part, scaled in zip(by_stage(before), by_stage(after), strict=True)
     ]
     title = f"{name} at phi {phi:g}"
     if isinstance(coefficients, Coefficients):
@@ -52,10 +52,10 @@ def show_scaled(
     print_table(title, ("part", "width", "", "depth", ""), rows)
     ratio = f"{after.resolution / before.resolution:.2f}"
     costs = [("resolution", f"{before.resolution}", f"{after.resolution}", ratio)]
-    known, scaled = cost(before).known(), cost(after).known()
+    before_cost, after_cost = cost(before), cost(after)
     for key, show in _COSTS.items():
-        ratio = f"{scaled[key] / known[key]:.2f}"
-        costs.append((key, show(known[key]), show(scaled[key]), ratio))
+        old, new = getattr(before_cost, key), getattr(after_cost, key)
+        costs.append((key, show(old), show(new), f"{new / old:.2f}"))
     print_table("", ("cost", "before", "after", "ratio"), costs)
     if output is not None:
         about = {"scaled from": name, "phi": phi, "coefficients": coefficients}

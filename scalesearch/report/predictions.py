@@ -32,7 +32,7 @@ from scalesearch.report.style import FAINT, image, new_figure, style
 MOST = 12  # images
 _COLUMNS = 4
 _SIDE = 640  # pixels that a drawn image has at most
-# Yellow and blue are told apart by everybody; both have a dark rim, for light images.
+# Everybody can distinguish yellow and blue; both have a dark rim, for light images.
 _TRUE: dict[str, Any] = {"color": "#f0e442", "linewidth": 1.1, "linestyle": (0, (4, 2.5))}
 _DETECTED: dict[str, Any] = {"color": "#56b4e9", "linewidth": 1.5, "linestyle": "-"}
 _RIM = "#000000"
@@ -100,7 +100,7 @@ def choose(images: Sequence[ValidationImage]) -> list[ValidationImage]:
 
 
 def read_pixels(each: ValidationImage) -> NDArray[np.uint8] | None:
-    """An image as its camera was held, made smaller where it is large; None if it is gone."""
+    """The upright image, reduced to at most 640 pixels; None if its file cannot be read."""
     try:
         with Image.open(each.path) as opened:
             upright = ImageOps.exif_transpose(opened)

@@ -59,10 +59,10 @@ def summary(contents: Contents) -> str:
     """The figure in words, for those who cannot see it."""
     rows, front = contents.scored("search"), contents.front("search")
     best = front.iloc[-1]
-    reached = score(best[contents.metric], contents.metric)
+    metric = score(best[contents.metric], contents.metric)
     return (
         f"{metric_name(contents.metric)} against FLOPs of {len(rows)} networks; "
-        f"{len(front)} on the Pareto front, the best with {reached} "
+        f"{len(front)} on the Pareto front, the best with {metric} "
         f"at {format_count(best['flops'])} FLOPs."
     )
 

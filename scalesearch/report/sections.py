@@ -97,8 +97,8 @@ def facts(contents: Contents) -> list[Fact]:
 
 def sections(contents: Contents, drawn: Drawn) -> list[Section]:
     """The sections of the study's task, without those that do not apply."""
-    made = (section(contents, drawn) for section in _SECTIONS[contents.task])
-    return [section for section in made if section is not None]
+    candidates = (section(contents, drawn) for section in _SECTIONS[contents.task])
+    return [section for section in candidates if section is not None]
 
 
 def _baseline(contents: Contents, drawn: Drawn) -> Section:
