@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
 from scalesearch.files.strict import parse_value
 from scalesearch.study.folder import existing
 from scalesearch.study.options import Mistakes
-from scalesearch.study.parts import Plugin, read_plugin
+from scalesearch.study.parts import read_plugin
 from scalesearch.study.results import export_winners
 
 
@@ -44,22 +45,18 @@ def export_network(
             )
         paths = export_winners(existing(source), (plugin,))
     else:
-        paths = _export_one(source, plugin, output, weights)
+        net, form = architecture(source), plugin.make()
+        path = output or Path(Path(source).stem.replace("-", "_") + form.suffix)
+        paths = form.export(net, path, None if weights is None else _state(net, weights), {})
     for path in paths:
         print(path)
 
 
-def _export_one(
-    source: str, plugin: Plugin, output: Path | None, weights: str | None
-) -> list[Path]:
+def _state(net: Architecture, weights: str) -> Mapping[str, Any]:
+    """The network's state dict with these weights."""
     from scalesearch.nn.build import build
     from scalesearch.nn.weights import load_weights
 
-    net, state = architecture(source), None
-    if weights is not None:
-        model = build(net)
-        load_weights(model, weights)
-        state = model.state_dict()
-    exporter = plugin.make()
-    path = output or Path(Path(source).stem.replace("-", "_") + exporter.suffix)
-    return list(exporter.export(net, path, state, {}))
+    model = build(net)
+    load_weights(model, weights)
+    return model.state_dict()

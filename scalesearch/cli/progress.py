@@ -87,18 +87,11 @@ class Lines(Watch):
 class Bars(Watch):
     """One bar for each phase, with the best score, the number of infeasible trials and an ETA."""
 
-    def __init__(self, on: Console) -> None:
-        self._progress = bars(on=on)
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._bar: Any = None
         self._counts: Counter[str] = Counter()
         self._best = ("", float("-inf"))
-
-    def __enter__(self) -> Bars:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def phase(self, name: str, trials: int, done: int) -> None:
         self._bar = self._progress.add_task(name, total=trials, completed=done, news="")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scalesearch.cli.progress import Bars, Lines, interruptible, is_terminal
-from scalesearch.cli.tables import console, print_table
+from scalesearch.cli.progress import Bars, Lines, bars, interruptible, is_terminal
+from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
@@ -105,7 +105,7 @@ def _watches(quiet: bool) -> Iterator[list[Watch]]:
     if quiet:
         yield []
     elif is_terminal():
-        with Bars(console()) as bars:
-            yield [bars]
+        with bars() as progress:
+            yield [Bars(progress)]
     else:
         yield [Lines()]
