@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,7 +84,7 @@ def kinds(trials: pd.DataFrame) -> str:
             NONE if reference is None else f"{row[name] / reference[name]:.2f}"
             for name in ("params", "flops")
         ]
-        lines.append([f"`{row['label']}`", _ap(row), *ratios, *TABLE_5.get(key, [NONE] * 3)])
+        lines.append([f"`{row['label']}`", _ap(row), *ratios, *TABLE_5.get(key, (NONE,) * 3)])
     columns = ("AP", "params ratio", "FLOPs ratio")
     return markdown_table(["neck", *columns, *(f"paper: {name}" for name in columns)], lines)
 
@@ -98,15 +99,17 @@ def fusions(trials: pd.DataFrame) -> str:
         seconds = row.get("step_seconds", float("nan"))
         step = format_latency(seconds) if pd.notna(seconds) else NONE
         speed = f"{softmax / seconds:.2f}{TIMES}" if pd.notna(softmax / seconds) else NONE
-        lines.append([f"`{row['label']}`", _ap(row), step, speed, *TABLE_6.get(fusion, [NONE] * 2)])
+        lines.append(
+            [f"`{row['label']}`", _ap(row), step, speed, *TABLE_6.get(fusion, (NONE,) * 2)]
+        )
     return markdown_table(
         ["neck", "AP", "step", "speed", "paper: AP of three models", "paper: speed"], lines
     )
 
 
 def _sorted(
-    rows: pd.DataFrame, order: Sequence[object], keys: Sequence[object]
-) -> list[tuple[object, pd.Series]]:
+    rows: pd.DataFrame, order: Sequence[Any], keys: Sequence[Any]
+) -> list[tuple[Any, pd.Series]]:
     """Keys and rows in the paper's order; those that it does not have come last."""
     keyed = [(key, row) for key, (_, row) in zip(keys, rows.iterrows(), strict=True)]
     return sorted(keyed, key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))

@@ -8,7 +8,6 @@ from typing import NamedTuple
 NONE = "\N{EN DASH}"
 
 
-
 class Row(NamedTuple):
     """One network: `5.3M` parameters, `0.39G` multiply-adds, as printed; empty where they are not.
 
