@@ -40,10 +40,10 @@ types: $(VENV)/.tested
 bench: $(VENV)/.tested
 	$(BIN)/python -m tests.benchmarks --json build/benchmarks.json
 
-# Files that are generated from the code; a test holds them to it.
+# Generated files; tests fail when they are out of date.
 docs: $(VENV)/.installed
 	$(BIN)/python -m scalesearch.study.jsonschema docs/schema
-	$(BIN)/python -m scalesearch.report.published docs/families.md
+	$(BIN)/python -m docs.tools.families docs/families.md
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Networks of timm, torchvision and pytorchcv beside ours, with weights that tell mistakes."""
+"""Networks of timm, torchvision and pytorchcv beside ours, with weights that reveal mistakes."""
 
 from __future__ import annotations
 
@@ -82,11 +82,6 @@ LARGE = (
 )
 
 
-def label(reference: Reference) -> str:
-    """How tests call a reference."""
-    return reference.source.replace(":", "-")
-
-
 def peer(reference: Reference) -> nn.Module:
     """The other library's network in evaluation mode, its weights and norms drawn at random."""
     library, _, name = reference.source.partition(":")
@@ -105,7 +100,7 @@ small_peer = lru_cache(peer)
 
 
 def images(reference: Reference, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Four unlike images [4, 3, H, W]: blots of colour with a little noise."""
+    """Four different images [4, 3, H, W]: blots of colour with a little noise."""
     draw = torch.Generator().manual_seed(1)
     blots = F.interpolate(torch.randn(4, 3, 4, 4, generator=draw), reference.sides, mode="bilinear")
     return (blots + 0.3 * torch.randn(blots.shape, generator=draw)).to(dtype)
@@ -114,8 +109,8 @@ def images(reference: Reference, dtype: torch.dtype = torch.float32) -> torch.Te
 def with_drawn_norms(model: nn.Module, x: torch.Tensor, seed: int = 0) -> nn.Module:
     """The model in evaluation mode with norms of which none is the identity.
 
-    Their statistics are those of `x`, so that signals neither grow nor die on their way and
-    outputs differ between images; their weights are so large that a ReLU6 is often at its end.
+    Their statistics are those of `x`, so that signals neither grow nor vanish and outputs differ
+    between images; their weights are so large that a ReLU6 often saturates.
     """
     draw = torch.Generator().manual_seed(seed)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]

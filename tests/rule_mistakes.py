@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from scalesearch.arch import blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.op import Op
+from scalesearch.arch.graph import Op
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import Rule, walk
 

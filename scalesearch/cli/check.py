@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalesearch.arch.detector import Anchors, Architecture, Detector
+from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Data, Evaluator, Executor
-from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
 from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
 from scalesearch.study.feasible import Survey, survey
-from scalesearch.study.inputs import anchors_of, grid_of, named_baseline, searched_space
+from scalesearch.study.inputs import (
+    GridOfNetworks,
+    anchors_of,
+    grid_of,
+    named_baseline,
+    searched_space,
+)
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
-# Stands in for the winner of a grid of triples, which nobody knows yet: the paper's own (Tan & Le
-# 2019).
-_CLASSIFIER = Coefficients(1.2, 1.1, 1.15)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A phase's part of the whole: what it is, and its seconds on one worker if known."""
-
-    text: str
-    seconds: float | None
+# A phase in words, and its seconds on one worker if they are known.
+Share = tuple[str, float | None]
 
 
 def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
@@ -54,55 +49,36 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
             network = named_baseline(study, data, anchors)
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")
         else:
-            network, share, found = _search(study, executor, data, anchors, samples)
+            network, share, search_lines = _search(study, executor, data, anchors, samples)
             shares.append(share)
-            lines += found
-        if study.grid is not None:
-            shares.append(_grid(study, executor, network, data))
+            lines += search_lines
+        grid = None if study.grid is None else grid_of(study, network)
+        if grid is not None:
+            shares.append(_grid(study, executor, grid, data))
         if study.family is not None:
-            shares.append(_family(study, executor, network, data))
+            coefficients = study.coefficients or _typical_coefficients(grid)
+            shares.append(_family(study, executor, network, coefficients, data))
     slots = executor.slots
-    lines += [share.text + _about(share.seconds, slots) for share in shares]
-    known = [share.seconds for share in shares if share.seconds is not None]
+    for text, seconds in shares:
+        about = "" if seconds is None else f", about {format_seconds(seconds / slots)}"
+        lines.append(text + about)
+    known = [seconds for _, seconds in shares if seconds is not None]
     if len(known) == len(shares):
-        lines.append(
-            f"in all        about {format_seconds(sum(known) / slots)} on {slots} worker(s)"
-        )
-    # All at the end, so that a mistake found late does not follow the word that all is well.
+        total = format_seconds(sum(known) / slots)
+        lines.append(f"in all        about {total} on {slots} worker(s)")
+    # Printed at the end, so that an error in the middle does not follow "is valid".
     print("\n".join(lines))
 
 
-def _search(
-    study: Study, executor: Executor, data: Data, anchors: Anchors | None, samples: int
-) -> tuple[Architecture, Share, list[str]]:
-    search: Any = study.search
-    space, note = searched_space(study, data, anchors)
-    lines = [f"note          {note}"] if note else []
-    evaluator: Evaluator = search.evaluator.make()
-    found = survey(space, search.limits, evaluator.workload, samples, study.seed)
-    lines.append(
-        f"space         {space.size:,} networks, {len(space.parameters)} parameters; "
-        f"{describe_flops(found.flops)}"
-    )
-    lines.append(f"within limits {describe_count(found)}; {describe_flops(found.flops_within)}")
-    table = fitting_table(study, space)
-    if study.latency is not None:
-        by = "" if table is None else f", predicted by {study.latency.table}"
-        lines.append(f"latency       measured on {study.latency.deployment}{by}")
-    seconds = try_seconds(executor, evaluator, found.typical, data)
-    total = None if seconds is None else seconds * search.trials
-    return found.typical, Share(f"search        {search.trials} trials", total), lines
-
-
-def describe_count(found: Survey) -> str:
+def describe_count(sizes: Survey) -> str:
     """`12 of 24 networks (50 %)` if exact, else `about 3.24e+09 of 1.04e+11 (3.10 % +- 0.02 %)`."""
-    within = found.within
-    share, error = 100 * within.value / found.size, 100 * within.error / found.size
+    within = sizes.within
+    share, error = 100 * within.value / sizes.size, 100 * within.error / sizes.size
     if within.exact:
-        return f"{within.value:,} of {found.size:,} networks ({share:.3g} %)"
-    places = max(0, 1 - math.floor(math.log10(error)))  # two digits of the error
-    shares = f"{share:.{places}f} % +- {error:.{places}f} %"
-    return f"about {within.value:.3g} of {found.size:.3g} networks ({shares})"
+        return f"{within.value:,} of {sizes.size:,} networks ({share:.3g} %)"
+    digits = max(0, 1 - math.floor(math.log10(error)))  # two digits of the error
+    shares = f"{share:.{digits}f} % +- {error:.{digits}f} %"
+    return f"about {within.value:.3g} of {sizes.size:.3g} networks ({shares})"
 
 
 def describe_flops(flops: Sequence[int]) -> str:
@@ -111,32 +87,49 @@ def describe_flops(flops: Sequence[int]) -> str:
     return f"flops {low} to {high}, median {middle}"
 
 
-def _grid(study: Study, executor: Executor, network: Architecture, data: Data) -> Share:
+def _search(
+    study: Study, executor: Executor, data: Data, anchors: Anchors | None, samples: int
+) -> tuple[Architecture, Share, list[str]]:
+    """A typical network of the space within the limits, the phase's share, and lines to print."""
+    search: Any = study.search
+    space, note = searched_space(study, data, anchors)
+    lines = [f"note          {note}"] if note else []
+    evaluator: Evaluator = search.evaluator.make()
+    sizes = survey(space, search.limits, evaluator.workload, samples, study.seed)
+    lines.append(
+        f"space         {space.size:,} networks, {len(space.parameters)} parameters; "
+        f"{describe_flops(sizes.flops)}"
+    )
+    lines.append(f"within limits {describe_count(sizes)}; {describe_flops(sizes.flops_within)}")
+    table = fitting_table(study, space)
+    if study.latency is not None:
+        source = "" if table is None else f", predicted by {study.latency.table}"
+        lines.append(f"latency       measured on {study.latency.deployment}{source}")
+    seconds = try_seconds(executor, evaluator, sizes.typical, data)
+    total = None if seconds is None else seconds * search.trials
+    return sizes.typical, (f"search        {search.trials} trials", total), lines
+
+
+def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data) -> Share:
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
-    grid = grid_of(study, network)
-    of = "" if study.search is None else ", if the baseline is a typical network"
-    text = f"grid          {grid_sentence(grid)}{of}"
-    return Share(text, phase_seconds(executor, evaluator, grid.fitting, data))
+    condition = "" if study.search is None else ", if the baseline is a typical network"
+    text = f"grid          {grid_sentence(grid)}{condition}"
+    return text, phase_seconds(executor, evaluator, grid.fitting, data)
 
 
-def _family(study: Study, executor: Executor, network: Architecture, data: Data) -> Share:
+def _family(
+    study: Study, executor: Executor, network: Architecture, coefficients: Scaling, data: Data
+) -> Share:
     family: Any = study.family
-    by = study.coefficients or _stand_in(study, network)
-    made = members(network, by, family.phi, family.strategies)
+    every = members(network, coefficients, family.phi, family.strategies)
     evaluator: Evaluator = family.evaluator.make()
-    networks = list({member.architecture for member in made})
-    text = f"family        {len(made)} members, {len(networks)} different networks"
-    return Share(text, phase_seconds(executor, evaluator, networks, data))
+    networks = list({member.architecture for member in every})
+    text = f"family        {len(every)} members, {len(networks)} different networks"
+    return text, phase_seconds(executor, evaluator, networks, data)
 
 
-def _stand_in(study: Study, network: Architecture) -> Scaling:
-    """Coefficients in place of a grid's winner: of a detector those in the middle of its grid."""
-    if not isinstance(network, Detector):
-        return _CLASSIFIER
-    space = grid_of(study, network).space
-    points = list(space.points())
-    return space.coefficients(points[len(points) // 2])
-
-
-def _about(seconds: float | None, slots: int) -> str:
-    return "" if seconds is None else f", about {format_seconds(seconds / slots)}"
+def _typical_coefficients(grid: GridOfNetworks | None) -> Scaling:
+    """The middle of the grid, instead of its winner, which is not known yet."""
+    assert grid is not None  # the settings were checked: a family has a grid or coefficients
+    points = list(grid.space.points())
+    return grid.space.coefficients(points[len(points) // 2])

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
 from scalesearch.files.strict import parse_value
 from scalesearch.study.folder import existing
 from scalesearch.study.options import Mistakes
-from scalesearch.study.parts import Plugin, read_plugin
+from scalesearch.study.parts import read_plugin
 from scalesearch.study.results import export_winners
 
 
-def export_network(
-    source: str,
-    output: Path | None,
-    form: tuple[str, bool | None, Sequence[str]],
-    weights: str | None,
-) -> None:
-    """Writes the file or files and prints their paths.
+def exporter_settings(name: str, fold: bool | None, options: Sequence[str]) -> dict[str, Any]:
+    """An exporter as a study file has it, from options `key=value`; None folds by default."""
+    settings: dict[str, Any] = {"name": name} if fold is None else {"name": name, "fold": fold}
+    for option in options:
+        key, equals, text = option.partition("=")
+        if not equals:
+            raise UserError(
+                f"{option!r} is not an option", file="command line", allowed="key=value"
+            )
+        settings[key.strip()] = parse_value(text)
+    return settings
 
-    `form` is a format, whether it folds (None: as it has it), and its other options, `key=value`.
-    """
+
+def export_network(
+    source: str, exporter: Mapping[str, Any], output: Path | None, weights: str | None
+) -> None:
+    """Writes the file or files and prints their paths."""
     try:
-        plugin = read_plugin("exporters", _plain(*form), Path())
+        plugin = read_plugin("exporters", exporter, Path())
     except Mistakes as mistakes:
         raise mistakes.merged() from None
     if Path(source).is_dir():
@@ -37,34 +45,18 @@ def export_network(
             )
         paths = export_winners(existing(source), (plugin,))
     else:
-        paths = _export_one(source, output, plugin, weights)
+        net, form = architecture(source), plugin.make()
+        path = output or Path(Path(source).stem.replace("-", "_") + form.suffix)
+        paths = form.export(net, path, None if weights is None else _state(net, weights), {})
     for path in paths:
         print(path)
 
 
-def _plain(name: str, fold: bool | None, options: Sequence[str]) -> dict[str, Any]:
-    """An exporter as a study file has it."""
-    plain: dict[str, Any] = {"name": name} if fold is None else {"name": name, "fold": fold}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if not equals:
-            raise UserError(f"{option!r} is no option", file="command line", allowed="key=value")
-        plain[key.strip()] = parse_value(text)
-    return plain
-
-
-def _export_one(
-    source: str, output: Path | None, plugin: Plugin, weights: str | None
-) -> list[Path]:
+def _state(net: Architecture, weights: str) -> Mapping[str, Any]:
+    """The network's state dict with these weights."""
     from scalesearch.nn.build import build
     from scalesearch.nn.weights import load_weights
 
-    net = architecture(source)
-    state = None
-    if weights is not None:
-        model = build(net)
-        load_weights(model, weights)
-        state = model.state_dict()
-    exporter = plugin.make()
-    target = output or Path(Path(source).stem.replace("-", "_") + exporter.suffix)
-    return list(exporter.export(net, target, state, {}))
+    model = build(net)
+    load_weights(model, weights)
+    return model.state_dict()

@@ -1,4 +1,4 @@
-"""The commands and their arguments; what each does is imported when it is called."""
+"""The commands and their arguments; each command's module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from scalesearch.errors import UserError
 
@@ -20,24 +21,20 @@ app = typer.Typer(
     add_completion=False,
 )
 
-StudyFile = Annotated[Path, typer.Argument(help="YAML file of the study.")]
+StudyFile = Annotated[Path, Argument(help="YAML file of the study.")]
 Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="Settings in place of the file's, such as search.trials=5."),
+    list[str] | None, Argument(help="Settings that override the file's, such as search.trials=5.")
 ]
-Network = Annotated[
-    str, typer.Argument(help="Published name, YAML file, or package.module:function.")
+Network = Annotated[str, Argument(help="Published name, YAML file, or package.module:function.")]
+Folder = Annotated[Path, Argument(help="Run folder, such as runs/quickstart.")]
+OfDataSet = Annotated[
+    int | None, Option(help="With --space: of the data set, if not as in the space's file.")
 ]
-Folder = Annotated[Path, typer.Argument(help="Run folder, such as runs/quickstart.")]
-Resolution = Annotated[
-    str | None,
-    typer.Option(help="Pixels of the input, 224 or 480x640, in place of the network's own."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Json = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one message and exit code 2."""
+    """Runs the command line; a user error is one message and exit code 2."""
     try:
         app()
     except UserError as error:
@@ -45,8 +42,8 @@ def main() -> None:
         sys.exit(2)
 
 
-def given_by(context: typer.Context) -> set[str]:
-    """The parameters of a command that were written on the command line."""
+def explicit(context: typer.Context) -> set[str]:
+    """The parameters of a command that are given on the command line."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
@@ -55,12 +52,10 @@ def given_by(context: typer.Context) -> set[str]:
 def run(
     study: StudyFile,
     overrides: Overrides = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Run folder; runs/<name of the study> by default.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the results alone.")] = False,
+    folder: Annotated[Path | None, Option(help="Run folder; runs/NAME by default.")] = None,
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Print only the results.")] = False,
 ) -> None:
-    """Run a study, or go on with it: search, grid, family, report, export."""
+    """Run a study, or resume it: search, grid, family, report, export."""
     from scalesearch.cli.run import run_study
 
     run_study(study, overrides or [], folder, quiet)
@@ -70,9 +65,9 @@ def run(
 def check(
     study: StudyFile,
     overrides: Overrides = None,
-    samples: Annotated[int, typer.Option(min=1, help="Networks drawn from the space.")] = 10_000,
+    samples: Annotated[int, Option(min=1, help="Networks drawn from the space.")] = 10_000,
 ) -> None:
-    """Validate a study and say how large it is: space, limits, grid, time."""
+    """Validate a study and print its size: space, limits, grid, time."""
     from scalesearch.cli.check import check_study
 
     check_study(study, overrides or [], samples)
@@ -80,7 +75,7 @@ def check(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Show how far a run has got, and its best trials so far."""
+    """Show the progress of a run, and its best trials so far."""
     from scalesearch.cli.status import show_status
 
     show_status(folder, as_json)
@@ -88,7 +83,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 @app.command()
 def report(folder: Folder) -> None:
-    """Draw the figures and the page of a run anew."""
+    """Draw the figures and the page of a run again."""
     from scalesearch.cli.status import make_report
 
     make_report(folder)
@@ -106,129 +101,103 @@ def list_all(as_json: Json = False) -> None:
 def profile(
     context: typer.Context,
     network: Annotated[
-        str | None, typer.Argument(help="Published name, YAML file, or package.module:function.")
+        str | None, Argument(help="Published name, YAML file, or package.module:function.")
     ] = None,
-    resolution: Resolution = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images in a training step.")] = 32,
-    optimizer: Annotated[str, typer.Option(help="sgd (with momentum), adamw or rmsprop.")] = "sgd",
-    precision: Annotated[str, typer.Option(help="float32, bf16 or float16.")] = "float32",
-    measured: Annotated[
-        bool, typer.Option("--measured", help="Also build it and count by fvcore.")
-    ] = False,
-    latency: Annotated[
-        bool, typer.Option("--latency", help="Also measure how long a forward pass takes.")
-    ] = False,
-    device: Annotated[str | None, typer.Option(help="Of latency: cpu or cuda.")] = None,
-    latency_batch: Annotated[
-        int | None, typer.Option(help="Of latency: images in a forward pass; 1 by default.")
+    resolution: Annotated[
+        str | None, Option(help="Pixels, 224 or 480x640, instead of the network's own.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Of latency: threads of the CPU; 1 by default.")
-    ] = None,
+    batch: Annotated[int, Option(min=1, help="Images in a training step.")] = 32,
+    optimizer: Annotated[str, Option(help="sgd (with momentum), adamw or rmsprop.")] = "sgd",
+    precision: Annotated[str, Option(help="float32, bf16 or float16.")] = "float32",
+    measured: Annotated[bool, Option("--measured", help="Also count with fvcore.")] = False,
+    latency: Annotated[bool, Option("--latency", help="Also time a forward pass.")] = False,
+    device: Annotated[str | None, Option(help="For latency: cpu or cuda.")] = None,
+    latency_batch: Annotated[int | None, Option(help="For latency: images; 1 by default.")] = None,
+    threads: Annotated[int | None, Option(help="For latency: CPU threads; 1 by default.")] = None,
     space: Annotated[
-        Path | None,
-        typer.Option(help="In place of a network: measure the latency of every block of a space."),
+        Path | None, Option(help="Instead of a network: time every block of this space.")
     ] = None,
     latency_out: Annotated[
-        Path | None, typer.Option(help="Of --space: the table to write, or to go on with.")
+        Path | None, Option(help="With --space: the table to write, or to resume.")
     ] = None,
-    in_channels: Annotated[
-        int | None, typer.Option(help="Of --space: of the data set, if not as in its file.")
-    ] = None,
-    num_classes: Annotated[
-        int | None, typer.Option(help="Of --space: of the data set, if not as in its file.")
-    ] = None,
+    in_channels: OfDataSet = None,
+    num_classes: OfDataSet = None,
     as_json: Json = False,
 ) -> None:
     """Print what a network costs, stage by stage; or measure the latency table of a space."""
-    from scalesearch.cli.latency import Images, chosen_deployment, require_sense, show_table
+    from scalesearch.cli.profile import Options, deployment_of, require_meaningful, show_profile
 
-    require_sense(given_by(context))
-    wanted = latency or space is not None
-    deployment = chosen_deployment(wanted, device, latency_batch, threads)
-    if space is not None and deployment is not None:
-        show_table(space, latency_out, deployment, Images(in_channels, num_classes), as_json)
+    require_meaningful(explicit(context))
+    deployment = deployment_of(device=device, batch=latency_batch, threads=threads)
+    if space is not None:
+        from scalesearch.cli.latency_table import show_table
+
+        images = {"in_channels": in_channels, "num_classes": num_classes}
+        show_table(space, latency_out, deployment, images, as_json)
         return
-    assert network is not None  # or it made no sense
-    from scalesearch.cli.profile import Extras, Training, show_profile
-
-    training = Training(batch, optimizer, precision)
-    show_profile(network, resolution, training, Extras(measured, deployment), as_json)
+    assert network is not None  # require_meaningful has seen to it
+    options = Options(
+        resolution=resolution,
+        batch=batch,
+        optimizer=optimizer,
+        precision=precision,
+        measured=measured,
+        deployment=deployment if latency else None,
+    )
+    show_profile(network, options, as_json)
 
 
 @app.command()
 def scale(
     network: Network,
-    phi: Annotated[float, typer.Option(help="How far; a fraction or negative, too.")],
-    alpha: Annotated[float | None, typer.Option(help="Coefficient of depth.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Coefficient of width.")] = None,
-    gamma: Annotated[float | None, typer.Option(help="Coefficient of resolution.")] = None,
-    neck_width: Annotated[
-        float | None, typer.Option(help="Of a detector: growth of its neck's width.")
-    ] = None,
-    neck_depth: Annotated[
-        float | None, typer.Option(help="Of a detector: layers that each phi adds to its neck.")
-    ] = None,
-    head_depth: Annotated[
-        float | None, typer.Option(help="Of a detector: layers that each phi adds to its heads.")
-    ] = None,
-    resolution: Annotated[
-        float | None, typer.Option(help="Of a detector: pixels that each phi adds to its input.")
-    ] = None,
+    phi: Annotated[float, Option(help="How far to scale; may be fractional or negative.")],
+    alpha: Annotated[float | None, Option(help="Coefficient of depth.")] = None,
+    beta: Annotated[float | None, Option(help="Coefficient of width.")] = None,
+    gamma: Annotated[float | None, Option(help="Coefficient of resolution.")] = None,
+    neck_width: Annotated[float | None, Option(help="Detectors: width of the neck.")] = None,
+    neck_depth: Annotated[float | None, Option(help="Detectors: neck layers per phi.")] = None,
+    head_depth: Annotated[float | None, Option(help="Detectors: head layers per phi.")] = None,
+    resolution: Annotated[float | None, Option(help="Detectors: pixels per phi.")] = None,
     coefficients: Annotated[
-        Path | None, typer.Option(help="coefficients.yaml of a run, in place of the numbers.")
+        Path | None, Option(help="coefficients.yaml of a run, instead of the numbers.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="YAML to write.")] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="YAML to write.")] = None,
 ) -> None:
     """Scale a network by compound coefficients and print it before and after.
 
-    A classifier needs alpha, beta and gamma; a detector's coefficients are EfficientDet's own
-    where they are not given.
+    A classifier needs alpha, beta and gamma; coefficients of a detector default to EfficientDet's.
     """
     from scalesearch.cli.scale import show_scaled
 
-    given = {
-        "alpha": alpha,
-        "beta": beta,
-        "gamma": gamma,
-        "neck_width": neck_width,
-        "neck_depth": neck_depth,
-        "head_depth": head_depth,
-        "resolution": resolution,
-    }
-    show_scaled(network, given, coefficients, phi, output)
+    numbers = {"alpha": alpha, "beta": beta, "gamma": gamma, "resolution": resolution}
+    numbers |= {"neck_width": neck_width, "neck_depth": neck_depth, "head_depth": head_depth}
+    show_scaled(network, numbers, coefficients, phi, output)
 
 
 @app.command()
 def export(
-    network: Annotated[str, typer.Argument(help="Run folder, or a network's name or file.")],
+    network: Annotated[str, Argument(help="Run folder, or a network's name or file.")],
     options: Annotated[
         list[str] | None,
-        typer.Argument(help="Options of the format, such as outputs=detections size=[384,640]."),
+        Argument(help="Options of the format, such as outputs=detections size=[384,640]."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write, or a run's export/.")
-    ] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="File to write.")] = None,
     form: Annotated[
-        str, typer.Option("--format", help="python, onnx, torch_export, or package.module:Name.")
+        str, Option("--format", help="python, onnx, torch_export, or package.module:Name.")
     ] = "python",
     weights: Annotated[
-        str | None,
-        typer.Option(
-            help="A weights file, timm:NAME, torchvision:NAME or effdet:NAME; a run has its own."
-        ),
+        str | None, Option(help="A weights file, timm:NAME, torchvision:NAME or effdet:NAME.")
     ] = None,
     fold: Annotated[
         bool | None,
-        typer.Option(
+        Option(
             "--fold/--no-fold",
-            help="Fold batch norms for inference; as the format has it by default: python does "
-            "not, onnx and torch_export do.",
+            help="Fold batch norms; by default all formats but python do.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write a network, or every winner of a run, in a form that lives without scalesearch."""
-    from scalesearch.cli.export import export_network
+    """Write a network, or every winner of a run, as a file that does not need scalesearch."""
+    from scalesearch.cli.export import export_network, exporter_settings
 
-    export_network(network, output, (form, fold, options or []), weights)
+    export_network(network, exporter_settings(form, fold, options or []), output, weights)

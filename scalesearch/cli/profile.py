@@ -1,18 +1,17 @@
-"""`scalesearch profile`: what a network costs, a row for each stage."""
+"""`scalesearch profile`: the costs of a network, a row for each stage."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any, NamedTuple, cast, get_args
 
 from scalesearch.arch.check import one_of
-from scalesearch.arch.detector import Architecture
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.graph import Size
-from scalesearch.cli.latency import latency_sentence, network_latency
-from scalesearch.cli.measured import measure_network, print_measured
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.by_stage import ADDITIVE, by_stage
 from scalesearch.cost.closed_form import cost
@@ -20,22 +19,36 @@ from scalesearch.cost.cost import Cost, Deployment, Precision, Workload
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
 from scalesearch.training.recipe import OPTIMIZERS
-from scalesearch.units import format_bytes, format_count
+from scalesearch.units import format_bytes, format_count, format_latency, format_seconds
 
-# What a narrow screen goes without; JSON has it all.
+# Columns to leave out on a narrow screen; JSON has them all.
 _SPARE = ("flops_total", "activations")
+# Options that only apply to a space's latency table, and to any measured latency.
+_TABLE_OPTIONS = {"latency_out", "in_channels", "num_classes"}
+_LATENCY_OPTIONS = {"latency", "device", "latency_batch", "threads"}
 
 
-class Training(NamedTuple):
-    """The step that memory is counted for: images, one of `OPTIMIZERS`, a precision."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to profile.
 
+    Attributes:
+        resolution: pixels, `224` or `480x640`; None for the network's own.
+        batch, optimizer, precision: of the training step whose memory is counted.
+        measured: whether to build the network and count it with fvcore.
+        deployment: what to measure latency for; None not to.
+    """
+
+    resolution: str | None
     batch: int
     optimizer: str
     precision: str
+    measured: bool
+    deployment: Deployment | None
 
     @property
     def workload(self) -> Workload:
-        """The same as `cost` takes it."""
+        """The training step as `cost` takes it."""
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         one_of("precision", self.precision, get_args(Precision))
         return Workload(
@@ -45,62 +58,135 @@ class Training(NamedTuple):
         )
 
 
-class Extras(NamedTuple):
-    """What is measured beside the arithmetic: counts and memory; latency, if for something."""
+class Measured(NamedTuple):
+    """Costs of a built model, and the seconds taken by building, fvcore and memory runs."""
 
-    measured: bool
-    deployment: Deployment | None
+    cost: Cost
+    build_seconds: float
+    count_seconds: float
+    memory_seconds: float
 
 
-def show_profile(
-    name: str, resolution: str | None, training: Training, extras: Extras, as_json: bool
-) -> None:
-    """Prints a network's costs: by stage, in all, its memory, and measured beside arithmetic."""
-    net, workload = architecture(name), training.workload
-    size = _size(resolution) if resolution else (net.resolution, net.resolution)
-    began = perf_counter()
+def require_meaningful(options: Set[str]) -> None:
+    """Rejects options of `profile` that would have no effect beside the others that are given.
+
+    Raises:
+        UserError: one of a network beside --space, one of a space or of latency without it, or
+            neither a network nor a space.
+    """
+    if "space" in options:
+        allowed = {"space", "as_json", *_TABLE_OPTIONS, *_LATENCY_OPTIONS}
+        useless, why = options - allowed, "--space takes no network"
+    elif "network" in options:
+        useless, why = options & _TABLE_OPTIONS, "only --space makes a table"
+    else:
+        raise UserError("there is nothing to profile", allowed="a network, or --space SPACE.yaml")
+    if not useless and not options & {"latency", "space"}:
+        useless, why = options & _LATENCY_OPTIONS, "only --latency measures"
+    if useless:
+        words = ", ".join(sorted(name.replace("_", "-") for name in useless))
+        raise UserError(f"{words} would do nothing here: {why}", hint="leave it out")
+
+
+def deployment_of(**options: Any) -> Deployment:
+    """The deployment that latency is measured for; options that are None keep their default."""
+    return Deployment(**{key: value for key, value in options.items() if value is not None})
+
+
+def show_profile(name: str, options: Options, as_json: bool) -> None:
+    """Prints a network's costs: by stage, in total, its memory, and measured if asked for."""
+    net, workload, deployment = architecture(name), options.workload, options.deployment
+    side = net.resolution
+    size = _parse_size(options.resolution) if options.resolution else (side, side)
+    start = perf_counter()
     total = cost(net, size=size, workload=workload)
-    seconds = perf_counter() - began
-    found = measure_network(net, size, workload) if extras.measured else None
-    deployment = extras.deployment
-    timed = network_latency(net, size, deployment) if deployment else {}
+    seconds = perf_counter() - start
+    measured = measure_network(net, size, workload) if options.measured else None
+    latency = None if deployment is None else _measure_latency(net, size, deployment)
     if as_json:
-        plain: dict[str, Any] = {"network": name}
-        plain["resolution"] = size[0] if size[0] == size[1] else size
-        plain |= {**total.known(), "stages": list(stage_rows(net, size))}
-        plain |= {"measured": found.cost.known()} if found else {}
-        plain |= {"latency": timed} if timed else {}
-        print(json.dumps(plain, indent=2))
+        report: dict[str, Any] = {"network": name}
+        report["resolution"] = size[0] if size[0] == size[1] else size
+        report |= {**total.known(), "stages": list(_stage_rows(net, size))}
+        report |= {"measured": measured.cost.known()} if measured else {}
+        report |= {"latency": latency} if latency else {}
+        print(json.dumps(report, indent=2))
         return
     _print_stages(name, net, size, total)
-    in_training = f"training, batch {training.batch}"
-    print(f"{'inference, batch 1':<{len(in_training)}}   {format_bytes(total.inference_bytes)}")
+    training = f"training, batch {options.batch}"
+    width = len(training)
+    print(f"{'inference, batch 1':<{width}}   {format_bytes(total.inference_bytes)}")
+    step = f"{options.precision}, {options.optimizer}"
+    print(f"{training:<18}   {format_bytes(total.training_bytes)} ({step})")
+    if latency is not None:
+        median, low, high = (format_latency(latency[key]) for key in ("median", "low", "high"))
+        spread = f"quartiles {low} to {high} of {latency['repeats']} passes"
+        print(f"{'latency':<{width}}   {median} ({spread}; {deployment})")
+    if measured is not None:
+        print_measured(total, seconds, measured)
+
+
+def measure_network(net: Architecture, size: Size, workload: Workload) -> Measured:
+    """Builds a network, counts it with fvcore and measures its memory in counted runs."""
+    # Imported here: the closed form must not wait for torch.
+    from scalesearch.cost.measured import measure_counts
+    from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
+    from scalesearch.nn.build import build
+    from scalesearch.training.detect import loss_without_objects
+
+    shape = (1, net.in_channels, *size)
+    start = perf_counter()
+    model = build(net)
+    built = perf_counter()
+    counts = measure_counts(model, shape)
+    counted = perf_counter()
+    inference = measure_inference_bytes(model, shape, workload)
+    loss = loss_without_objects if isinstance(net, Detector) else None
+    training = measure_training_bytes(model, shape, workload, loss)
+    costs = Cost(**counts, inference_bytes=inference, training_bytes=training)
+    return Measured(costs, built - start, counted - built, perf_counter() - counted)
+
+
+def print_measured(closed_form: Cost, seconds: float, measured: Measured) -> None:
+    """Both numbers of each cost: counts must be equal, memory may differ a little."""
+    expected, rows = closed_form.known(), []
+    for key, value in measured.cost.known().items():
+        equal = expected[key] == value
+        difference = "equal" if equal else f"{expected[key] / value - 1:+.2%}"
+        rows.append((key, f"{expected[key]:,}", f"{value:,}", difference))
+    print_table("", ("cost", "closed form", "measured", "difference"), rows)
     print(
-        f"{in_training:<18}   {format_bytes(total.training_bytes)} "
-        f"({training.precision}, {training.optimizer})"
+        f"closed form in {format_seconds(seconds)}; built in "
+        f"{format_seconds(measured.build_seconds)}, counted by fvcore in "
+        f"{format_seconds(measured.count_seconds)}, memory measured in "
+        f"{format_seconds(measured.memory_seconds)}"
     )
-    if deployment is not None:
-        print(f"{'latency':<{len(in_training)}}   {latency_sentence(timed, deployment)}")
-    if found is not None:
-        print_measured(total, seconds, found)
 
 
-def stage_rows(net: Architecture, size: Size) -> Iterator[dict[str, object]]:
+def _measure_latency(net: Architecture, size: Size, deployment: Deployment) -> dict[str, Any]:
+    """The latency in seconds with its quartiles, and what it was measured for."""
+    from scalesearch.cost.latency import measure_latency
+    from scalesearch.nn.build import build
+
+    latency = measure_latency(build(net), (net.in_channels, *size), deployment)
+    return {**latency._asdict(), **asdict(deployment)}
+
+
+def _stage_rows(net: Architecture, size: Size) -> Iterator[dict[str, Any]]:
     """For stem, each stage and head: block, depth, width, output size and additive costs."""
     for row in by_stage(net, size):
         about = {"stage": row.name, "block": row.block, "depth": row.depth, "width": row.width}
-        yield {**about, "output": _by(row.size), **row.costs}
+        yield {**about, "output": _format_size(row.size), **row.costs}
 
 
 def _print_stages(name: str, net: Architecture, size: Size, total: Cost) -> None:
-    about = ("stage", "block", "depth", "width", "output")
-    rows = [(*(row[key] for key in about), *_counts(row)) for row in stage_rows(net, size)]
-    all_of_it = ("total", "", net.depth, "", "", *_counts(total.known()))
-    title = f"{name} at {_by(size)}, one image, 1 flop = 1 multiply-add"
-    print_table(title, (*about, *ADDITIVE), [*rows, all_of_it], ends=[-2], spare=_SPARE)
+    columns = ("stage", "block", "depth", "width", "output")
+    rows = [(*(row[key] for key in columns), *_counts(row)) for row in _stage_rows(net, size)]
+    rows.append(("total", "", net.depth, "", "", *_counts(total.known())))
+    title = f"{name} at {_format_size(size)}, one image, 1 flop = 1 multiply-add"
+    print_table(title, (*columns, *ADDITIVE), rows, ends=[-2], spare=_SPARE)
 
 
-def _size(text: str) -> Size:
+def _parse_size(text: str) -> Size:
     """Height and width of `224` or `480x640`."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
@@ -110,7 +196,7 @@ def _size(text: str) -> Size:
     return size
 
 
-def _by(size: Size) -> str:
+def _format_size(size: Size) -> str:
     return f"{size[0]} x {size[1]}"
 
 

@@ -1,13 +1,15 @@
-"""`scalesearch scale`: a network before and after, stage by stage."""
+"""`scalesearch scale`: a network before and after scaling, stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cli.tables import print_table
+from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture, save_architecture
@@ -16,7 +18,49 @@ from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.scale import scale
 from scalesearch.units import format_bytes, format_count
 
-Row = tuple[object, ...]
+# The coefficients that scale each kind of network.
+_KINDS: Mapping[type[Architecture], type[Scaling]] = {
+    Backbone: Coefficients,
+    Detector: DetectorCoefficients,
+}
+_COSTS = {
+    "flops": format_count,
+    "params": format_count,
+    "activations": format_count,
+    "training_bytes": format_bytes,
+}
+
+
+def show_scaled(
+    name: str, given: Mapping[str, float | None], file: Path | None, phi: float, output: Path | None
+) -> None:
+    """Prints widths, depths and costs before and after; writes the result if asked to."""
+    before = architecture(name)
+    coefficients = choose_coefficients(before, given, file)
+    after = scale(before, coefficients, phi)
+    rows = [
+        (part.name, part.width, scaled.width, part.depth, scaled.depth)
+        for part, scaled in zip(by_stage(before), by_stage(after), strict=True)
+    ]
+    title = f"{name} at phi {phi:g}"
+    if isinstance(coefficients, Coefficients):
+        times = coefficients.at(phi)
+        title += (
+            f": depth x {times.depth:.3f}, width x {times.width:.3f}, "
+            f"resolution x {times.resolution:.3f}"
+        )
+    print_table(title, ("part", "width", "", "depth", ""), rows)
+    ratio = f"{after.resolution / before.resolution:.2f}"
+    costs = [("resolution", f"{before.resolution}", f"{after.resolution}", ratio)]
+    before_cost, after_cost = cost(before), cost(after)
+    for key, show in _COSTS.items():
+        old, new = getattr(before_cost, key), getattr(after_cost, key)
+        costs.append((key, show(old), show(new), f"{new / old:.2f}"))
+    print_table("", ("cost", "before", "after", "ratio"), costs)
+    if output is not None:
+        about = {"scaled from": name, "phi": phi, "coefficients": coefficients}
+        save_architecture(output, after, about)
+        print(f"written to {output}")
 
 
 def choose_coefficients(
@@ -24,13 +68,13 @@ def choose_coefficients(
 ) -> Scaling:
     """The coefficients of a network's kind: of a file, or the numbers given.
 
-    A detector's that are not given are the paper's; a classifier's three all have to be.
+    A detector's that are not given are the paper's; a classifier's three are all required.
 
     Raises:
         UserError: a file and numbers, too few of them, or one of the other kind.
     """
     numbers = {name: value for name, value in given.items() if value is not None}
-    kind = DetectorCoefficients if isinstance(net, Detector) else Coefficients
+    kind = _KINDS[type(net)]
     names = [field.name for field in fields(kind)]
     options = " ".join(f"--{name.replace('_', '-')}" for name in names)
     if file is not None:
@@ -41,61 +85,10 @@ def choose_coefficients(
         raise UserError(
             f"--{wrong[0].replace('_', '-')} does not scale this kind of network", allowed=options
         )
-    if kind is Coefficients and len(numbers) < len(names):
+    try:
+        return kind(**numbers)
+    except TypeError:  # an argument without a default is missing
         raise UserError(
             "coefficients are missing",
             allowed="--alpha 1.2 --beta 1.1 --gamma 1.15, or --coefficients FILE",
-        )
-    return kind(**numbers)
-
-
-def show_scaled(
-    name: str, given: Mapping[str, float | None], file: Path | None, phi: float, output: Path | None
-) -> None:
-    """Prints widths, depths and costs before and after; writes the result if asked to."""
-    before = architecture(name)
-    by = choose_coefficients(before, given, file)
-    after = scale(before, by, phi)
-    title = f"{name} at phi {phi:g}"
-    if isinstance(by, Coefficients):
-        times = by.at(phi)
-        title += (
-            f": depth x {times.depth:.3f}, width x {times.width:.3f}, "
-            f"resolution x {times.resolution:.3f}"
-        )
-    head = ("stage", "width", "", "depth", "")
-    print_table(title, head, list(_pairs(before, after)))
-    print_table("", ("cost", "before", "after", "ratio"), list(_costs(before, after)))
-    if output is not None:
-        about = {"scaled from": name, "phi": phi, "coefficients": by}
-        save_architecture(output, after, about)
-        print(f"written to {output}")
-
-
-def _pairs(before: Architecture, after: Architecture) -> Iterator[Row]:
-    for old, new in zip(_parts(before), _parts(after), strict=True):
-        yield (old[0], old[1], new[1], old[2], new[2])
-
-
-def _parts(net: Architecture) -> Iterator[Row]:
-    """Name, width and depth of each part that scaling may change."""
-    backbone = net.backbone if isinstance(net, Detector) else net
-    yield "stem", backbone.stem.width, ""
-    for number, stage in enumerate(backbone.stages, start=1):
-        yield f"stage{number}", stage.width, stage.depth
-    if isinstance(net, Detector):
-        yield "neck", net.neck.width, net.neck.depth
-        yield "heads", net.neck.width, net.heads.depth
-    else:
-        yield "head", net.features, ""
-
-
-def _costs(before: Architecture, after: Architecture) -> Iterator[Row]:
-    ratio = f"{after.resolution / before.resolution:.2f}"
-    yield "resolution", before.resolution, after.resolution, ratio
-    old, new = cost(before), cost(after)
-    for key in ("flops", "params", "activations", "training_bytes"):
-        show = format_bytes if key.endswith("bytes") else format_count
-        first, second = getattr(old, key), getattr(new, key)
-        if first is not None:
-            yield key, show(first), show(second), f"{second / first:.2f}"
+        ) from None

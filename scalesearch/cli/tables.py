@@ -1,4 +1,4 @@
-"""Tables on the terminal: aligned on a screen, plain text where there is none."""
+"""Tables on the terminal: aligned on a screen, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.table import Table
 WIDE = 160  # where output is no terminal, so that pipes get whole rows
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Where to print; without colours or wrapping if it is no terminal."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+def console() -> Console:
+    """Where to print; without colours or wrapping if it is not a terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def print_table(
@@ -25,7 +25,7 @@ def print_table(
     ends: Collection[int] = (),
     spare: Sequence[str] = (),
 ) -> None:
-    """A table whose numbers stand to the right.
+    """Prints a table whose numbers are aligned to the right.
 
     Args:
         title: a line above, or nothing.
@@ -37,20 +37,20 @@ def print_table(
     out = console()
     if title:
         out.print(f"[bold]{escape(title)}[/bold]", soft_wrap=True)
-    shown, gone, gap = list(head), list(spare), 3
+    shown, removable, gap = list(head), list(spare), 3
     while _width(out, table := _table(head, rows, shown, gap, ends)) > out.width:
-        if gap == 2 and not gone:
+        if gap == 2 and not removable:
             out.width = _width(out, table)  # the screen wraps it: no number is cut
         elif gap == 2:
-            shown.remove(gone.pop(0))
+            shown.remove(removable.pop(0))
         gap = 2
     out.print(table)
-    if left := [word for word in head if word not in shown]:
-        out.print(f"no room for {', '.join(left)}", style="dim")
+    if hidden := [word for word in head if word not in shown]:
+        out.print(f"no room for {', '.join(hidden)}", style="dim")
 
 
 def _width(out: Console, table: Table) -> int:
-    """Characters that a table takes where there is room."""
+    """Characters that a table needs in a row."""
     return out.measure(table, options=out.options.update(width=10_000)).maximum
 
 

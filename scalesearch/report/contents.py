@@ -1,66 +1,70 @@
-"""What a report is made from."""
+"""The data of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.limits import Limits
+from scalesearch.history.agreement import Agreement
 from scalesearch.history.pareto import front
-from scalesearch.scaling.coefficients import Coefficients
-from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.report.tasks import WORDINGS, Wording
+from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member
-
-SCORED = ("assessed", "reused")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one network found in the validation images.
+class Detections:
+    """Detections of one network in the validation images.
 
     Attributes:
         name: of the network: `baseline`, `compound_phi1`.
         phase, number: of its trial.
-        file: a COCO results file.
+        path: of a COCO results file.
     """
 
     name: str
     phase: str
     number: int
-    file: Path
+    path: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A study's results as plain values; whatever a study has not got yet is left out.
+    """A study's results as plain values; what a study does not have yet is left out.
 
     Attributes:
         name: of the study.
         task: `classification` or `detection`.
         trials: one row per trial of every phase, with the columns of `trials.csv`.
-        metric: column of `trials` that is drawn and ranked, more being better.
+        rankings: phase to the numbers of its trials, best first, as `history.ranking.ranked`
+            orders them.
+        metric: column of `trials` that is drawn; higher is better.
         objective: what the search maximised, in words.
-        limits: phase to the limits that its candidates had to meet.
+        limits: phase to the limits of its candidates.
         baseline: the network that was scaled.
         baseline_trial: its number in the search; None when it was given.
-        coefficients: the winner of the grid.
+        coefficients: the winner of the grid, or those that were given.
         members: the networks of the family.
-        found: what networks found in the validation images, of those whose weights were kept.
-        truth: those images and their objects as a COCO file, with paths of the image files.
-        deployment: that latency was measured for, in words; empty if it was not.
+        detections: of the networks whose weights are kept.
+        truth: the validation images and their objects as a COCO file, with paths of the image
+            files.
+        deployment: what latency was measured for, in words; empty if it was not measured.
+        agreement: of predicted and measured latencies, if both are known.
         environment: versions, seed, machine.
         study_text: the study with every default, as YAML.
-        exports: paths of written networks, relative to the run folder.
+        exports: paths of exported networks, relative to the run folder.
         notes: sentences for the reader.
     """
 
     name: str
     task: str = "classification"
     trials: pd.DataFrame
+    rankings: Mapping[str, Sequence[int]] = field(default_factory=dict)
     metric: str = "accuracy"
     objective: str = "accuracy"
     limits: Mapping[str, Limits] = field(default_factory=dict)
@@ -68,13 +72,19 @@ class Contents:
     baseline_trial: int | None = None
     coefficients: Scaling | None = None
     members: Sequence[Member] = ()
-    found: Sequence[Found] = ()
+    detections: Sequence[Detections] = ()
     truth: Path | None = None
     deployment: str = ""
+    agreement: Agreement | None = None
     environment: Mapping[str, object] = field(default_factory=dict)
     study_text: str = ""
     exports: Sequence[str] = ()
     notes: Sequence[str] = ()
+
+    @property
+    def wording(self) -> Wording:
+        """The words of the study's task."""
+        return WORDINGS[self.task]
 
     def phase(self, name: str) -> pd.DataFrame:
         """The rows of one phase, in the order of their numbers."""
@@ -84,13 +94,13 @@ class Contents:
         return rows.sort_values("number", kind="stable")
 
     def in_state(self, phase: str, *states: str) -> pd.DataFrame:
-        """The rows of one phase that ended in one of the states."""
+        """The rows of one phase in one of these states."""
         rows = self.phase(phase)
         return rows[rows["state"].isin(states)] if "state" in rows else rows
 
     def scored(self, phase: str) -> pd.DataFrame:
         """The rows of one phase that have the metric and a cost."""
-        rows = self.in_state(phase, *SCORED)
+        rows = self.in_state(phase, "assessed", "reused")
         if self.metric not in rows or "flops" not in rows:
             return rows.iloc[:0]
         return rows[rows[self.metric].notna() & (rows["flops"] > 0)]
@@ -98,25 +108,19 @@ class Contents:
     def front(self, phase: str, cost: str = "flops") -> pd.DataFrame:
         """The scored rows that no other beats in metric and in a cost, cheapest first."""
         rows = self.scored(phase)
-        rows = rows[rows[cost].notna()] if cost in rows else rows.iloc[:0]
-        if rows.empty:
-            return rows
+        if rows.empty or cost not in rows:
+            return rows.iloc[:0]
+        rows = rows[rows[cost].notna()]
         points = list(zip(rows[self.metric], rows[cost], strict=True))
-        chosen = front(points, ("maximize", "minimize"))
-        return rows.iloc[chosen].sort_values(cost, kind="stable")
+        return rows.iloc[front(points, ("maximize", "minimize"))].sort_values(cost, kind="stable")
 
     def ranking(self, phase: str) -> pd.DataFrame:
-        """The scored rows, best objective first; of equals the earlier trial first."""
+        """The scored rows with a result of their own, best first: each network once."""
         rows = self.scored(phase)
         if rows.empty:
             return rows
-        return rows.sort_values(self.value(rows), ascending=False, kind="stable")
-
-    def value(self, rows: pd.DataFrame) -> str:
-        """The column that was maximised: the objective, or the metric where it is a front."""
-        single = "objective" in rows and rows["objective"].notna().all()
-        pair = "objective_2" in rows and rows["objective_2"].notna().any()
-        return "objective" if single and not pair else self.metric
+        rows = rows.set_index("number", drop=False)
+        return rows.loc[[number for number in self.rankings.get(phase, ()) if number in rows.index]]
 
     def baseline_row(self) -> pd.Series | None:
         """The baseline's trial: of the search, or the family's member of phi 0."""
@@ -129,17 +133,7 @@ class Contents:
         return None if rows.empty else rows.iloc[0]
 
     def coefficient_names(self) -> list[str]:
-        """The coefficients that the grid's scored rows have; one that never varies may lack."""
-        kind = DetectorCoefficients if self.task == "detection" else Coefficients
+        """The coefficients that the grid's scored rows have."""
         rows = self.scored("grid")
-        names = [each.name for each in fields(kind) if each.name in rows]
+        names = [name for name in self.wording.coefficients if name in rows]
         return [name for name in names if rows[name].notna().any()]
-
-    def winner(self) -> pd.Series | None:
-        """The grid's trial of the winning coefficients."""
-        rows, names = self.ranking("grid"), self.coefficient_names()
-        if self.coefficients is None or not names:
-            return None
-        for name in names:
-            rows = rows[(rows[name] - getattr(self.coefficients, name)).abs() < 1e-6]
-        return None if rows.empty else rows.iloc[0]

@@ -1,4 +1,4 @@
-"""The figure of the family: the metric against FLOPs, one line per way of scaling."""
+"""The figure of the family: the metric against FLOPs, one line per strategy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import FAINT, INK, cost_axis, new_figure, style
 
 COMPOUND = "compound"
-# Told apart by marker, dashes and lightness; the colours only help.
+# Distinguished by marker, dashes and lightness; the colours only help.
 _LINES: tuple[dict[str, Any], ...] = (
     {"color": "#1f4e9c", "linestyle": (0, (6, 2)), "marker": "s"},
     {"color": "#d8572a", "linestyle": (0, (6, 2, 1, 2)), "marker": "^"},
@@ -21,6 +21,7 @@ _LINES: tuple[dict[str, Any], ...] = (
     {"color": "#8e6bb0", "linestyle": (0, (4, 1, 1, 1, 1, 1)), "marker": "v"},
     {"color": "#7a6a00", "linestyle": (0, (10, 3)), "marker": "X"},
 )
+_COMPOUND_LINE: dict[str, Any] = {"color": INK, "marker": "o", "linewidth": 3, "zorder": 4}
 
 
 @style()
@@ -37,17 +38,10 @@ def draw(contents: Contents) -> Figure | None:
     axes.margins(x=0.12, y=0.12)
     others = iter(_LINES * (1 + len(lines) // len(_LINES)))
     for strategy, rows in lines.items():
-        looks: dict[str, Any] = {
-            "color": INK,
-            "linestyle": "-",
-            "marker": "o",
-            "linewidth": 3,
-            "zorder": 4,
-        }
-        if strategy != COMPOUND:
-            looks = {**next(others), "linewidth": 1.6}
+        looks = _COMPOUND_LINE if strategy == COMPOUND else next(others)
         x, y = rows["flops"] / scale, rows[contents.metric] * times
-        axes.plot(x, y, label=words(strategy), markersize=7, gid=f"line-{strategy}", **looks)
+        looks = {"linewidth": 1.6, "markersize": 7} | looks
+        axes.plot(x, y, label=words(strategy), gid=f"line-{strategy}", **looks)
     leader = lines.get(COMPOUND, next(iter(lines.values())))
     _label_phi(axes, leader, scale, contents.metric)
     figure.legend(loc="outside lower center", ncols=4)
@@ -74,7 +68,7 @@ def members(contents: Contents) -> dict[str, pd.DataFrame]:
 
 
 def words(strategy: str) -> str:
-    """A strategy as it is read: `neck width`."""
+    """A strategy in a sentence: `neck width`."""
     return strategy.replace("_", " ")
 
 
@@ -88,7 +82,7 @@ def summary(contents: Contents) -> str:
 
 
 def _label_phi(axes: Axes, rows: pd.DataFrame, scale: float, metric: str) -> None:
-    """Writes phi above each member of one line and draws the FLOPs that its rivals share."""
+    """Writes phi above each member of one line, and a line at the FLOPs that others share."""
     for phi, flops, value in zip(rows["phi"], rows["flops"], rows[metric], strict=True):
         axes.axvline(flops / scale, color=FAINT, linewidth=0.6, linestyle=(0, (1, 3)), zorder=0)
         axes.annotate(

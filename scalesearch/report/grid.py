@@ -1,6 +1,10 @@
-"""The figure of the grid: the metric over each coefficient, and what it costs."""
+"""The figure of the grid: the metric over each coefficient, and where growth or FLOPs go."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,164 +13,183 @@ from matplotlib.ticker import MaxNLocator
 
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import factor, metric_label, metric_name, score
-from scalesearch.report.style import ACCENT, FAINT, INK, cost_axis, new_figure, style
-from scalesearch.report.triangle import KEYS, draw_triangle
+from scalesearch.report.style import ACCENT, FAINT, INK, LIGHTNESS, cost_axis, new_figure, style
+from scalesearch.scaling.coefficients import Coefficients
 
 RUNNERS_UP = 4
-# What a coefficient of a detector does, in words of its axis.
-MEANINGS = {
-    "alpha": "backbone depth multiplier",
-    "beta": "backbone width multiplier",
-    "neck_width": "width multiplier of neck and heads",
-    "neck_depth": "layers added to the neck",
-    "head_depth": "layers added to the heads",
-    "resolution": "pixels added to the input",
-}
+# Corners of the triangle in which a triple is placed by where its growth in FLOPs goes.
+_CORNERS = {"alpha": (0.5, math.sqrt(3) / 2), "beta": (0.0, 0.0), "gamma": (1.0, 0.0)}
+_POINT: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 4, "alpha": 0.6}
+_RUNNER_UP: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 8, "zorder": 3}
+_RUNNER_UP |= {"fillstyle": "none"}
+_BEST: dict[str, Any] = {"color": ACCENT, "marker": "*", "markersize": 16, "zorder": 5}
+_BEST |= {"markeredgecolor": INK, "gid": "winner"}
+_RANK: dict[str, Any] = {"color": "white", "fontsize": 8, "ha": "center", "va": "center"}
 
 
 @style()
 def draw(contents: Contents) -> Figure | None:
     """A panel for each coefficient and one for all, or None when nothing of the grid has a score.
 
-    Triples lie in a triangle by where their growth goes, other coefficients over their FLOPs.
+    The last panel has triples in a triangle by where their growth in FLOPs goes, coefficients of
+    detectors over their FLOPs.
     """
-    rows = ranked(contents)
-    if rows.empty:
+    if contents.ranking("grid").empty or not contents.coefficient_names():
         return None
-    return _of_detectors(contents, rows) if contents.task == "detection" else _of(contents, rows)
-
-
-def ranked(contents: Contents) -> pd.DataFrame:
-    """The scored coefficients, the winner first, then by falling objective."""
-    rows, winner = contents.ranking("grid"), contents.winner()
-    if not contents.coefficient_names():
-        return rows.iloc[:0]
-    if winner is None:
-        return rows
-    order = [winner.name, *(index for index in rows.index if index != winner.name)]
-    return rows.loc[order]
-
-
-def shown(contents: Contents) -> list[str]:
-    """The coefficients worth a panel and a column: of detectors those that vary."""
-    names = contents.coefficient_names()
-    if contents.task != "detection":
-        return names
-    rows = contents.scored("grid")
-    return [name for name in names if rows[name].nunique() > 1]
-
-
-def summary(contents: Contents) -> str:
-    """The figure in words, for those who cannot see it."""
-    rows = ranked(contents)
-    best = rows.iloc[0]
-    names = shown(contents) or contents.coefficient_names()
-    values = ", ".join(f"{name.replace('_', ' ')} {best[name]:.6g}" for name in names)
-    return (
-        f"{metric_name(contents.metric)} of {len(rows)} {kind(contents)}s; the best is {values} "
-        f"with {score(best[contents.metric], contents.metric)}."
-    )
-
-
-def kind(contents: Contents) -> str:
-    """What one point of the grid is called."""
-    return "combination" if contents.task == "detection" else "triple"
-
-
-def _of(contents: Contents, rows: pd.DataFrame) -> Figure:
-    """Three panels below each other, and the triangle."""
-    figure = new_figure(11, 6.2)
-    cells = figure.add_gridspec(3, 2, width_ratios=(4, 5))
-    for place, (name, meaning) in enumerate(KEYS.items()):
-        axes = figure.add_subplot(cells[place, 0])
-        _draw_coefficient(axes, contents, rows, name)
-        axes.set_xlabel(f"{name} ({meaning} multiplier)")
-    figure.axes[1].set_ylabel(metric_label(contents.metric))
-    figure.axes[0].set_title(f"{metric_name(contents.metric)} by coefficient")
-    last = figure.add_subplot(cells[:, 1])
-    places = draw_triangle(last, rows, contents.metric)
-    if places:
-        _mark_winner(last, *places[0], contents)
-    for rank, point in enumerate(places[1 : 1 + RUNNERS_UP], start=2):
-        last.annotate(f"{rank}", point, color="white", fontsize=8, ha="center", va="center")
-    return _with_legend(figure)
-
-
-def _of_detectors(contents: Contents, rows: pd.DataFrame) -> Figure:
-    """A panel for each coefficient that varies, and the metric over FLOPs."""
-    names = shown(contents)
-    columns = min(len(names) + 1, 3)
-    lines = -(-(len(names) + 1) // columns)
-    figure = new_figure(max(11 / 3 * columns, 5), 3.2 * lines + 0.6)
-    for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(lines, columns, place)
-        _draw_coefficient(axes, contents, rows, name)
-        axes.set_xlabel(f"{name.replace('_', ' ')} ({MEANINGS[name]})")
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-    _draw_costs(figure.add_subplot(lines, columns, len(names) + 1), contents, rows)
-    for axes in figure.axes[::columns]:
-        axes.set_ylabel(metric_label(contents.metric))
-    figure.axes[0].set_title(f"{metric_name(contents.metric)} by coefficient" if names else "")
-    return _with_legend(figure)
-
-
-def _with_legend(figure: Figure) -> Figure:
+    figure = _LAYOUTS[contents.task](contents)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     return figure
 
 
-def _draw_coefficient(axes: Axes, contents: Contents, rows: pd.DataFrame, name: str) -> None:
-    values = rows[contents.metric] * factor(contents.metric)
-    _draw_points(axes, contents, rows[name], values)
-    groups = values.groupby(rows[name])
+def shown(contents: Contents) -> list[str]:
+    """The coefficients worth a panel and a column: all of a triple, else those that vary."""
+    names, rows = contents.coefficient_names(), contents.scored("grid")
+    if "gamma" in names:
+        return names
+    return [name for name in names if rows[name].nunique() > 1]
+
+
+def summary(contents: Contents) -> str:
+    """The figure in words, for those who cannot see it."""
+    best = contents.ranking("grid").iloc[0]
+    names = shown(contents) or contents.coefficient_names()
+    values = ", ".join(f"{name.replace('_', ' ')} {best[name]:.6g}" for name in names)
+    return (
+        f"{metric_name(contents.metric)} of {len(contents.scored('grid'))} "
+        f"{contents.wording.point}s; the best is {values} "
+        f"with {score(best[contents.metric], contents.metric)}."
+    )
+
+
+def growth_shares(triple: Coefficients) -> list[float]:
+    """Which shares of the growth in FLOPs go to depth, width and resolution; they sum to 1."""
+    logs = [math.log(triple.alpha), 2 * math.log(triple.beta), 2 * math.log(triple.gamma)]
+    return [log / sum(logs) for log in logs]
+
+
+def _draw_triples(contents: Contents) -> Figure:
+    """Three panels below each other, and the triangle."""
+    figure = new_figure(11, 6.2)
+    cells = figure.add_gridspec(3, 2, width_ratios=(4, 5))
+    for row, name in enumerate(contents.coefficient_names()):
+        _draw_coefficient(figure.add_subplot(cells[row, 0]), contents, name)
+    figure.axes[1].set_ylabel(metric_label(contents.metric))
+    figure.axes[0].set_title(f"{metric_name(contents.metric)} by coefficient")
+    _draw_triangle(figure.add_subplot(cells[:, 1]), contents)
+    return figure
+
+
+def _draw_combinations(contents: Contents) -> Figure:
+    """A panel for each coefficient that varies, and the metric over FLOPs."""
+    names = shown(contents)
+    columns = min(len(names) + 1, 3)
+    lines = -(-(len(names) + 1) // columns)
+    figure = new_figure(max(11 / 3 * columns, 5), 3.2 * lines + 0.6)
+    for cell, name in enumerate(names, start=1):
+        _draw_coefficient(figure.add_subplot(lines, columns, cell), contents, name)
+    last = figure.add_subplot(lines, columns, len(names) + 1)
+    scale = cost_axis(last, list(contents.scored("grid")["flops"]))
+    _draw_points(last, contents, "flops", scale)
+    last.set_title(f"{metric_name(contents.metric)} against FLOPs")
+    for axes in figure.axes:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    for axes in figure.axes[::columns]:
+        axes.set_ylabel(metric_label(contents.metric))
+    figure.axes[0].set_title(f"{metric_name(contents.metric)} by coefficient" if names else "")
+    return figure
+
+
+_LAYOUTS = {"classification": _draw_triples, "detection": _draw_combinations}
+
+
+def _draw_coefficient(axes: Axes, contents: Contents, name: str) -> None:
+    _draw_points(axes, contents, name)
+    rows = contents.scored("grid")
+    groups = (rows[contents.metric] * factor(contents.metric)).groupby(rows[name])
     axes.plot(groups.max(), color=INK, linewidth=1.6, label="best at this value", gid="best")
     axes.plot(groups.mean(), color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="mean")
-    _mark_best(axes, contents, rows[name], values)
+    axes.set_xlabel(f"{name.replace('_', ' ')} ({contents.wording.coefficients[name]})")
 
 
-def _draw_costs(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
-    values = rows[contents.metric] * factor(contents.metric)
-    flops = rows["flops"] / cost_axis(axes, [*rows["flops"]])
-    _draw_points(axes, contents, flops, values)
-    _mark_best(axes, contents, flops, values)
-    axes.set_title(f"{metric_name(contents.metric)} against FLOPs")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _draw_points(axes: Axes, contents: Contents, x: pd.Series, values: pd.Series) -> None:
-    label = f"a {kind(contents)}"
-    axes.plot(x, values, "o", color=FAINT, markersize=4, alpha=0.6, label=label)
+def _draw_points(axes: Axes, contents: Contents, column: str, scale: float = 1.0) -> None:
+    """The metric over a column, with the best and the runners-up marked."""
+    times, ranking = factor(contents.metric), contents.ranking("grid")
+    for rows, label, looks in (
+        (contents.scored("grid"), f"a {contents.wording.point}", _POINT),
+        (ranking.iloc[1 : 1 + RUNNERS_UP], "runners-up", _RUNNER_UP),
+        (ranking.iloc[:1], "winner" if contents.coefficients else "best so far", _BEST),
+    ):
+        x, y = rows[column] / scale, rows[contents.metric] * times
+        axes.plot(x, y, linestyle="none", label=label, **looks)
     axes.margins(y=0.12)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
-def _mark_best(axes: Axes, contents: Contents, x: pd.Series, values: pd.Series) -> None:
-    following = slice(1, 1 + RUNNERS_UP)
-    axes.plot(
-        x.iloc[following],
-        values.iloc[following],
-        color=INK,
-        linestyle="none",
-        marker="o",
-        markersize=8,
-        fillstyle="none",
-        label="runners-up",
+def _draw_triangle(axes: Axes, contents: Contents) -> None:
+    """Each triple where its growth goes, darker and larger when better; ranks of the best."""
+    _draw_corners(axes)
+    # The best are drawn last, on top of their neighbours.
+    rows = contents.scored("grid").sort_values(contents.metric, kind="stable")
+    rows = rows[[triple.growth > 1 for triple in _triples(rows)]]  # others have no direction
+    if rows.empty:
+        return
+    values = rows[contents.metric] * factor(contents.metric)
+    positions = [_point(triple) for triple in _triples(rows)]
+    points = axes.scatter(
+        [x for x, _ in positions],
+        [y for _, y in positions],
+        c=values,
+        cmap=LIGHTNESS,
+        s=25 + 170 * values.rank(pct=True) ** 2,
+        edgecolors="white",
+        linewidths=0.8,
     )
-    _mark_winner(axes, x.iloc[0], values.iloc[0], contents)
+    bar = axes.figure.colorbar(points, cax=axes.inset_axes((0.03, 0.55, 0.03, 0.4)))
+    bar.set_label(metric_label(contents.metric))
+    bar.outline.set_visible(False)
+    best = contents.ranking("grid").iloc[: 1 + RUNNERS_UP]
+    for rank, triple in enumerate(_triples(best), start=1):
+        if triple.growth > 1 and rank == 1:
+            axes.plot(*_point(triple), **_BEST)
+        elif triple.growth > 1:
+            axes.annotate(f"{rank}", _point(triple), **_RANK)
 
 
-def _mark_winner(axes: Axes, x: float, y: float, contents: Contents) -> None:
-    known = contents.winner() is not None
-    axes.plot(
-        x,
-        y,
-        color=ACCENT,
-        linestyle="none",
-        marker="*",
-        markersize=16,
-        markeredgecolor=INK,
-        label="winner" if known else "best so far",
-        zorder=5,
-        gid="winner",
-    )
+def _triples(rows: pd.DataFrame) -> list[Coefficients]:
+    return [Coefficients(*triple) for triple in rows[list(_CORNERS)].itertuples(index=False)]
+
+
+def _point(triple: Coefficients) -> tuple[float, float]:
+    """Where a triple lies in the triangle."""
+    return _weighted(dict(zip(_CORNERS, growth_shares(triple), strict=True)))
+
+
+def _weighted(shares: Mapping[str, float]) -> tuple[float, float]:
+    """The point between the corners with these weights, which sum to 1."""
+    x, y = (sum(share * _CORNERS[key][i] for key, share in shares.items()) for i in (0, 1))
+    return x, y
+
+
+def _draw_corners(axes: Axes) -> None:
+    outline = [*_CORNERS.values(), _CORNERS["alpha"]]
+    axes.plot(*zip(*outline, strict=True), color=FAINT, linewidth=1, zorder=0)
+    for share in (0.25, 0.5, 0.75):
+        for key in _CORNERS:
+            # `key` has this share along a line parallel to the opposite side.
+            ends = [_weighted({key: share, other: 1 - share}) for other in _CORNERS if other != key]
+            axes.plot(*zip(*ends, strict=True), color="#e4e4e4", linewidth=0.7, zorder=0)
+    for (key, (x, y)), word in zip(_CORNERS.items(), ("depth", "width", "resolution"), strict=True):
+        axes.annotate(
+            f"{word} alone ({key})",
+            (x, y),
+            xytext=(0, 8 if y > 0 else -8),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if y > 0 else "top",
+        )
+    axes.set(title="Where the growth in FLOPs goes", aspect="equal")
+    axes.set_axis_off()
+    axes.set_anchor("N")
+    axes.set_xlim(-0.22, 1.22)
+    axes.set_ylim(-0.12, 1.12)

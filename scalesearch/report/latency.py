@@ -1,4 +1,4 @@
-"""The figure of latency: what the table predicted against what workers measured."""
+"""The figure of latency: predictions of the table against measurements of workers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scalesearch.history.agreement import Agreement, agreement
 from scalesearch.report.contents import Contents
 from scalesearch.report.style import ACCENT, CROWD, FAINT, INK, RASTER_FROM, new_figure, style
 from scalesearch.units import format_latency
 
 _COLUMNS = ("predicted_latency", "latency")
-# Marks told apart by shape: state, marker, fill.
+# State, marker, fill.
 _MARKS = (("assessed", "o", "full"), ("infeasible", "X", "none"))
 
 
 @style()
 def draw(contents: Contents) -> Figure | None:
     """Measured over predicted milliseconds, or None where no network has both."""
-    rows = both(contents)
+    rows = predicted(contents)
     if rows.empty:
         return None
     figure = new_figure(6.4, 5.6)
@@ -44,24 +43,15 @@ def summary(contents: Contents) -> str:
 
 
 def agreement_sentence(contents: Contents) -> str:
-    """How predictions and measurements agree, or why that cannot be told."""
-    found = agreed(contents)
-    if found is not None:
-        return f"Predicted by the latency table against measured: {found}."
-    if both(contents).empty:
+    """How predictions and measurements agree, or why that is unknown."""
+    if contents.agreement is not None:
+        return f"Predicted by the latency table against measured: {contents.agreement}."
+    if predicted(contents).empty:
         return "No latency table predicted them."
-    return "Too few networks were measured to hold the latency table against them."
+    return "Too few networks were measured to compare the latency table with them."
 
 
-def agreed(contents: Contents) -> Agreement | None:
-    """The agreement over the networks of the search that have both."""
-    rows = both(contents)
-    if rows.empty:
-        return None
-    return agreement(list(zip(*(rows[name] for name in _COLUMNS), strict=True)))
-
-
-def both(contents: Contents) -> pd.DataFrame:
+def predicted(contents: Contents) -> pd.DataFrame:
     """The networks of the search with a predicted and a measured latency, each once."""
     rows = contents.phase("search")
     if not set(_COLUMNS) <= set(rows):
@@ -88,7 +78,7 @@ def _draw_state(axes: Axes, values: pd.DataFrame, state: str, marker: str, fill:
 
 
 def _draw_limit(axes: Axes, contents: Contents, near: tuple[float, float]) -> None:
-    """A dashed line at each bound on what is measured; one far off would squeeze the points."""
+    """A dashed line at each bound; one far off would squeeze the points and is left out."""
     limit = contents.limits.get("search", {}).get("latency")
     for bound in (limit.min, limit.max) if limit else ():
         if bound is not None and near[0] <= 1000 * bound <= near[1]:

@@ -1,4 +1,4 @@
-"""Numbers and words as a reader of the report wants them."""
+"""Numbers and names as the report prints them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from scalesearch.cost.cost import UNITS
-from scalesearch.units import format_bytes, format_count, format_latency, format_seconds
+from scalesearch.units import format_bytes, format_count, format_latency
 
 # A cost's name in a sentence or at the head of a column.
 NAMES = {
@@ -18,7 +18,7 @@ NAMES = {
     "training_bytes": "training memory",
     "latency": "latency",
 }
-# COCO's words for what a detector scores, as papers print them.
+# COCO's metrics of detectors, as papers print them.
 _PRECISIONS = {
     "ap": "AP",
     "ap50": "AP50",
@@ -44,7 +44,7 @@ def cost(name: str, value: float) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share that reads best in percent: any accuracy."""
+    """Whether a metric is printed in percent: any accuracy."""
     return metric.endswith("accuracy")
 
 
@@ -54,7 +54,7 @@ def is_precision(metric: str) -> bool:
 
 
 def factor(metric: str) -> int:
-    """What a metric is multiplied with to be read: 100 for shares and average precisions."""
+    """What a metric is multiplied by when printed: 100 for shares and average precisions."""
     return 100 if is_share(metric) or is_precision(metric) else 1
 
 
@@ -70,11 +70,6 @@ def score(value: float, metric: str) -> str:
 def percent(share: float) -> str:
     """A share as `12.3 %`."""
     return f"{100 * share:.1f} %" if math.isfinite(share) else NONE
-
-
-def seconds(value: float) -> str:
-    """A span of time: `4.2 s`, `2 min 05 s`."""
-    return format_seconds(value) if math.isfinite(value) else NONE
 
 
 def metric_word(metric: str) -> str:

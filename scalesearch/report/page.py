@@ -1,31 +1,52 @@
-"""The report as one HTML file that needs nothing else: no network, no script, no other file."""
+"""Writes the report: figures, and one HTML page that needs no network, script or other file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 
 import jinja2
 
+from scalesearch.files.write import write_bytes, write_text
+from scalesearch.report import classes, family, grid, latency, predictions, search
 from scalesearch.report.contents import Contents
-from scalesearch.report.predictions import Predictions
-from scalesearch.report.sections import facts, sections
+from scalesearch.report.sections import Drawn, facts, sections
+from scalesearch.report.style import save
+
+_FIGURES = {
+    "search": search.draw,
+    "latency": latency.draw,
+    "grid": grid.draw,
+    "family": family.draw,
+    "classes": classes.draw,
+}
 
 
-def page(
-    contents: Contents, figures: Mapping[str, bytes], drawn: Sequence[Predictions] = ()
-) -> str:
-    """The page as HTML text.
+def write_report(contents: Contents, folder: Path) -> list[Path]:
+    """Writes `figures/*.png|svg` and `report.html` below a folder and returns their paths.
 
-    Args:
-        contents: of the study.
-        figures: phase to its figure as SVG; a phase without one says so in a sentence.
-        drawn: what detectors found, the best of them first.
+    A phase without a single score has no figure; the page says so. Predictions are photographs,
+    which no SVG improves: PNG alone.
     """
+    paths, figures = [], {}
+    for name, draw in _FIGURES.items():
+        figure = draw(contents)
+        if figure is not None:
+            png, svg = save(figure, folder / "figures", name)
+            figures[name] = svg.read_bytes()
+            paths += [png, svg]
+    pictures = predictions.draw_all(contents)
+    paths += [write_bytes(folder / "figures" / f"{one.file}.png", one.png) for one in pictures]
+    html = page(contents, Drawn(figures=figures, predictions=pictures))
+    return [*paths, write_text(folder / "report.html", html)]
+
+
+def page(contents: Contents, drawn: Drawn) -> str:
+    """The page as HTML text; a phase without a figure has a sentence in its place."""
     template = resources.files("scalesearch.report").joinpath("page.html").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(template).render(
-        contents=contents, facts=facts(contents), sections=sections(contents, figures, drawn)
+        contents=contents, facts=facts(contents), sections=sections(contents, drawn)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,6 +34,11 @@ from scalesearch.report.style import (
 )
 from scalesearch.units import format_count
 
+# Marks along the lower edge: ticks for trials without a score, hollow arrows for outliers that
+# would squeeze everything else into a line.
+_TICKS: dict[str, Any] = {"marker": "|", "markersize": 9, "color": FAINT, "height": 0.022}
+_ARROWS: dict[str, Any] = {"marker": "v", "fillstyle": "none", "color": INK, "height": 0.075}
+
 
 @style()
 def draw(contents: Contents) -> Figure | None:
@@ -52,10 +59,10 @@ def summary(contents: Contents) -> str:
     """The figure in words, for those who cannot see it."""
     rows, front = contents.scored("search"), contents.front("search")
     best = front.iloc[-1]
-    reached = score(best[contents.metric], contents.metric)
+    metric = score(best[contents.metric], contents.metric)
     return (
         f"{metric_name(contents.metric)} against FLOPs of {len(rows)} networks; "
-        f"{len(front)} on the Pareto front, the best with {reached} "
+        f"{len(front)} on the Pareto front, the best with {metric} "
         f"at {format_count(best['flops'])} FLOPs."
     )
 
@@ -71,10 +78,10 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
     axes.set_title(f"{metric_name(contents.metric)} against FLOPs")
     axes.set_ylabel(metric_label(contents.metric))
     _draw_points(axes, rows["flops"] / scale, rows[contents.metric] * times, rows["number"])
-    step = contents.front("search")
+    front = contents.front("search")
     axes.plot(
-        [*step["flops"] / scale],
-        [*step[contents.metric] * times],
+        front["flops"] / scale,
+        front[contents.metric] * times,
         color=INK,
         drawstyle="steps-post",
         linewidth=1.6,
@@ -82,15 +89,15 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
         markersize=7.5 if len(rows) <= CROWD else 5,
         fillstyle="none",
         markeredgewidth=1.4,
-        label=f"Pareto front ({len(step)})",
+        label=f"Pareto front ({len(front)})",
         zorder=3,
         gid="front",
     )
-    _draw_bottom(
-        axes, infeasible["flops"] / scale, f"infeasible, outside a limit ({len(infeasible)})"
-    )
+    outside = f"infeasible, outside a limit ({len(infeasible)})"
+    _draw_at_edge(axes, infeasible["flops"] / scale, outside, _TICKS)
     below = rows["flops"][rows[contents.metric] * times < low] / scale
-    _draw_below(axes, below, f"below {low:.4g}{' %' * is_share(contents.metric)} ({len(below)})")
+    label = f"below {low:.4g}{' %' * is_share(contents.metric)} ({len(below)})"
+    _draw_at_edge(axes, below, label, _ARROWS)
     _draw_baseline(axes, contents, scale)
     if limit is not None:
         _draw_limit(axes, limit, scale)
@@ -117,37 +124,19 @@ def _draw_points(axes: Axes, x: pd.Series, y: pd.Series, numbers: pd.Series) -> 
     bar.outline.set_visible(False)
 
 
-def _draw_bottom(axes: Axes, x: pd.Series, label: str) -> None:
-    """Ticks along the lower edge for trials that have a place on the x axis only."""
+def _draw_at_edge(axes: Axes, x: pd.Series, label: str, looks: dict[str, Any]) -> None:
     if x.empty:
         return
+    looks = dict(looks)
     axes.plot(
         x,
-        [0.022] * len(x),
-        color=FAINT,
+        [looks.pop("height")] * len(x),
         linestyle="none",
-        marker="|",
-        markersize=9,
         alpha=1 if len(x) <= CROWD else 0.35,
         transform=axes.get_xaxis_transform(),
         label=label,
         rasterized=len(x) > RASTER_FROM,
-    )
-
-
-def _draw_below(axes: Axes, x: pd.Series, label: str) -> None:
-    """Hollow arrows for outliers that would squeeze everything else into a line."""
-    if x.empty:
-        return
-    axes.plot(
-        x,
-        [0.075] * len(x),
-        color=INK,
-        linestyle="none",
-        marker="v",
-        fillstyle="none",
-        transform=axes.get_xaxis_transform(),
-        label=label,
+        **looks,
     )
 
 
@@ -176,22 +165,18 @@ def _draw_baseline(axes: Axes, contents: Contents, scale: float) -> None:
 def _draw_limit(axes: Axes, limit: Limit, scale: float) -> None:
     """A dashed line at each bound; what lies outside is shaded and holds its label."""
     left, right = axes.get_xlim()
-    room = (
-        (right / left) ** 0.06 if axes.get_xscale() == "log" else 1 + 0.06 * (right - left) / right
-    )
-    ends = []
-    for bound, words in ((limit.min, "at least"), (limit.max, "at most")):
+    log = axes.get_xscale() == "log"
+    room = (right / left) ** 0.06 if log else 1 + 0.06 * (right - left) / right
+    for bound, words, side in ((limit.min, "at least", -1), (limit.max, "at most", 1)):
         if bound is None:
             continue
-        place = bound / scale
-        side = 1 if words == "at most" else -1
-        end = max(right, place * room) if side > 0 else min(left, place / room)
-        ends.append(end)
-        axes.axvspan(place, end, color=SHADE, zorder=0, linewidth=0)
-        axes.axvline(place, color=INK, linestyle=(0, (5, 3)), linewidth=1.1)
+        x = bound / scale
+        end = max(right, x * room) if side > 0 else min(left, x / room)
+        axes.axvspan(x, end, color=SHADE, zorder=0, linewidth=0)
+        axes.axvline(x, color=INK, linestyle=(0, (5, 3)), linewidth=1.1)
         axes.annotate(
             f"{words} {format_count(bound)}",
-            (place, 1),
+            (x, 1),
             xycoords=axes.get_xaxis_transform(),
             xytext=(4 * side, -4),
             textcoords="offset points",
@@ -200,15 +185,16 @@ def _draw_limit(axes: Axes, limit: Limit, scale: float) -> None:
             rotation=90,
             fontsize=9,
         )
-    axes.set_xlim(min(left, *ends, right), max(right, *ends))
+        left, right = min(left, end), max(right, end)
+    axes.set_xlim(left, right)
 
 
 def _draw_progress(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
-    column = contents.value(rows)
-    same = column == contents.metric or contents.objective == contents.metric
+    """The objective of each trial, and the best so far."""
+    same = rows["objective"].equals(rows[contents.metric])
     aim = objective_words(contents.objective, contents.metric)
     label = metric_label(contents.metric) if same else f"objective: {aim}"
-    values = rows[column] * (factor(contents.metric) if same else 1)
+    values = rows["objective"] * (factor(contents.metric) if same else 1)
     best = values.cummax()
     axes.set(title="Best so far", xlabel="trial number", ylabel=label)
     axes.plot(rows["number"], values, ".", color=FAINT, rasterized=len(rows) > RASTER_FROM)
@@ -222,10 +208,10 @@ def _draw_progress(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
         gid="best",
     )
     infeasible = contents.in_state("search", "infeasible")["number"]
-    _draw_bottom(axes, infeasible, "infeasible")
+    _draw_at_edge(axes, infeasible, "infeasible", _TICKS)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     low = lower_end(list(values))
-    _draw_below(axes, rows["number"][values < low], "below")
+    _draw_at_edge(axes, rows["number"][values < low], "below", _ARROWS)
     _fit(axes, low, max(values))
 
 

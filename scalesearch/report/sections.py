@@ -1,30 +1,22 @@
-"""What the page says, in the order it is read; a missing phase becomes a sentence."""
+"""The sections of the page, in the order they are read; a missing phase becomes a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
-from scalesearch.report import (
-    account,
-    detector_sections,
-    detector_tables,
-    family,
-    grid,
-    latency,
-    search,
-    tables,
-)
+from PIL import Image
+
+from scalesearch.report import classes, family, grid, latency, search, tables
 from scalesearch.report.contents import Contents
-from scalesearch.report.numbers import TIMES, cost, metric_word, objective_words, score
+from scalesearch.report.numbers import cost, metric_word, objective_words, score
 from scalesearch.report.predictions import Predictions
-from scalesearch.report.section import Section, address
-from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-
-Figures = Mapping[str, bytes]
+from scalesearch.report.tables import Table
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Fact:
     """A number that a reader wants first."""
 
@@ -33,77 +25,88 @@ class Fact:
     detail: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure on the page.
+
+    Attributes:
+        address: the picture as a data URL.
+        alt: the picture in words.
+        title: what it shows.
+        text: sentences below it.
+    """
+
+    address: str
+    alt: str
+    title: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what follows it.
+
+    Attributes:
+        title: of the section.
+        text: sentences.
+        figure: a drawing.
+        pictures: with photographs; all but the first are folded.
+        tables: those without rows are left out.
+    """
+
+    title: str
+    text: Sequence[str]
+    figure: Picture | None = None
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The figures of a page: SVGs by name, and predictions of detectors, the best first."""
+
+    figures: Mapping[str, bytes] = field(default_factory=dict)
+    predictions: Sequence[Predictions] = ()
+
+
 def facts(contents: Contents) -> list[Fact]:
     """The headline: baseline, coefficients, the largest member, how much was tried."""
-    metric, found = contents.metric, []
-    row = contents.baseline_row()
+    metric, wording, headline = contents.metric, contents.wording, []
+    row, chosen = contents.baseline_row(), contents.coefficients
     if row is not None:
         number = contents.baseline_trial
         origin = "given" if number is None else f"trial {number}"
         params = f"{cost('params', row['params'])} parameters" if "params" in row else ""
-        flops = cost("flops", row["flops"])
-        found.append(
-            Fact(
-                label=f"baseline {metric_word(metric)}",
-                value=score(row[metric], metric),
-                detail=origin,
-            )
-        )
-        found.append(Fact(label="baseline FLOPs", value=flops, detail=params))
-    if contents.coefficients is not None:
-        found.append(_coefficients(contents.coefficients))
+        headline += [
+            Fact(f"baseline {metric_word(metric)}", score(row[metric], metric), origin),
+            Fact("baseline FLOPs", cost("flops", row["flops"]), params),
+        ]
+    if chosen is not None:
+        label = " / ".join(wording.headline).replace("_", " ")
+        value = " / ".join(f"{getattr(chosen, name):.4g}" for name in wording.headline)
+        headline.append(Fact(label, value, wording.headline_detail.format(chosen)))
     members = family.members(contents)
     if family.COMPOUND in members:
         last = members[family.COMPOUND].iloc[-1]
-        flops = f"{cost('flops', last['flops'])} FLOPs"
-        label = f"compound, phi = {last['phi']:.4g}"
-        found.append(Fact(label=label, value=score(last[metric], metric), detail=flops))
-    assessed = sum(len(contents.in_state(phase, "assessed")) for phase in account.PHASES)
-    tried = f"of {len(contents.trials):,} trials"
-    return [*found, Fact(label="networks assessed", value=f"{assessed:,}", detail=tried)]
+        label, flops = f"compound, phi = {last['phi']:.4g}", cost("flops", last["flops"])
+        headline.append(Fact(label, score(last[metric], metric), f"{flops} FLOPs"))
+    assessed = sum(len(contents.in_state(phase, "assessed")) for phase in tables.PHASES)
+    total = f"of {len(contents.trials):,} trials"
+    return [*headline, Fact("networks assessed", f"{assessed:,}", total)]
 
 
-def sections(
-    contents: Contents, figures: Figures, drawn: Sequence[Predictions] = ()
-) -> list[Section]:
-    """Baseline, family, search, latency where it was measured, coefficients, trials.
-
-    Of detectors also precision by class and size, and predictions.
-    """
-    detectors = contents.task == "detection"
-    return [
-        _baseline(contents),
-        _family(contents, figures),
-        *([detector_sections.precision(contents, figures)] if detectors else []),
-        *([detector_sections.predictions(contents, drawn)] if detectors else []),
-        _search(contents, figures),
-        *([_latency(contents, figures)] if contents.deployment else []),
-        _grid(contents, figures),
-        _trials(contents),
-    ]
+def sections(contents: Contents, drawn: Drawn) -> list[Section]:
+    """The sections of the study's task, without those that do not apply."""
+    candidates = (section(contents, drawn) for section in _SECTIONS[contents.task])
+    return [section for section in candidates if section is not None]
 
 
-def _coefficients(chosen: Scaling) -> Fact:
-    if isinstance(chosen, DetectorCoefficients):
-        numbers = (chosen.alpha, chosen.beta, chosen.neck_width)
-        label = "alpha / beta / neck width"
-        detail = (
-            f"per phi: neck +{chosen.neck_depth:.3g}, heads +{chosen.head_depth:.3g} layers, "
-            f"input +{chosen.resolution:.4g} pixels"
-        )
-    else:
-        numbers = (chosen.alpha, chosen.beta, chosen.gamma)
-        label = "alpha / beta / gamma"
-        detail = f"FLOPs {TIMES} {chosen.growth:.3f} per phi"
-    return Fact(label=label, value=" / ".join(f"{n:.4g}" for n in numbers), detail=detail)
-
-
-def _baseline(contents: Contents) -> Section:
+def _baseline(contents: Contents, drawn: Drawn) -> Section:
     if contents.baseline is None:
         return Section(title="Baseline", text=["No baseline has been chosen yet."])
     number = contents.baseline_trial
     origin = "The study gave it." if number is None else f"It is trial {number} of the search."
-    shape = tables.stages(contents.baseline)
+    shape = tables.stages(contents, contents.baseline)
     row = contents.baseline_row()
     if row is None:
         text = [origin, "It has no measured cost and no score yet."]
@@ -111,93 +114,147 @@ def _baseline(contents: Contents) -> Section:
     return Section(title="Baseline", text=[origin], tables=[shape, tables.costs(row)])
 
 
-def _family(contents: Contents, figures: Figures) -> Section:
+def _family(contents: Contents, drawn: Drawn) -> Section:
     rows = contents.phase("family")
     if rows.empty or not {"strategy", "phi", "flops"} <= set(rows):
         return Section(title="Family", text=["No family has been scaled yet."])
-    members = [tables.family(contents), detector_tables.sizes(contents)]
-    if "family" not in figures:
-        return Section(title="Family", text=["No member has a score yet."], tables=members)
+    figure = _figure(contents, drawn, "family")
+    text = "Each line scales the same baseline in its own way; higher at equal FLOPs is better."
     return Section(
         title="Family",
-        text=[
-            "Each line scales the same baseline in its own way; higher at equal FLOPs is better."
-        ],
-        figure=address(figures["family"]),
-        alt=family.summary(contents),
-        tables=members,
+        text=[text if figure else "No member has a score yet."],
+        figure=figure,
+        tables=[tables.family(contents)],
     )
 
 
-def _search(contents: Contents, figures: Figures) -> Section:
-    rows = contents.phase("search")
-    if rows.empty:
+def _detector_family(contents: Contents, drawn: Drawn) -> Section:
+    section = _family(contents, drawn)
+    return replace(section, tables=[*section.tables, tables.detector_sizes(contents)])
+
+
+def _precision(contents: Contents, drawn: Drawn) -> Section:
+    figure, table = _figure(contents, drawn, "classes"), tables.precision(contents)
+    text = "AP of the best networks, by class and by size of objects."
+    if figure is None:
+        text = "AP by class was not recorded." if table.rows else "No detector has a score yet."
+    return Section(title="Precision", text=[text], figure=figure, tables=[table])
+
+
+def _predictions(contents: Contents, drawn: Drawn) -> Section:
+    if not drawn.predictions:
+        recorded = contents.truth is not None and contents.detections
+        why = "The image files are gone." if recorded else "No detections were recorded."
+        return Section(title="Predictions", text=[why])
+    names = ", ".join(each.network for each in drawn.predictions)
+    pictures = [
+        Picture(
+            title=each.network,
+            address=_smallest(each.png),
+            alt=f"Validation images with objects and detections. {each.network}.",
+            text=f"{each.network}. {each.text}",
+        )
+        for each in drawn.predictions
+    ]
+    text = f"The same validation images for each network; best first: {names}."
+    return Section(title="Predictions", text=[text], pictures=pictures)
+
+
+def _search(contents: Contents, drawn: Drawn) -> Section:
+    total = len(contents.phase("search"))
+    if not total:
         return Section(title="Search", text=["There was no search."])
-    counts = {state: len(contents.in_state("search", state)) for state in account.STATES}
-    ends = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    aim = objective_words(contents.objective, contents.metric)
-    text = [f"{len(rows)} trials: {ends}. Objective: {aim}."]
-    if "search" not in figures:
-        all_refused = counts["infeasible"] == len(rows)
-        why = "Every candidate was outside a limit" if all_refused else "No trial has a score yet"
-        return Section(title="Search", text=[*text, f"{why}, so there is nothing to draw."])
-    return Section(
-        title="Search",
-        text=text,
-        figure=address(figures["search"]),
-        alt=search.summary(contents),
-        tables=[tables.front(contents)],
-    )
+    counts = {state: len(contents.in_state("search", state)) for state in tables.STATES}
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    objective = objective_words(contents.objective, contents.metric)
+    text = [f"{total} trials: {states}. Objective: {objective}."]
+    figure = _figure(contents, drawn, "search")
+    if figure is None:
+        none_feasible = counts["infeasible"] == total
+        why = "Every candidate was outside a limit" if none_feasible else "No trial has a score yet"
+        text.append(f"{why}, so there is nothing to draw.")
+    return Section(title="Search", text=text, figure=figure, tables=[tables.front(contents)])
 
 
-def _latency(contents: Contents, figures: Figures) -> Section:
+def _latency(contents: Contents, drawn: Drawn) -> Section | None:
+    if not contents.deployment:
+        return None
     text = [
-        "Each network was timed on its worker before it was trained, and infeasible if it was over a "
-        f"limit on latency: {contents.deployment}, float32, channels last; the median of many "
+        "Each network was timed on its worker before training, and was infeasible if it violated "
+        f"a limit on latency: {contents.deployment}, float32, channels last; the median of many "
         "forward passes.",
         latency.agreement_sentence(contents),
     ]
-    drawn = "latency" in figures
-    return Section(
-        title="Latency",
-        text=text,
-        figure=address(figures["latency"]) if drawn else "",
-        alt=latency.summary(contents) if drawn else "",
-        tables=[tables.latency_front(contents)],
-    )
+    figure, front = _figure(contents, drawn, "latency"), tables.front(contents, "latency")
+    return Section(title="Latency", text=text, figure=figure, tables=[front])
 
 
-def _grid(contents: Contents, figures: Figures) -> Section:
-    if "grid" not in figures:
-        given = contents.coefficients is not None
-        without = "The study gave the coefficients." if given else "There was no grid."
-        empty = contents.phase("grid").empty
-        unscored = f"No {grid.kind(contents)} has a score yet."
-        return Section(title="Grid", text=[without if empty else unscored])
-    return Section(
-        title="Grid",
-        text=[_grid_text(contents)],
-        figure=address(figures["grid"]),
-        alt=grid.summary(contents),
-        tables=[tables.coefficients(contents)],
-    )
+def _grid(contents: Contents, drawn: Drawn) -> Section:
+    figure = _figure(contents, drawn, "grid")
+    if figure is not None:
+        text = [contents.wording.grid_text, *_fixed(contents)]
+        table = tables.coefficients(contents)
+        return Section(title="Grid", text=text, figure=figure, tables=[table])
+    if not contents.phase("grid").empty:
+        why = f"No {contents.wording.point} has a score yet."
+    elif contents.coefficients is not None:
+        why = "The study gave the coefficients."
+    else:
+        why = "There was no grid."
+    return Section(title="Grid", text=[why])
 
 
-def _grid_text(contents: Contents) -> str:
-    if contents.task != "detection":
-        return (
-            "Alpha multiplies depth, beta width, gamma resolution. In the triangle a triple lies "
-            "where its growth in FLOPs goes; larger and darker is better, and numbers are ranks."
-        )
-    chosen, drawn = contents.coefficients, grid.shown(contents)
-    same = {} if chosen is None else asdict(chosen)
-    words = [f"{key.replace('_', ' ')} {same[key]:.4g}" for key in same if key not in drawn]
-    text = "What each phi does to the backbone, to neck and heads, and to the input."
-    return f"{text} The same in all combinations: {', '.join(words)}." if words else text
+def _fixed(contents: Contents) -> list[str]:
+    """A sentence on the coefficients that the grid does not vary, if there are any."""
+    chosen, varied = contents.coefficients, grid.shown(contents)
+    values = {} if chosen is None else asdict(chosen)
+    words = [f"{key.replace('_', ' ')} {values[key]:.4g}" for key in values if key not in varied]
+    return [f"The same in all {contents.wording.point}s: {', '.join(words)}."] if words else []
 
 
-def _trials(contents: Contents) -> Section:
-    found = [account.progress(contents), account.limits(contents), account.failures(contents)]
+def _trials(contents: Contents, drawn: Drawn) -> Section:
+    accounts = [tables.progress(contents), tables.limits(contents), tables.failures(contents)]
     empty = contents.trials.empty
     text = "No trial has been recorded yet." if empty else "Every trial is a row of trials.csv."
-    return Section(title="Trials", text=[text], tables=found)
+    return Section(title="Trials", text=[text], tables=accounts)
+
+
+# The page of each task, in reading order; a section may be None where it does not apply.
+_SECTIONS: Mapping[str, Sequence[Callable[[Contents, Drawn], Section | None]]] = {
+    "classification": (_baseline, _family, _search, _latency, _grid, _trials),
+    "detection": (
+        *(_baseline, _detector_family, _precision, _predictions),
+        *(_search, _latency, _grid, _trials),
+    ),
+}
+
+
+# Each figure in words, for those who cannot see it.
+_SUMMARIES = {
+    "search": search.summary,
+    "latency": latency.summary,
+    "grid": grid.summary,
+    "family": family.summary,
+    "classes": classes.summary,
+}
+
+
+def _figure(contents: Contents, drawn: Drawn, name: str) -> Picture | None:
+    svg = drawn.figures.get(name)
+    if svg is None:
+        return None
+    return Picture(address=_data_url(svg), alt=_SUMMARIES[name](contents))
+
+
+def _data_url(content: bytes, kind: str = "svg+xml") -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _smallest(png: bytes) -> str:
+    """The data URL of a figure, as JPEG where that is smaller, as it is for photographs."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        # Thin coloured lines need colour at full resolution.
+        image.convert("RGB").save(buffer, "jpeg", quality=85, subsampling=0, optimize=True)
+    jpeg = buffer.getvalue()
+    return _data_url(jpeg, "jpeg") if len(jpeg) < len(png) else _data_url(png, "png")

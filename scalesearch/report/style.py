@@ -1,4 +1,4 @@
-"""How every figure looks: told apart by shape and lightness first, by colour second."""
+"""The style of every figure: shape and lightness distinguish first, colour second."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our settings and nobody else's, for as long as a figure is drawn or saved."""
+    """Matplotlib's defaults with our settings while a figure is drawn or saved."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
@@ -62,7 +62,7 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) that no global state knows of."""
+    """An empty figure (inches), outside of pyplot's global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

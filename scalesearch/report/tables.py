@@ -1,22 +1,45 @@
-"""The tables of results on the page, as text in rows and columns."""
+"""The tables of the page, as text in rows and columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.graph import Size
 from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.cost import UNITS
+from scalesearch.cost.limits import Limits
+from scalesearch.report.classes import best_by_phase
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND, words
-from scalesearch.report.grid import kind, ranked, shown
-from scalesearch.report.numbers import NAMES, TIMES, cost, metric_word, percent, score
+from scalesearch.report.grid import shown
+from scalesearch.report.numbers import (
+    NAMES,
+    NONE,
+    TIMES,
+    cost,
+    metric_word,
+    percent,
+    score,
+)
+from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.units import format_seconds
 
 TOP = 10
+PHASES = ("search", "grid", "family")
+STATES = ("assessed", "reused", "infeasible", "stopped", "failed", "running")
+MOST_FAILURES = 40
+_NAN = float("nan")
+# The columns of COCO's table of results, of which trials may lack some.
+_PRECISIONS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap50_voc")
+# An infeasible trial's reason names the bounds that it violates, such as `flops.max`; a latency
+# limit may be violated by prediction, before anything is measured.
+_BOUND = re.compile(rf"\b(?:predicted_)?({'|'.join(UNITS)})\.(min|max)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +51,7 @@ class Table:
         head: one word or two for each column.
         rows: as many texts each.
         words: columns that hold words; the others hold numbers.
-        marked: rows that stand out.
+        marked: rows that are highlighted.
         note: a sentence below.
     """
 
@@ -42,7 +65,7 @@ class Table:
 
 def costs(row: pd.Series) -> Table:
     """Every cost of one trial."""
-    known = [(name, unit) for name, unit in UNITS.items() if name in row and row[name] > 0]
+    known = [(name, unit) for name, unit in UNITS.items() if row.get(name, 0) > 0]
     rows = [
         [NAMES[name], cost(name, row[name]), f"{row[name]:,.{6 * (unit == 'seconds')}f} {unit}"]
         for name, unit in known
@@ -55,141 +78,232 @@ def costs(row: pd.Series) -> Table:
     )
 
 
-def stages(net: Architecture) -> Table:
+def stages(contents: Contents, net: Architecture) -> Table:
     """One row for the stem, each stage and the head, or neck and heads: sizes, share of FLOPs."""
-    found = list(by_stage(net))
-    total = sum(row.costs["flops"] for row in found)
+    parts = list(by_stage(net))
+    total = sum(part.costs["flops"] for part in parts)
     rows = [
         [
-            *(row.name, row.block, _by(row.size), f"{row.width}", f"{row.depth}"),
-            cost("params", row.costs["params"]),
-            percent(row.costs["flops"] / total),
+            *(part.name, part.block, f"{part.size[0]} {TIMES} {part.size[1]}"),
+            *(f"{part.width}", f"{part.depth}", cost("params", part.costs["params"])),
+            percent(part.costs["flops"] / total),
         ]
-        for row in found
+        for part in parts
     ]
-    side = net.resolution
-    made, ends = f"{net.depth} blocks", f"Activation {net.activation}"
-    if isinstance(net, Detector):
-        made += f", {net.neck.depth} layers of neck and {net.heads.depth} of heads,"
-        ends = (
-            "Of neck and heads: layers, output at the finest level, and the costs of all levels. "
-            f"Activation {net.backbone.activation}, of neck and heads {net.activation}"
-        )
+    side, wording = net.resolution, contents.wording
     return Table(
-        caption=f"The baseline: {made} for images of {_by((side, side))} pixels",
+        caption=f"The baseline: {wording.network.format(net)} for images of {side} {TIMES} {side} "
+        "pixels",
         head=["part", "block", "output", "width", "depth", "parameters", "FLOPs"],
         rows=rows,
         words=frozenset({0, 1}),
-        note="Blocks: k is the side of their kernels, s the stride, e the expansion, se "
-        "squeeze-excite channels as a share of the input, r the reduction. Width: output channels. "
-        f"Depth: blocks. {ends}, {net.num_classes} classes.",
+        note="Blocks: k is the kernel size, s the stride, e the expansion, se the squeeze-excite "
+        "channels as a share of the input, r the reduction. Width: output channels. Depth: blocks. "
+        f"{wording.network_note.format(net)}, {net.num_classes} classes.",
     )
 
 
-def front(contents: Contents) -> Table:
-    """The Pareto front of the search, best first."""
-    found = contents.front("search").iloc[::-1]
-    rows = [
-        [f"{row['number']:.0f}", score(row[contents.metric], contents.metric), *_sizes(row)]
-        for _, row in found.iterrows()
-    ]
-    marked = [i for i, number in enumerate(found["number"]) if number == contents.baseline_trial]
+def front(contents: Contents, against: str = "flops") -> Table:
+    """The Pareto front of the search in the metric and one cost, best first."""
+    rows = contents.front("search", against).iloc[::-1]
+    costs = list(dict.fromkeys((against, "flops", "params")))
+    numbers = list(rows.get("number", ()))
     return Table(
-        caption="The Pareto front",
-        head=["trial", metric_word(contents.metric), "FLOPs", "parameters"],
-        rows=rows,
-        marked=frozenset(marked),
-        note="No other network has a better score for no more FLOPs.",
-    )
-
-
-def latency_front(contents: Contents) -> Table:
-    """The front of the search in metric and measured latency, best first."""
-    found = contents.front("search", "latency").iloc[::-1]
-    rows = [
-        [
-            f"{row['number']:.0f}",
-            score(row[contents.metric], contents.metric),
-            *(cost(name, row[name]) for name in ("latency", "flops", "params")),
-        ]
-        for _, row in found.iterrows()
-    ]
-    marked = [i for i, number in enumerate(found["number"]) if number == contents.baseline_trial]
-    return Table(
-        caption="The Pareto front in latency",
-        head=["trial", metric_word(contents.metric), "latency", "FLOPs", "parameters"],
-        rows=rows,
-        marked=frozenset(marked),
-        note="No other network has a better score and takes no longer.",
+        caption=f"The Pareto front in {NAMES[against]}",
+        head=["trial", metric_word(contents.metric), *(NAMES[name] for name in costs)],
+        rows=[
+            [
+                f"{row['number']:.0f}",
+                score(row[contents.metric], contents.metric),
+                *_costs(row, costs),
+            ]
+            for _, row in rows.iterrows()
+        ],
+        marked=frozenset(i for i, n in enumerate(numbers) if n == contents.baseline_trial),
+        note=f"No other network has a better score for the same {NAMES[against]} or less.",
     )
 
 
 def coefficients(contents: Contents) -> Table:
     """The best coefficients of the grid; of triples with their growth."""
-    found, names = ranked(contents), shown(contents)
+    names, ranking = shown(contents), contents.ranking("grid")
     triples = "gamma" in names
     rows = []
-    for rank, (_, row) in enumerate(found.iloc[:TOP].iterrows(), start=1):
+    for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
         values = [f"{row[name]:.4g}" for name in names]
         if triples:
-            values.append(f"{row['alpha'] * row['beta'] ** 2 * row['gamma'] ** 2:.3f}")
-        reached = score(row[contents.metric], contents.metric)
-        rows.append([f"{rank}", *values, reached, cost("flops", row["flops"])])
-    heads = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
+            values.append(f"{Coefficients(*row[names]).growth:.3f}")
+        metric = score(row[contents.metric], contents.metric)
+        rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
+    columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
+    copies = len(contents.scored("grid")) - len(ranking)
+    verb = "has" if copies == 1 else "have"
+    reused = f"{copies} more {verb} the network of one of these." if copies else ""
     return Table(
-        caption=f"The best {len(rows)} of {len(found)} {kind(contents)}s",
-        head=["rank", *heads, metric_word(contents.metric), "FLOPs"],
+        caption=f"The best {len(rows)} of {len(ranking)} {contents.wording.point}s",
+        head=["rank", *columns, metric_word(contents.metric), "FLOPs"],
         rows=rows,
-        marked=frozenset({0} if contents.winner() is not None else ()),
-        note="Growth: alpha · beta² · gamma²." if triples else "",
+        marked=frozenset({0} if contents.coefficients is not None else ()),
+        note=" ".join(["Growth: alpha · beta² · gamma²."] * triples + [reused] * bool(reused)),
     )
 
 
 def family(contents: Contents) -> Table:
     """Every member; below each compound member those that come nearest to its FLOPs."""
-    found = contents.phase("family")
-    rivals = found.loc[found["strategy"] == COMPOUND, "flops"].dropna()
-    placed = []
-    for _, row in found.iterrows():
-        gaps = (rivals / row["flops"]).map(lambda ratio: max(ratio, 1 / ratio)).dropna()
-        rival = rivals[gaps.idxmin()] if len(gaps) else float("nan")
+    members = contents.phase("family")
+    compound = members.loc[members["strategy"] == COMPOUND, "flops"].dropna()
+    timed = ["latency"] if "latency" in members and members["latency"].notna().any() else []
+    rows = []
+    for _, row in members.iterrows():
+        gaps = (compound / row["flops"]).map(lambda ratio: max(ratio, 1 / ratio)).dropna()
+        nearest = compound[gaps.idxmin()] if len(gaps) else _NAN
+        cells = [
+            words(str(row["strategy"])),
+            f"{row['phi']:.4g}",
+            score(row.get(contents.metric, _NAN), contents.metric),
+            *_costs(row, ["flops"]),
+            percent(row["flops"] / nearest),
+            *_costs(row, ["params", "training_bytes", *timed]),
+            str(row["state"]),
+        ]
         # A member without a cost comes last.
-        order = (rival if rival == rival else float("inf"), row["strategy"] != COMPOUND)
-        placed.append((order, row, percent(row["flops"] / rival)))
-    placed.sort(key=lambda member: member[0])
-    timed = ["latency"] if "latency" in found and found["latency"].notna().any() else []
-    rows = [_member(contents, row, ratio, timed) for _, row, ratio in placed]
-    marked = [i for i, (_, row, _) in enumerate(placed) if row["strategy"] == COMPOUND]
+        after = float("inf") if pd.isna(nearest) else nearest
+        rows.append(((after, row["strategy"] != COMPOUND), cells))
+    rows.sort(key=lambda member: member[0])
     return Table(
         caption="Members",
         head=[
             *("strategy", "phi", metric_word(contents.metric), "FLOPs", "of compound"),
             *("parameters", "training memory", *timed, "state"),
         ],
-        rows=rows,
+        rows=[cells for _, cells in rows],
         words=frozenset({0, 7 + len(timed)}),
-        marked=frozenset(marked),
+        marked=frozenset(i for i, (_, cells) in enumerate(rows) if cells[0] == COMPOUND),
         note="Of compound: FLOPs as a share of those of the compound member above.",
     )
 
 
-def _by(size: Size) -> str:
-    return f"{size[0]} {TIMES} {size[1]}"
+def detector_sizes(contents: Contents) -> Table:
+    """The parts of every detector of the family, the backbone's as multiples of the baseline's."""
+    rows = []
+    for member in contents.members:
+        start, net = (cast(Detector, each) for each in (contents.baseline, member.architecture))
+        width, start_width = (
+            sum(stage.width for stage in each.backbone.stages) for each in (net, start)
+        )
+        rows.append(
+            [
+                *(words(member.strategy), f"{member.phi:.4g}", f"{net.resolution}"),
+                f"{TIMES}{net.depth / start.depth:.2f}",
+                f"{TIMES}{width / start_width:.2f}",
+                *(f"{count}" for count in (net.neck.width, net.neck.depth, net.heads.depth)),
+            ]
+        )
+    return Table(
+        caption="What is scaled",
+        head=[
+            *("strategy", "phi", "resolution", "backbone depth", "backbone width"),
+            *("neck width", "neck depth", "head depth"),
+        ],
+        rows=rows,
+        words=frozenset({0}),
+        marked=frozenset(i for i, row in enumerate(rows) if row[0] == COMPOUND),
+        note="Backbone: blocks, and the sum of its stages' widths, as multiples of the "
+        "baseline's. Heads are as wide as the neck. Neck and head depth: layers.",
+    )
 
 
-def _sizes(row: pd.Series) -> list[str]:
-    return [cost(name, row.get(name, float("nan"))) for name in ("flops", "params")]
-
-
-def _member(contents: Contents, row: pd.Series, ratio: str, timed: Sequence[str]) -> list[str]:
-    flops, params = _sizes(row)
-    return [
-        words(str(row["strategy"])),
-        f"{row['phi']:.4g}",
-        score(row.get(contents.metric, float("nan")), contents.metric),
-        flops,
-        ratio,
-        params,
-        *(cost(name, row.get(name, float("nan"))) for name in ("training_bytes", *timed)),
-        str(row["state"]),
+def precision(contents: Contents) -> Table:
+    """AP of the best network of each phase: averaged, at two overlaps, by size of object."""
+    best = best_by_phase(contents)
+    names = [name for name in _PRECISIONS if any(pd.notna(row.get(name)) for row in best.values())]
+    rows = [
+        [phase, f"{row['number']:.0f}", *(score(row.get(name, _NAN), name) for name in names)]
+        for phase, row in best.items()
     ]
+    return Table(
+        caption="The best network of each phase",
+        head=["phase", "trial", *map(metric_word, names)],
+        rows=rows if names else [],
+        words=frozenset({0}),
+        note="AP from 0 to 100, the mean over intersections over union of .5 to .95; AP50 and "
+        f"AP75: at .5 and at .75. Small: objects below 32{TIMES}32 pixels of the image; large: "
+        f"above 96{TIMES}96.",
+    )
+
+
+def progress(contents: Contents) -> Table:
+    """How the trials of each phase ended, and the time they took."""
+    rows = []
+    for phase in PHASES:
+        trials = contents.phase(phase)
+        if trials.empty:
+            continue
+        states = Counter(trials["state"])
+        spent = format_seconds(trials["seconds"].sum()) if "seconds" in trials else NONE
+        counts = [f"{states[state]}" if states[state] else NONE for state in STATES]
+        rows.append([phase, f"{len(trials)}", *counts, spent])
+    return Table(
+        caption="Trials by phase",
+        head=["phase", "trials", *STATES, "time on workers"],
+        rows=rows,
+        words=frozenset({0}),
+        note="Infeasible: outside a limit, never trained. Reused: the same network had a score.",
+    )
+
+
+def limits(contents: Contents) -> Table:
+    """The limits of each phase, and how many trials were infeasible by each."""
+    rows = []
+    for phase in PHASES:
+        violated = _violated(contents, phase)
+        for name, side, bound in _bounds(contents.limits.get(phase, {})):
+            words = f"{'at most' if side == 'max' else 'at least'} {cost(name, bound)}"
+            count = f"{violated[(name, side)]}" if violated else NONE
+            rows.append([phase, NAMES[name], words, count])
+    return Table(
+        caption="Limits",
+        head=["phase", "cost", "limit", "infeasible by it"],
+        rows=rows,
+        words=frozenset({0, 1}),
+        note="One trial may violate several limits.",
+    )
+
+
+def failures(contents: Contents) -> Table:
+    """The failed trials, with their reasons."""
+    rows = []
+    for phase in PHASES:
+        for _, row in contents.in_state(phase, "failed").iterrows():
+            reason = row.get("reason")
+            text = reason if isinstance(reason, str) and reason else "no reason was recorded"
+            rows.append([phase, f"{row['number']:.0f}", text])
+    hidden = len(rows) - MOST_FAILURES
+    return Table(
+        caption=f"Failed trials ({len(rows)})",
+        head=["phase", "trial", "reason"],
+        rows=rows[:MOST_FAILURES],
+        words=frozenset({0, 2}),
+        note=f"{hidden} more are in trials.csv." if hidden > 0 else "",
+    )
+
+
+def _costs(row: pd.Series, names: Iterable[str]) -> list[str]:
+    return [cost(name, row.get(name, _NAN)) for name in names]
+
+
+def _bounds(limits: Limits) -> Iterator[tuple[str, str, float]]:
+    """Cost, side and value of each bound."""
+    for name, limit in limits.items():
+        for side in ("min", "max"):
+            if (bound := getattr(limit, side)) is not None:
+                yield name, side, bound
+
+
+def _violated(contents: Contents, phase: str) -> Counter[tuple[str, str]]:
+    """Bound to the number of infeasible trials whose reason names it."""
+    infeasible = contents.in_state(phase, "infeasible")
+    if "reason" not in infeasible:
+        return Counter()
+    texts = infeasible["reason"].dropna().astype(str)
+    return Counter(bound for text in texts for bound in set(_BOUND.findall(text)))

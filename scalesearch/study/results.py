@@ -12,8 +12,10 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
+from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.study.folder import RunFolder
+from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
 
 if TYPE_CHECKING:
@@ -74,8 +76,8 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
 
 def report(folder: RunFolder) -> list[Path]:
     """Draws the figures and the page of a run folder, as far as it has got."""
-    from scalesearch.report.contents import Contents, Found
-    from scalesearch.report.write import write_report
+    from scalesearch.report.contents import Contents, Detections
+    from scalesearch.report.page import write_report
 
     settings, phases = folder.settings, folder.read()
     has_baseline = (folder.path / "baseline.yaml").exists()
@@ -83,8 +85,8 @@ def report(folder: RunFolder) -> list[Path]:
     found = _trial_of(baseline, phases.get("search", [])) if baseline else None
     objective = folder.objective
     has_coefficients = (folder.path / "coefficients.yaml").exists()
-    kept = [
-        Found(winner.name, winner.phase, winner.trial.number, file)
+    detections = [
+        Detections(winner.name, winner.phase, winner.trial.number, file)
         for winner in (winners(folder) if has_baseline else ())
         if (file := folder.found(winner.phase, winner.trial.number)).exists()
     ]
@@ -93,6 +95,9 @@ def report(folder: RunFolder) -> list[Path]:
         name=settings["name"],
         task=folder.task,
         trials=folder.trials,
+        rankings={
+            phase: [trial.number for trial in ranked(trials)] for phase, trials in phases.items()
+        },
         metric=objective.metric,
         objective=objective.label,
         limits={
@@ -104,9 +109,10 @@ def report(folder: RunFolder) -> list[Path]:
         baseline_trial=found.number if found else None,
         coefficients=folder.coefficients if has_coefficients else None,
         members=folder.family,
-        found=kept,
+        detections=detections,
         truth=folder.truth if folder.truth.exists() else None,
         deployment=_deployment(settings),
+        agreement=agreement_of(phases.get("search", [])),
         environment=_environment(folder),
         study_text=(folder.path / "resolved.yaml").read_text(),
         exports=[

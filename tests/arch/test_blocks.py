@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from scalesearch.arch.blocks import BLOCKS, reduced_width, squeeze_width
-from scalesearch.arch.op import Op, shrink
+from scalesearch.arch.graph import Op, shrink
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from tests.strategies import SIZES, WIDTHS, stages
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 
-from scalesearch.arch.op import Op, shrink
+from scalesearch.arch.graph import Op, shrink
 from tests.strategies import SIZES
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.op import Op
+from scalesearch.arch.graph import Op
 from scalesearch.arch.stage import Stage
 from scalesearch.arch.walk import walk
 from tests.strategies import backbones

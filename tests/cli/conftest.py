@@ -46,6 +46,6 @@ def wrong(scalesearch):
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     """A whole small study, run once: its file and its folder. Tests leave it as it is."""
-    place = tmp_path_factory.mktemp("whole")
-    file = write_study(place, export=["python"])
-    return SimpleNamespace(file=file, folder=run(file, folder=place / "run"))
+    path = tmp_path_factory.mktemp("whole")
+    file = write_study(path, export=["python"])
+    return SimpleNamespace(file=file, folder=run(file, folder=path / "run"))

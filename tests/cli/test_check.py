@@ -36,9 +36,9 @@ def test_a_study_is_measured_before_anything_is_trained(scalesearch, tmp_path):
 
 def test_what_a_large_space_has_within_limits():
     within = Count(value=3_240_123_456, error=412_345.0, exact=False)
-    made = Survey(104_485_552_128, within, (1, 2, 3), (1, 2), space().sample(0))
-    assert describe_count(made) == ("about 3.24e+09 of 1.04e+11 networks (3.10103 % +- 0.00039 %)")
-    one = dataclasses.replace(made, within=Count(value=1, error=0.0, exact=True))
+    sizes = Survey(104_485_552_128, within, (1, 2, 3), (1, 2), space().sample(0))
+    assert describe_count(sizes) == "about 3.24e+09 of 1.04e+11 networks (3.10103 % +- 0.00039 %)"
+    one = dataclasses.replace(sizes, within=Count(value=1, error=0.0, exact=True))
     assert describe_count(one) == "1 of 104,485,552,128 networks (9.57e-10 %)"
     assert describe_flops((900, 1_500, 2_000_000)) == "flops 900 to 2.0 M, median 1.5 k"
 

@@ -126,7 +126,7 @@ def test_options_of_a_format(scalesearch, wrong, tmp_path, monkeypatch):
     done = scalesearch("export", "tiny.yaml", *words, "--format", "onnx")
     assert (done.code, done.out, done.err) == (0, "tiny.onnx\n", "")
     for option, said in (
-        ("outputs", "command line: 'outputs' is no option\n  allowed: key=value"),
+        ("outputs", "command line: 'outputs' is not an option\n  allowed: key=value"),
         ("outputs=boxes", "raw, detections"),
         ("sise=[32, 48]", "did you mean 'size'"),
         ("fold=7", "true or false"),

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+
+from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.stage import Stage
+from scalesearch.cli.profile import Measured, measure_network, print_measured
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Cost, Workload
+from tests.shapes import detector
 
 # fvcore on timm's efficientnet_b0 at 224 pixels, evaluation mode.
 B0 = {"flops": 385_814_752, "flops_total": 399_352_864, "params": 5_288_548}
@@ -88,3 +96,42 @@ def test_mistakes(wrong, tmp_path):
     assert "sgd, rmsprop" in wrong("profile", "efficientnet_b0", "--optimizer", "lion")
     assert "float32, bf16" in wrong("profile", "efficientnet_b0", "--precision", "int8")
     assert "no_such_module" in wrong("profile", "no_such_module:net")
+
+
+COST = Cost(1_000_000, 1_100_000, 2_000, 30_000, 400_000, 5_000_000)
+
+
+def shown(capsys):
+    lines = map(str.split, capsys.readouterr().out.splitlines())
+    return {words[0]: words for words in lines if words}
+
+
+def test_equal_counts_are_called_equal_and_others_by_their_difference(capsys):
+    costs = replace(COST, flops=800_000, training_bytes=5_100_000)
+    print_measured(COST, 0.0004, Measured(costs, 0.1, 2.0, 3.0))
+    rows = shown(capsys)
+    assert rows["params"] == ["params", "2,000", "2,000", "equal"]
+    assert rows["flops"] == ["flops", "1,000,000", "800,000", "+25.00%"]
+    assert rows["training_bytes"][3] == "-1.96%"
+    assert " ".join(rows["closed"]).startswith("closed form in 0.4 ms; built in 100 ms, counted by")
+
+
+def test_a_network_is_built_and_counted():
+    # One 3x3 convolution to 2 channels, one to 4, a classifier of 4 to 3.
+    stages = (Stage(block="fused_mbconv", width=4),)
+    net = Backbone(stages=stages, stem=Stem(width=2, stride=1), head=Head(width=0), num_classes=3)
+    measured = measure_network(net, (4, 6), Workload(training_batch=2))
+    assert measured.cost.flops == 24 * (9 * 3 * 2 + 9 * 2 * 4) + 4 * 3
+    assert measured.cost.params == (9 * 3 * 2 + 2 * 2) + (9 * 2 * 4 + 2 * 4) + (4 * 3 + 3)
+    assert measured.cost.training_bytes > measured.cost.inference_bytes
+    assert min(measured[1:]) > 0
+
+
+def test_a_detector_is_measured_with_its_loss(capsys):
+    measured = measure_network(detector(), (32, 32), Workload(training_batch=2))
+    arithmetic = cost(detector())
+    assert measured.cost.counts() == arithmetic.counts()
+    print_measured(arithmetic, 1e-4, measured)
+    out = capsys.readouterr().out
+    assert out.count("equal") == 5  # four counts and inference; in training a few scalars are left
+    assert f"{measured.cost.training_bytes:,}" in out

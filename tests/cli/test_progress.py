@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from scalesearch.cli.progress import Bars, Lines
+from scalesearch.cli.progress import Bars, Lines, bars
 from scalesearch.cost.cost import Cost
 from scalesearch.history.jobs import Score
 from scalesearch.history.trials import Trial
@@ -52,22 +52,24 @@ def test_lines_number_the_networks_that_were_tried(capsys):
 
 def test_a_bar_counts_networks_and_shows_the_best(monkeypatch):
     screen = io.StringIO()
-    with Bars(Console(file=screen, force_terminal=True, width=160, highlight=False)) as bars:
-        bars.phase("search", 9, 2)
+    console = Console(file=screen, force_terminal=True, width=160, highlight=False)
+    with bars(on=console) as progress:
+        watch = Bars(progress)
+        watch.phase("search", 9, 2)
         for trial in ALL:
-            bars.trial(trial)
-        bars.score(DONE, Score(1, {"accuracy": 0.1}))
-        task = bars._progress.tasks[0]
+            watch.trial(trial)
+        watch.score(DONE, Score(1, {"accuracy": 0.1}))
+        task = progress.tasks[0]
         assert (task.completed, task.total) == (5, 9)
         assert (
             task.fields["news"]
             == "best accuracy 0.7500 (trial 5)  1 reused, 2 infeasible, 2 failed"
         )
-        bars.end({"assessed": 5})
+        watch.end({"assessed": 5})
         assert task.finished, "a phase may need fewer trials than were planned"
-        bars.phase("grid", 3, 0)
-        bars.trial(DONE)
-        assert bars._progress.tasks[1].fields["news"] == "best accuracy 0.5000 (trial 0)"
+        watch.phase("grid", 3, 0)
+        watch.trial(DONE)
+        assert progress.tasks[1].fields["news"] == "best accuracy 0.5000 (trial 0)"
     text = screen.getvalue()
     assert text.count("trial 1 failed: error: no") == 1
-    assert "trial 3 failed" not in text, "told once, not for each network that is equal"
+    assert "trial 3 failed" not in text, "printed once, not for each network that is equal"

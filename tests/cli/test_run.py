@@ -18,7 +18,7 @@ def quick(monkeypatch):
 
 
 def test_a_run_prints_its_progress_and_its_results(scalesearch, whole):
-    """Gone on with after its end, so only the results are new."""
+    """Resumed after its end, so only the results are new."""
     done = scalesearch("run", whole.file, "--folder", whole.folder.path)
     assert done.code == 0
     assert "search: 0 of 6 trials to go" in done.out
@@ -39,7 +39,6 @@ def test_lines_for_a_pipe(scalesearch, tmp_path, quick):
     assert "search: 6 of 6 trials to go" in done.out
     assert "search [6/6] trial" in done.out
     assert "search: 6 assessed" in done.out
-    assert "refused:" not in done.out
 
 
 def test_quiet_prints_the_results_alone(scalesearch, tmp_path, quick):
@@ -110,5 +109,5 @@ def test_ctrl_c_ends_with_130_and_a_word(scalesearch, tmp_path, quick, monkeypat
         patch.setattr(serial.Executor, "_outcome", interrupted)
         done = scalesearch("run", file, "--folder", tmp_path / "run", "-q")
     assert done.code == 130
-    assert "run the same command to go on" in done.out
+    assert "run the same command to resume" in done.out
     assert scalesearch("run", file, "--folder", tmp_path / "run", "-q").code == 0

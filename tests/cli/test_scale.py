@@ -17,7 +17,7 @@ def test_b0_before_and_after(scalesearch, tmp_path):
     assert ["stage3", "40", "48", "2", "3"] in rows
     assert ["stage4", "80", "88", "3", "4"] in rows
     assert ["stage6", "192", "208", "4", "5"] in rows
-    assert ["head", "1280", "1408"] in rows
+    assert ["head", "1280", "1408", "1", "1"] in rows
     assert ["resolution", "224", "258", "1.15"] in rows  # 224 * 1.15 = 257.6
     assert next(row for row in rows if row[:1] == ["flops"])[1:3] == ["385.8", "M"]
     assert f"written to {out}" in done.out
@@ -61,7 +61,7 @@ def test_a_detector_by_the_papers_coefficients(scalesearch, tmp_path):
     assert done.code == 0
     rows = [line.split() for line in done.out.splitlines()]
     assert ["neck", "64", "88", "3", "4"] in rows
-    assert ["heads", "64", "88", "3", "3"] in rows
+    assert ["class_head", "64", "88", "3", "3"] in rows
     assert ["resolution", "512", "640", "1.25"] in rows
     assert load_architecture(out).neck.width == 88
     wider = scalesearch("scale", "efficientdet_d0", "--phi", "1", "--neck-width", "1.5")

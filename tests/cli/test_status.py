@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
+import yaml
 
 from scalesearch.study.folder import RunFolder, opened
 
@@ -76,3 +78,16 @@ def test_the_report_is_drawn_anew(scalesearch, copy):
 def test_mistakes(wrong, command, tmp_path):
     assert "is no run folder" in wrong(command, tmp_path)
     assert "is no run folder" in wrong(command, tmp_path / "nowhere")
+
+
+def test_the_page_ranks_triples_as_the_grid_did(scalesearch, copy):
+    assert scalesearch("report", copy).code == 0
+    chosen = yaml.safe_load((copy / "coefficients.yaml").read_text())
+    ranking = [chosen, *chosen["runners_up"]]
+    page = (copy / "report.html").read_text()
+    table = page[page.index(f"The best {len(ranking)} of ") :]
+    rows = re.findall(r"<tr.*?</tr>", table[: table.index("</table>")])[1:]
+    cells = [re.findall(r"<td.*?>(.*?)</td>", row) for row in rows]
+    assert [row[1:4] for row in cells] == [
+        [f"{triple[name]:.4g}" for name in ("alpha", "beta", "gamma")] for triple in ranking
+    ]

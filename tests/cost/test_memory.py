@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.op import Op
+from scalesearch.arch.graph import Op
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import walk

@@ -6,7 +6,7 @@ import pytest
 
 from scalesearch.arch.backbone import Head
 from scalesearch.arch.blocks import BLOCKS
-from scalesearch.arch.op import Op
+from scalesearch.arch.graph import Op
 from scalesearch.arch.stage import Stage
 from scalesearch.arch.walk import walk_head
 from scalesearch.cost.tally import Tally, tally

@@ -1,4 +1,4 @@
-"""One small study with numbers that can be checked by eye, and one of everyday size."""
+"""Small studies whose numbers can be checked by eye, and one of everyday size."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 
 from scalesearch.arch.published import published
+from scalesearch.cost.cost import Cost
 from scalesearch.cost.limits import Limit
 from scalesearch.datasets import mnist_canvas
-from scalesearch.report.contents import Contents, Found
+from scalesearch.history.ranking import ranked
+from scalesearch.history.trials import Trial
+from scalesearch.report.contents import Contents, Detections
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import Member
@@ -58,6 +61,22 @@ def _row(phase, number, state, accuracy, flops, **more):
     return row
 
 
+def rankings(trials):
+    """Each phase's numbers in the order of `ranked`, as a run folder gives them to its report."""
+    phases = {}
+    for row in trials.to_dict("records"):
+        trial = Trial(
+            number=row["number"],
+            state=row["state"],
+            parameters={},
+            digest="",
+            cost=Cost(*(int(row["flops"]) for _ in range(6))),
+            objective=(row["objective"],),
+        )
+        phases.setdefault(row["phase"], []).append(trial)
+    return {phase: [trial.number for trial in ranked(every)] for phase, every in phases.items()}
+
+
 @pytest.fixture
 def small():
     rows = [_row("search", *trial) for trial in SEARCH]
@@ -67,9 +86,11 @@ def small():
     for number, (strategy, phi, accuracy, flops) in enumerate(FAMILY):
         member = {"strategy": strategy, "phi": phi}
         rows.append(_row("family", number, "assessed", accuracy, flops, **member))
+    trials = pd.DataFrame(rows)
     return Contents(
         name="a <b>&'small'\" study",
-        trials=pd.DataFrame(rows),
+        trials=trials,
+        rankings=rankings(trials),
         limits={"search": {"flops": Limit(max=3e6), "training_bytes": Limit(max=2**29)}},
         baseline=published("efficientnet_b0", num_classes=10, in_channels=1, resolution=28),
         baseline_trial=5,
@@ -108,6 +129,7 @@ def large():
             "flops": flops,
         }
     )
+    trials["objective"] = trials["accuracy"]
     return Contents(name="large", trials=trials, limits={"search": {"flops": Limit(max=4e6)}})
 
 
@@ -132,26 +154,26 @@ def _scores(ap):
 
 @pytest.fixture(scope="session")
 def canvases(tmp_path_factory):
-    """Drawn digits as a run folder has them: `truth.json`, and what two networks found."""
+    """Drawn digits as a run folder has them: `truth.json`, and detections of two networks."""
     folder = tmp_path_factory.mktemp("run") / "detections"
     folder.mkdir()
     drawn = tmp_path_factory.mktemp("canvases")
     options = {"train": 1, "validation": 30, "side": 96, "largest": 40, "digits": 4}
     mnist_canvas.Dataset(path=drawn, **options).load(0)
-    place = next(drawn.iterdir())
-    truth = json.loads((place / "validation.json").read_text())
+    dataset = next(drawn.iterdir())
+    truth = json.loads((dataset / "validation.json").read_text())
     for image in truth["images"]:
-        image["file_name"] = str(place / "validation" / image["file_name"])
+        image["file_name"] = str(dataset / "validation" / image["file_name"])
     (folder / "truth.json").write_text(json.dumps(truth))
     for name, noise, seed in (("search-1", 5, 0), ("family-1", 2, 1)):
-        found = guesses(truth, noise, np.random.default_rng(seed))
-        (folder / f"{name}.json").write_text(json.dumps(found))
+        detections = guesses(truth, noise, np.random.default_rng(seed))
+        (folder / f"{name}.json").write_text(json.dumps(detections))
     return folder
 
 
 def guesses(truth, noise, draw):
     """Each object with its box a few pixels off, weaker the more so, and as many at random."""
-    found = []
+    detections = []
     for box in truth["annotations"]:
         for sure in (True, False):
             shift = draw.normal(0, noise if sure else 20, 4)
@@ -159,8 +181,8 @@ def guesses(truth, noise, draw):
             score = np.exp(-abs(shift).mean() / 8) * draw.uniform(0.6, 1)
             label = box["category_id"] if sure else int(draw.integers(1, 11))
             entry = {"image_id": box["image_id"], "category_id": label, "score": float(score)}
-            found.append(entry | {"bbox": [x, y, max(width, 2.0), max(height, 2.0)]})
-    return found
+            detections.append(entry | {"bbox": [x, y, max(width, 2.0), max(height, 2.0)]})
+    return detections
 
 
 @pytest.fixture
@@ -172,12 +194,14 @@ def detectors(canvases):
         rows.append(row | {"objective": ap, "seconds": 60.0})
     named = {n: published(f"efficientdet_d{n}", num_classes=10) for n in (0, 1)}
     wide = replace(named[0], neck=replace(named[0].neck, width=88))
+    trials = pd.DataFrame(rows)
     return Contents(
         name="detectors",
         task="detection",
         metric="ap",
         objective="ap * (flops / 3,000,000) ^ -0.07",
-        trials=pd.DataFrame(rows),
+        trials=trials,
+        rankings=rankings(trials),
         limits={"search": {"flops": Limit(max=4e6)}},
         baseline=named[0],
         baseline_trial=1,
@@ -186,9 +210,9 @@ def detectors(canvases):
             *(Member("compound", float(n), network) for n, network in named.items()),
             Member("neck_width", 1.0, wide),
         ),
-        found=(
-            Found("baseline", "search", 1, canvases / "search-1.json"),
-            Found("compound_phi1", "family", 1, canvases / "family-1.json"),
+        detections=(
+            Detections("baseline", "search", 1, canvases / "search-1.json"),
+            Detections("compound_phi1", "family", 1, canvases / "family-1.json"),
         ),
         truth=canvases / "truth.json",
     )

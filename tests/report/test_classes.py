@@ -19,11 +19,11 @@ def test_each_class_with_the_best_network_of_each_phase(detectors):
 
 def test_marks_stand_at_percent_and_name_their_trial(detectors):
     axes = classes.draw(detectors).axes[0]
-    found = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
-    assert list(found) == [
+    marks = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+    assert list(marks) == [
         f"best of the {phase}: trial 1" for phase in ("search", "grid", "family")
     ]
-    assert found["best of the family: trial 1"][0] == pytest.approx(57)
+    assert marks["best of the family: trial 1"][0] == pytest.approx(57)
     assert [label.get_text() for label in axes.get_yticklabels()] == list("9876543210")
     assert axes.get_xlabel() == "AP (%)"
     assert len({line.get_marker() for line in axes.lines}) == 3
@@ -33,8 +33,8 @@ def test_eighty_classes_stand_in_columns(detectors):
     figure = classes.draw(with_classes(detectors, 80))
     assert [len(axes.get_yticklabels()) for axes in figure.axes] == [27, 27, 26]
     assert image(figure, "png")
-    places = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
-    assert all(above.y0 >= below.y1 - 2 for above, below in pairwise(places))
+    extents = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(above.y0 >= below.y1 - 2 for above, below in pairwise(extents))
 
 
 def test_of_very_many_classes_the_best_and_the_worst_are_drawn(detectors):
@@ -47,9 +47,9 @@ def test_of_very_many_classes_the_best_and_the_worst_are_drawn(detectors):
 
 
 def with_classes(contents, count):
-    kept = [name for name in contents.trials if not name.startswith("ap/")]
+    columns = [name for name in contents.trials if not name.startswith("ap/")]
     extra = pd.DataFrame({f"ap/class {i:03}": [i / count] for i in range(count)})
-    trials = contents.trials[kept].merge(extra, how="cross")
+    trials = contents.trials[columns].merge(extra, how="cross")
     return replace(contents, trials=trials)
 
 
@@ -67,8 +67,8 @@ def test_words_for_those_who_cannot_see_it(detectors):
 def test_nothing_by_class_gives_no_figure(small, empty, detectors):
     assert classes.draw(small) is None
     assert classes.draw(empty) is None
-    kept = [name for name in detectors.trials if not name.startswith("ap/")]
-    assert classes.draw(replace(detectors, trials=detectors.trials[kept])) is None
+    columns = [name for name in detectors.trials if not name.startswith("ap/")]
+    assert classes.draw(replace(detectors, trials=detectors.trials[columns])) is None
     only = detectors.trials[detectors.trials["phase"] == "family"]
     assert isinstance(classes.by_class(replace(detectors, trials=only)), pd.DataFrame)
     assert list(classes.by_class(replace(detectors, trials=only)).columns) == ["family"]

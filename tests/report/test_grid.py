@@ -8,7 +8,9 @@ import pytest
 
 from scalesearch.report import grid
 from scalesearch.report.style import image
+from scalesearch.report.tasks import WORDINGS
 from scalesearch.scaling.coefficients import Coefficients
+from tests.report.conftest import rankings
 
 
 def test_axes_have_meanings_and_units(small):
@@ -27,11 +29,11 @@ def test_axes_have_meanings_and_units(small):
 
 
 def test_winner_is_starred_in_every_panel(small):
-    found = []
+    stars = []
     for axes in grid.draw(small).axes[:3]:
         star = next(item for item in axes.lines if item.get_gid() == "winner")
-        found.append((star.get_xdata()[0], star.get_ydata()[0]))
-    assert found == [(1.2, 95.5), (1.1, 95.5), (1.15, 95.5)]
+        stars.append((star.get_xdata()[0], star.get_ydata()[0]))
+    assert stars == [(1.2, 95.5), (1.1, 95.5), (1.15, 95.5)]
 
 
 def test_best_at_each_value_of_alpha(small):
@@ -47,15 +49,27 @@ def test_corner_triples_lie_in_the_corners(small):
         assert any(point == pytest.approx(corner, abs=1e-3) for point in points)
 
 
-def test_the_recorded_winner_comes_first_even_if_another_scores_higher(small):
-    chosen = replace(small, coefficients=Coefficients(1.4, 1.1, 1.1))
-    assert list(grid.ranked(chosen)["number"]) == [4, 0, 2, 3, 1]
-    without = replace(small, coefficients=None)
-    assert list(grid.ranked(without)["number"]) == [0, 4, 2, 3, 1]
-    handles, labels = grid.draw(without).axes[0].get_legend_handles_labels()
+def test_before_the_grid_is_over_the_best_is_no_winner(small):
+    figure = grid.draw(replace(small, coefficients=None))
+    handles, labels = figure.axes[0].get_legend_handles_labels()
     assert "best so far" in labels
     assert "winner" not in labels
     assert len(handles) == len(labels)
+
+
+def test_marks_follow_the_ranking_and_not_the_metric(small):
+    trials = small.trials.copy()
+    trials.loc[(trials["phase"] == "grid") & (trials["number"] == 4), "objective"] = 2.0
+    figure = grid.draw(replace(small, trials=trials, rankings=rankings(trials)))
+    star = next(item for item in figure.axes[0].lines if item.get_gid() == "winner")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (1.4, 95.3)
+
+
+def test_growth_shares_of_the_paper():
+    # ln 1.2 = .18232, 2 ln 1.1 = .19062, 2 ln 1.15 = .27952; their sum .65247 = ln 1.9204.
+    shares = grid.growth_shares(Coefficients(1.2, 1.1, 1.15))
+    assert shares == pytest.approx((0.27943, 0.29215, 0.42842), abs=1e-4)
+    assert grid.growth_shares(Coefficients(2, 1, 1)) == [1, 0, 0]
 
 
 def test_a_triple_without_growth_has_no_place_in_the_triangle(small):
@@ -105,7 +119,7 @@ def test_coefficients_of_detectors_have_a_panel_where_they_vary(detectors):
 
 @pytest.mark.parametrize("count", range(6))
 def test_any_number_of_varying_coefficients_can_be_drawn(detectors, count):
-    names = [*grid.MEANINGS][:count]
+    names = [*WORDINGS["detection"].coefficients][:count]
     trials = detectors.trials.drop(columns=["neck_width", "resolution"])
     trials = trials.assign(head_depth=1 / 3)
     for name in names:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from scalesearch.cost.limits import Limit
+from scalesearch.history.agreement import agreement
 from scalesearch.report import latency, tables
-from scalesearch.report.page import page
-from scalesearch.report.sections import sections
-from scalesearch.report.write import write_report
+from scalesearch.report.page import page, write_report
+from scalesearch.report.sections import Drawn, sections
 
 # Number in the search: predicted and measured milliseconds.
 TIMES = {0: (9, 10), 1: (30, None), 2: (11, 13), 4: (12, 12), 5: (14, 19), 6: (9, 10), 7: (20, 24)}
@@ -21,11 +21,17 @@ def timed(small):
     """The small study, timed: trial 1 was infeasible by its prediction, trial 7 by its worker."""
     trials = small.trials.copy()
     trials["reused_from"] = trials["number"].where(trials["state"] == "reused")
-    for column, place in (("predicted_latency", 0), ("latency", 1)):
-        found = {n: times[place] and times[place] / 1000 for n, times in TIMES.items()}
-        trials[column] = trials["number"].map(found).where(trials["phase"] == "search")
-    limits = {"search": {"latency": Limit(max=0.02)}}
-    return replace(small, trials=trials, limits=limits, deployment="cpu, batch 1, 1 thread")
+    for column, index in (("predicted_latency", 0), ("latency", 1)):
+        seconds = {n: times[index] and times[index] / 1000 for n, times in TIMES.items()}
+        trials[column] = trials["number"].map(seconds).where(trials["phase"] == "search")
+    pairs = [(TIMES[n][0] / 1000, TIMES[n][1] / 1000) for n in (0, 2, 4, 5, 7)]
+    return replace(
+        small,
+        trials=trials,
+        limits={"search": {"latency": Limit(max=0.02)}},
+        deployment="cpu, batch 1, 1 thread",
+        agreement=agreement(pairs),
+    )
 
 
 def test_each_network_with_both_is_a_mark(timed):
@@ -58,24 +64,26 @@ def test_the_agreement_is_by_hand(timed):
 
 
 def test_what_was_not_predicted_has_no_figure(timed):
-    measured = replace(timed, trials=timed.trials.drop(columns="predicted_latency"))
+    trials = timed.trials.drop(columns="predicted_latency")
+    measured = replace(timed, trials=trials, agreement=None)
     assert latency.draw(measured) is None
     assert latency.agreement_sentence(measured) == "No latency table predicted them."
 
 
 def test_one_network_is_too_few(timed):
-    one = replace(timed, trials=timed.trials[timed.trials["number"] == 0])
+    trials = timed.trials[timed.trials["number"] == 0]
+    one = replace(timed, trials=trials, agreement=None)
     assert latency.draw(one) is not None
     assert latency.agreement_sentence(one).startswith("Too few networks")
 
 
 def test_a_study_without_latency_has_no_section_of_it(small, timed):
-    assert "Latency" not in [section.title for section in sections(small, {})]
-    assert "Latency" in [section.title for section in sections(timed, {})]
+    assert "Latency" not in [section.title for section in sections(small, Drawn())]
+    assert "Latency" in [section.title for section in sections(timed, Drawn())]
 
 
 def test_the_page_shows_figure_and_front(timed):
-    text = page(timed, {"latency": b"<svg/>"})
+    text = page(timed, Drawn(figures={"latency": b"<svg/>"}))
     for words in (
         "cpu, batch 1, 1 thread",
         "rank correlation 0.900",
@@ -87,7 +95,7 @@ def test_the_page_shows_figure_and_front(timed):
 
 def test_the_front_in_latency_is_by_hand(timed):
     # 90 % in 10 ms, 92 % in 12, 94 % in 13 and 95 % in 19 ms: each is better and slower.
-    table = tables.latency_front(timed)
+    table = tables.front(timed, "latency")
     assert [row[:3] for row in table.rows] == [
         ["5", "95.00 %", "19.0 ms"],
         ["2", "94.00 %", "13.0 ms"],

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
-
 from scalesearch.cost.cost import UNITS
 from scalesearch.report import numbers
 
@@ -12,9 +10,8 @@ def test_every_cost_has_a_name():
     assert set(numbers.NAMES) == set(UNITS)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+def test_words():
+    for text, expected in (
         (numbers.cost("flops", 385_814_816), "385.8 M"),
         (numbers.cost("training_bytes", 2**26), "64.0 MiB"),
         (numbers.cost("params", math.nan), "\N{EN DASH}"),
@@ -34,32 +31,24 @@ def test_every_cost_has_a_name():
         (numbers.objective_words("accuracy", "accuracy"), "accuracy"),
         (numbers.percent(0.1234), "12.3 %"),
         (numbers.percent(math.nan), "\N{EN DASH}"),
-        (numbers.seconds(math.nan), "\N{EN DASH}"),
         (numbers.metric_label("accuracy"), "validation accuracy (%)"),
         (numbers.metric_label("mean_precision"), "validation mean precision"),
         (numbers.metric_name("mean_precision"), "Mean precision"),
-    ],
-)
-def test_words(text, expected):
-    assert text == expected
+    ):
+        assert text == expected
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
+def test_prefix_suits_the_middle_of_the_values():
+    for values, expected in (
         ([385e6], (1e6, "M")),
         ([300e6, 1.2e9], (1e6, "M")),  # around 600 M, not 0.6 G
         ([1.8e9, 37e9], (1e9, "G")),
         ([900.0], (1.0, "")),
         ([], (1.0, "")),
-    ],
-)
-def test_prefix_suits_the_middle_of_the_values(values, expected):
-    assert numbers.prefix(values) == expected
+    ):
+        assert numbers.prefix(values) == expected
 
 
-@pytest.mark.parametrize(
-    ("metric", "times"), [("accuracy", 100), ("ap_large", 100), ("ap/dog", 100), ("loss", 1)]
-)
-def test_shares_and_precisions_are_read_in_percent(metric, times):
-    assert numbers.factor(metric) == times
+def test_shares_and_precisions_are_printed_in_percent():
+    for metric, times in (("accuracy", 100), ("ap_large", 100), ("ap/dog", 100), ("loss", 1)):
+        assert numbers.factor(metric) == times

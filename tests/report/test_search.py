@@ -28,7 +28,7 @@ def test_axes_have_units(small):
     assert bar.get_ylabel() == "trial number (later is darker)"
 
 
-def test_front_is_the_one_found_by_hand(small):
+def test_front_by_hand(small):
     front = line(search.draw(small), "front")
     assert front.get_xdata() == pytest.approx([1, 1, 2, 2.9])
     assert front.get_ydata() == pytest.approx([90, 90, 94, 95])
@@ -47,7 +47,7 @@ def test_front_of_a_large_search_is_the_definition(large):
     assert list(front.get_ydata()) == sorted(accuracy[kept] * 100)
 
 
-def test_refused_stand_at_their_flops_and_limits_are_lines(small):
+def test_infeasible_trials_stand_at_their_flops_and_limits_are_lines(small):
     axes = search.draw(small).axes[0]
     assert list(labelled(axes, "infeasible").get_xdata()) == [4, 9]
     assert labelled(axes, "infeasible").get_label() == "infeasible, outside a limit (2)"

@@ -1,7 +1,7 @@
-"""Tables of the published networks: `python -m scalesearch.report.published docs/families.md`.
+"""Generates the tables of docs/families.md: `python -m docs.tools.families docs/families.md`.
 
-What stands between `<!-- table of NAME -->` and `<!-- end -->` is made anew, NAME being a key of
-`PAPERS`; all other words of the page stay.
+The text between `<!-- table of NAME -->` and `<!-- end -->` is replaced, NAME being a key of
+`PAPERS`; the rest of the page is left alone.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from docs.tools.papers import PAPERS, Paper, Row
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost
 from scalesearch.files.write import write_text
-from scalesearch.report.papers import PAPERS, Paper, Row
 from scalesearch.units import format_bytes, parse_count
 
 _COUNTS = ("params", "flops", "flops_total", "activations")
-_PLACE = re.compile(r"(<!-- table of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TABLE = re.compile(r"(<!-- table of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(page: Path) -> None:
-    """Makes the tables of a page anew."""
+    """Writes the tables of a page and prints its path."""
     print(write_text(page, fill(page.read_text(encoding="utf-8"))))
 
 
 def fill(text: str) -> str:
-    """The page with its tables as they are now."""
-    return _PLACE.sub(lambda place: f"{place[1]}{tables(PAPERS[place[2]])}{place[3]}", text)
+    """The page with current tables."""
+    return _TABLE.sub(lambda match: f"{match[1]}{tables(PAPERS[match[2]])}{match[3]}", text)
 
 
 def tables(paper: Paper) -> str:
-    """What each network costs, and then how far that is from what was printed of it."""
+    """A table of costs, and one of their differences from the printed numbers."""
     spent = {name: cost(published(name)) for name in paper.rows}
     head = ("", "resolution", *_COUNTS, "inference memory", "training memory")
     costs = markdown_table(head, (_costs(name, spent[name]) for name in paper.rows))
@@ -65,10 +65,10 @@ def _costs(name: str, spent: Cost) -> Iterable[str]:
 
 
 def _compared(paper: Paper, spent: dict[str, Cost]) -> str:
-    """One column for what is printed and one for the difference, where anything is printed."""
-    given = [key for key in Row._fields if any(getattr(row, key) for row in paper.rows.values())]
+    """A column of printed numbers and one of differences for each count that is printed."""
+    keys = [key for key in Row._fields if any(getattr(row, key) for row in paper.rows.values())]
     head, columns = [""], [[f"`{name}`" for name in paper.rows]]
-    for key in given:
+    for key in keys:
         printed = [getattr(row, key) for row in paper.rows.values()]
         if key == "score":
             head.append(paper.score)

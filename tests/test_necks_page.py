@@ -8,8 +8,8 @@ import sys
 import pandas as pd
 import pytest
 
+from docs.tools import necks
 from scalesearch.errors import UserError
-from scalesearch.report import necks
 
 NONE = "\N{EN DASH}"
 TRIALS = [  # neck, AP, spread, seconds, FLOPs, parameters
@@ -73,19 +73,19 @@ def test_kind_and_fusion_may_be_parameters_of_their_own(tmp_path):
     assert rows[1] == ["`nas_fpn sum`", "41.00", "0.71", "0.72", "43.16", "0.71", "0.72"]
 
 
-def test_mistakes_are_told(tmp_path):
+def test_mistakes_are_named(tmp_path):
     with pytest.raises(UserError, match=r"trials\.csv: there is no such file"):
         necks.read_necks(tmp_path)
     write(tmp_path, ap=float("nan"))
     with pytest.raises(UserError, match="no trial of the search has ap"):
         necks.read_necks(tmp_path)
     pd.read_csv(write(tmp_path) / "trials.csv").drop(columns="neck").to_csv(tmp_path / "trials.csv")
-    with pytest.raises(UserError, match="do not tell their necks"):
+    with pytest.raises(UserError, match="do not record their necks"):
         necks.read_necks(tmp_path)
 
 
 def test_the_command_prints_both_tables_and_ends_with_2_on_a_mistake(tmp_path):
-    command = [sys.executable, "-m", "scalesearch.report.necks"]
+    command = [sys.executable, "-m", "docs.tools.necks"]
     done = subprocess.run([*command, str(write(tmp_path))], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.count("| --- |") == 2

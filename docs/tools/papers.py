@@ -1,11 +1,11 @@
-"""What papers print of the networks that have a name here, digit for digit."""
+"""The numbers that papers print of the published networks, digit for digit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scalesearch.report.numbers import NONE
+NONE = "\N{EN DASH}"
 
 
 class Row(NamedTuple):

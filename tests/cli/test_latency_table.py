@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Few passes: these tests are about what is said, not about how fast the machine is."""
+    """Few passes: these tests are about the output, not about how fast the machine is."""
     monkeypatch.setattr(tabulate, "_SECONDS", 0.001)
     monkeypatch.setattr(clock, "_MOST", 5)
 
@@ -42,9 +42,9 @@ def test_the_latency_of_a_network(scalesearch):
 def test_the_latency_of_a_network_as_json(scalesearch):
     options = ("--resolution", "32x48", "--latency", "--latency-batch", "2", "--threads", "1")
     plain = json.loads(scalesearch("profile", "mobilenet_v1", *options, "--json").out)
-    found = plain["latency"]
-    assert 0 < found["low"] <= found["median"] <= found["high"]
-    assert {key: found[key] for key in ("device", "batch", "threads", "repeats")} == {
+    latency = plain["latency"]
+    assert 0 < latency["low"] <= latency["median"] <= latency["high"]
+    assert {key: latency[key] for key in ("device", "batch", "threads", "repeats")} == {
         "device": "cpu",
         "batch": 2,
         "threads": 1,
@@ -87,7 +87,7 @@ def test_images_of_another_kind(scalesearch, space, tmp_path):
     assert any(entry.startswith("head w8, 8 to 5 channels") for entry in entries)
 
 
-def test_an_interrupted_table_says_how_to_go_on(scalesearch, space, tmp_path, monkeypatch):
+def test_an_interrupted_table_says_how_to_resume(scalesearch, space, tmp_path, monkeypatch):
     out, original, left = tmp_path / "table.json", tabulate.time_blocks, [1]
 
     def interrupted(net, deployment):
@@ -99,7 +99,7 @@ def test_an_interrupted_table_says_how_to_go_on(scalesearch, space, tmp_path, mo
     monkeypatch.setattr(tabulate, "time_blocks", interrupted)
     done = scalesearch("profile", "--space", space, "--latency-out", out)
     assert done.code == 130
-    assert f"stopped: what was measured is in {out}; run the same command to go on" in done.out
+    assert f"stopped: what was measured is in {out}; run the same command to resume" in done.out
     assert load_table(out).entries
 
 
@@ -123,7 +123,7 @@ def test_mistakes(wrong, space, tmp_path):
 
 
 def test_a_study_from_its_table_to_its_report(scalesearch, wrong, tmp_path):
-    """All at once, on the serial executor: what is over the limit is infeasible by either of two."""
+    """All on the serial executor: a candidate is infeasible by prediction or by measurement."""
     (tmp_path / "space.yaml").write_text(SPACE)
     out = tmp_path / "table.json"
     scalesearch("profile", "--space", tmp_path / "space.yaml", "--latency-out", out)
