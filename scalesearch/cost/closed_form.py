@@ -44,8 +44,7 @@ def network_cost(net: Architecture, size: Size, workload: Workload) -> BlockCost
         total = join(total, block)
         if index in sources:
             taps.append(prefix.output)
-            held = held_map(prefix.output, prefix.context, last=index == sources[-1])
-            total = join(total, held)
+            total = join(total, held_map(prefix.output, prefix.context))
             prefix = prefix.holding()
     if isinstance(net, Detector):
         return join(total, ends_cost(Ends.of(net, size), tuple(taps), prefix.context))

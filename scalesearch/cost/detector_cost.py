@@ -6,13 +6,19 @@ waits until the blocks that made it are reached.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 from scalesearch.arch.detector import Detector
 from scalesearch.arch.graph import FeatureMap, Size
-from scalesearch.arch.pyramid import NeckConfig, level_sizes, neck_layer, predictor
-from scalesearch.arch.walk import neck_parts
+from scalesearch.arch.pyramid import (
+    NeckConfig,
+    level_sizes,
+    neck_layer,
+    predictor,
+    projection,
+    projection_uses,
+)
 from scalesearch.cost.composition import (
     NOTHING,
     BlockCost,
@@ -54,15 +60,14 @@ class Ends(NamedTuple):
         )
 
 
-def held_map(x: FeatureMap, context: MemoryContext, *, last: bool) -> BlockCost:
-    """A map that waits for the neck; behind the `last` one no other block runs before the neck."""
+def held_map(x: FeatureMap, context: MemoryContext) -> BlockCost:
+    """A map that waits for the neck, or for a later layer of it."""
     unit = context.value_bytes * x.values
-    waiting = 0 if last else context.training_batch * unit
-    return BlockCost(held=context.inference_batch * unit, waiting=waiting)
+    return BlockCost(held=context.inference_batch * unit, waiting=context.training_batch * unit)
 
 
 def ends_cost(ends: Ends, taps: tuple[FeatureMap, ...], context: MemoryContext) -> BlockCost:
-    """The memory of neck, heads and loss, behind a backbone that holds the maps `taps`.
+    """The cost of neck, heads and loss, behind a backbone that holds the maps `taps`.
 
     Args:
         ends: what they are made of.
@@ -70,43 +75,29 @@ def ends_cost(ends: Ends, taps: tuple[FeatureMap, ...], context: MemoryContext) 
         context: behind the backbone.
     """
     config, plain = ends.config, context._replace(input_saved=False, input_held=False)
-    memory, before = NOTHING, join(NOTHING, NOTHING)
+    total, held = NOTHING, reduce(join, (held_map(tap, plain) for tap in taps))
     for number, tap in enumerate(taps):
-        last = number == len(taps) - 1
-        before = join(before, held_map(tap, context, last=last))
-    taken = before
-    for part in neck_parts(config, ends.depth, taps, ends.size):
-        if part.rule is neck_layer:
-            break
-        # The gradient that it makes is its map's, which is counted as waiting.
-        tap = part.args[1]
-        assert isinstance(tap, FeatureMap)
-        saved = tap is not taps[-1] or context.input_saved
+        if tap.width == config.width:
+            continue
+        saved = number < len(taps) - 1 or context.input_saved
         own = plain._replace(input_saved=saved, input_held=True)
-        block, _ = block_cost(part.rule, part.args, own)
-        waiting = 0 if tap is taps[-1] else held_map(tap, plain, last=False).waiting
+        block, _ = block_cost(projection, (config, tap), own)
+        # The gradient that it makes is its map's, which is counted as waiting.
+        waiting = held_map(tap, plain).waiting
         block = block._replace(backward_peak=block.backward_peak - waiting)
-        output = FeatureMap(config.width, tap.size)
-        projected = held_map(output, plain, last=False)
-        for _ in range(part.repeats):
-            memory = join(join(memory, block), projected)
-            taken = join(taken, projected)
-    narrow = tuple(tap.width != config.width for tap in taps)
-    return join(memory, _beyond(ends, narrow, taken.held, taken.waiting, plain))
-
-
-def _beyond(
-    ends: Ends, projected: tuple[bool, ...], held: int, waiting: int, context: MemoryContext
-) -> BlockCost:
-    """Layers and heads, less what is held and waits only while other blocks run."""
-    first, others, heads = _simulated(ends, projected, context)
-    gradients = waiting
-    others = others._replace(backward_peak=others.backward_peak - waiting)
+        output = held_map(FeatureMap(config.width, tap.size), plain)
+        for _ in range(projection_uses(config, number, len(taps))):
+            total, held = join(join(total, block), output), join(held, output)
+    first, others, heads = _simulated(ends, tuple(tap.width != config.width for tap in taps), plain)
+    # What is held for the first layer is gone when the heads run, and no gradient of it is there
+    # before that layer's backward, which makes them.
+    first = first._replace(backward_peak=first.backward_peak - held.waiting)
+    others = others._replace(backward_peak=others.backward_peak - held.waiting)
     heads = heads._replace(
-        inference_peak=heads.inference_peak - held, backward_peak=heads.backward_peak - waiting
+        inference_peak=heads.inference_peak - held.held,
+        backward_peak=heads.backward_peak - held.waiting,
     )
-    first = first._replace(backward_peak=first.backward_peak - gradients)
-    return join(join(first, others), heads)
+    return reduce(join, (total, first, others, heads))
 
 
 @lru_cache(maxsize=100_000)

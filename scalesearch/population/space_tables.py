@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.blocks import Style
 from scalesearch.arch.detector import Architecture, Detector, taps
-from scalesearch.arch.graph import FeatureMap
+from scalesearch.arch.graph import FeatureMap, Size
+from scalesearch.arch.neck import Neck
+from scalesearch.arch.pyramid import NeckConfig
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import network_cost
 from scalesearch.cost.composition import (
@@ -38,13 +40,17 @@ class PrefixState(NamedTuple):
 
     Attributes:
         prefix: as the next block sees it.
+        size: of the image.
         levels: of the pyramid that the neck of a detector has.
         taps: the backbone's maps that the neck takes, so far.
+        neck: of a detector, where it is known before its backbone.
     """
 
     prefix: Prefix
+    size: Size
     levels: range = range(0)
     taps: tuple[FeatureMap, ...] = ()
+    neck: Neck | None = None
 
 
 Follow = Callable[[PrefixState, Values], tuple[BlockCost, Hashable]]
@@ -75,7 +81,7 @@ def of_slots(slots: Mapping[str, tuple[Any, ...]], workload: Workload) -> Tables
     steps.append(("stem", ["stem"], _follow_stem))
     for index, name in enumerate(stages):
         steps.append((name, [name], _stage_follower(name, level_of.get(index))))
-    steps.append((ends[0], ends, _detector_end(slots) if detects else _classifier_end))
+    steps.append((ends[0], ends, _detector_end if detects else _classifier_end))
 
     states: list[Any] = [None]
     levels, sizes = [], [len(values) for values in slots.values()]
@@ -99,12 +105,16 @@ def of_list(networks: Sequence[Architecture], workload: Workload) -> Tables:
 
 def _begin(values: Values, slots: Mapping[str, Any], workload: Workload) -> PrefixState:
     """The state before the stem; `values` are those of all slots but stem, stages and ends."""
-    activation = values.get("backbone.activation") or values["activation"]
-    images = FeatureMap(values["in_channels"], (values["resolution"], values["resolution"]))
-    style = Style(activation, values["padding"], values["drop_path"] > 0)
-    neck = values.get("neck") or slots.get("neck", [None])[0]
-    prefix = Prefix(images, style, MemoryContext.of(workload))
-    return PrefixState(prefix, neck.levels if neck else range(0))
+    size, neck = (values["resolution"], values["resolution"]), values.get("neck")
+    detects = "neck" in slots
+    activation = values["backbone.activation" if detects else "activation"]
+    prefix = Prefix(
+        output=FeatureMap(values["in_channels"], size),
+        style=Style(activation, values["padding"], values["drop_path"] > 0),
+        context=MemoryContext.of(workload),
+    )
+    levels = (neck or slots["neck"][0]).levels if detects else range(0)
+    return PrefixState(prefix, size, levels, neck=neck)
 
 
 def _follow_stem(state: PrefixState, values: Values) -> tuple[BlockCost, Hashable]:
@@ -120,7 +130,8 @@ def _stage_follower(name: str, level: int | None) -> Follow:
         if level not in state.levels:
             return cost, state._replace(prefix=prefix)
         cost = join(cost, held_map(prefix.output, prefix.context))
-        return cost, PrefixState(prefix.holding(), state.levels, (*state.taps, prefix.output))
+        taken = (*state.taps, prefix.output)
+        return cost, state._replace(prefix=prefix.holding(), taps=taken)
 
     return follow
 
@@ -129,11 +140,24 @@ def _classifier_end(state: PrefixState, values: Values) -> tuple[BlockCost, Hash
     return head_cost(values["head"], values["num_classes"], state.prefix), None
 
 
-def _detector_end(slots: Mapping[str, Any]) -> Follow:
-    def follow(state: PrefixState, values: Values) -> tuple[BlockCost, Hashable]:
-        prefix = state.prefix
-        neck = values.get("neck")
-        ends = Ends.made_of(values, prefix)
-        return ends_cost(ends, state.taps, prefix.context), None
-
-    return follow
+def _detector_end(state: PrefixState, values: Values) -> tuple[BlockCost, Hashable]:
+    neck, anchors = values.get("neck", state.neck), values["anchors"]
+    config = NeckConfig(
+        kind=neck.kind,
+        levels=neck.levels,
+        width=neck.width,
+        fusion=neck.fusion,
+        activation=values["activation"],
+        norm=values["norm"],
+        norm_bias=values["norm_bias"],
+        padding=state.prefix.style.padding,
+    )
+    ends = Ends(
+        config=config,
+        depth=neck.depth,
+        head_depth=values["heads"].depth,
+        class_channels=values["num_classes"] * anchors.count,
+        box_channels=4 * anchors.count,
+        size=state.size,
+    )
+    return ends_cost(ends, state.taps, state.prefix.context), None
