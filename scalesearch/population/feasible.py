@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
@@ -14,18 +12,16 @@ from scalesearch.arch import check
 from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limits, check_limits
 from scalesearch.errors import UserError
-from scalesearch.population.additive import additive
-from scalesearch.population.axes import Axis, axis, can_count, longest_axis
 from scalesearch.population.closest import closest, none_within, over
-from scalesearch.population.counting import Moves, Ways, moves
+from scalesearch.population.counting import Ways, can_count
 from scalesearch.population.tables import Rows, Tables
 
 # A space of so many networks is gone through in about two seconds; of a larger one, those that
 # dynamic programming leaves open are listed if they are no more than that.
-_LISTABLE_SPACE, _LISTABLE_REST = 4_000_000, 250_000
+_LISTABLE_SPACE, _LISTABLE_REST = 4_000_000, 50_000
 # Draws that tell a share, draws after which finding more is given up, and draws at once.
 _LOOK, _MOST_DRAWS, _BATCH = 20_000, 1_000_000, 65_536
-_FEW_STEPS, _FEW_DRAWS = 256, 2_000  # enough to see which of several limits is the tightest
+_FEW_STEPS = 256  # enough to see which of several limits is the tightest
 _ROUNDED = 2.0**53  # floats above it have lost their last digits
 _LARGEST_SPACE = 10**300  # counts are floats
 
@@ -49,8 +45,9 @@ class Count:
 class FeasibleSet:
     """The networks of a space within limits, prepared once for any number of draws.
 
-    A space of up to four million networks is gone through. In a larger one at most two limits are
-    counted by dynamic programming (`counting`); what this cannot tell, drawing and costing does.
+    A space of up to four million networks is gone through. Of a larger one, those that may be
+    within the tightest limit are counted and drawn by dynamic programming (`Ways`), and what is
+    drawn is held against all limits.
 
     Attributes:
         tables: of the space.
@@ -65,7 +62,7 @@ class FeasibleSet:
         """The set within the limits; one on latency is left out, as no arithmetic gives that.
 
         Raises:
-            UserError: a limit on something that is no cost.
+            UserError: a limit on something that is not a cost.
         """
         check_limits(limits)
         # In one order, so that the same limits give the same draws however they were written.
@@ -80,24 +77,20 @@ class FeasibleSet:
     def count(self) -> Count:
         """How many networks there are: exact where they are listed, or where steps lose nothing.
 
-        Otherwise of those that may be within the limits some are drawn to see how many are; the
+        Otherwise some of those that may be within the limits are drawn to see how many are; the
         same ones each time.
         """
         if not self.limits:
             return Count(self.tables.size, 0.0, True)
         if self._listed is not None:
             return Count(len(self._listed), 0.0, True)
-        sure, rest = 0.0, self._possible
-        if len(self._axes) == len(self.limits):
-            certain = _all([one.certain for one in self._axes.values()])
-            if certain.any():
-                sure = self._ways(certain).total
-                rest = self._ways(self._possible.accepted & ~certain)
+        sure, rest = self._ways.split() if len(self.limits) == 1 else (0.0, self._ways)
         if rest.total <= _LISTABLE_REST:
-            value = sure + sum(int(self._within(rows).sum()) for rows in rest.every())
+            value = sure + int(self._within(rest.every()).sum())
             exact = value <= _ROUNDED
             return Count(round(value), 0.0 if exact else value / _ROUNDED, exact)
-        share = len(self._seen if rest is self._possible else self._look_at(rest)) / _LOOK
+        seen = self._seen if rest is self._ways else self._look_at(rest)
+        share = len(seen) / _LOOK
         error = max(1.96 * math.sqrt(share * (1 - share) / _LOOK), 3 / _LOOK)
         return Count(round(sure + rest.total * share), rest.total * error, False)
 
@@ -115,15 +108,15 @@ class FeasibleSet:
             if not len(self._listed):
                 self._closest()  # says what comes nearest
             return self._listed[random.integers(0, len(self._listed), n)].astype(np.intp)
-        kept, missing, drawn = [self.tables.uniform(0, random)], n, 0
+        rows, missing, drawn = [self.tables.uniform(0, random)], n, 0
         while missing > 0:
             if drawn >= _MOST_DRAWS + 100 * n:
                 raise self._too_few(n - missing, drawn)
             batch = min(_BATCH, max(missing + 16, drawn))
-            rows = self._possible.draw(batch, random)
-            kept.append(rows[self._within(rows)][:missing])
-            missing, drawn = missing - len(kept[-1]), drawn + batch
-        return np.concatenate(kept)
+            candidates = self._ways.draw(batch, random)
+            rows.append(candidates[self._within(candidates)][:missing])
+            missing, drawn = missing - len(rows[-1]), drawn + batch
+        return np.concatenate(rows)
 
     def look(self) -> Rows:
         """Networks of the set to see what it is like: all, or up to 20,000, each equally likely.
@@ -134,13 +127,13 @@ class FeasibleSet:
         random = np.random.default_rng(0)
         if not self.limits:
             return self.tables.uniform(_LOOK, random)
-        found = self._seen if self._listed is None else self._listed
-        if len(found) > _LOOK:
-            found = found[random.integers(0, len(found), _LOOK)]
-        return found.astype(np.intp) if len(found) else self._closest()
+        rows = self._seen if self._listed is None else self._listed
+        if len(rows) > _LOOK:
+            rows = rows[random.integers(0, len(rows), _LOOK)]
+        return rows.astype(np.intp) if len(rows) else self._closest()
 
     def require(self) -> None:
-        """Refuses limits that nothing in the space can meet, or nothing that is found.
+        """Rejects limits that nothing in the space can meet, or nothing that is found.
 
         Raises:
             UserError: with the network that comes closest.
@@ -164,7 +157,7 @@ class FeasibleSet:
     @cached_property
     def _seen(self) -> Rows:
         """Those within the limits of 20,000 drawn from what is possible."""
-        return self._look_at(self._possible)
+        return self._look_at(self._ways)
 
     def _look_at(self, ways: Ways) -> Rows:
         rows = ways.draw(_LOOK, np.random.default_rng(0))
@@ -181,64 +174,23 @@ class FeasibleSet:
     @cached_property
     def _listed(self) -> Rows | None:
         """All the networks, in small ints; None where they are too many."""
-        chunks: Iterable[Rows]
         if self.tables.size <= _LISTABLE_SPACE:
             chunks = self.tables.every()
-        elif self._possible.total <= _LISTABLE_REST:
-            chunks = self._possible.every()
+        elif self._ways.total <= _LISTABLE_REST:
+            chunks = iter([self._ways.every()])
         else:
             return None
         small = np.min_scalar_type(max(self.tables.sizes))
-        found = [rows[self._within(rows)].astype(small) for rows in chunks]
-        return np.concatenate([np.empty((0, len(self.tables.sizes)), small), *found])
+        rows = [chunk[self._within(chunk)].astype(small) for chunk in chunks]
+        return np.concatenate([np.empty((0, len(self.tables.sizes)), small), *rows])
 
     @cached_property
-    def _possible(self) -> Ways:
-        """All that the axes do not rule out."""
-        return self._ways(_all([one.possible for one in self._axes.values()]))
-
-    def _ways(self, accepted: np.ndarray) -> Ways:
-        return Ways(self.tables, tuple(self._axes.values()), self._moves, accepted)
-
-    @cached_property
-    def _moves(self) -> list[Moves]:
-        return moves(self.tables, tuple(self._axes.values()))
-
-    @cached_property
-    def _axes(self) -> dict[str, Axis]:
-        """The axes of at most two limits, in as many steps as a second allows."""
-        most, names = longest_axis(self.tables), self._tightest()
-        if len(names) < 2:
-            return {name: self._axis(name, most) for name in names}
-        first, second = names
-        one = self._axis(first, math.isqrt(most))
-        two = self._axis(second, most // len(one.possible))  # more, where the first needs few
-        return {first: self._axis(first, most // len(two.possible)), second: two}
-
-    def _axis(self, name: str, longest: int) -> Axis:
-        return axis(self.tables, additive(self.tables, name), self.limits[name], longest)
-
-    def _tightest(self) -> list[str]:
-        """Of the limits that can be counted the tightest, and the tightest within it."""
+    def _ways(self) -> Ways:
+        """All that the tightest limit of those that can be counted does not rule out."""
         names = [name for name, limit in self.limits.items() if can_count(name, limit)]
-        if len(names) <= 2:
-            return names
-        ways = {}
-        for name in names:
-            rough = self._axis(name, _FEW_STEPS)
-            ways[name] = Ways(self.tables, (rough,), moves(self.tables, (rough,)), rough.possible)
-        first = min(names, key=lambda name: ways[name].total)
-        if not ways[first].total:
-            return [first]
-        rows = ways[first].draw(_FEW_DRAWS, np.random.default_rng(0))
-
-        def left(name: str) -> float:
-            return float((over(self.tables, {name: self.limits[name]}, rows) <= 0).mean())
-
-        return [first, min((name for name in names if name != first), key=left)]
-
-
-def _all(totals: list[np.ndarray]) -> np.ndarray:
-    """Which totals of all axes together are so along each of them."""
-    outer: Callable[[Any, Any], Any] = np.logical_and.outer
-    return np.asarray(reduce(outer, totals, np.True_))
+        if not names:
+            return Ways.unlimited(self.tables)
+        if len(names) > 1:
+            rough = {n: Ways.within(self.tables, n, self.limits[n], _FEW_STEPS) for n in names}
+            names.sort(key=lambda name: rough[name].total)
+        return Ways.within(self.tables, names[0], self.limits[names[0]])

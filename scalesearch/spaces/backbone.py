@@ -48,7 +48,7 @@ class BackboneSpace(base.Space):
         return backbone_parts(architecture)
 
     def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.population.states import of_slots
+        from scalesearch.population.space_tables import of_slots
 
         return of_slots(self.slots, workload)
 

@@ -92,9 +92,9 @@ class DetectorSpace(base.Space):
         return own | left
 
     def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.population.detector_states import of_detector_slots
+        from scalesearch.population.space_tables import of_slots
 
-        return of_detector_slots(self.slots, workload)
+        return of_slots(self.slots, workload)
 
     def _check_levels(self) -> None:
         """Refuses what would give some networks other levels than others, or none for a neck."""

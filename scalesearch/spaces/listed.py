@@ -52,6 +52,6 @@ class Listed(Feasible):
         """The network of one of them."""
 
     def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.population.states import of_list
+        from scalesearch.population.space_tables import of_list
 
         return of_list([self._network(place) for place in self._places], workload)

@@ -19,7 +19,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured import measure_counts
 from scalesearch.nn.build import build
-from scalesearch.population.states import of_slots
+from scalesearch.population.space_tables import of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 
 SHAPE = (1, 3, 224, 224)

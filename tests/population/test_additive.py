@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.population.additive import EXACT, additive, least, least_row
-from scalesearch.population.states import of_slots
+from scalesearch.population.space_tables import of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, every_row, slots
 

@@ -10,7 +10,7 @@ from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limit
 from scalesearch.population.additive import EXACT, additive, least_row
 from scalesearch.population.axes import axis, can_count, longest_axis
-from scalesearch.population.states import of_slots
+from scalesearch.population.space_tables import of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, every_row, slots
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.population.closest import closest, none_within, over
-from scalesearch.population.states import of_slots
+from scalesearch.population.space_tables import of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import every_row, slots
 

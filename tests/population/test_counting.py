@@ -13,7 +13,7 @@ from scalesearch.cost.limits import Limit
 from scalesearch.population.additive import additive
 from scalesearch.population.axes import axis
 from scalesearch.population.counting import Ways, moves
-from scalesearch.population.states import of_slots
+from scalesearch.population.space_tables import of_slots
 from tests.population.test_axes import totals_of
 from tests.populations import chi_square_bound, every_row, slots
 

@@ -21,9 +21,9 @@ from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.population import feasible
-from scalesearch.population.detector_states import of_detector_slots
+from scalesearch.population.space_tables import of_slots
 from scalesearch.population.feasible import FeasibleSet
-from scalesearch.population.states import of_list
+from scalesearch.population.space_tables import of_list
 from tests.detectors import KINDS
 from tests.populations import WORKLOADS, chi_square_bound
 from tests.strategies import stages
@@ -128,7 +128,7 @@ def every_row(of: dict[str, tuple[Any, ...]]) -> np.ndarray:
 @given(of=slots(), workload=WORKLOADS, seed=st.integers(0, 99))
 @settings(SLOW, max_examples=30)
 def test_a_population_costs_what_its_detectors_do(of, workload, seed):
-    tables = of_detector_slots(of, workload)
+    tables = of_slots(of, workload)
     rows = tables.uniform(20, np.random.default_rng(seed))
     found = tables.cost(rows)
     expected = [cost(network(of, row), workload=workload) for row in rows]
@@ -167,7 +167,7 @@ SMALL = REST | {
 
 
 def test_what_leaves_one_width_and_one_neck_is_one_state():
-    shapes = [level.after.shape for level in of_detector_slots(SMALL, Workload()).levels]
+    shapes = [level.after.shape for level in of_slots(SMALL, Workload()).levels]
     # Eight necks all along; a width behind the second stage; behind the third only whether both
     # maps that feed the neck are as wide as it.
     assert shapes[:4] == [(1, 8), (8, 1), (8, 4), (8, 8)]
@@ -179,7 +179,7 @@ def test_what_leaves_one_width_and_one_neck_is_one_state():
 
 
 def test_counts_and_draws_within_limits_are_what_going_through_all_gives(monkeypatch):
-    tables = of_detector_slots(SMALL, Workload(training_batch=2))
+    tables = of_slots(SMALL, Workload(training_batch=2))
     (rows,) = tables.every()
     spent = tables.cost(rows)
     limits = {name: Limit(max=int(np.median(getattr(spent, name)))) for name in COUNTED[:2]}
@@ -207,11 +207,11 @@ def test_counts_and_draws_within_limits_are_what_going_through_all_gives(monkeyp
 def test_too_many_necks_are_refused():
     many = tuple(Neck(width=width, max_level=5) for width in range(1, 1002))
     with pytest.raises(UserError, match="too many to be counted") as error:
-        of_detector_slots(SMALL | {"neck": many, "resolution": tuple(range(32, 1032))}, Workload())
+        of_slots(SMALL | {"neck": many, "resolution": tuple(range(32, 1032))}, Workload())
     assert error.value.key == "neck"
 
 
 def test_numbers_beyond_int64_are_refused():
     huge = SMALL | {"resolution": (2**20,), "neck": (Neck(width=2**24, max_level=5),)}
     with pytest.raises(UserError, match="more than 2\\^63"):
-        of_detector_slots(huge, Workload(training_batch=2**16))
+        of_slots(huge, Workload(training_batch=2**16))

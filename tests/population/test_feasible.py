@@ -14,7 +14,7 @@ from scalesearch.cost.limits import Limit, violations, worst
 from scalesearch.errors import UserError
 from scalesearch.population import feasible
 from scalesearch.population.feasible import FeasibleSet
-from scalesearch.population.states import of_slots
+from scalesearch.population.space_tables import of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, chi_square_bound, every_row, network, one_by_one, slots
 

@@ -6,7 +6,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
-from scalesearch.population.states import of_list, of_slots
+from scalesearch.population.space_tables import of_list, of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 
 

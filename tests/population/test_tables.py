@@ -14,7 +14,7 @@ from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.errors import UserError
-from scalesearch.population.states import of_list, of_slots
+from scalesearch.population.space_tables import of_list, of_slots
 from scalesearch.spaces.backbone import BackboneSpace
 from tests.populations import WORKLOADS, every_row, network, one_by_one, slots
 
