@@ -14,9 +14,10 @@ from operator import itemgetter
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.graph import Size
+from scalesearch.arch.blocks import Style
+from scalesearch.arch.graph import FeatureMap
 from scalesearch.arch.stage import Stage
-from scalesearch.arch.walk import Part, walk_head, walk_stage, walk_stem
+from scalesearch.arch.walk import Part, head_part, stage_parts, stem_part
 from scalesearch.cost.latency_table import LatencyTable, entry_name
 
 Slots = Mapping[str, Sequence[Any]]
@@ -57,25 +58,25 @@ def best_network(slots: Slots, value: Value) -> Backbone:
 
 def _best_in(frame: dict[str, Any], slots: Slots, value_of: Value) -> tuple[float, Backbone]:
     def value(part: Part) -> float:
-        return value_of(entry_name(part.args, frame["activation"], frame["padding"]), part.repeats)
+        return value_of(entry_name(part.args), part.repeats)
 
     stem, side = frame["stem"], frame["resolution"]
-    part, size = walk_stem(stem, frame["in_channels"], (side, side))
+    style = Style(frame["activation"], frame["padding"])
+    part, output = stem_part(stem, frame["in_channels"], (side, side), style)
     # The best stages up to each width and size: what follows depends on nothing else of them.
-    best: dict[tuple[int, Size], tuple[float, tuple[Stage, ...]]] = {}
-    best[stem.width, size] = (value(part), ())
+    best: dict[FeatureMap, tuple[float, tuple[Stage, ...]]] = {output: (value(part), ())}
     for name in filter(_is_stage, slots):
-        following: dict[tuple[int, Size], tuple[float, tuple[Stage, ...]]] = {}
-        for (width, size), (before, stages) in best.items():
+        following: dict[FeatureMap, tuple[float, tuple[Stage, ...]]] = {}
+        for x, (before, stages) in best.items():
             for stage in slots[name]:
-                parts, out = walk_stage(name, stage, width, size)
-                total, key = before + sum(map(value, parts)), (stage.width, out)
-                if key not in following or total > following[key][0]:
-                    following[key] = (total, (*stages, stage))
+                parts, output = stage_parts(name, stage, x, style)
+                total = before + sum(map(value, parts))
+                if output not in following or total > following[output][0]:
+                    following[output] = (total, (*stages, stage))
         best = following
     ends = (
-        (before + value(walk_head(head, classes, width, size)), stages, head, classes)
-        for (width, size), (before, stages) in best.items()
+        (before + value(head_part(head, classes, x, style)), stages, head, classes)
+        for x, (before, stages) in best.items()
         for head, classes in product(slots["head"], slots["num_classes"])
     )
     total, stages, head, classes = max(ends, key=itemgetter(0))

@@ -15,6 +15,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
+from scalesearch.arch.blocks import BlockContext
+from scalesearch.arch.graph import FeatureMap
 from scalesearch.arch.stage import BLOCK_FIELDS, SHORT, Stage
 from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Deployment
@@ -62,7 +64,7 @@ def predict(table: LatencyTable, backbone: Backbone) -> float:
     """
     total = table.rest
     for part in walk(backbone):
-        name = entry_name(part.args, backbone.activation, backbone.padding)
+        name = entry_name(part.args)
         if name not in table.seconds:
             raise UserError(f"the latency table has no entry {name!r}")
         total += part.repeats * table.seconds[name]
@@ -70,25 +72,26 @@ def predict(table: LatencyTable, backbone: Backbone) -> float:
 
 
 @lru_cache(maxsize=100_000)
-def entry_name(args: tuple[Any, ...], activation: str, padding: str) -> str:
+def entry_name(args: tuple[Any, ...]) -> str:
     """The entry of a part of the walk: `mbconv k5 e6 se0.0 s2, 24 to 40 channels of 56 x 56, silu`.
 
     Equal names, equal work: what does not change a block's latency (the depth of its stage, rates
     of dropout) is not in it.
     """
     match args:
-        case (Stage() as stage, inputs, (height, width), stride):
+        case (Stage() as stage, BlockContext(inputs, (height, width), stride, style)):
             outputs, names = stage.width, [n for n in BLOCK_FIELDS[stage.block] if n != "depth"]
             words = [stage.block, *(f"{SHORT[n]}{getattr(stage, n)}" for n in names), f"s{stride}"]
-        case (Stem() as stem, inputs, (height, width)):
+        case (Stem() as stem, inputs, (height, width), style):
             outputs, words = stem.width, ["stem", f"k{stem.kernel}", f"s{stem.stride}"]
             words += [f"pool{stem.pool}"] * (stem.pool > 1) + ["bare"] * (not stem.norm)
-        case (Head() as head, outputs, inputs, (height, width)):
+        case (Head() as head, outputs, FeatureMap(inputs, (height, width)), style):
             words = ["head", *([f"w{head.width}"] * (head.width > 0)), *(["norm"] * head.norm)]
         case _:
             raise AssertionError("the walk has no other parts")
     sizes = f"{inputs} to {outputs} channels of {height} x {width}"
-    return ", ".join([" ".join(words), sizes, activation, *["same padding"] * (padding == "same")])
+    padding = ["same padding"] * (style.padding == "same")
+    return ", ".join([" ".join(words), sizes, style.activation, *padding])
 
 
 def table_from_plain(plain: Any) -> LatencyTable:

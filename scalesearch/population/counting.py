@@ -86,8 +86,7 @@ class Ways:
         start = int(ends[0][0])
         room, low = high - start, max(low - start, 0)
         if room < 0:
-            nothing = replace(cls.unlimited(tables), accepted=np.zeros(1, bool))
-            return nothing
+            return replace(cls.unlimited(tables), accepted=np.zeros(1, bool))
         away = [
             part + end[level.after] - before[:, None]
             for level, part, before, end in zip(

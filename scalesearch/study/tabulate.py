@@ -92,7 +92,7 @@ def time_blocks(network: Backbone, deployment: Deployment) -> tuple[dict[str, fl
     times = iter(each)
     found: dict[str, list[float]] = {}
     for part in walk(network):
-        entry = entry_name(part.args, network.activation, network.padding)
+        entry = entry_name(part.args)
         found.setdefault(entry, []).extend(next(times) for _ in range(part.repeats))
     entries = {entry: sum(seconds) / len(seconds) for entry, seconds in found.items()}
     return entries, rest
