@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.cli.tables import print_table
-from scalesearch.history.ranking import best_of
+from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial
 from scalesearch.study.folder import PHASES, RunFolder, existing, is_running
 from scalesearch.study.latency import agreement_of
@@ -68,5 +68,4 @@ def _counts(trials: list[Trial]) -> Counter[str]:
 
 
 def _best(trials: list[Trial]) -> Trial | None:
-    done = [trial for trial in trials if trial.has_result]
-    return best_of(done) if done else None
+    return next(iter(ranked(trials)), None)

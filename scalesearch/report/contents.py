@@ -11,6 +11,7 @@ import pandas as pd
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.limits import Limits
 from scalesearch.history.pareto import front
+from scalesearch.history.ranking import Candidate, ranking
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import Member
@@ -106,11 +107,16 @@ class Contents:
         return rows.iloc[chosen].sort_values(cost, kind="stable")
 
     def ranking(self, phase: str) -> pd.DataFrame:
-        """The scored rows, best objective first; of equals the earlier trial first."""
+        """The rows of the different networks, best first: the order that chose the winners."""
         rows = self.scored(phase)
         if rows.empty:
             return rows
-        return rows.sort_values(self.value(rows), ascending=False, kind="stable")
+        columns = (rows[name] for name in ("state", self.value(rows), "flops", "number"))
+        candidates = [
+            Candidate(state=state, value=value, flops=flops, number=number)
+            for state, value, flops, number in zip(*columns, strict=True)
+        ]
+        return rows.iloc[ranking(candidates)]
 
     def value(self, rows: pd.DataFrame) -> str:
         """The column that was maximised: the objective, or the metric where it is a front."""
