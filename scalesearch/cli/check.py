@@ -14,7 +14,7 @@ from scalesearch.interfaces import Data, Evaluator, Executor
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
-from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
+from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import anchors_of, grid_of, named_baseline, searched_space
 from scalesearch.study.latency import fitting_table
@@ -45,7 +45,7 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
     anchors, fitted = anchors_of(study, data)
-    notes = [*getattr(data, "notes", ()), *([fitted] if fitted else [])]
+    notes = [*data.notes, *([fitted] if fitted else [])]
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()
@@ -89,7 +89,7 @@ def _search(
     if study.latency is not None:
         by = "" if table is None else f", predicted by {study.latency.table}"
         lines.append(f"latency       measured on {study.latency.deployment}{by}")
-    seconds = try_seconds(executor, evaluator, found.typical, data)
+    seconds = trial_seconds(executor, evaluator, found.typical, data)
     total = None if seconds is None else seconds * search.trials
     return found.typical, Share(f"search        {search.trials} trials", total), lines
 

@@ -22,7 +22,7 @@ from scalesearch.executors._holding import until_released
 from scalesearch.executors._interrupts import on_interrupt, postpone
 from scalesearch.executors._options import Options
 from scalesearch.history.jobs import Failure
-from scalesearch.interfaces import Assess
+from scalesearch.interfaces import Assess, hook
 
 # Ray's exceptions that say that a worker is gone, and not that a job went wrong.
 GONE = (RayActorError, OutOfMemoryError, WorkerCrashedError, ObjectLostError)
@@ -128,8 +128,7 @@ class Kit:
         if self.gpus == 0:
             hide_gpus()
         assess: Assess = ray.get(self.assess[0])
-        if hasattr(assess, "prepare"):
-            assess.prepare(self.threads)
+        hook(assess, "prepare")(self.threads)
         return assess
 
 

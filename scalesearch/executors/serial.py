@@ -12,7 +12,7 @@ from scalesearch.executors._gpus import exactly
 from scalesearch.executors._interrupts import interrupt, on_interrupt
 from scalesearch.executors._options import Options
 from scalesearch.history.jobs import Job, Outcome, Score
-from scalesearch.interfaces import Assess
+from scalesearch.interfaces import Assess, hook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class Executor(Options):
         with on_interrupt(interrupt), exactly(self.gpus):
             prepared = False
             while (job := ask()) is not None:
-                if not prepared and hasattr(assess, "prepare"):
-                    assess.prepare(self.threads)
+                if not prepared:
+                    hook(assess, "prepare")(self.threads)
                 prepared = True
                 tell(job, self._outcome(job, assess, keep))
 

@@ -9,8 +9,8 @@ from typing import Any
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.cost.limits import measured, worst
 
-# `reused` has the result of an equal architecture; `infeasible` is over its limits, by arithmetic or
-# as its worker measured, and was never trained; `stopped` was ended early by a stopping rule.
+# `reused` has the result of an equal architecture; `infeasible` is over its limits, by arithmetic
+# or as its worker measured, and was never trained; `stopped` was ended early by a stopping rule.
 STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
 # Words of records that were written before 0.2, and what they are called now.
 _RENAMED = {"refused": "infeasible", "excess": "violations"}

@@ -74,5 +74,5 @@ def test_the_report_is_drawn_anew(scalesearch, copy):
 
 @pytest.mark.parametrize("command", ["status", "report"])
 def test_mistakes(wrong, command, tmp_path):
-    assert "is no run folder" in wrong(command, tmp_path)
-    assert "is no run folder" in wrong(command, tmp_path / "nowhere")
+    assert "is not a run folder" in wrong(command, tmp_path)
+    assert "is not a run folder" in wrong(command, tmp_path / "nowhere")
