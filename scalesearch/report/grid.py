@@ -30,14 +30,16 @@ def draw(contents: Contents) -> Figure | None:
 
     Triples lie in a triangle by where their growth goes, other coefficients over their FLOPs.
     """
-    rows = ranked(contents)
-    if rows.empty:
+    best = ranked(contents)
+    if best.empty:
         return None
+    # Then the coefficients that round to a network which others of them give too.
+    rows = pd.concat([best, contents.scored("grid").drop(best.index)])
     return _of_detectors(contents, rows) if contents.task == "detection" else _of(contents, rows)
 
 
 def ranked(contents: Contents) -> pd.DataFrame:
-    """The scored coefficients, the winner first, then by falling objective."""
+    """The coefficients of the different networks, the winner first, then as they are ranked."""
     rows, winner = contents.ranking("grid"), contents.winner()
     if not contents.coefficient_names():
         return rows.iloc[:0]
@@ -63,7 +65,7 @@ def summary(contents: Contents) -> str:
     names = shown(contents) or contents.coefficient_names()
     values = ", ".join(f"{name.replace('_', ' ')} {best[name]:.6g}" for name in names)
     return (
-        f"{metric_name(contents.metric)} of {len(rows)} {kind(contents)}s; the best is {values} "
+        f"{metric_name(contents.metric)} of {len(contents.scored('grid'))} {kind(contents)}s; the best is {values} "
         f"with {score(best[contents.metric], contents.metric)}."
     )
 
@@ -87,7 +89,7 @@ def _of(contents: Contents, rows: pd.DataFrame) -> Figure:
     places = draw_triangle(last, rows, contents.metric)
     if places:
         _mark_winner(last, *places[0], contents)
-    for rank, point in enumerate(places[1 : 1 + RUNNERS_UP], start=2):
+    for rank, point in enumerate(places[_runners_up(contents)], start=2):
         last.annotate(f"{rank}", point, color="white", fontsize=8, ha="center", va="center")
     return _with_legend(figure)
 
@@ -142,10 +144,10 @@ def _draw_points(axes: Axes, contents: Contents, x: pd.Series, values: pd.Series
 
 
 def _mark_best(axes: Axes, contents: Contents, x: pd.Series, values: pd.Series) -> None:
-    following = slice(1, 1 + RUNNERS_UP)
+    runners_up = _runners_up(contents)
     axes.plot(
-        x.iloc[following],
-        values.iloc[following],
+        x.iloc[runners_up],
+        values.iloc[runners_up],
         color=INK,
         linestyle="none",
         marker="o",
@@ -154,6 +156,11 @@ def _mark_best(axes: Axes, contents: Contents, x: pd.Series, values: pd.Series) 
         label="runners-up",
     )
     _mark_winner(axes, x.iloc[0], values.iloc[0], contents)
+
+
+def _runners_up(contents: Contents) -> slice:
+    """Their places among the drawn rows, of which the ranked ones come first."""
+    return slice(1, min(1 + RUNNERS_UP, len(ranked(contents))))
 
 
 def _mark_winner(axes: Axes, x: float, y: float, contents: Contents) -> None:

@@ -137,7 +137,7 @@ def coefficients(contents: Contents) -> Table:
         rows.append([f"{rank}", *values, reached, cost("flops", row["flops"])])
     heads = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
     return Table(
-        caption=f"The best {len(rows)} of {len(found)} {kind(contents)}s",
+        caption=f"The best {len(rows)} of {len(contents.scored('grid'))} {kind(contents)}s",
         head=["rank", *heads, metric_word(contents.metric), "FLOPs"],
         rows=rows,
         marked=frozenset({0} if contents.winner() is not None else ()),

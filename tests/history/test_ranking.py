@@ -25,7 +25,9 @@ def trial(number, value=None, flops=100, state="assessed", **fields):
 
 
 def test_the_best_of_a_front_is_its_most_accurate_network():
-    pair = [replace(trial(n, value), objective=(value, 100.0)) for n, value in enumerate((0.5, 0.9))]
+    pair = [
+        replace(trial(n, value), objective=(value, 100.0)) for n, value in enumerate((0.5, 0.9))
+    ]
     assert ranked(pair)[0].number == 1
 
 

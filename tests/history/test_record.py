@@ -238,9 +238,7 @@ def test_a_reopened_record_proposes_what_an_open_one_would(tmp_path, sampler, ob
         makers = [wanted.sampler.make(*asked) for _ in range(2)]
         first, second = loop.record.propose(makers[0]), again.propose(makers[1])
         assert first == second
-    for ours, theirs in zip(
-        shown(loop.record), shown(again), strict=True
-    ):
+    for ours, theirs in zip(shown(loop.record), shown(again), strict=True):
         names = ["number", "state", "values", "params", "constraints"]
         names += ["intermediate_values"] if ours.state == TrialState.PRUNED else []
         for name in names:
@@ -344,9 +342,7 @@ def test_what_a_worker_found_out_of_its_limits_is_a_constraint(record, tmp_path)
     record.add(trial)
     assert shown(record)[0].constraints == {"flops.max": -0.5}
     record.finish(slow(trial))
-    assert shown(record)[0].constraints == {"flops.max": -0.5}, (
-        "not before it is published"
-    )
+    assert shown(record)[0].constraints == {"flops.max": -0.5}, "not before it is published"
     record.publish(trial.number)
     assert shown(record)[0].constraints == SLOW
     (theirs,) = by_optuna(tmp_path / "record.journal").trials
