@@ -1,7 +1,8 @@
-"""Every plug-in contract on one page.
+"""Every contract on one page: all that the core calls on a plug-in, a space or a data set.
 
 A plug-in is a frozen dataclass whose fields are its options in YAML; its file's name is its name
-there. `package.module:Name` in place of a name takes anyone's class that keeps the same contract.
+there. `package.module:Name` in place of a name takes anyone's class that keeps the same contract;
+it need not subclass anything. What it may leave out stands in `Hooks`, with what holds then.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from scalesearch.arch.detector import Architecture
+
+# `necks/`: declared where necks are described, as a description must not need this page.
+from scalesearch.arch.neck import FusionTable as FusionTable
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.history.jobs import Infeasible, Job, Outcome, Result, Score
@@ -30,6 +34,44 @@ Choice = int | float | str | bool
 Parameters = Mapping[str, Choice]
 
 
+class Hooks:
+    """What the core reads with `hook`, and what holds for a plug-in that does not have it.
+
+    Attributes:
+        task: of a data set or an evaluator: `classification` or `detection`, whose studies may use
+            it; by default both.
+        metrics: of an evaluator: names of its scores, `ap/CLASS` for one of each class. By default
+            an objective is not checked before the first score.
+        epochs: of an evaluator: passes over the training images. By default it is not known how
+            long a trial takes.
+        validate_every: of an evaluator: epochs from one score to the next.
+        seeds: of an evaluator: trainings for one score; with several nothing is stopped early.
+        paths: of the images of a data set: their files. By default a report cannot show them.
+    """
+
+    task: ClassVar[str | None] = None
+    metrics: ClassVar[Sequence[str] | None] = None
+    epochs: int | None = None
+    validate_every: int = 1
+    seeds: int = 1
+    paths: Sequence[str] | None = None
+
+    def check(self, architecture: Architecture) -> None:
+        """Of an evaluator: raises `UserError` before a phase if options do not fit a network."""
+
+    def notes(self, norm: str) -> Sequence[str]:
+        """Of an evaluator: sentences shown before a phase of networks with this norm."""
+        return ()
+
+    def prepare(self, threads: int) -> None:
+        """Of `Assess`: sets up a worker's process before its first job."""
+
+
+def hook(plugin: Any, name: str) -> Any:
+    """An optional attribute of a plug-in (or of its class), or the default of `Hooks`."""
+    return getattr(plugin, name, getattr(Hooks(), name))
+
+
 class Space(Protocol):
     """`spaces/`: a set of architectures with a bijection from parameters to them."""
 
@@ -45,7 +87,7 @@ class Space(Protocol):
         """The architecture of these parameters; `UserError` names a wrong one."""
 
     def encode(self, architecture: Architecture) -> dict[str, Choice]:
-        """The parameters of an architecture of this space; `UserError` if it is none."""
+        """The parameters of an architecture; `UserError` if it is not in this space."""
 
     def sample(self, seed: int) -> Architecture:
         """One architecture, each equally likely, the same for the same seed."""
@@ -78,12 +120,15 @@ class SlottedSpace(Space, Protocol):
     def slots(self) -> Mapping[str, tuple[Any, ...]]:
         """Each part of a network (`stem`, `stage1`, …, `head`, `resolution`) to its values."""
 
+    def with_images(self, in_channels: int, num_classes: int) -> SlottedSpace:
+        """The same space for other images: the data set decides these two, not the search."""
+
 
 class CoefficientSpace(Space, Protocol):
-    """A space each of whose places is one way to scale a baseline."""
+    """A space each of whose points is one way to scale a baseline."""
 
     def coefficients(self, parameters: Parameters) -> Scaling:
-        """The coefficients of these parameters; `UserError` if they are none of the space."""
+        """The coefficients of these parameters; `UserError` if the space does not have them."""
 
 
 class Sampler(Protocol):
@@ -94,8 +139,8 @@ class Sampler(Protocol):
     ) -> optuna.samplers.BaseSampler:
         """A sampler for one trial: it learns from the study's trials alone and keeps no state.
 
-        What it draws at random it may draw from `space.feasible(limits, …)`. What it proposes over
-        a limit is infeasible, and it learns of that.
+        Random draws may come from `space.feasible(limits, …)`. A proposal that is over a limit
+        appears in the study as a pruned trial with constraints above 0.
         """
 
 
@@ -121,6 +166,7 @@ class ImageData:
         channels: 1 or 3.
         mean, std: of each channel over the training images, on the scale 0 to 1.
         flip: whether a mirrored image keeps its label.
+        notes: what is irregular in it and how that was handled, in sentences.
     """
 
     train: Images
@@ -130,6 +176,12 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What a network's outputs mean: the classes."""
+        return {"classes": self.classes}
 
 
 @dataclass(frozen=True)
@@ -139,7 +191,7 @@ class Targets:
     Attributes:
         boxes: float32 [M, 4]: x0, y0, x1, y1 in pixels of the image.
         labels: int64 [M], from 0.
-        crowd: bool [M]: neither right nor wrong to be found.
+        crowd: bool [M]: ignored in evaluation, whether detected or not.
         areas: float64 [M]: pixels of the objects themselves, which decide whether they count as
             small, medium or large; of their boxes where nothing else is known.
     """
@@ -179,7 +231,7 @@ class BoxData:
         channels: 1 or 3.
         mean, std: of each channel, on the scale 0 to 1.
         flip: whether objects may be mirrored.
-        notes: what is odd in it, and what was done about that, in words.
+        notes: what is irregular in it and how that was handled, in sentences.
     """
 
     train: BoxImages
@@ -192,26 +244,26 @@ class BoxData:
     flip: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What a network's outputs mean: the classes, and their ids in the annotations."""
+        return {"classes": self.classes, "category_ids": self.category_ids}
+
 
 Data = ImageData | BoxData
 
 
 class Dataset(Protocol):
-    """`datasets/`: where images come from, with classes or with boxes.
-
-    A class attribute `task` (`classification` or `detection`) refuses studies of the other one.
-    """
+    """`datasets/`: where images come from, with classes or with boxes. Optional: `task`."""
 
     def load(self, seed: int) -> Data:
         """Reads or finds the images and splits them; `UserError` when they cannot be had."""
 
 
 class Evaluator(Protocol):
-    """`evaluators/`: gives a built model its scores; a class attribute `task` as of data sets.
+    """`evaluators/`: gives a built model its scores.
 
-    It may have more: `metrics`, names of its scores (`ap/CLASS` stands for one of each class), so
-    that an objective is checked before anything is trained; `check(architecture)`, which raises
-    `UserError` before a phase; `notes(norm)`, sentences that are shown before it.
+    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`.
     """
 
     @property
@@ -229,7 +281,11 @@ class Evaluator(Protocol):
         """
 
 
-Assess = Callable[[Job], Generator[Score, None, Result | Infeasible]]
+class Assess(Protocol):
+    """What an executor runs on its workers for each job. Optional: `prepare`."""
+
+    def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
+        """Yields scores as they come and returns the outcome."""
 
 
 class Executor(Protocol):
@@ -244,7 +300,7 @@ class Executor(Protocol):
         """How many threads each job may use."""
 
     def connect(self) -> AbstractContextManager[None]:
-        """Keeps what several runs share, such as a cluster that was started, until it is left."""
+        """A context for several runs, which share what the first of them starts: a cluster."""
 
     def run(
         self,
@@ -256,11 +312,11 @@ class Executor(Protocol):
         """Asks for jobs and tells their outcomes until no job is left.
 
         `ask` returns None when there is no job *now*: it is asked again after the next `tell`,
-        and the run ends when it returns None with nothing in flight. `keep` sees each score and
-        returns False to stop that job early (told as `Stopped`). `ask`, `keep` and `tell` run in
-        the calling thread; `assess` is pickled once and shared, NumPy arrays without a copy.
-        Whatever a job raises becomes a `Failure`; `KeyboardInterrupt` passes through after the
-        workers are gone, with unfinished jobs untold.
+        and the run ends when it returns None with nothing in flight. `keep` gets each score and
+        returns False to stop that job early; its outcome is `Stopped`. `ask`, `keep` and `tell` run
+        in the calling thread; `assess` is pickled once and shared, NumPy arrays without a copy.
+        Whatever a job raises becomes a `Failure`; `KeyboardInterrupt` is raised after the workers
+        have ended, without a `tell` for unfinished jobs.
         """
 
 

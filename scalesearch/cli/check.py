@@ -12,7 +12,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Data, Evaluator, Executor
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
-from scalesearch.study.estimate import grid_sentence, phase_seconds, try_seconds
+from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import (
     GridOfNetworks,
@@ -105,7 +105,7 @@ def _search(
     if study.latency is not None:
         source = "" if table is None else f", predicted by {study.latency.table}"
         lines.append(f"latency       measured on {study.latency.deployment}{source}")
-    seconds = try_seconds(executor, evaluator, sizes.typical, data)
+    seconds = trial_seconds(executor, evaluator, sizes.typical, data)
     total = None if seconds is None else seconds * search.trials
     return sizes.typical, (f"search        {search.trials} trials", total), lines
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.cli.tables import print_table
-from scalesearch.history.ranking import best_of
+from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial
 from scalesearch.study.folder import PHASES, existing, is_running
 from scalesearch.study.latency import agreement_of
@@ -51,8 +51,7 @@ def make_report(path: Path) -> None:
 
 
 def _best(trials: list[Trial]) -> Trial | None:
-    done = [trial for trial in trials if trial.has_result]
-    return best_of(done) if done else None
+    return next(iter(ranked(trials)), None)
 
 
 def _describe(trial: Trial | None) -> dict[str, object] | None:

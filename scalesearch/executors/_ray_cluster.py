@@ -21,7 +21,7 @@ import ray
 from scalesearch.errors import UserError
 from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
 from scalesearch.executors._options import Options
-from scalesearch.interfaces import Assess
+from scalesearch.interfaces import Assess, hook
 
 
 def ensure_cluster(options: Options, stack: ExitStack) -> None:
@@ -76,8 +76,7 @@ class WorkerSetup:
         if self.gpus == 0:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         assess: Assess = ray.get(self.assess[0])
-        if hasattr(assess, "prepare"):
-            assess.prepare(self.threads)
+        hook(assess, "prepare")(self.threads)
         return assess
 
 

@@ -15,7 +15,7 @@ from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
 from scalesearch.executors._options import Ask, Keep, Options, Tell
 from scalesearch.executors._running_job import RunningJob
 from scalesearch.history.jobs import Job, Outcome, Score
-from scalesearch.interfaces import Assess
+from scalesearch.interfaces import Assess, hook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class Executor(Options):
         with on_interrupt(raise_interrupt), _visible_gpus(self.gpus):
             prepared = False
             while (job := ask()) is not None:
-                if not prepared and hasattr(assess, "prepare"):
-                    assess.prepare(self.threads)
+                if not prepared:
+                    hook(assess, "prepare")(self.threads)
                 prepared = True
                 tell(job, self._outcome(job, assess, keep))
 

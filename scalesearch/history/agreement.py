@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from scalesearch.units import format_latency
 
@@ -14,7 +12,7 @@ Pair = tuple[float, float]  # predicted, measured
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Predictions held against measurements.
+    """Predictions compared with measurements.
 
     Attributes:
         count: networks that have both.
@@ -40,24 +38,12 @@ def agreement(pairs: Sequence[Pair]) -> Agreement | None:
 
     That is with fewer than two networks, or where one side is the same for all of them.
     """
-    if not pairs:
+    import pandas as pd
+
+    times = pd.DataFrame(pairs, columns=["predicted", "measured"])
+    if len(times) < 2 or times.nunique().min() < 2:
         return None
-    predicted, measured = (_ranks(values) for values in zip(*pairs, strict=True))
-    middle = (len(pairs) + 1) / 2
-    spread = math.sqrt(_moment(predicted, predicted, middle) * _moment(measured, measured, middle))
-    if not spread:
-        return None
-    rank = _moment(predicted, measured, middle) / spread
-    return Agreement(len(pairs), rank, fmean(abs(a - b) for a, b in pairs))
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1; equal values share the middle of theirs."""
-    ordered = sorted(values)
-    first = {value: index for index, value in reversed(list(enumerate(ordered, 1)))}
-    last = {value: index for index, value in enumerate(ordered, 1)}
-    return [(first[value] + last[value]) / 2 for value in values]
-
-
-def _moment(a: Sequence[float], b: Sequence[float], middle: float) -> float:
-    return math.fsum((x - middle) * (y - middle) for x, y in zip(a, b, strict=True))
+    ranks = times.rank()
+    rank = ranks["predicted"].corr(ranks["measured"])
+    error = (times["predicted"] - times["measured"]).abs().mean()
+    return Agreement(len(times), float(rank), float(error))

@@ -19,7 +19,7 @@ class Job:
         number: of the trial within its phase.
         architecture: to build and to score.
         seed: every random draw of this trial comes from it.
-        keep_weights: whether the result shall carry the trained weights.
+        keep_weights: whether the result carries the trained weights.
     """
 
     phase: str
@@ -35,8 +35,8 @@ class Score:
 
     Attributes:
         values: metric name to value.
-        detections_json: of a detector's last score what it found in the validation images, as a COCO
-            results file.
+        detections_json: with a detector's last score, its detections in the validation images, as
+            a COCO results file.
     """
 
     step: int
@@ -65,10 +65,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Infeasible:
-    """A trial that its worker found to be over its limits, and did not train.
+    """A trial that its worker measured to be over its limits, and did not train.
 
     Attributes:
-        cost: with what a worker alone can tell: the measured latency.
+        cost: with what only a worker measures: the latency.
         seconds: build and measuring on the worker.
     """
 
@@ -88,7 +88,7 @@ class Failure:
     """A trial that gave no result.
 
     Attributes:
-        kind: `error`, `memory`, `timeout` (over its deadline), `died` (its worker is gone), or
+        kind: `error`, `memory`, `timeout` (over its deadline), `died` (its worker died), or
             `user` (a mistake in the settings that shows on a worker: it ends the run).
         reason: one or a few lines for the reader of the record.
     """

@@ -33,7 +33,9 @@ class Objective:
 
     def __post_init__(self) -> None:
         if self.cost is not None and self.cost not in UNITS:
-            raise UserError(f"{self.cost!r} is no cost", key="objective", allowed=", ".join(UNITS))
+            raise UserError(
+                f"{self.cost!r} is not a cost", key="objective", allowed=", ".join(UNITS)
+            )
         if self.target is not None and (self.cost is None or not self.target > 0):
             raise UserError(
                 "a reward needs a cost and a target above 0",

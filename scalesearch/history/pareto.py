@@ -24,18 +24,18 @@ def front(points: Sequence[Sequence[float]], directions: Sequence[str]) -> list[
     Raises:
         UserError: an unknown direction, a point of another length, or a value that is not a number.
     """
-    turned = _as_costs(points, directions)
+    costs = _as_costs(points, directions)
     # Every dominator of a point sorts before it.
-    order = sorted(range(len(turned)), key=turned.__getitem__)
+    order = sorted(range(len(costs)), key=costs.__getitem__)
     keep = _front_of_two if len(directions) == 2 else _front_of_many
-    return sorted(keep(turned, order))
+    return sorted(keep(costs, order))
 
 
 def _as_costs(points: Sequence[Sequence[float]], directions: Sequence[str]) -> list[Point]:
-    """The points with every value turned so that less is better."""
+    """The points with their signs changed where more is better."""
     for direction in directions:
         if direction not in _SIGNS:
-            raise UserError(f"{direction!r} is no direction", allowed=", ".join(_SIGNS))
+            raise UserError(f"{direction!r} is not a direction", allowed=", ".join(_SIGNS))
     signs = [_SIGNS[direction] for direction in directions]
     for index, point in enumerate(points):
         if len(point) != len(signs):

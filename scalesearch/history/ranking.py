@@ -1,37 +1,32 @@
-"""Which trials are the best, and what to say when there is none."""
+"""The ranking of networks: of the search's baseline, the grid's winner, the report, the page."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scalesearch.errors import UserError
 from scalesearch.history.trials import Trial
 
 
-def best_of(trials: Sequence[Trial]) -> Trial:
-    """The trial with the highest first objective; fewer FLOPs, then the earlier one, break ties.
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials with a result of their own, best first: each network once.
 
-    In a Pareto search that is the most accurate network of the front.
+    The highest objective comes first, of a Pareto search the metric; fewer FLOPs, then the earlier
+    trial, break ties. A `reused` result is left out, as its network is there already.
     """
-    return max(trials, key=lambda t: (t.objective[0], -t.cost.flops, -t.number))
-
-
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials with a result of their own, best first: each network once."""
-    own = [trial for trial in trials if trial.state == "assessed"]
+    own = (trial for trial in trials if trial.state == "assessed")
     return sorted(own, key=lambda t: (-t.objective[0], t.cost.flops, t.number))
 
 
-def require_results(trials: Sequence[Trial], phase: str) -> list[Trial]:
-    """The trials with a result.
+def require_results(trials: Sequence[Trial], phase: str) -> None:
+    """Checks that some trial of a phase has a result.
 
     Raises:
-        UserError: there is none; the commonest reasons are told, and the smallest violations.
+        UserError: none has; with the commonest reasons and the smallest violation.
     """
-    done = [trial for trial in trials if trial.has_result]
-    if done:
-        return done
+    if any(trial.has_result for trial in trials):
+        return
     ended = [trial for trial in trials if trial.state in ("failed", "stopped")]
     reasons = Counter(trial.reason for trial in ended if trial.source is None)
     hints = [f"{count} x {reason}" for reason, count in reasons.most_common(3)]

@@ -1,8 +1,8 @@
 """The record: one Optuna study for each phase, in the journal file of a run folder.
 
-Every trial is written to the journal, which Optuna's own tools can read. Proposals are drawn in a
-twin study in memory, so that a trial costs the journal two or three lines instead of one for each
-parameter; and what a sampler may have seen is decided by `publish`, not by which worker was faster.
+Every trial is written to the journal, which Optuna's own tools can read. Samplers propose from a
+second study in memory, the sampler's study: so a trial costs the journal a few lines instead of one
+for each parameter, and `publish` decides when a sampler sees a result, not the fastest worker.
 """
 
 from __future__ import annotations
@@ -13,33 +13,28 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalesearch.errors import UserError
+from scalesearch.history.optuna_internals import CONSTRAINT_PREFIX, Direction, StoredStudy
 from scalesearch.history.trials import Trial, from_record
 
 _STATES = {
     "running": TrialState.RUNNING,
     "assessed": TrialState.COMPLETE,
     "reused": TrialState.COMPLETE,
-    # No value is made up for an infeasible trial: its constraints tell the sampler how far it is off.
+    # An infeasible trial gets no made-up value: samplers read its constraints.
     "infeasible": TrialState.PRUNED,
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-# Where Optuna keeps a constraint that `Trial.set_constraint` sets, which needs a live trial.
-_CONSTRAINT = "constraints:"
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-Direction = Literal["maximize", "minimize"]
 
 
 class Record:
@@ -56,38 +51,33 @@ class Record:
         parameters: Mapping[str, Sequence[Any]],
         directions: Sequence[Direction],
     ) -> None:
-        self._storage = storage
-        study = optuna.create_study(
-            storage=storage, study_name=phase, directions=list(directions), load_if_exists=True
-        )
-        self._study_id = study._study_id
         self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
-        self._sampler_study = optuna.create_study(
-            storage=InMemoryStorage(), directions=list(directions)
-        )
-        self._complete_halves(study.get_trials(deepcopy=False))
-        self._frozen = study.get_trials(deepcopy=False)
-        self._require_same(phase)
-        self._ids = {frozen.number: frozen._trial_id for frozen in self._frozen}
-        self._sampler_trial_ids: dict[int, int] = {}
+        self._journal = StoredStudy(storage, directions, phase)
+        self._sampler_study = StoredStudy(InMemoryStorage(), directions)
         # TPE ranks stopped trials by their last score, but cannot do so for two objectives.
         self._shows_curves = len(directions) == 1
-        self.trials = {frozen.number: _thaw(frozen) for frozen in self._frozen}
+        self._require_same_choices(phase)
+        self.trials = {frozen.number: _thaw(frozen) for frozen in self._journal.trials}
+        for frozen in self._journal.trials:
+            trial = self.trials[frozen.number]
+            if frozen.state == TrialState.RUNNING and trial.state != "running":
+                # The process was killed between the trial's outcome and its state.
+                _finish(self._journal, trial)
 
     def open_sampler_study(self, unpublished: Sequence[int] = ()) -> None:
         """Shows the sampler every recorded trial; the `unpublished` ones look unfinished to it."""
-        for frozen in self._frozen:
+        for frozen in self._journal.trials:
             shown = copy(frozen)
             if frozen.number in unpublished:
                 shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
-                shown.system_attrs = _without_measured(frozen)
+                measured = self.trials[frozen.number].measured_violations
+                hidden = {f"{CONSTRAINT_PREFIX}{key}" for key in measured}
+                shown.system_attrs = {
+                    key: value for key, value in frozen.system_attrs.items() if key not in hidden
+                }
             if frozen.number in unpublished or not self._shows_curves:
                 shown.intermediate_values = {}
-            twin_id = self._sampler_study._storage.create_new_trial(
-                self._sampler_study._study_id, shown
-            )
-            self._sampler_trial_ids[frozen.number] = twin_id
-        self._frozen = []
+            self._sampler_study.add(shown)
 
     @property
     def next_number(self) -> int:
@@ -96,78 +86,69 @@ class Record:
 
     def propose(self, sampler: BaseSampler) -> dict[str, Any]:
         """Parameters for the next trial. Nothing is recorded before `add`."""
-        self._sampler_study.sampler = sampler
-        trial = self._sampler_study.ask(fixed_distributions=self._distributions)  # type: ignore[arg-type]
-        self._sampler_trial_ids[trial.number] = trial._trial_id
-        return dict(trial.params)
+        return dict(self._sampler_study.ask(sampler, self._distributions).params)
 
     def add(self, trial: Trial) -> None:
-        """Records the trial just proposed: running, or finished at once, in one line."""
-        twin_id = self._sampler_trial_ids[trial.number]
-        proposed = self._sampler_study._storage.get_trial(twin_id)
+        """Records the trial just proposed, running or finished, in one line.
+
+        The sampler sees its constraints from now on, and a finished one's outcome.
+        """
+        proposed = self._sampler_study.read(trial.number)
         finished = trial.state != "running"
-        attributes = trial.proposed() | ({"outcome": trial.outcome()} if finished else {})
         frozen = create_trial(
             state=_STATES[trial.state],
             values=trial.objective or None,
             params=dict(trial.parameters),
             distributions=dict(self._distributions),
-            user_attrs=attributes,
+            user_attrs=trial.proposed() | ({"outcome": trial.outcome()} if finished else {}),
             # Samplers leave notes of their own there, such as NSGA-II's generation.
             system_attrs=dict(proposed.system_attrs),
             constraints=dict(trial.violations),
         )
         frozen.datetime_start = proposed.datetime_start
-        self._ids[trial.number] = self._storage.create_new_trial(self._study_id, frozen)
+        self._journal.add(frozen)
         self.trials[trial.number] = trial
-        for key, value in frozen.system_attrs.items():
-            self._sampler_study._storage.set_trial_system_attr(twin_id, key, value)
+        self._sampler_study.set_constraints(trial.number, trial.violations)
         if finished:
             self.publish(trial.number)
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Records a score on the way."""
-        self._storage.set_trial_intermediate_value(self._ids[number], step, value)
+        """Records an intermediate score."""
+        self._journal.report(number, step, value)
         trial = self.trials[number]
-        # A trial that is assessed again starts anew: what came later before does not count.
+        # A trial that is assessed again starts anew: later steps of the first attempt are void.
         before = {s: v for s, v in trial.curve.items() if s < step}
         self.trials[number] = replace(trial, curve={**before, step: value})
 
     def finish(self, trial: Trial) -> None:
-        """Records what came of a running trial; the sampler learns of it when it is published."""
-        trial_id = self._ids[trial.number]
-        self._storage.set_trial_user_attr(trial_id, "outcome", trial.outcome())
-        _end(self._storage, trial_id, trial)
+        """Records the outcome of a running trial; the sampler does not see it before `publish`."""
+        # In this order, so that a process killed in between leaves what `__init__` can complete.
+        self._journal.set_attribute(trial.number, "outcome", trial.outcome())
+        _finish(self._journal, trial)
         self.trials[trial.number] = trial
 
     def publish(self, number: int) -> None:
-        """Lets the sampler see what came of a finished trial."""
+        """Shows the sampler the outcome of a finished trial."""
         trial = self.trials[number]
-        twin_id, storage = self._sampler_trial_ids[number], self._sampler_study._storage
         for step, value in trial.curve.items() if self._shows_curves else ():
-            storage.set_trial_intermediate_value(twin_id, step, value)
-        _end(storage, twin_id, trial)
+            self._sampler_study.report(number, step, value)
+        _finish(self._sampler_study, trial)
 
-    def _complete_halves(self, trials: Sequence[FrozenTrial]) -> None:
-        """Gives a trial its state whose outcome was written just before the process was killed."""
-        for frozen in trials:
-            trial = _thaw(frozen)
-            if frozen.state == TrialState.RUNNING and trial.state != "running":
-                _end(self._storage, frozen._trial_id, trial)
-
-    def _require_same(self, phase: str) -> None:
-        """Refuses to go on with trials that were drawn from other choices than these."""
-        if not self._frozen or self._frozen[0].distributions == self._distributions:
+    def _require_same_choices(self, phase: str) -> None:
+        """Raises if the recorded trials were drawn from other choices than these."""
+        recorded = self._journal.trials[:1]
+        if not recorded or recorded[0].distributions == self._distributions:
             return
-        before = {
-            name: getattr(d, "choices", ()) for name, d in self._frozen[0].distributions.items()
-        }
+        before = {name: getattr(d, "choices", ()) for name, d in recorded[0].distributions.items()}
         after = {name: d.choices for name, d in self._distributions.items()}
-        changed = [name for name in before | after if before.get(name) != after.get(name)]
-        told = [f"{name}: {_words(before, name)} -> {_words(after, name)}" for name in changed]
+        changes = [
+            f"{name}: {_words(before, name)} -> {_words(after, name)}"
+            for name in before | after
+            if before.get(name) != after.get(name)
+        ]
         raise UserError(
             f"the space of the {phase} is not the one that its recorded trials were drawn from; "
-            f"what differs: {'; '.join(told)}",
+            f"what differs: {'; '.join(changes)}",
             hint="undo the change, or choose another name or --folder",
         )
 
@@ -222,17 +203,10 @@ def _cut_torn_line(path: Path) -> None:
         file.truncate(0)
 
 
-def _end(storage: BaseStorage, trial_id: int, trial: Trial) -> None:
-    """Gives a trial what its worker found out of its limits, and its state, which is final."""
-    for key, over in trial.measured_violations.items():
-        storage.set_trial_system_attr(trial_id, f"{_CONSTRAINT}{key}", over)
-    storage.set_trial_state_values(trial_id, _STATES[trial.state], trial.objective or None)
-
-
-def _without_measured(frozen: FrozenTrial) -> dict[str, Any]:
-    """What Optuna noted of a trial, without the constraints that its worker measured."""
-    measured = {f"{_CONSTRAINT}{key}" for key in _thaw(frozen).measured_violations}
-    return {key: value for key, value in frozen.system_attrs.items() if key not in measured}
+def _finish(study: StoredStudy, trial: Trial) -> None:
+    """Gives a trial the violations that its worker measured, then its final state."""
+    study.set_constraints(trial.number, trial.measured_violations)
+    study.finish(trial.number, _STATES[trial.state], trial.objective)
 
 
 def _words(choices: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""When a trial is not worth going on with."""
+"""When a trial is stopped early."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stopping:
     def goes_on(self, step: int, value: float, peers: Sequence[float]) -> bool:
         """Whether a trial with `value` at `step` is among the best of its peers there.
 
-        Too few peers to tell (fewer than 1 / keep) let every trial go on.
+        With too few peers (fewer than 1 / keep) every trial goes on.
         """
         if step not in self.rungs or (len(peers) + 1) * self.keep < 1:
             return True

@@ -1,4 +1,4 @@
-"""A trial as it is remembered, and its plain form in the record."""
+"""A trial, and its plain form in the record."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.cost.limits import measured, worst
 
-# How a trial can stand. `reused` has the result of an equal architecture; `infeasible` was over its
-# limits, by arithmetic or as its worker measured, and never trained; `stopped` was ended early by a
-# stopping rule.
+# `reused` has the result of an equal architecture; `infeasible` is over its limits, by arithmetic
+# or as its worker measured, and was never trained; `stopped` was ended early by a stopping rule.
 STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
 # Words of records that were written before 0.2, and what they are called now.
-_BEFORE = {"refused": "infeasible", "excess": "violations"}
+_RENAMED = {"refused": "infeasible", "excess": "violations"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One architecture, from its proposal to what came of it.
+    """One architecture, from its proposal to its outcome.
 
     Attributes:
         number: within its phase, from 0, in the order of proposals.
@@ -31,7 +30,7 @@ class Trial:
         predicted_latency: seconds by the study's latency table, if it has one.
         violations: over each bound, as a share of it; above 0 is outside.
         scores: the evaluator's last metrics.
-        objective: the values that the sampler was told.
+        objective: the values that the sampler optimises.
         reason: why it was infeasible or failed.
         source: number of the trial whose result was reused.
         curve: the objective's metric after each step.
@@ -61,13 +60,13 @@ class Trial:
 
     @property
     def was_job(self) -> bool:
-        """Whether a worker had it: it was not turned away or reused when it was proposed."""
+        """Whether a worker had it: it was neither infeasible by arithmetic nor reused."""
         infeasible = self.state == "infeasible" and self.cost.latency is None
         return self.source is None and not infeasible
 
     @property
     def measured_violations(self) -> dict[str, float]:
-        """The violations that is known only once a worker has measured."""
+        """The violations that only a worker's measurement gives."""
         return measured(self.violations)
 
     def proposed(self) -> dict[str, Any]:
@@ -95,12 +94,10 @@ def from_record(
     violations: Mapping[str, float],
     curve: Mapping[int, float],
 ) -> Trial:
-    """The trial that `proposed` and (if it is finished) `outcome` were written of."""
-    outcome = dict(attributes.get("outcome") or {"state": "running"})
-    for before, name in _BEFORE.items():
-        if before in outcome:
-            outcome[name] = outcome.pop(before)
-    outcome["state"] = _BEFORE.get(outcome["state"], outcome["state"])
+    """The trial that wrote `proposed` and, if it is finished, `outcome`."""
+    written = attributes.get("outcome") or {"state": "running"}
+    outcome: dict[str, Any] = {_RENAMED.get(key, key): value for key, value in written.items()}
+    outcome["state"] = _RENAMED.get(outcome["state"], outcome["state"])
     outcome["objective"] = tuple(outcome.get("objective", ()))
     counted = {key: attributes[key] for key in UNITS if key != "latency"}
     cost = Cost(**counted, latency=outcome.pop("latency", None))

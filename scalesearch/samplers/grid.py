@@ -11,7 +11,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Space
-from scalesearch.samplers._fixed import Fixed
+from scalesearch.samplers._whole_space import Proposals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +20,15 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial; neither seed nor limits change anything."""
-        return _Grid(space)
 
+        def nth_point(number: int) -> dict[str, Choice]:
+            point = next(islice(space.points(), number, None), None)
+            if point is None:
+                raise UserError(
+                    f"trial {number} is past the last of {space.size} points",
+                    key="trials",
+                    allowed=f"at most {space.size}",
+                )
+            return point
 
-class _Grid(Fixed):
-    def propose(self, number: int) -> dict[str, Choice]:
-        point = next(islice(self._space.points(), number, None), None)
-        if point is None:
-            raise UserError(
-                f"trial {number} is past the last of {self._space.size} points",
-                key="trials",
-                allowed=f"at most {self._space.size}",
-            )
-        return point
+        return Proposals(space, nth_point)

@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
+from scalesearch.history.optuna_internals import select_elite
 from scalesearch.interfaces import Choice, Space
-from scalesearch.samplers._distributions import distributions, drawn
+from scalesearch.samplers._whole_space import WholeSpace, draw_feasible
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -42,10 +43,10 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial: generations and parents are read from the study's trials."""
-        return _Nsga2(self, space, seed, partial(drawn, space, seed, limits, workload))
+        return _Nsga2(self, space, seed, partial(draw_feasible, space, seed, limits, workload))
 
 
-class _Nsga2(NSGAIISampler):
+class _Nsga2(WholeSpace, NSGAIISampler):
     """Optuna's, but a trial's generation is its place in the history instead of a mark on it.
 
     So trials that come from a record count as parents, and nothing must be stored beside them.
@@ -62,12 +63,6 @@ class _Nsga2(NSGAIISampler):
         )
         self._space, self._draw = space, draw
         self._size = options.population
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The whole space."""
-        return distributions(self._space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -89,7 +84,7 @@ class _Nsga2(NSGAIISampler):
             different.setdefault(tuple(sorted(member.params.items())), (member, violation))
         within = [member for member, violation in different.values() if violation == 0]
         over = sorted((pair for pair in different.values() if pair[1] > 0), key=itemgetter(1))
-        best = self._elite_population_selection_strategy(study, within) if within else []
+        best = select_elite(self, study, within) if within else []
         return best + [member for member, _ in over[: self._size - len(best)]]
 
 
@@ -98,10 +93,10 @@ def _members(study: Study) -> list[tuple[FrozenTrial, float]]:
 
     Failed and stopped ones are no parents.
     """
-    told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    violations = (sum(over for over in t.constraints.values() if over > 0) for t in told)
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    violations = (sum(over for over in t.constraints.values() if over > 0) for t in finished)
     return [
         (trial, violation)
-        for trial, violation in zip(told, violations, strict=True)
+        for trial, violation in zip(finished, violations, strict=True)
         if trial.state == TrialState.COMPLETE or violation > 0
     ]

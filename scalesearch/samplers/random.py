@@ -8,9 +8,8 @@ from optuna.samplers import BaseSampler
 
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
-from scalesearch.interfaces import Choice, Space
-from scalesearch.samplers._distributions import drawn
-from scalesearch.samplers._fixed import Fixed
+from scalesearch.interfaces import Space
+from scalesearch.samplers._whole_space import Proposals, draw_feasible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +22,4 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial."""
-        return _Random(space, drawn(space, seed, limits, workload))
-
-
-class _Random(Fixed):
-    def __init__(self, space: Space, proposal: dict[str, Choice]) -> None:
-        super().__init__(space)
-        self._proposal = proposal
-
-    def propose(self, number: int) -> dict[str, Choice]:
-        return self._proposal
+        return Proposals(space, lambda number: draw_feasible(space, seed, limits, workload))

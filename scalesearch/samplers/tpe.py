@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
+from scalesearch.history.optuna_internals import set_number_of_good_trials
 from scalesearch.interfaces import Choice, Space
-from scalesearch.samplers._distributions import distributions, drawn
+from scalesearch.samplers._whole_space import WholeSpace, draw_feasible
 
-_TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 # Of n assessed trials a tenth count as good, 25 at most: Optuna's own rule.
 _GOOD_SHARE, _MOST_GOOD = 10, 25
 
@@ -26,6 +26,9 @@ _GOOD_SHARE, _MOST_GOOD = 10, 25
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
     """Proposes what is likely among good trials and unlikely among the others.
+
+    An infeasible trial counts as a poor one, and among infeasible trials the smaller violation is
+    the better: Optuna reads the constraints that `history/record.py` writes.
 
     Attributes:
         startup: trials drawn at random from within the limits before the first proposal.
@@ -42,10 +45,10 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial: what it knows it reads from the study's trials."""
-        return _Tpe(self, space, seed, partial(drawn, space, seed, limits, workload))
+        return _Tpe(self, space, seed, partial(draw_feasible, space, seed, limits, workload))
 
 
-class _Tpe(TPESampler):
+class _Tpe(WholeSpace, TPESampler):
     def __init__(
         self, options: Sampler, space: Space, seed: int, draw: Callable[[], dict[str, Choice]]
     ) -> None:
@@ -56,29 +59,25 @@ class _Tpe(TPESampler):
             constant_liar=options.constant_liar,
             seed=seed,
         )
-        self._space, self._draw = space, draw
-        self._startup, self._joint = options.startup, options.multivariate
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The whole space: a sampler that lives for one trial need not find it in the others."""
-        return distributions(self._space)
+        self._options, self._space, self._draw = options, space, draw
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """An architecture at random while there are few trials, then the estimator's choice."""
-        told = study.get_trials(deepcopy=False, states=_TOLD)
-        if len(told) < self._startup:
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        finished = study.get_trials(deepcopy=False, states=states)
+        if len(finished) < self._options.startup:
             return self._draw()
-        assessed = sum(trial.state == TrialState.COMPLETE for trial in told)
+        assessed = sum(trial.state == TrialState.COMPLETE for trial in finished)
         # Infeasible trials would swell the good share until every assessed trial fell into it, and
         # the estimator would tell allowed from infeasible but no longer good from poor.
-        self._gamma = lambda every: min(-(-(assessed or every) // _GOOD_SHARE), _MOST_GOOD)
+        set_number_of_good_trials(
+            self, lambda every: min(-(-(assessed or every) // _GOOD_SHARE), _MOST_GOOD)
+        )
         varied = {name: d for name, d in search_space.items() if not d.single()}
         fixed = {name: self._space.parameters[name][0] for name in search_space.keys() - varied}
-        if self._joint:
+        if self._options.multivariate:
             return fixed | super().sample_relative(study, trial, varied)
         return fixed | {
             name: self.sample_independent(study, trial, name, d) for name, d in varied.items()

@@ -59,6 +59,10 @@ class Coefficients:
         """Whether anything gets larger with phi."""
         return max(self.alpha, self.beta, self.gamma) > 1
 
+    def file_entries(self) -> dict[str, float]:
+        """As a `coefficients.yaml` holds it: with the growth that follows."""
+        return asdict(self) | {"growth": round(self.growth, 6)}
+
     @classmethod
     def load(cls, path: str | Path) -> Coefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""

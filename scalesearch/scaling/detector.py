@@ -45,6 +45,10 @@ class DetectorCoefficients:
         """Whether anything gets larger with phi."""
         return any(value > (key in FACTORS) for key, value in asdict(self).items())
 
+    def file_entries(self) -> dict[str, float]:
+        """As a `coefficients.yaml` holds it."""
+        return asdict(self)
+
     @classmethod
     def load(cls, path: str | Path) -> DetectorCoefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with these keys.

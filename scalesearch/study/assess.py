@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -20,11 +19,11 @@ from scalesearch.cost.limits import Limits, violations, worst
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Infeasible, Job, Result, Score
-from scalesearch.interfaces import BoxData, Data, Evaluator
+from scalesearch.interfaces import Data, Evaluator
 from scalesearch.nn.build import build
 from scalesearch.training.allocator import prepare_worker
 
-_TRIES = 3  # measurements of a network before it is infeasible for its latency
+_MEASUREMENTS = 3  # of a network before it is infeasible for its latency
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,12 @@ class Assess:
         prepare_worker(threads)
 
     def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
-        """Yields scores as they come and returns the result; refuses what is too slow.
+        """Yields scores as they come and returns the result, or `Infeasible` if it is too slow.
 
         Raises:
             TrialError: the closed form and fvcore disagree, there is no score, or the evaluator
                 gives up.
-            UserError: latency shall be measured on a GPU and there is none.
+            UserError: latency is to be measured on a GPU and there is none.
         """
         started = time.perf_counter()
         architecture = job.architecture
@@ -72,7 +71,9 @@ class Assess:
         seconds = time.perf_counter() - started
         if not job.keep_weights:
             return Result(dict(last.values), measured, seconds)
-        weights = save(_plain_state(model), metadata=_labels(self.data))
+        # What the outputs mean goes with the weights, in strings as safetensors asks.
+        labels = {key: json.dumps(value) for key, value in self.data.outputs.items()}
+        weights = save(_cpu_state(model), metadata=labels)
         return Result(dict(last.values), measured, seconds, weights, last.detections_json)
 
 
@@ -103,13 +104,13 @@ def timed_cost(
 ) -> Cost:
     """The cost with the latency of the built model.
 
-    A refusal is final, and whatever disturbs a machine makes a network slower than it is: one that
-    is over a limit is measured up to three times, and the least counts.
+    `Infeasible` is final, and other load on a machine makes a network only slower: one that is over
+    a limit is measured up to three times, and the least counts.
     """
     side = architecture.resolution
     shape = (architecture.in_channels, side, side)
     timed = spent
-    for _ in range(_TRIES):
+    for _ in range(_MEASUREMENTS):
         latency = measure_latency(model, shape, deployment).median
         timed = replace(spent, latency=min(latency, timed.latency or latency))
         if worst(violations(timed, limits)) <= 0:
@@ -117,14 +118,6 @@ def timed_cost(
     return timed
 
 
-def _labels(data: Data) -> dict[str, str]:
-    """What the outputs of a network mean: goes with its weights, in words as safetensors asks."""
-    about: dict[str, Any] = {"classes": data.classes}
-    if isinstance(data, BoxData):
-        about["category_ids"] = data.category_ids
-    return {key: json.dumps(value) for key, value in about.items()}
-
-
-def _plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def _cpu_state(model: nn.Module) -> dict[str, torch.Tensor]:
     state = model.state_dict()
     return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in state.items()}

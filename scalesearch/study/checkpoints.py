@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scalesearch.files.write import write_bytes
 from scalesearch.history.jobs import Result
-from scalesearch.history.ranking import best_of
+from scalesearch.history.ranking import ranked
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
 from scalesearch.study.folder import RunFolder
@@ -27,11 +27,12 @@ class Checkpoints:
     def keep(self, trial: Trial, result: Result) -> None:
         """Writes the weights of a trial that is about to be recorded, if they are to be kept.
 
-        Beside them, of a detector, what it found in the validation images.
+        Beside them, of a detector, its detections in the validation images.
         """
-        kept = self.phase == "family" or best_of([*self._assessed(), trial]) is trial
+        others = self.record.trials.values()
+        kept = self.phase == "family" or ranked([*others, trial])[0] is trial
         if kept and result.detections_json is not None:
-            write_bytes(self.folder.found(self.phase, trial.number), result.detections_json)
+            write_bytes(self.folder.detections(self.phase, trial.number), result.detections_json)
         if kept and result.weights is not None:
             write_bytes(self.folder.checkpoint(self.phase, trial.number), result.weights)
 
@@ -39,11 +40,11 @@ class Checkpoints:
         """Once a trial is recorded: removes weights that are not the best any more."""
         if self.phase == "family" or trial.state != "assessed":
             return
-        best = best_of(self._assessed()).number
-        for kept in (self.folder.checkpoint(self.phase, best), self.folder.found(self.phase, best)):
+        best = ranked([*self.record.trials.values()])[0].number
+        for kept in (
+            self.folder.checkpoint(self.phase, best),
+            self.folder.detections(self.phase, best),
+        ):
             for file in kept.parent.glob(f"{self.phase}-*{kept.suffix}"):
                 if file != kept:
                     file.unlink()
-
-    def _assessed(self) -> list[Trial]:
-        return [trial for trial in self.record.trials.values() if trial.state == "assessed"]

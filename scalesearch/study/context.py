@@ -1,4 +1,4 @@
-"""What the phases of one run share: settings, folder, record, data, executor, watchers."""
+"""What the phases of one run share: settings, folder, record, data, executor, watches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space
+from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, hook
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.folder import RunFolder
@@ -79,9 +79,9 @@ class Context:
     def carry_out(
         self, plan: Plan, evaluator: Evaluator, networks: int | None = None
     ) -> list[Trial]:
-        """Every trial of a phase, once it is done; what was done before is not done again.
+        """Runs a phase to its end and returns all of its trials, those of earlier runs included.
 
-        `networks` says how many different ones there are to assess, where that is known.
+        `networks` is how many different ones there are to assess, where that is known.
         """
         record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
         loop = Loop(plan, record, self._listener(plan, record))
@@ -103,19 +103,17 @@ class Context:
         self.watch.end(loop.counts)
         return trials
 
-    def _prepare(self, evaluator: Any, network: Architecture) -> None:
-        """Has an evaluator check its options against a phase's first network, and say its notes."""
-        if hasattr(evaluator, "check"):
-            evaluator.check(network)
-        if hasattr(evaluator, "notes"):
-            for note in evaluator.notes(getattr(network, "norm", "batch")):
-                self.watch.note(note)
+    def _prepare(self, evaluator: Evaluator, network: Architecture) -> None:
+        """Checks an evaluator's options against a phase's first network, and logs its notes."""
+        hook(evaluator, "check")(network)
+        for note in hook(evaluator, "notes")(getattr(network, "norm", "batch")):
+            self.watch.note(note)
 
     def _listener(self, plan: Plan, record: Record) -> Listener:
         checkpoints = Checkpoints(self.folder, plan.phase, record)
 
-        def told(trial: Trial) -> None:
+        def on_trial(trial: Trial) -> None:
             checkpoints.tidy(trial)
             self.watch.trial(trial)
 
-        return Listener(told, self.watch.score, checkpoints.keep)
+        return Listener(trial=on_trial, score=self.watch.score, weights=checkpoints.keep)

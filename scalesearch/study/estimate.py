@@ -1,4 +1,4 @@
-"""How long something will take, from what trials took before or from a short try."""
+"""How long phases take, from recorded trials or from timing a network on a worker."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.history.jobs import Job, Outcome, Result, Score
-from scalesearch.interfaces import BoxData, BoxImages, Data, Evaluator, Executor, Images, Targets
+from scalesearch.interfaces import BoxImages, Data, Evaluator, Executor, Images, Targets, hook
 from scalesearch.nn.build import build
 from scalesearch.study.inputs import GridOfNetworks
 from scalesearch.training.allocator import prepare_worker
@@ -23,61 +23,50 @@ if TYPE_CHECKING:
 
     from scalesearch.study.context import Context
 
-# Of a try, after one batch to warm up.
+# A timing lasts about so many seconds, after one batch to warm up.
 _SECONDS, _MOST_BATCHES = 1.0, 32
 
 
 @dataclass(frozen=True)
-class Few:
-    """The first images of others, with all that `Images` promises."""
+class First(Images, BoxImages):
+    """The first images of others: what `Images` or `BoxImages` promises, as those do."""
 
-    images: Images
+    images: Any
     most: int
+
+    def __len__(self) -> int:
+        return min(self.most, len(self.images))
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels, int64 [N]."""
-        return self.images.labels[: self.most]
-
-    def __len__(self) -> int:
-        return min(self.most, len(self.images))
-
-    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        """Those images as uint8 [B, C, resolution, resolution]."""
-        return self.images.batch(indices, resolution)
-
-
-@dataclass(frozen=True)
-class FewBoxes:
-    """The first images of others, with all that `BoxImages` promises."""
-
-    images: BoxImages
-    most: int
+        labels: np.ndarray = self.images.labels[: self.most]
+        return labels
 
     @property
     def ids(self) -> Sequence[int]:
-        """Ids of the images."""
-        return self.images.ids[: self.most]
+        ids: Sequence[int] = self.images.ids[: self.most]
+        return ids
 
-    def __len__(self) -> int:
-        return min(self.most, len(self.images))
+    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
+        batch: torch.Tensor = self.images.batch(indices, resolution)
+        return batch
 
     def image(self, index: int) -> torch.Tensor:
-        """An image as uint8 [C, H, W]."""
-        return self.images.image(index)
+        image: torch.Tensor = self.images.image(index)
+        return image
 
     def targets(self, index: int) -> Targets:
-        """Its objects."""
-        return self.images.targets(index)
+        targets: Targets = self.images.targets(index)
+        return targets
 
     def size(self, index: int) -> tuple[int, int]:
-        """Its height and width."""
-        return self.images.size(index)
+        size: tuple[int, int] = self.images.size(index)
+        return size
 
 
 @dataclass(frozen=True)
-class Try:
-    """Trains a network briefly, on a worker as a trial would, and tells what a whole one takes."""
+class TimingProbe:
+    """Trains a network on a few batches, on a worker like a trial, and extrapolates to a trial."""
 
     evaluator: Evaluator
     data: Data
@@ -96,40 +85,40 @@ class Try:
         rate = (seconds - few) / (work - less) if work > less else seconds / work
         # What is the same however many images there are, such as the start of a training.
         once = max(0.0, few - rate * less)
-        epochs: int = getattr(self.evaluator, "epochs", 1)
-        every: int = getattr(self.evaluator, "validate_every", 1)
+        epochs, every = hook(self.evaluator, "epochs"), hook(self.evaluator, "validate_every")
         whole = once + epochs * max(rate, 0.0) * _work(self.data, every)
         return Result({}, cost(job.architecture), whole)
 
     def _timed(self, network: Architecture, batches: int) -> tuple[float, float]:
+        """Seconds of a training on so many batches, and its work."""
         brief: Any = dataclasses.replace(self.evaluator, epochs=1)  # type: ignore[type-var]
         batch = self.evaluator.workload.training_batch
-        kind: Any = FewBoxes if isinstance(self.data, BoxData) else Few
-        train, validation = (
-            kind(self.data.train, batch * batches),
-            kind(self.data.validation, batch),
+        data: Any = self.data
+        few = dataclasses.replace(
+            data,
+            train=First(self.data.train, batch * batches),
+            validation=First(self.data.validation, batch),
         )
-        few = dataclasses.replace(self.data, train=train, validation=validation)
         started = time.perf_counter()
         for _ in brief.evaluate(build(network), network, few, 0):
             pass
         return time.perf_counter() - started, _work(few)
 
 
-def try_seconds(
+def trial_seconds(
     executor: Executor, evaluator: Evaluator, network: Architecture, data: Data
 ) -> float | None:
-    """Seconds that one trial of a network will take on one worker, by training it there briefly.
+    """Seconds of one trial of a network on one worker, by timing it there.
 
     None if the evaluator does not say how many epochs it trains, so that nothing can be scaled,
     and if it cannot score the network: the trial itself will record why.
     """
-    if not hasattr(evaluator, "epochs"):
+    if hook(evaluator, "epochs") is None:
         return None
     jobs, outcomes = [Job("estimate", 0, network, 0)], list[Outcome]()
     executor.run(
         lambda: jobs.pop() if jobs else None,
-        Try(evaluator, data),
+        TimingProbe(evaluator, data),
         lambda job, score: True,
         lambda job, outcome: outcomes.append(outcome),
     )
@@ -139,22 +128,15 @@ def try_seconds(
 def phase_seconds(
     executor: Executor, evaluator: Evaluator, networks: Sequence[Architecture], data: Data
 ) -> float | None:
-    """Seconds for all these networks on one worker, by a try of the median one."""
+    """Seconds for all these networks on one worker, by timing the median one."""
     if not networks:
         return 0.0
     ordered = sorted(networks, key=lambda n: cost(n).flops)
     median = ordered[len(ordered) // 2]
-    seconds = try_seconds(executor, evaluator, median, data)
+    seconds = trial_seconds(executor, evaluator, median, data)
     if seconds is None:
         return None
     return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
-
-
-def _work(data: Data, every: int = 1) -> float:
-    """Images of an epoch, in training steps: validation runs forward alone, a third of one, and
-    only `every` so many epochs.
-    """
-    return len(data.train) + len(data.validation) / 3 / every
 
 
 def total_seconds(
@@ -162,7 +144,7 @@ def total_seconds(
 ) -> float | None:
     """Seconds for all these networks with the study's workers, or None if nothing is known.
 
-    Trials already recorded are the measure, scaled by FLOPs and epochs; else one short try.
+    From the recorded trials, scaled by FLOPs and epochs; without any from a timing.
     """
     rate = _recorded_rate(context, evaluator)
     if rate is None:
@@ -177,11 +159,17 @@ def grid_sentence(grid: GridOfNetworks) -> str:
     base = cost(grid.baseline).flops
     ratios = sorted(cost(network).flops / base for network in grid.fitting)
     spread = f" ({ratios[0]:.1f} to {ratios[-1]:.1f} times the FLOPs)" if ratios else ""
-    what = "combinations" if isinstance(grid.baseline, Detector) else "triples"
     return (
-        f"{grid.space.size} {what}, {grid.networks} different networks, "
+        f"{grid.space.size} {grid.noun}, {grid.networks} different networks, "
         f"{len(grid.fitting)} within limits{spread}"
     )
+
+
+def _work(data: Data, every: int = 1) -> float:
+    """Images of an epoch, in training steps: validation runs forward alone, a third of one, and
+    only `every` so many epochs.
+    """
+    return len(data.train) + len(data.validation) / 3 / every
 
 
 def _recorded_rate(context: Context, evaluator: Evaluator) -> float | None:
@@ -191,7 +179,6 @@ def _recorded_rate(context: Context, evaluator: Evaluator) -> float | None:
     done = [trial for trial in trials if trial.state == "assessed" and trial.seconds > 0]
     if search is None or not done:
         return None
-    before = getattr(search.evaluator.make(), "epochs", 1)
-    epochs = getattr(evaluator, "epochs", 1)
+    before, epochs = hook(search.evaluator.make(), "epochs"), hook(evaluator, "epochs")
     rate = sum(t.seconds for t in done) / sum(t.cost.flops for t in done)
-    return rate * epochs / before
+    return rate * (epochs or 1) / (before or 1)

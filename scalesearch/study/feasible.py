@@ -1,4 +1,4 @@
-"""What a space looks like from within limits, and whether anything in it can meet them."""
+"""How much of a space is within limits, and whether anything in it can meet them."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Survey:
 def survey(
     space: Space, limits: Limits, workload: Workload, samples: int = 10_000, seed: int = 0
 ) -> Survey:
-    """Counts what is within limits, and looks at `samples` networks of the whole space.
+    """Counts what is within limits, and draws `samples` networks of the whole space.
 
     Raises:
-        UserError: nothing is within the limits; the network that comes closest is named.
+        UserError: nothing is within the limits; with the network that comes closest.
     """
     tables, feasible = space.tables(workload), space.within(limits, workload)
     drawn = tables.uniform(samples, np.random.default_rng(seed_for(seed, "survey", 0)))
@@ -56,7 +56,7 @@ def survey(
 
 
 def require_feasible(space: Space, limits: Limits, workload: Workload) -> None:
-    """Refuses limits that nothing in the space can meet, or nothing that can be found.
+    """Raises if nothing in the space can meet the limits, or nothing that can be found.
 
     Raises:
         UserError: with the network that comes closest.

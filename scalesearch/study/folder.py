@@ -96,39 +96,40 @@ class RunFolder:
     @property
     def data(self) -> Mapping[str, Any]:
         """What users of the weights must know of the data set: classes, mean and std."""
-        found: Mapping[str, Any] = json.loads(self._needed("data.json").read_text("utf-8"))
-        return found
+        data: Mapping[str, Any] = json.loads(self._needed("data.json").read_text("utf-8"))
+        return data
 
     def read(self) -> dict[str, list[Trial]]:
         """The trials of each phase that has begun, straight from the record."""
         if not self.record.exists():
             return {}
         storage = open_storage(self.record, repair=False)
-        found = {phase: read_trials(storage, phase) for phase in PHASES}
-        return {phase: trials for phase, trials in found.items() if trials}
+        every = {phase: read_trials(storage, phase) for phase in PHASES}
+        return {phase: trials for phase, trials in every.items() if trials}
 
     def checkpoint(self, phase: str, number: int) -> Path:
         """Where the weights of a trial lie, if they were kept."""
         return self.path / "checkpoints" / f"{phase}-{number}.safetensors"
 
-    def found(self, phase: str, number: int) -> Path:
-        """Where lies what a detector of kept weights found in the validation images (COCO)."""
+    def detections(self, phase: str, number: int) -> Path:
+        """Where a detector's detections in the validation images lie, if its weights were kept."""
         return self.path / "detections" / f"{phase}-{number}.json"
 
     @property
     def truth(self) -> Path:
-        """Where the validation images' objects lie beside what was found in them."""
+        """The objects of the validation images, as a COCO file."""
         return self.path / "detections" / "truth.json"
 
     def write_trials(self) -> Path:
-        """`trials.csv`, made anew from the record; AP of single classes is left to the record,
-        but for one that is the objective.
+        """`trials.csv`, written anew from the record.
+
+        AP of single classes is left to the record, except for one that is the objective.
         """
-        found = self.trials
-        of_class = found.columns.str.startswith("ap/")
+        rows = self.trials
+        of_class = rows.columns.str.startswith("ap/")
         if of_class.any():
-            found = found.loc[:, ~of_class | (found.columns == self.objective.metric)]
-        return write_text(self.path / "trials.csv", found.to_csv(index=False))
+            rows = rows.loc[:, ~of_class | (rows.columns == self.objective.metric)]
+        return write_text(self.path / "trials.csv", rows.to_csv(index=False))
 
     def _needed(self, name: str) -> Path:
         file = self.path / name
@@ -148,20 +149,20 @@ def existing(path: str | Path) -> RunFolder:
     folder = RunFolder(Path(path))
     if not (folder.path / "resolved.yaml").exists():
         raise UserError(
-            f"{folder.path} is no run folder: it has no resolved.yaml",
+            f"{folder.path} is not a run folder: it has no resolved.yaml",
             hint="give the folder that `scalesearch run` made, such as runs/quickstart",
         )
     return folder
 
 
 def is_running(folder: RunFolder) -> bool:
-    """Whether some process is at work on the study now."""
+    """Whether a process is running the study now."""
     lock = folder.path / "lock"
     if not lock.exists():
         return False
     with lock.open("rb") as file:
         try:
-            # Shared, so that two who look do not take each other for a run.
+            # Shared, so that two readers do not take each other for a run.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -170,7 +171,7 @@ def is_running(folder: RunFolder) -> bool:
 
 @contextlib.contextmanager
 def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Iterator[None]:
-    """The folder, made or gone on with, for this process alone.
+    """The folder, new or of an earlier run, locked for this process.
 
     Args:
         folder: of the study.
@@ -178,7 +179,7 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
         source: text of the study file as given.
 
     Raises:
-        UserError: it holds another study (what differs is told), or another process has it.
+        UserError: it holds another study (with what differs), or another process has it.
     """
     _make(folder.path)
     with _locked(folder.path / "lock"):
@@ -222,7 +223,7 @@ def _locked(path: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                time.sleep(patience)  # someone may only be looking: see `is_running`
+                time.sleep(patience)  # another process may only be reading: see `is_running`
         else:
             raise UserError(
                 f"another process is running the study in {path.parent}",

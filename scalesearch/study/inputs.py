@@ -15,6 +15,7 @@ from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
+from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.schema import Study
 
 
@@ -24,17 +25,17 @@ def named_baseline(study: Study, data: Data, anchors: Anchors | None = None) -> 
     A published network is made for ImageNet or COCO: input and output follow the data set.
 
     Raises:
-        UserError: the study says otherwise, and is wrong.
+        UserError: the study gives another number of channels or classes.
     """
     given = study.baseline
     assert given is not None  # the settings were checked: a study has this or a search
     wanted: dict[str, Any] = _images(data)
-    for key, right in wanted.items():
-        if given.fields.get(key, right) != right:
+    for key, value in wanted.items():
+        if given.fields.get(key, value) != value:
             raise UserError(
-                f"the data set {study.dataset.name!r} has {right}, not {given.fields[key]}",
+                f"the data set {study.dataset.name!r} has {value}, not {given.fields[key]}",
                 key=f"baseline.{key}",
-                allowed=f"{right}, or nothing: it follows the data set",
+                allowed=f"{value}, or nothing: it follows the data set",
             )
     if anchors is not None:
         wanted["anchors"] = anchors
@@ -46,14 +47,13 @@ def searched_space(
 ) -> tuple[SlottedSpace, str]:
     """The space of a study's search for its data set, and a note if its file was made for another.
 
-    Detectors get `anchors`, if the study has some.
-
-    A space is a way of building networks; how many channels come in and how many classes go out
-    is for the data set to say.
+    Detectors get `anchors`, if the study has some. The numbers of input channels and of classes
+    are the data set's.
     """
     assert study.search is not None
     space = _read_space(study)
     if anchors is not None:
+        assert isinstance(space, DetectorSpace)  # of detectors alone a study has anchors
         space = space.with_anchors(anchors)
     wanted, before = _images(data), space.sample(0)
     changed = [f"{key} {right}" for key, right in wanted.items() if getattr(before, key) != right]
@@ -63,16 +63,16 @@ def searched_space(
     return space.with_images(**wanted), note
 
 
-def _read_space(study: Study) -> Any:
+def _read_space(study: Study) -> SpaceOfFile:
     assert study.search is not None
     kind = DetectorSpace if study.network is Detector else BackboneSpace
     return kind.load(study.search.space)
 
 
 def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
-    """The anchors that a study gives all of its detectors, and what a fit says of itself.
+    """The anchors that a study gives all of its detectors, and a note if they were fitted.
 
-    A fit is for the first network of the space, or for the baseline: its resolution and levels,
+    They are fitted to the resolution and levels of the baseline, or of one network of the space,
     with as many sizes and shapes as it has.
     """
     given = getattr(study, "anchors", None)
@@ -85,27 +85,29 @@ def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
     assert isinstance(first, Detector)
     before = first.anchors
     count = {"octaves": before.octaves, "ratios": len(before.ratios)}
-    found = fit_anchors(data, first.resolution, first.neck.levels, **count)
-    shapes = ", ".join(f"{width:.2f} x {height:.2f}" for width, height in found.anchors.shapes)
-    return found.anchors, (
-        f"anchors: scale {found.anchors.scale:.3g}, shapes {shapes}: {found.reached:.1%} of "
-        f"{found.boxes:,} boxes reached at an intersection over union of .5 "
-        f"(by the default ones {found.before:.1%})"
+    fitted = fit_anchors(data, first.resolution, first.neck.levels, **count)
+    shapes = ", ".join(f"{width:.2f} x {height:.2f}" for width, height in fitted.anchors.shapes)
+    return fitted.anchors, (
+        f"anchors: scale {fitted.anchors.scale:.3g}, shapes {shapes}: {fitted.reached:.1%} of "
+        f"{fitted.boxes:,} boxes reached at an intersection over union of .5 "
+        f"(by the default ones {fitted.before:.1%})"
     )
 
 
 @dataclass(frozen=True)
 class GridOfNetworks:
-    """The coefficients that a study tries on a baseline, and the networks they come down to.
+    """The coefficients that a study tries on a baseline, and the networks that they give.
 
     Attributes:
         space: of the coefficients.
+        noun: what its points are called, in the plural.
         baseline: the network that they scale.
         networks: how many different ones there are, as rounding gives some the same.
         fitting: those within the grid's limits, by FLOPs.
     """
 
     space: CoefficientSpace
+    noun: str
     baseline: Architecture
     networks: int
     fitting: tuple[Architecture, ...]
@@ -119,14 +121,15 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     space: CoefficientSpace
     if isinstance(baseline, Detector):
         space = DetectorCoefficientGrid(baseline=baseline, choices=grid.choices, **shared)
+        noun = "combinations"
     else:
-        space = CoefficientGrid(baseline=baseline, step=grid.step, **shared)
+        space, noun = CoefficientGrid(baseline=baseline, step=grid.step, **shared), "triples"
     workload = grid.evaluator.make().workload
     networks = {space.decode(point) for point in space.points()}
     costs = {network: cost(network, workload=workload) for network in networks}
     fitting = [n for n in networks if worst(violations(costs[n], grid.limits)) <= 0]
     fitting.sort(key=lambda n: (costs[n].flops, digest(n)))
-    return GridOfNetworks(space, baseline, len(networks), tuple(fitting))
+    return GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
 
 
 def _images(data: Data) -> dict[str, Any]:

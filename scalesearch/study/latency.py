@@ -16,7 +16,7 @@ from scalesearch.cost.latency_table import (
 from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
 from scalesearch.files.write import write_text
-from scalesearch.history.agreement import Agreement, Pair, agreement
+from scalesearch.history.agreement import Agreement, agreement
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import SlottedSpace
 from scalesearch.study.schema import Study
@@ -27,7 +27,7 @@ def load_table(path: Path | str) -> LatencyTable:
     """The latency table in a file that `scalesearch profile --space` wrote.
 
     Raises:
-        UserError: there is none, or it is something else.
+        UserError: there is no such file, or it holds something else.
     """
     try:
         return table_from_plain(json.loads(Path(path).read_text("utf-8")))
@@ -35,7 +35,7 @@ def load_table(path: Path | str) -> LatencyTable:
         raise UserError(f"cannot be read: {error.strerror}", file=str(path)) from None
     except UserError as error:
         raise error.at(file=str(path)) from None
-    except ValueError as error:  # no JSON, no UTF-8
+    except ValueError as error:  # not JSON, or not UTF-8
         raise UserError(f"this is not a latency table: {error}", file=str(path)) from None
 
 
@@ -64,7 +64,7 @@ def fitting_table(study: Study, space: SlottedSpace) -> LatencyTable | None:
 
 
 def require_deployment(table: LatencyTable, deployment: Deployment) -> None:
-    """Refuses a table that was measured for another deployment."""
+    """Raises if a table was measured for another deployment."""
     if table.deployment != deployment:
         raise UserError(
             f"the table was measured for {table.deployment}, the study measures {deployment}",
@@ -73,18 +73,19 @@ def require_deployment(table: LatencyTable, deployment: Deployment) -> None:
 
 
 def require_entries(table: LatencyTable, slots: Slots) -> None:
-    """Refuses a table that lacks a block of the space."""
+    """Raises if a table lacks a block of the space."""
     missing = [entry for entry in entries_of(slots) if entry not in table.entries]
     if missing:
         raise UserError(
             f"the table lacks {len(missing)} of the space's blocks, such as {missing[0]!r}",
-            hint="go on with `scalesearch profile --space SPACE.yaml --latency-out TABLE.json`; "
-            "with --in-channels and --num-classes where the data set's differ from the file's",
+            hint="continue it with `scalesearch profile --space SPACE.yaml --latency-out "
+            "TABLE.json`; with --in-channels and --num-classes where the data set's differ from "
+            "the file's",
         )
 
 
 def require_reachable(table: LatencyTable, limits: Limits, slots: Slots) -> None:
-    """Refuses a latency that not even the fastest network of the space is predicted to have."""
+    """Raises if not even the fastest network of the space is predicted to meet the limit."""
     limit = limits.get("latency")
     if limit is None or limit.max is None:
         return
@@ -98,17 +99,7 @@ def require_reachable(table: LatencyTable, limits: Limits, slots: Slots) -> None
         )
 
 
-def pairs_of(trials: list[Trial]) -> list[Pair]:
-    """Predicted and measured latency of every network that has both."""
-    return [
-        (trial.predicted_latency, trial.cost.latency)
-        for trial in trials
-        if trial.source is None
-        and trial.predicted_latency is not None
-        and trial.cost.latency is not None
-    ]
-
-
 def agreement_of(trials: list[Trial]) -> Agreement | None:
-    """How the predictions of trials agree with what was measured; None if that cannot be told."""
-    return agreement(pairs_of(trials))
+    """How predicted and measured latencies of trials agree; None if too few have both."""
+    every = ((t.predicted_latency, t.cost.latency) for t in trials if t.source is None)
+    return agreement([(p, m) for p, m in every if p is not None and m is not None])

@@ -1,7 +1,13 @@
-"""The loop of every phase: propose, refuse or hand out, keep, tell, until there is enough.
+"""The loop of every phase: propose, check the limits, hand out, record, publish, until enough.
 
 One loop runs the search over architectures, the grid over coefficients and the family over its
 members. It owns ask and tell; an executor only carries jobs to workers and outcomes back.
+
+A proposal is recorded in one of three ways: `infeasible` if arithmetic finds it over a limit,
+`reused` if it is a network whose outcome is known, else `running`; a running one becomes a job, or
+waits for the job of the same network. `tell` records a job's outcome. The sampler sees infeasible
+and reused trials at once and an outcome when it is published: when it is told or, with a result
+lag, in the order of the jobs.
 """
 
 from __future__ import annotations
@@ -32,18 +38,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one phase shall do.
+    """What one phase does.
 
     Attributes:
         phase: `search`, `grid` or `family`: name of its Optuna study.
         trials: networks to assess; infeasible and reused ones are not counted, nor those that a
-            worker refuses once it has measured them.
-        proposals: candidates at most, of whatever fate.
+            worker measures to be over a limit.
+        proposals: candidates at most, whatever their state.
         workload: what memory limits are counted for.
-        result_lag: how many jobs a sampler may be behind; 0 tells it of each result at once, n tells
-            it in order of number and the proposal of job k waits for job k - n, which makes the
-            study the same whichever worker is faster.
-        keep_weights: whether results shall carry their weights.
+        result_lag: how many jobs a sampler may be behind. With 0 it sees each result at once. With
+            n it sees results in order of number, and the proposal of job k waits for job k - n:
+            the study is the same whichever worker is faster.
+        keep_weights: whether results carry their weights.
         predict: the latency (seconds) that a candidate is predicted to have, where that is known.
     """
 
@@ -64,12 +70,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told what happens, in the thread of the loop.
+    """Callbacks in the thread of the loop.
 
     Attributes:
         trial: a trial was finished (its state says how) or, `running`, handed out.
         score: a running trial has a score.
-        weights: a result came with what is to be kept; called before the trial is recorded.
+        weights: a result has weights to keep; called before the trial is recorded.
     """
 
     trial: Callable[[Trial], None] = lambda trial: None
@@ -78,45 +84,58 @@ class Listener:
 
 
 class Loop:
-    """The state of one phase between calls of its executor."""
+    """Ask and tell of one phase, over a record that may have trials of an earlier run."""
 
     def __init__(self, plan: Plan, record: Record, listener: Listener) -> None:
         self.plan, self.record, self.listener = plan, record, listener
-        trials = [record.trials[number] for number in sorted(record.trials)]
-        _require_same(plan, trials)
-        first = {t.digest: t for t in reversed(trials) if t.was_job}
-        self._jobs = sorted(t.number for t in first.values())
-        # Unfinished trials of a run that was cut off are assessed again, in place.
-        self._again = deque(t for t in trials if t.state == "running")
-        # Handed out and not yet shown to the sampler; digests of those, with who waits for them.
-        self._unpublished = deque(self._jobs[-plan.result_lag :] if plan.result_lag else ())
-        behind = [
-            record.trials[n] for n in self._unpublished if record.trials[n].state != "running"
-        ]
-        self._same: dict[str, list[Trial]] = {t.digest: [] for t in behind}
-        self._known = {
-            digest: trial
-            for digest, trial in first.items()
-            if trial.state != "running" and digest not in self._same
-        }
-        self._infeasible = {t.digest for t in trials if t.state == "infeasible"} - self._same.keys()
-        # All that was proposed, apart by what arithmetic alone says of it.
-        self._outside = {t.digest for t in trials if _is_outside(t)}
-        self._inside = {t.digest for t in trials} - self._outside
-        self._measured_out = sum(trial.state == "infeasible" for trial in self._known.values())
-        record.open_sampler_study([t.number for t in behind])
+        self._jobs: list[int] = []  # numbers of the trials that a worker had
+        self._interrupted: deque[Trial] = deque()  # of an earlier run, assessed again in place
+        self._unpublished: deque[int] = deque()  # jobs whose outcome the sampler has not seen
+        # Each network that was a job: once published its first trial, before that (by its digest)
+        # the other trials of it, which wait for the outcome.
+        self._published: dict[str, Trial] = {}
+        self._duplicates: dict[str, list[Trial]] = {}
+        self._infeasible_jobs = 0  # published networks that a worker measured to be over a limit
+        # Digests of all proposals, and of those that are within the limits on counted costs.
+        self._proposed: set[str] = set()
+        self._within_counted: set[str] = set()
+        self._restore([record.trials[number] for number in sorted(record.trials)])
+
+    def _restore(self, trials: Sequence[Trial]) -> None:
+        """Continues where the record ends, wherever the process before this one was killed.
+
+        What was published is the jobs up to the result lag. Trials that are still `running` become
+        jobs again, under their numbers and seeds.
+        """
+        _require_same_networks(self.plan, trials)
+        first = {trial.digest: trial for trial in reversed(trials) if trial.was_job}
+        self._jobs = sorted(trial.number for trial in first.values())
+        self._interrupted = deque(trial for trial in trials if trial.state == "running")
+        lag = self.plan.result_lag
+        self._unpublished = deque(self._jobs[-lag:] if lag else ())
+        for trial in first.values():
+            if trial.state != "running" and trial.number in self._unpublished:
+                self._duplicates[trial.digest] = []
+            elif trial.state != "running":
+                self._published[trial.digest] = trial
+                self._infeasible_jobs += trial.state == "infeasible"
+        for trial in trials:
+            self._note(trial)
+        unpublished = [n for n in self._unpublished if self.record.trials[n].state != "running"]
+        self.record.open_sampler_study(unpublished)
 
     def ask(self) -> Job | None:
         """The next job, or None: no more, or not before another outcome is told."""
         job = None
         while job is None:
-            if self._again:
-                job = self._resume(self._again.popleft())
+            if self._interrupted:
+                trial = self._interrupted.popleft()
+                job = self._hand_out(trial, self.plan.space.decode(trial.parameters))
             elif self._must_wait():
                 return None
             elif not self._is_enough():
                 job = self._propose()
-            elif not self._frees_room():
+            elif not self._makes_room():
                 return None
         return job
 
@@ -132,12 +151,12 @@ class Loop:
         return self.plan.stopping.goes_on(score.step, value, peers)
 
     def tell(self, job: Job, outcome: Outcome) -> None:
-        """Records what came of a job, and of the trials that waited for the same network."""
+        """Records the outcome of a job; without a result lag the sampler sees it at once."""
         before = self.record.trials[job.number]
         trial = finished(before, outcome, self.plan.objective, self.plan.limits)
         if isinstance(outcome, Result) and outcome.weights and trial.state == "assessed":
             self.listener.weights(trial, outcome)
-        self._end(trial)
+        self._finish(trial)
         if trial.state == "failed":
             require_hope([self.record.trials[number] for number in self._jobs])
         if not self.plan.result_lag:
@@ -161,54 +180,8 @@ class Loop:
         states = [trial.state for trial in self.record.trials.values()]
         return {state: states.count(state) for state in sorted(set(states))}
 
-    def _must_wait(self) -> bool:
-        """Shows the sampler the oldest job if the result_lag is full; True if that is unfinished."""
-        if not self.plan.result_lag or len(self._unpublished) < self.plan.result_lag:
-            return False
-        if self.record.trials[self._unpublished[0]].state == "running":
-            return True
-        self._publish(self._unpublished[0])
-        return False
-
-    def _frees_room(self) -> bool:
-        """Shows the sampler finished jobs, the oldest first, until one was infeasible by its worker.
-
-        True if one was: then a network may be wanted in its place. In order and no further, so
-        that the next proposal does not depend on which worker was faster.
-        """
-        while self._unpublished and self.record.trials[self._unpublished[0]].state != "running":
-            before = self._measured_out
-            self._publish(self._unpublished[0])
-            if self._measured_out > before:
-                return True
-        return False
-
-    def _is_enough(self) -> bool:
-        networks = len(self._known) + len(self._same) - self._measured_out
-        return (
-            networks >= self.plan.trials
-            or self.record.next_number >= self.plan.proposals
-            or networks + len(self._infeasible) >= self.plan.space.size
-            or self._is_used_up()
-        )
-
-    def _is_used_up(self) -> bool:
-        """Whether all networks within the limits were proposed, and proposals repeat themselves.
-
-        Other than a sampler at random, one that goes through the space still has others to show.
-        """
-        repeats = self.record.next_number > len(self._inside) + len(self._outside)
-        return repeats and self._within.exact and len(self._inside) >= self._within.value
-
-    @cached_property
-    def _within(self) -> Count:
-        """How many networks are within the limits; counted only where proposals repeat."""
-        return self.plan.space.count(self.plan.limits, workload=self.plan.workload)
-
-    def _resume(self, trial: Trial) -> Job | None:
-        return self._hand_out(trial, self.plan.space.decode(trial.parameters))
-
     def _propose(self) -> Job | None:
+        """Records the sampler's next proposal; None unless it becomes a job."""
         plan, number = self.plan, self.record.next_number
         seed = seed_for(plan.seed, plan.phase, number, "sampler")
         sampler = plan.sampler.make(plan.space, seed, plan.limits, plan.workload)
@@ -216,6 +189,7 @@ class Loop:
         architecture = plan.space.decode(parameters)
         spent = cost(architecture, workload=plan.workload)
         predicted = plan.predict(architecture) if plan.predict else None
+        over = violations(spent, plan.limits) | predicted_violations(predicted, plan.limits)
         trial = Trial(
             number=number,
             state="running",
@@ -223,29 +197,28 @@ class Loop:
             digest=digest(architecture),
             cost=spent,
             predicted_latency=predicted,
-            violations=violations(spent, plan.limits)
-            | predicted_violations(predicted, plan.limits),
+            violations=over,
         )
-        (self._outside if _is_outside(trial) else self._inside).add(trial.digest)
-        if worst(trial.violations) > 0:
+        self._note(trial)
+        if worst(over) > 0:
             self._add(replace(trial, state="infeasible", reason=over_limits(trial), finished=now()))
-            self._infeasible.add(trial.digest)
             return None
-        if trial.digest in self._known:
-            self._add(reused(trial, self._known[trial.digest]))
+        if trial.digest in self._published:
+            self._add(reused(trial, self._published[trial.digest]))
             return None
         self.record.add(trial)
         return self._hand_out(trial, architecture)
 
     def _hand_out(self, trial: Trial, architecture: Architecture) -> Job | None:
-        if trial.digest in self._known:
-            self._end(reused(trial, self._known[trial.digest]))
+        """The job of a running trial; None if its network has an outcome, or is a job already."""
+        if trial.digest in self._published:
+            self._finish(reused(trial, self._published[trial.digest]))
             self.record.publish(trial.number)
             return None
-        if trial.digest in self._same:
-            self._same[trial.digest].append(trial)
+        if trial.digest in self._duplicates:
+            self._duplicates[trial.digest].append(trial)
             return None
-        self._same[trial.digest] = []
+        self._duplicates[trial.digest] = []
         if trial.number not in self._unpublished:
             self._unpublished.append(trial.number)
         if trial.number not in self._jobs:
@@ -255,17 +228,69 @@ class Loop:
         return Job(self.plan.phase, trial.number, architecture, seed, self.plan.keep_weights)
 
     def _publish(self, number: int) -> None:
-        """Shows a finished job, and those that waited for it, to the sampler."""
+        """Shows the sampler a finished job, and the duplicates that waited for it."""
         trial = self.record.trials[number]
         self._unpublished.remove(number)
         self.record.publish(number)
-        self._known[trial.digest] = trial
-        if trial.state == "infeasible":
-            self._infeasible.add(trial.digest)
-            self._measured_out += 1
-        for waiting in self._same.pop(trial.digest):
-            self._end(reused(waiting, trial))
-            self.record.publish(waiting.number)
+        self._published[trial.digest] = trial
+        self._infeasible_jobs += trial.state == "infeasible"
+        for duplicate in self._duplicates.pop(trial.digest):
+            self._finish(reused(duplicate, trial))
+            self.record.publish(duplicate.number)
+
+    def _must_wait(self) -> bool:
+        """Whether the sampler is as far behind as it may be, and the oldest job is unfinished.
+
+        If that one is finished it is published.
+        """
+        if not self.plan.result_lag or len(self._unpublished) < self.plan.result_lag:
+            return False
+        if self.record.trials[self._unpublished[0]].state == "running":
+            return True
+        self._publish(self._unpublished[0])
+        return False
+
+    def _makes_room(self) -> bool:
+        """Publishes finished jobs, the oldest first, until one is infeasible; True if one is.
+
+        Then another network may be wanted in its place. In order and no further, so that the next
+        proposal does not depend on which worker was faster.
+        """
+        while self._unpublished and self.record.trials[self._unpublished[0]].state != "running":
+            before = self._infeasible_jobs
+            self._publish(self._unpublished[0])
+            if self._infeasible_jobs > before:
+                return True
+        return False
+
+    def _is_enough(self) -> bool:
+        networks = len(self._published) + len(self._duplicates) - self._infeasible_jobs
+        return (
+            networks >= self.plan.trials
+            or self.record.next_number >= self.plan.proposals
+            or len(self._proposed) >= self.plan.space.size
+            or self._is_used_up()
+        )
+
+    def _is_used_up(self) -> bool:
+        """Whether all networks within the limits were proposed, and proposals repeat themselves.
+
+        Before the first repeat, a sampler that goes through the space may have others to show.
+        """
+        repeats = self.record.next_number > len(self._proposed)
+        return repeats and self._count.exact and len(self._within_counted) >= self._count.value
+
+    @cached_property
+    def _count(self) -> Count:
+        """How many networks are within the limits; counted only where proposals repeat."""
+        return self.plan.space.count(self.plan.limits, workload=self.plan.workload)
+
+    def _note(self, trial: Trial) -> None:
+        """Remembers what was proposed. Latency is left out: `Space.count` knows nothing of it."""
+        self._proposed.add(trial.digest)
+        counted = (v for key, v in trial.violations.items() if key.split(".")[0] in COUNTED)
+        if max(counted, default=0) <= 0:
+            self._within_counted.add(trial.digest)
 
     def _peers(self, job: Job) -> list[int]:
         """Jobs that this one is compared with: those published when it was handed out, or all."""
@@ -277,20 +302,13 @@ class Loop:
         self.record.add(trial)
         self.listener.trial(trial)
 
-    def _end(self, trial: Trial) -> None:
+    def _finish(self, trial: Trial) -> None:
         self.record.finish(trial)
         self.listener.trial(trial)
 
 
-def _is_outside(trial: Trial) -> bool:
-    """Whether arithmetic alone refuses a trial, whatever its latency is."""
-    return any(
-        over > 0 and bound.split(".")[0] in COUNTED for bound, over in trial.violations.items()
-    )
-
-
-def _require_same(plan: Plan, trials: Sequence[Trial]) -> None:
-    """Refuses to go on with trials whose parameters have come to mean other networks."""
+def _require_same_networks(plan: Plan, trials: Sequence[Trial]) -> None:
+    """Raises if the parameters of recorded trials have come to mean other networks."""
     for trial in trials:
         if digest(plan.space.decode(trial.parameters)) != trial.digest:
             raise UserError(

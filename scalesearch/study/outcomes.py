@@ -1,4 +1,4 @@
-"""What an outcome makes of a trial: pure functions of the loop."""
+"""From a trial and its outcome to the finished trial: pure functions of the loop."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scalesearch.history.objective import Objective
 from scalesearch.history.record import now
 from scalesearch.history.trials import Trial
 
-# So many trials that end alike, and none that ends well, are no accident of their networks.
+# So many first trials with the same failure are not due to their networks.
 _HOPELESS = 8
 
 
 def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limits) -> Trial:
-    """The trial with what came of it, and its violations over `limits` on what the worker measured.
+    """The trial with its outcome, and its violations of `limits` on what the worker measured.
 
     Raises:
-        UserError: a mistake in the settings showed on the worker; nothing shall be recorded.
+        UserError: the worker met a mistake in the settings; nothing is to be recorded.
     """
     if isinstance(outcome, Result | Infeasible):
         trial = _measured(trial, outcome.cost, limits)
@@ -32,18 +32,18 @@ def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limit
         values = objective.values(scores, outcome.cost)
         if not all(math.isfinite(value) for value in values):
             return finished(trial, Failure("error", f"the objective is {values}"), objective, {})
-        done: dict[str, Any] = {"state": "assessed", "scores": scores}
-        done |= {"objective": values, "seconds": outcome.seconds}
+        facts: dict[str, Any] = {"state": "assessed", "scores": scores}
+        facts |= {"objective": values, "seconds": outcome.seconds}
     elif isinstance(outcome, Infeasible):
-        done = {"state": "infeasible", "reason": over_limits(trial), "seconds": outcome.seconds}
+        facts = {"state": "infeasible", "reason": over_limits(trial), "seconds": outcome.seconds}
     elif isinstance(outcome, Stopped):
-        done = {"state": "stopped", "scores": _plain(outcome.score.values)}
-        done |= {"reason": f"stopped after step {outcome.score.step}"}
+        facts = {"state": "stopped", "scores": _plain(outcome.score.values)}
+        facts |= {"reason": f"stopped after step {outcome.score.step}"}
     elif outcome.kind == "user":
         raise UserError(outcome.reason)
     else:
-        done = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
-    return replace(trial, finished=now(), **done)
+        facts = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
+    return replace(trial, finished=now(), **facts)
 
 
 def reused(trial: Trial, source: Trial) -> Trial:
@@ -62,10 +62,10 @@ def reused(trial: Trial, source: Trial) -> Trial:
 
 
 def require_hope(jobs: Sequence[Trial]) -> None:
-    """Ends a phase whose first trials have all failed for one and the same reason.
+    """Ends a phase whose first trials have all failed for the same reason.
 
     Raises:
-        UserError: with the reason; going on would only record it once more for each network.
+        UserError: with the reason; more trials would only repeat it.
     """
     ended = [trial for trial in jobs if trial.state != "running"]
     if len(ended) < _HOPELESS or any(trial.state != "failed" for trial in ended):
@@ -73,7 +73,7 @@ def require_hope(jobs: Sequence[Trial]) -> None:
     if len({trial.reason for trial in ended}) == 1:
         raise UserError(
             f"the first {len(ended)} trials all failed alike: {ended[0].reason}",
-            hint="mend the cause, then run the study into another --folder "
+            hint="fix the cause, then run the study into another --folder "
             "(a failed trial is not tried again)",
         )
 
@@ -99,12 +99,12 @@ def over_limits(trial: Trial) -> str:
 
 
 def _measured(trial: Trial, cost: Cost, limits: Limits) -> Trial:
-    """The trial with what only a worker can tell; the limits on all else were met before."""
+    """The trial with what only a worker measures; the other limits were checked before."""
     over = measured(violations(cost, limits))
     timed = replace(trial.cost, latency=cost.latency)
     return replace(trial, cost=timed, violations={**trial.violations, **over})
 
 
 def _plain(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores as the record can hold them, also if an evaluator gave NumPy's or torch's numbers."""
+    """Scores as the record can hold them, also if an evaluator gives NumPy's or torch's numbers."""
     return {name: float(value) for name, value in scores.items()}

@@ -1,12 +1,11 @@
 """The three phases: search a baseline, search its coefficients, train its family.
 
-Each reads files of the run folder and writes files there, so that any of them can be gone on with.
+Each reads files of the run folder and writes files there, so that any of them can be resumed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,10 +17,9 @@ from scalesearch.cost.latency_table import predict
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
-from scalesearch.history.ranking import best_of, ranked, require_results
+from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, SlottedSpace
-from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.spaces.family import FamilySpace
@@ -70,7 +68,7 @@ def _search(context: Context) -> Architecture:
         predict=_predictor(context, space),
     )
     trials = context.carry_out(plan, evaluator)
-    done = require_results(trials, "search")
+    require_results(trials, "search")
     tried = sum(trial.source is None and trial.state != "infeasible" for trial in trials)
     if tried < search.trials:
         within = space.count(search.limits, workload=evaluator.workload)
@@ -83,7 +81,7 @@ def _search(context: Context) -> Architecture:
             f"the search ended after {len(trials)} proposals with {tried} of {search.trials} "
             f"networks tried: {why}"
         )
-    best = best_of(done)
+    best = ranked(trials)[0]
     network = space.decode(best.parameters)
     about = {"trial": best.number, **_measures(best)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
@@ -106,13 +104,13 @@ def _predictor(context: Context, space: SlottedSpace) -> Callable[[Architecture]
 
 
 def coefficients(context: Context, network: Architecture) -> Scaling | None:
-    """The best coefficients of the grid, or the one that the study names; None if it does neither.
+    """The best coefficients of the grid, or those that the study names; None if it does neither.
 
     Writes `coefficients.yaml` with the winner, the runners-up and their scores.
     """
     file = context.folder.path / "coefficients.yaml"
     if (given := context.study.coefficients) is not None:
-        write_yaml(file, _plain(given))
+        write_yaml(file, given.file_entries())
         return given
     settings = context.study.grid
     if settings is None:
@@ -126,10 +124,11 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
     trials = context.carry_out(plan, evaluator, len(grid.fitting))
-    winner, *others = ranked(require_results(trials, "grid"))
+    require_results(trials, "grid")
+    winner, *others = ranked(trials)
     best, base = grid.space.coefficients(winner.parameters), cost(network).flops
     runners_up = [{**t.parameters, **_grown(t, base)} for t in others[:RUNNERS_UP]]
-    write_yaml(file, _plain(best) | _grown(winner, base) | {"runners_up": runners_up})
+    write_yaml(file, best.file_entries() | _grown(winner, base) | {"runners_up": runners_up})
     return best
 
 
@@ -141,30 +140,25 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
     settings = context.study.family
     assert settings is not None
     evaluator: Evaluator = settings.evaluator.make()
-    made = members(network, triple, settings.phi, settings.strategies)
-    if not made:
+    family_members = members(network, triple, settings.phi, settings.strategies)
+    if not family_members:
         raise UserError(
             "the family has no members: below phi 0 only the compound strategy has any",
             key="family.strategies",
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
-    space = FamilySpace(members=made)
+    space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)
-    networks = {member.architecture for member in made}
+    networks = {member.architecture for member in family_members}
     trials = context.carry_out(plan, evaluator, len(networks))
     require_results(trials, "family")
-    for member, trial in zip(made, trials, strict=True):
+    for member, trial in zip(family_members, trials, strict=True):
         about = {"strategy": member.strategy, "phi": member.phi, "trial": trial.number}
         about |= _measures(trial) if trial.has_result else {"state": trial.state}
         file = context.folder.path / "family" / f"{member.name}.yaml"
         save_architecture(file, member.architecture, about)
-    return made
-
-
-def _plain(found: Scaling) -> dict[str, Any]:
-    growth = {"growth": round(found.growth, 6)} if isinstance(found, Coefficients) else {}
-    return asdict(found) | growth
+    return family_members
 
 
 def _grown(trial: Trial, base: int) -> dict[str, Any]:

@@ -42,13 +42,13 @@ def winners(folder: RunFolder) -> Iterator[Winner]:
     phases = folder.read()
     if "search" in phases:
         network = folder.baseline
-        found = _trial_of(network, phases["search"])
-        if found is not None:
-            yield Winner("baseline", network, "search", found)
+        trial = _trial_of(network, phases["search"])
+        if trial is not None:
+            yield Winner("baseline", network, "search", trial)
     for member in folder.family:
-        found = _trial_of(member.architecture, phases.get("family", []))
-        if found is not None:
-            yield Winner(member.name, member.architecture, "family", found)
+        trial = _trial_of(member.architecture, phases.get("family", []))
+        if trial is not None:
+            yield Winner(member.name, member.architecture, "family", trial)
 
 
 def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Path]:
@@ -82,13 +82,13 @@ def report(folder: RunFolder) -> list[Path]:
     settings, phases = folder.settings, folder.read()
     has_baseline = (folder.path / "baseline.yaml").exists()
     baseline = folder.baseline if has_baseline else None
-    found = _trial_of(baseline, phases.get("search", [])) if baseline else None
+    baseline_trial = _trial_of(baseline, phases.get("search", [])) if baseline else None
     objective = folder.objective
     has_coefficients = (folder.path / "coefficients.yaml").exists()
     detections = [
         Detections(winner.name, winner.phase, winner.trial.number, file)
         for winner in (winners(folder) if has_baseline else ())
-        if (file := folder.found(winner.phase, winner.trial.number)).exists()
+        if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
     folder.write_trials()
     contents = Contents(
@@ -106,7 +106,7 @@ def report(folder: RunFolder) -> list[Path]:
             if settings.get(phase)
         },
         baseline=baseline,
-        baseline_trial=found.number if found else None,
+        baseline_trial=baseline_trial.number if baseline_trial else None,
         coefficients=folder.coefficients if has_coefficients else None,
         members=folder.family,
         detections=detections,

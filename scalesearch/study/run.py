@@ -6,7 +6,6 @@ import errno
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from scalesearch.errors import UserError
 from scalesearch.files.write import write_text
@@ -29,35 +28,35 @@ def run(
     folder: str | Path | None = None,
     watches: Iterable[Watch] = (),
 ) -> RunFolder:
-    """Runs a study to its end and returns its folder; goes on where an earlier run stopped.
+    """Runs a study to its end and returns its folder; resumes where an earlier run stopped.
 
     Args:
         file: the study's YAML file.
         overrides: settings in place of the file's, such as `search.trials=5`.
         folder: of the run; `runs/<name of the study>` below the current one by default.
-        watches: told of everything as it happens, beside `log.txt`.
+        watches: get every event as it happens, beside `log.txt`.
 
     Raises:
         UserError: a mistake in the file, a folder that holds another study, or no result at all.
-        KeyboardInterrupt: everything finished is recorded; run it again to go on.
+        KeyboardInterrupt: everything finished is recorded; run it again to resume.
     """
     study = read_study(file, overrides)
-    place = RunFolder(Path(folder) if folder else Path("runs") / study.name)
+    run_folder = RunFolder(Path(folder) if folder else Path("runs") / study.name)
     try:
-        with opened(place, resolved(study), Path(file).read_text(encoding="utf-8")):
-            watch = Watches((Log(place.path / "log.txt"), *watches))
-            storage = open_storage(place.record, repair=True)
-            carry_out(Context(study, place, storage, watch))
+        with opened(run_folder, resolved(study), Path(file).read_text(encoding="utf-8")):
+            watch = Watches((Log(run_folder.path / "log.txt"), *watches))
+            storage = open_storage(run_folder.record, repair=True)
+            carry_out(Context(study, run_folder, storage, watch))
     except PermissionError as error:
-        raise UserError(f"{error.filename or place.path}: permission denied") from error
+        raise UserError(f"{error.filename or run_folder.path}: permission denied") from error
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UserError(
-            f"no space is left on the disk of {place.path}" if full else str(error),
+            f"no space is left on the disk of {run_folder.path}" if full else str(error),
             hint="every finished trial is recorded: "
             f"{'free some space' if full else 'mend this'} and run it again",
         ) from error
-    return place
+    return run_folder
 
 
 def carry_out(context: Context) -> None:
@@ -72,22 +71,21 @@ def carry_out(context: Context) -> None:
         if context.study.export:
             paths = export_winners(context.folder, context.study.export)
             context.watch.note(f"export: {len(paths)} files in {context.folder.path / 'export'}")
-    finally:  # what was found is worth a page, whatever a missing checkpoint does to the export
+    finally:  # the results are worth a page, even if a missing checkpoint ends the export
         report(context.folder)
     context.watch.note(f"report: {context.folder.path / 'report.html'}")
 
 
 def describe_data(context: Context) -> None:
-    """Writes what users of the weights must know of the data set, and notes what is odd in it."""
-    data, folder = context.data, context.folder.path
-    about: dict[str, Any] = {"classes": data.classes, "mean": data.mean, "std": data.std}
+    """Writes what users of the weights must know of the data set, and logs its notes."""
+    data, folder = context.data, context.folder
+    about = {"classes": data.classes, "mean": data.mean, "std": data.std} | data.outputs
     if isinstance(data, BoxData):
-        about["category_ids"] = data.category_ids
         truth = json.dumps(truth_of(data.validation, data.classes, data.category_ids))
-        write_text(folder / "detections" / "truth.json", truth)
-        for note in data.notes:
-            context.watch.note(note)
-    write_text(folder / "data.json", json.dumps(about, indent=2) + "\n")
+        write_text(folder.truth, truth)
+    for note in data.notes:
+        context.watch.note(note)
+    write_text(folder.path / "data.json", json.dumps(about, indent=2) + "\n")
 
 
 def load_study(folder: str | Path) -> RunFolder:

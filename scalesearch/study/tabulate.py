@@ -1,4 +1,4 @@
-"""Measures the latency table of a space: every different block, inside of whole networks."""
+"""Measures the latency table of a space: every different block, within whole networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from scalesearch.nn.build import build
 from scalesearch.nn.links import links
 from scalesearch.study.latency import load_table, save_table
 
-# Networks that each entry is timed in, and networks that predictions are held against.
+# Networks that each entry is timed in, and networks that predictions are compared with.
 READINGS, CHECKS = 3, 20
 _SECONDS = 0.2  # for the passes of one network
 
@@ -31,18 +31,17 @@ def tabulate(
     space: SlottedSpace,
     deployment: Deployment,
     path: Path,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[LatencyTable, list[Pair]]:
     """The table of a space, and predictions of 20 networks with their direct measurement.
 
-    Everything is in the file as soon as it is measured; a file of an earlier, unfinished call is
-    gone on with.
+    Every measurement is written to the file at once; a file of an unfinished call is continued.
 
     Args:
         space: of backbones.
         deployment: to measure for.
         path: of the table's JSON file.
-        told: is given the number of measurements that are done, and of all.
+        progress: called with the number of measurements that are done, and of all.
 
     Raises:
         UserError: the file holds a table of another deployment, machine or version of torch.
@@ -53,24 +52,24 @@ def tabulate(
     checked = {digest(network): network for network in drawn}
     total = READINGS * (len(entries) + len(checked))
 
-    def tell() -> None:
-        found = [len(table.entries.get(entry, ())) for entry in entries]
-        found += [len(table.checks.get(name, ())) for name in checked]
-        told(sum(min(READINGS, readings) for readings in found), total)
+    def report() -> None:
+        readings = [len(table.entries.get(entry, ())) for entry in entries]
+        readings += [len(table.checks.get(name, ())) for name in checked]
+        progress(sum(min(READINGS, count) for count in readings), total)
 
-    tell()
-    # In rounds, so that the readings of an entry lie far apart and a disturbance meets one of them.
+    report()
+    # In rounds, so that an entry's readings lie far apart and a disturbance affects one of them.
     for wanted in range(1, READINGS + 1):
         while lacking := {entry for entry in entries if len(table.entries.get(entry, ())) < wanted}:
             table = _with_blocks(table, _covering(space, lacking))
             save_table(path, table)
-            tell()
+            report()
         for name, network in checked.items():
             if len(table.checks.get(name, ())) < wanted:
                 reading = time_whole(network, deployment)
                 table = replace(table, checks=_added(table.checks, {name: reading}))
                 save_table(path, table)
-                tell()
+                report()
     return table, [(predict(table, net), min(table.checks[name])) for name, net in checked.items()]
 
 
@@ -82,7 +81,7 @@ def time_whole(network: Backbone, deployment: Deployment) -> float:
 
 
 def time_blocks(network: Backbone, deployment: Deployment) -> tuple[dict[str, float], float]:
-    """The seconds of each different block of a network by its entry, and what is left over.
+    """The seconds of each different block of a network by its entry, and of all the rest.
 
     Equal blocks in a row share their mean.
     """
@@ -90,11 +89,12 @@ def time_blocks(network: Backbone, deployment: Deployment) -> tuple[dict[str, fl
     shape = (network.in_channels, side, side)
     each, rest = measure_links(build(network), links, shape, deployment, seconds=_SECONDS)
     times = iter(each)
-    found: dict[str, list[float]] = {}
+    readings: dict[str, list[float]] = {}
     for part in walk(network):
-        entry = entry_name(part.args)
-        found.setdefault(entry, []).extend(next(times) for _ in range(part.repeats))
-    entries = {entry: sum(seconds) / len(seconds) for entry, seconds in found.items()}
+        readings.setdefault(entry_name(part.args), []).extend(
+            next(times) for _ in range(part.repeats)
+        )
+    entries = {entry: sum(seconds) / len(seconds) for entry, seconds in readings.items()}
     return entries, rest
 
 
@@ -104,14 +104,14 @@ def _covering(space: SlottedSpace, lacking: Collection[str]) -> Backbone:
 
 
 def _with_blocks(table: LatencyTable, network: Backbone) -> LatencyTable:
-    found, rest = time_blocks(network, table.deployment)
-    return replace(table, entries=_added(table.entries, found), rests=[*table.rests, rest])
+    times, rest = time_blocks(network, table.deployment)
+    return replace(table, entries=_added(table.entries, times), rests=[*table.rests, rest])
 
 
 def _added(
-    readings: Mapping[str, Sequence[float]], found: Mapping[str, float]
+    readings: Mapping[str, Sequence[float]], times: Mapping[str, float]
 ) -> dict[str, Sequence[float]]:
-    more = {name: [*readings.get(name, ()), reading] for name, reading in found.items()}
+    more = {name: [*readings.get(name, ()), reading] for name, reading in times.items()}
     return {**readings, **more}
 
 

@@ -1,4 +1,4 @@
-"""Who watches a study: what every phase tells, and the log that always listens."""
+"""The events of a study for those who watch it, and the log that is always written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from scalesearch.history.jobs import Score
-from scalesearch.history.trials import Trial, overall
+from scalesearch.history.trials import STATES, Trial, overall
 from scalesearch.units import format_count, format_latency, format_seconds
 
 
@@ -17,7 +17,7 @@ class Watch(Protocol):
     """Something that shows progress: a terminal, a log, a notebook."""
 
     def phase(self, name: str, trials: int, done: int) -> None:
-        """A phase begins: how many trials it shall assess, and how many it has already."""
+        """A phase begins: how many trials it assesses, and how many it has already."""
 
     def trial(self, trial: Trial) -> None:
         """A trial was handed out (`running`) or finished."""
@@ -33,63 +33,53 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
-class Log:
-    """Lines with their time in `log.txt`."""
+class Log(Watch):
+    """Lines with their time in `log.txt`; none for trials that are infeasible without a worker."""
 
     path: Path
 
     def phase(self, name: str, trials: int, done: int) -> None:
-        """A line for the beginning."""
         self.note(f"{name}: {trials} trials to assess, {done} there already")
 
     def trial(self, trial: Trial) -> None:
-        """A line for each trial, but none for the many that are infeasible without a worker."""
         if trial.state != "infeasible" or trial.was_job:
             self.note(describe(trial))
 
     def score(self, trial: Trial, score: Score) -> None:
-        """A line for each step."""
         self.note(f"trial {trial.number} step {score.step}: {_numbers(score.values)}")
 
     def note(self, text: str) -> None:
-        """The sentence with its time."""
         time = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(f"{time} {text}\n")
 
     def end(self, counts: Mapping[str, int]) -> None:
-        """A line for the sum."""
         self.note(summarise(counts))
 
 
 @dataclass(frozen=True)
-class Watches:
-    """Several that watch the same study."""
+class Watches(Watch):
+    """Several that watch the same study; each gets every event."""
 
     all: Sequence[Watch]
 
     def phase(self, name: str, trials: int, done: int) -> None:
-        """To each."""
         for watch in self.all:
             watch.phase(name, trials, done)
 
     def trial(self, trial: Trial) -> None:
-        """To each."""
         for watch in self.all:
             watch.trial(trial)
 
     def score(self, trial: Trial, score: Score) -> None:
-        """To each."""
         for watch in self.all:
             watch.score(trial, score)
 
     def note(self, text: str) -> None:
-        """To each."""
         for watch in self.all:
             watch.note(text)
 
     def end(self, counts: Mapping[str, int]) -> None:
-        """To each."""
         for watch in self.all:
             watch.end(counts)
 
@@ -112,8 +102,8 @@ def describe(trial: Trial) -> str:
 
 def summarise(counts: Mapping[str, int]) -> str:
     """`24 assessed, 31 infeasible, 2 reused`."""
-    order = ("assessed", "reused", "infeasible", "stopped", "failed", "running")
-    return ", ".join(f"{counts[s]} {s}" for s in order if counts.get(s)) or "no trials"
+    states = [*STATES[1:], STATES[0]]  # `running` last
+    return ", ".join(f"{counts[s]} {s}" for s in states if counts.get(s)) or "no trials"
 
 
 def _numbers(values: Mapping[str, float]) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.interfaces import hook
+
 if TYPE_CHECKING:
     from scalesearch.interfaces import BoxImages
     from scalesearch.nn.postprocess import Detections
@@ -77,7 +79,7 @@ def truth_of(
         category_ids: of each label; by default k + 1 for label k.
     """
     ids = category_ids or range(1, len(classes) + 1)
-    paths = getattr(images, "paths", None)
+    paths = hook(images, "paths")
     entries: list[dict[str, Any]] = []
     pictures = []
     for index, number in enumerate(images.ids):

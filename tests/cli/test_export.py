@@ -154,4 +154,4 @@ def test_mistakes(wrong, arguments, said, tmp_path, monkeypatch):
 
 def test_mistakes_with_a_run(wrong, whole, tmp_path):
     assert "its own weights" in wrong("export", whole.folder.path, "--weights", "x.safetensors")
-    assert "is no run folder" in wrong("export", tmp_path)
+    assert "is not a run folder" in wrong("export", tmp_path)

@@ -76,8 +76,8 @@ def test_the_report_is_drawn_anew(scalesearch, copy):
 
 @pytest.mark.parametrize("command", ["status", "report"])
 def test_mistakes(wrong, command, tmp_path):
-    assert "is no run folder" in wrong(command, tmp_path)
-    assert "is no run folder" in wrong(command, tmp_path / "nowhere")
+    assert "is not a run folder" in wrong(command, tmp_path)
+    assert "is not a run folder" in wrong(command, tmp_path / "nowhere")
 
 
 def test_the_page_ranks_triples_as_the_grid_did(scalesearch, copy):

@@ -66,8 +66,8 @@ def test_a_label_says_what_is_optimised():
     [
         (
             {"cost": "seconds"},
-            "objective: 'seconds' is no cost\n  allowed: flops, flops_total, params, activations, "
-            "inference_bytes, training_bytes, latency",
+            "objective: 'seconds' is not a cost\n  allowed: flops, flops_total, params, "
+            "activations, inference_bytes, training_bytes, latency",
         ),
         (
             {"target": 1.0},

@@ -94,7 +94,7 @@ def test_two_values_take_n_log_n():
     [
         ([(0.5, 1.0), (float("nan"), 1.0)], BOTH, "point 1 is (nan, 1.0)"),
         ([(0.5,)], BOTH, "point 0 has 1 values for 2 directions"),
-        ([], ("max", "minimize"), "'max' is no direction\n  allowed: minimize, maximize"),
+        ([], ("max", "minimize"), "'max' is not a direction\n  allowed: minimize, maximize"),
     ],
 )
 def test_mistakes_are_named(points, directions, text):

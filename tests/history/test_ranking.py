@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from scalesearch.cost.cost import Cost
 from scalesearch.errors import UserError
-from scalesearch.history.ranking import best_of, ranked, require_results
+from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial
 
 
@@ -21,22 +23,11 @@ def trial(number, value=None, flops=100, state="assessed", **fields):
     )
 
 
-def test_the_best_has_the_highest_objective():
-    assert best_of([trial(0, 0.5), trial(1, 0.9), trial(2, 0.7)]).number == 1
-
-
-def test_fewer_flops_then_the_earlier_one_break_ties():
-    assert best_of([trial(0, 0.9, 300), trial(1, 0.9, 200), trial(2, 0.9, 200)]).number == 1
-
-
 def test_the_best_of_a_front_is_its_most_accurate_network():
-    pair = [trial(0, 0.5), trial(1, 0.9)]
-    wide = [Trial(**_fields(t) | {"objective": (t.objective[0], 100.0)}) for t in pair]
-    assert best_of(wide).number == 1
-
-
-def _fields(t):
-    return {name: getattr(t, name) for name in Trial.__dataclass_fields__}
+    pair = [
+        replace(trial(n, value), objective=(value, 100.0)) for n, value in enumerate((0.5, 0.9))
+    ]
+    assert ranked(pair)[0].number == 1
 
 
 def test_ranked_leaves_out_what_has_no_result_of_its_own():
@@ -46,13 +37,11 @@ def test_ranked_leaves_out_what_has_no_result_of_its_own():
     assert [t.number for t in ranked(every)] == [1, 5, 4, 0]
 
 
-def test_results_are_what_has_scores():
-    reused = trial(1, 0.5, state="reused", source=0)
-    every = [trial(0, 0.5), reused, trial(2, state="failed", reason="x")]
-    assert require_results(every, "grid") == every[:2]
+def test_one_result_is_enough():
+    require_results([trial(0, state="failed", reason="x"), trial(1, 0.5)], "grid")
 
 
-def test_without_any_result_the_reasons_are_told():
+def test_without_any_result_the_error_has_the_reasons():
     failed = [trial(n, state="failed", reason="error: no memory") for n in range(3)]
     failed.append(trial(9, state="failed", reason="error: no memory", source=0))
     failed.append(trial(3, state="stopped", reason="stopped after step 1"))
@@ -68,3 +57,17 @@ def test_without_any_result_the_reasons_are_told():
 def test_no_trials_at_all():
     with pytest.raises(UserError, match="no trial of the family has a result"):
         require_results([], "family")
+
+
+def test_ties_go_to_the_network_with_fewer_flops_then_to_the_earlier_trial():
+    trials = [
+        trial(0, 0.9, flops=300),
+        trial(1, 0.9, flops=200),
+        trial(2, 0.9, flops=200),
+        trial(3, 0.9, flops=200, state="reused", source=1),
+        trial(4, 0.95, flops=900),
+        trial(5, state="infeasible", violations={"flops.max": 0.1}),
+    ]
+    expected = [4, 1, 2, 0]
+    for order in (trials, trials[::-1]):
+        assert [t.number for t in ranked(order)] == expected

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -42,6 +44,25 @@ def reopened(path, choices=CHOICES, directions=("maximize",)):
     return made
 
 
+def by_optuna(path):
+    """The search as Optuna alone reads it from the journal."""
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    return optuna.load_study(study_name="search", storage=storage)
+
+
+def shown(record):
+    """The trials that a sampler sees when it is asked for the next proposal."""
+
+    class Spy(optuna.samplers.RandomSampler):
+        def infer_relative_search_space(self, study, trial):
+            self.trials = study.get_trials(deepcopy=True)[: record.next_number]
+            return super().infer_relative_search_space(study, trial)
+
+    spy = Spy()
+    record.propose(spy)
+    return spy.trials
+
+
 def proposed(record, **fields):
     number = record.next_number
     parameters = record.propose(optuna.samplers.RandomSampler(seed=number))
@@ -74,9 +95,7 @@ def every_state(path):
 def test_optuna_reads_what_was_recorded(tmp_path):
     path = tmp_path / "record.journal"
     trials = every_state(path)
-    study = optuna.load_study(
-        study_name="search", storage=JournalStorage(JournalFileBackend(str(path)))
-    )
+    study = by_optuna(path)
     assert len(study.trials) == len(trials)
     for ours, theirs in zip(trials, study.trials, strict=True):
         assert theirs.number == ours.number
@@ -95,8 +114,7 @@ def test_optuna_reads_what_was_recorded(tmp_path):
 def test_a_pair_is_a_multi_objective_study(tmp_path):
     wanted = plan(trials=6, objective=Objective(cost="flops"))
     trials = carry_out(tmp_path / "j", wanted, Pool())
-    storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
-    study = optuna.load_study(study_name="search", storage=storage)
+    study = by_optuna(tmp_path / "j")
     names = [direction.name for direction in study.directions]
     assert names == ["MAXIMIZE", "MINIMIZE"]
     assert [t.values for t in study.trials if t.state == TrialState.COMPLETE] == [
@@ -128,7 +146,7 @@ def test_a_trial_costs_few_lines(record, tmp_path):
     record.finish(finished(trial))
     assert lines() - before == 1 + 4
     record.publish(trial.number)
-    assert lines() - before == 5, "settling is a matter of the sampler, not of the journal"
+    assert lines() - before == 5, "what is published is not a matter of the journal"
 
 
 def test_nothing_is_written_before_add(record, tmp_path):
@@ -185,15 +203,16 @@ def test_a_trial_killed_between_outcome_and_state_is_finished(record, tmp_path, 
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(record._storage, "set_trial_state_values", killed)
+    monkeypatch.setattr(JournalStorage, "set_trial_state_values", killed)
     with pytest.raises(KeyboardInterrupt):
         record.finish(finished(trial))
+    monkeypatch.undo()
     again = reopened(tmp_path / "record.journal")
     assert again.trials[0].state == "assessed"
-    study = optuna.load_study(study_name="search", storage=again._storage)
+    study = by_optuna(tmp_path / "record.journal")
     assert study.trials[0].state == TrialState.COMPLETE
     assert study.trials[0].values == [0.5]
-    assert again._sampler_study.trials[0].state == TrialState.COMPLETE
+    assert shown(again)[0].state == TrialState.COMPLETE
 
 
 @pytest.mark.parametrize("objective", [Objective(), Objective(cost="flops")], ids=["one", "pair"])
@@ -219,27 +238,25 @@ def test_a_reopened_record_proposes_what_an_open_one_would(tmp_path, sampler, ob
         makers = [wanted.sampler.make(*asked) for _ in range(2)]
         first, second = loop.record.propose(makers[0]), again.propose(makers[1])
         assert first == second
-    for ours, theirs in zip(
-        loop.record._sampler_study.trials, again._sampler_study.trials, strict=True
-    ):
+    for ours, theirs in zip(shown(loop.record), shown(again), strict=True):
         names = ["number", "state", "values", "params", "constraints"]
         names += ["intermediate_values"] if ours.state == TrialState.PRUNED else []
         for name in names:
             assert getattr(ours, name) == getattr(theirs, name), (ours.number, name)
 
 
-def test_unsettled_trials_look_unfinished_to_the_sampler(record, tmp_path):
+def test_unpublished_trials_look_unfinished_to_the_sampler(record, tmp_path):
     for _ in range(3):
         record.add(finished(proposed(record)))
     again = Record(
         open_storage(tmp_path / "record.journal", repair=True), "search", CHOICES, ["maximize"]
     )
     again.open_sampler_study(unpublished=[1])
-    states = [trial.state.name for trial in again._sampler_study.trials]
+    states = [trial.state.name for trial in shown(again)]
     assert states == ["COMPLETE", "RUNNING", "COMPLETE"]
     again.publish(1)
-    assert again._sampler_study.trials[1].values == [0.5]
-    assert again._sampler_study.trials[1].params == record.trials[1].parameters
+    assert shown(again)[1].values == [0.5]
+    assert shown(again)[1].params == record.trials[1].parameters
 
 
 def test_other_choices_than_those_recorded_are_refused(record, tmp_path):
@@ -252,6 +269,28 @@ def test_other_choices_than_those_recorded_are_refused(record, tmp_path):
     fewer = {name: c for name, c in CHOICES.items() if name != "stage2"}
     with pytest.raises(UserError, match="stage2: identity, mbconv -> not there"):
         reopened(path, fewer)
+
+
+def test_a_journal_of_before_0_2_is_read_and_continued(tmp_path):
+    """It says `refused` and `excess` for what is infeasible and its violations now."""
+    path = tmp_path / "record.journal"
+    shutil.copy(Path(__file__).parent / "data" / "before_0.2.journal", path)
+    assessed, infeasible, slow, running = read_trials(open_storage(path, repair=False), "search")
+    assert (assessed.state, assessed.objective, assessed.curve[3]) == ("assessed", (0.919,), 0.919)
+    assert (assessed.cost.flops, assessed.digest) == (849_564, "392521036f267d72")
+    assert (infeasible.state, infeasible.was_job) == ("infeasible", False)
+    assert infeasible.violations["flops.max"] == pytest.approx(0.13, abs=1e-3)
+    assert (slow.state, slow.was_job, slow.cost.latency) == ("infeasible", True, 0.05)
+    assert slow.violations["latency.max"] == 0.25
+    assert (running.state, running.curve) == ("running", {1: 0.619})
+    choices = {"stage1.width": (8, 12, 16), "stage1.kernel": (3, 5), "stage2.width": (16, 24, 32)}
+    record = reopened(path, choices)
+    record.finish(finished(running))
+    record.publish(running.number)
+    assert [trial.state.name for trial in shown(record)] == [
+        *("COMPLETE", "PRUNED", "PRUNED", "COMPLETE")
+    ]
+    assert read_trials(open_storage(path, repair=False), "search")[3].state == "assessed"
 
 
 def test_phases_share_a_file_and_not_their_trials(tmp_path):
@@ -282,8 +321,7 @@ def test_notes_of_a_sampler_are_kept(tmp_path):
             return optuna.samplers.NSGAIISampler(population_size=4, seed=seed)
 
     carry_out(tmp_path / "j", plan(Sampler(), trials=6), Pool())
-    storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
-    trials = optuna.load_study(study_name="search", storage=storage).trials
+    trials = by_optuna(tmp_path / "j").trials
     notes = [t.system_attrs.get("NSGAIISampler:generation") for t in trials]
     assert set(notes) >= {0, 1}
     assert None not in notes
@@ -302,23 +340,20 @@ def slow(trial):
 def test_what_a_worker_found_out_of_its_limits_is_a_constraint(record, tmp_path):
     trial = proposed(record)
     record.add(trial)
-    assert record._sampler_study.trials[0].constraints == {"flops.max": -0.5}
+    assert shown(record)[0].constraints == {"flops.max": -0.5}
     record.finish(slow(trial))
-    assert record._sampler_study.trials[0].constraints == {"flops.max": -0.5}, (
-        "not before it is published"
-    )
+    assert shown(record)[0].constraints == {"flops.max": -0.5}, "not before it is published"
     record.publish(trial.number)
-    assert record._sampler_study.trials[0].constraints == SLOW
-    storage = JournalStorage(JournalFileBackend(str(tmp_path / "record.journal")))
-    (theirs,) = optuna.load_study(study_name="search", storage=storage).trials
+    assert shown(record)[0].constraints == SLOW
+    (theirs,) = by_optuna(tmp_path / "record.journal").trials
     assert theirs.state == TrialState.PRUNED
     assert theirs.constraints == SLOW
     again = reopened(tmp_path / "record.journal")
     assert again.trials[0] == record.trials[0]
-    assert again._sampler_study.trials[0].constraints == SLOW
+    assert shown(again)[0].constraints == SLOW
 
 
-def test_an_unsettled_trial_does_not_show_what_its_worker_found(record, tmp_path):
+def test_an_unpublished_trial_does_not_show_what_its_worker_found(record, tmp_path):
     trial = proposed(record)
     record.add(trial)
     record.finish(slow(trial))
@@ -326,11 +361,11 @@ def test_an_unsettled_trial_does_not_show_what_its_worker_found(record, tmp_path
         open_storage(tmp_path / "record.journal", repair=True), "search", CHOICES, ("maximize",)
     )
     again.open_sampler_study([0])
-    (shown,) = again._sampler_study.trials
-    assert shown.state == TrialState.RUNNING
-    assert shown.constraints == {"flops.max": -0.5}
+    (only,) = shown(again)
+    assert only.state == TrialState.RUNNING
+    assert only.constraints == {"flops.max": -0.5}
     again.publish(0)
-    assert again._sampler_study.trials[0].constraints == SLOW
+    assert shown(again)[0].constraints == SLOW
     assert again.trials[0].violations == SLOW
 
 
@@ -344,12 +379,13 @@ def test_a_trial_refused_by_its_worker_is_final_once_that_is_written(
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(record._storage, name, killed)
+    monkeypatch.setattr(JournalStorage, name, killed)
     with pytest.raises(KeyboardInterrupt):
         record.finish(slow(trial))
+    monkeypatch.undo()
     again = reopened(tmp_path / "record.journal")
     assert again.trials[0].state == "infeasible"
     assert again.trials[0].cost.latency == 0.05
-    study = optuna.load_study(study_name="search", storage=again._storage)
+    study = by_optuna(tmp_path / "record.journal")
     assert study.trials[0].state == TrialState.PRUNED
     assert study.trials[0].constraints == SLOW

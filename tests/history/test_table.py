@@ -59,7 +59,7 @@ def test_a_row_says_what_came_of_a_trial():
     assert list(frame["state"]) == ["infeasible", "assessed", "reused", "assessed"]
     assert frame["reused_from"].isna().tolist() == [True, True, False, True]
     assert frame["reused_from"][2] == 1
-    assert frame["violations"].tolist() == [0.05, 0, 0, 0]
+    assert frame["violation"].tolist() == [0.05, 0, 0, 0]
     assert math.isnan(frame["accuracy"][0])
     assert frame["seconds"].tolist() == [0, 1.235, 0, 0]
 

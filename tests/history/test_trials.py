@@ -86,7 +86,7 @@ def test_what_a_dashboard_can_plot_is_flat():
         "activations": 4,
         "inference_bytes": 5,
         "training_bytes": 6,
-        "violations": 0.25,
+        "violation": 0.25,
     }
 
 

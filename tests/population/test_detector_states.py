@@ -21,9 +21,8 @@ from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.population import feasible
-from scalesearch.population.space_tables import of_slots
 from scalesearch.population.feasible import FeasibleSet
-from scalesearch.population.space_tables import of_list
+from scalesearch.population.space_tables import of_list, of_slots
 from tests.detectors import KINDS
 from tests.populations import WORKLOADS, chi_square_bound
 from tests.strategies import stages

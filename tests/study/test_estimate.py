@@ -9,7 +9,7 @@ import pytest
 from scalesearch.cost.cost import Cost
 from scalesearch.executors.serial import Executor
 from scalesearch.history.trials import Trial
-from scalesearch.study.estimate import Few, grid_sentence, total_seconds, try_seconds
+from scalesearch.study.estimate import First, grid_sentence, total_seconds, trial_seconds
 from scalesearch.study.inputs import GridOfNetworks
 from tests.fakes import Dataset, Evaluator, Grey
 from tests.pool import space
@@ -18,11 +18,11 @@ NET = space().sample(1)
 
 
 def test_few_are_the_first_images():
-    few = Few(Grey(10), 4)
+    few = First(Grey(10), 4)
     assert len(few) == 4
     assert few.labels.tolist() == [0, 1, 2, 3]
     assert tuple(few.batch(np.array([0, 1]), 8).shape) == (2, 1, 8, 8)
-    assert len(Few(Grey(10), 99)) == 10
+    assert len(First(Grey(10), 99)) == 10
 
 
 class Timed(Evaluator):
@@ -37,20 +37,20 @@ class Timed(Evaluator):
 
 def test_a_short_try_is_scaled_to_images_and_epochs():
     data = Dataset(images=200).load(0)
-    seconds = try_seconds(Executor(), Timed(epochs=5), NET, data)
+    seconds = trial_seconds(Executor(), Timed(epochs=5), NET, data)
     # 10 ms for each of 200 training images, a third of it for each of 200 validation images
     expected = 5 * 0.01 * (200 + 200 / 3)
     assert expected * 0.9 < seconds < expected * 1.6
 
 
 def test_an_evaluator_without_epochs_cannot_be_timed():
-    assert try_seconds(Executor(), SimpleNamespace(), NET, Dataset().load(0)) is None
+    assert trial_seconds(Executor(), SimpleNamespace(), NET, Dataset().load(0)) is None
 
 
 @pytest.mark.parametrize("fault", ["fail_on", "raise_on"])
 def test_a_network_that_cannot_be_scored_is_left_to_its_trial(fault):
     evaluator = Evaluator(**{fault: NET.depth})
-    assert try_seconds(Executor(), evaluator, NET, Dataset().load(0)) is None
+    assert trial_seconds(Executor(), evaluator, NET, Dataset().load(0)) is None
 
 
 class Two(Executor):
@@ -92,10 +92,10 @@ def test_the_grid_is_told_with_the_range_of_its_flops():
     from scalesearch.scaling.scale import multiply
 
     twice = multiply(NET, Multipliers(depth=2.0))
-    grid = GridOfNetworks(SimpleNamespace(size=14), NET, 5, (NET, twice))
+    grid = GridOfNetworks(SimpleNamespace(size=14), "triples", NET, 5, (NET, twice))
     told = grid_sentence(grid)
     assert told.startswith("14 triples, 5 different networks, 2 within limits (1.0 to ")
-    nothing = GridOfNetworks(SimpleNamespace(size=3), NET, 1, ())
+    nothing = GridOfNetworks(SimpleNamespace(size=3), "triples", NET, 1, ())
     assert grid_sentence(nothing) == "3 triples, 1 different networks, 0 within limits"
 
 

@@ -101,7 +101,7 @@ def test_a_place_that_cannot_be_a_folder(tmp_path):
 
 
 def test_what_is_no_run_folder(tmp_path):
-    with pytest.raises(UserError, match=r"is no run folder: it has no resolved\.yaml") as error:
+    with pytest.raises(UserError, match=r"is not a run folder: it has no resolved\.yaml") as error:
         existing(tmp_path)
     assert "runs/quickstart" in error.value.hint
     assert not is_running(RunFolder(tmp_path))

@@ -375,7 +375,7 @@ MISTAKES = [
         "search.objective: 'flops' is a cost; an objective begins with",
     ),
     ("  ", "objective: [accuracy]\n", 7, "search.objective: ['accuracy'] is no objective"),
-    ("  ", "objective: [accuracy, speed]\n", 7, "search.objective: 'speed' is no cost"),
+    ("  ", "objective: [accuracy, speed]\n", 7, "search.objective: 'speed' is not a cost"),
     (
         "  ",
         "objective: {reward: accuracy}\n",

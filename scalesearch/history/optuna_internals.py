@@ -1,0 +1,95 @@
+"""Every use of Optuna's private names and of its storage interface, for Optuna 5.
+
+Optuna's public ask and tell do not fit a record of our kind: `Study.ask` writes a line to the
+journal for each parameter, and `Study.tell` needs the number of a trial that this storage calls
+running. Here a trial is written whole, in any state, and reached by its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+Direction = Literal["maximize", "minimize"]
+# The system attributes in which `Trial.set_constraint` keeps constraints; it needs a live trial.
+CONSTRAINT_PREFIX = "constraints:"
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class StoredStudy:
+    """A study of a storage, made if it is missing, with its trials by number."""
+
+    def __init__(
+        self, storage: BaseStorage, directions: Sequence[Direction], name: str | None = None
+    ) -> None:
+        self._study = optuna.create_study(
+            storage=storage, study_name=name, directions=list(directions), load_if_exists=True
+        )
+        self._storage = storage
+        self._ids = {trial.number: trial._trial_id for trial in self.trials}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial in order of number; not to be changed."""
+        return self._study.get_trials(deepcopy=False)
+
+    def ask(
+        self, sampler: BaseSampler, distributions: Mapping[str, BaseDistribution]
+    ) -> FrozenTrial:
+        """A new running trial with a value for each distribution."""
+        self._study.sampler = sampler
+        trial = self._study.ask(fixed_distributions=dict(distributions))
+        self._ids[trial.number] = trial._trial_id
+        return self.read(trial.number)
+
+    def read(self, number: int) -> FrozenTrial:
+        """A trial as it stands."""
+        return self._storage.get_trial(self._ids[number])
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Writes a trial in one line, under the next number."""
+        self._ids[len(self._ids)] = self._storage.create_new_trial(self._study._study_id, trial)
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Adds an intermediate value to a running trial."""
+        self._storage.set_trial_intermediate_value(self._ids[number], step, value)
+
+    def set_attribute(self, number: int, key: str, value: Any) -> None:
+        """Sets a user attribute of a running trial."""
+        self._storage.set_trial_user_attr(self._ids[number], key, value)
+
+    def set_constraints(self, number: int, violations: Mapping[str, float]) -> None:
+        """Sets constraints of a running trial; above 0 is infeasible."""
+        for key, over in violations.items():
+            self._storage.set_trial_system_attr(
+                self._ids[number], f"{CONSTRAINT_PREFIX}{key}", over
+            )
+
+    def finish(self, number: int, state: TrialState, values: Sequence[float]) -> None:
+        """Gives a running trial its final state."""
+        self._storage.set_trial_state_values(self._ids[number], state, values or None)
+
+
+def set_number_of_good_trials(sampler: TPESampler, number: Callable[[int], int]) -> None:
+    """Sets how many of n finished trials TPE takes as good.
+
+    The public argument `gamma` of `TPESampler` is deprecated and leaves in Optuna 6.
+    """
+    sampler._gamma = number
+
+
+def select_elite(
+    sampler: NSGAIISampler, study: Study, population: list[FrozenTrial]
+) -> list[FrozenTrial]:
+    """The best of a population by non-dominated sorting and crowding distance.
+
+    Optuna takes a strategy of one's own publicly, but does not hand out its default one.
+    """
+    return sampler._elite_population_selection_strategy(study, population)
