@@ -30,14 +30,12 @@ class Run(NamedTuple):
         value_bytes: of an activation: 4, or 2 under autocast.
         training: gradients are wanted; else nothing is kept, and activations work in place.
         input_saved: autograd keeps the block's inputs for an earlier block already.
-        input_held: the caller holds the inputs, and counts them.
     """
 
     batch: int
     value_bytes: int
     training: bool
     input_saved: bool = False
-    input_held: bool = False
 
     @property
     def low(self) -> bool:
@@ -136,7 +134,7 @@ class _Tape:
             learns = op.kind in COUNTS or any(gradients[t] is not None for t in op.inputs)
             gradients.append(sizes[-1] if learns else None)
             footprints.append(footprint)
-        if graph.image or (run.input_saved if run.training else run.input_held):
+        if graph.image or (run.training and run.input_saved):
             sizes[: len(graph.inputs)] = [0] * len(graph.inputs)
         return cls(graph, run, sizes, gradients, footprints, storage)
 

@@ -11,9 +11,9 @@ from typing import cast
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limits
+from scalesearch.report.by_stage import by_stage
 from scalesearch.report.classes import best_by_phase
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND, words

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scalesearch.cost.heads import heads
 
 from scalesearch.arch.backbone import Backbone, Stem
 from scalesearch.arch.detector import Detector, Heads
@@ -16,12 +17,11 @@ from scalesearch.arch.neck import FUSIONS, Neck
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
 from scalesearch.cost import neck, recorder
-from scalesearch.cost.by_stage import ADDITIVE, by_stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
-from scalesearch.cost.heads import heads
 from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
 from scalesearch.nn.build import build
+from scalesearch.report.by_stage import ADDITIVE, by_stage
 from scalesearch.training.detect import loss_without_objects
 from tests.detectors import KINDS, detectors
 

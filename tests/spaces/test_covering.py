@@ -10,9 +10,9 @@ import yaml
 
 from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Deployment
-from scalesearch.cost.covering import best_network, entries_of, fastest
 from scalesearch.cost.latency_table import LatencyTable, entry_name, predict
 from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.covering import best_network, entries_of, fastest
 
 ROOT = Path(__file__).parents[2]
 SPACES = {
