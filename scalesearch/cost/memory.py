@@ -180,7 +180,8 @@ def _backward(tape: _Tape, saved: int) -> int:
     run, sizes, storage, fresh = tape.run, tape.sizes, tape.storage, -1
     uses = Counter(storage[t] for footprint in tape.footprints for t in footprint.saves)
     # The buffer of each tensor's gradient, its bytes, and how many gradients share it.
-    buffers = {t: t for t in tape.graph.outputs if tape.gradients[t]}
+    losses = {op.inputs[0] for op in tape.graph.ops if op.kind in LOSSES}
+    buffers = {t: t for t in tape.graph.outputs if tape.gradients[t] and t not in losses}
     volumes = {t: tape.gradients[t] or 0 for t in buffers}
     shares = Counter(buffers.values())
     now = peak = saved + sum(volumes.values())
@@ -306,10 +307,6 @@ def _activation(op: Op, run: Run, sizes: list[int]) -> Footprint:
     return Footprint(saves=op.inputs)
 
 
-def _sigmoid(op: Op, run: Run, sizes: list[int]) -> Footprint:
-    return Footprint()  # it keeps its output, which the product keeps anyway
-
-
 def _multiply(op: Op, run: Run, sizes: list[int]) -> Footprint:
     # The gradient of the shares is a sum over a product as large as the map.
     return Footprint(saves=op.inputs, backward_workspace=sizes[op.inputs[0]])
@@ -323,12 +320,8 @@ def _add(op: Op, run: Run, sizes: list[int]) -> Footprint:
     return Footprint(passes=op.inputs)
 
 
-def _mean(op: Op, run: Run, sizes: list[int]) -> Footprint:
-    return Footprint(passes=op.inputs)  # the gradient of a sum is a view
-
-
-def _concat(op: Op, run: Run, sizes: list[int]) -> Footprint:
-    return Footprint(passes=op.inputs)
+def _passing(op: Op, run: Run, sizes: list[int]) -> Footprint:
+    return Footprint(passes=op.inputs)  # the gradient is a view of the output's
 
 
 def _max_pool(op: Op, run: Run, sizes: list[int]) -> Footprint:
@@ -358,8 +351,12 @@ def _cross_entropy(op: Op, run: Run, sizes: list[int]) -> Footprint:
 def _focal_loss(op: Op, run: Run, sizes: list[int]) -> Footprint:
     logits = FULL * run.batch * op.source.values
     block = min(FULL * _LOSS_BLOCK, logits // run.batch)
-    low = logits if run.value_bytes < FULL else 0  # the logits in float32
-    return Footprint(saved_bytes=logits, workspace=low + 2 * block, backward_workspace=low)
+    # Logits in low precision are made float32, and so is their gradient.
+    return Footprint(
+        saved_bytes=logits,
+        workspace=(logits - LOW * run.batch * op.source.values) * run.low + 2 * block,
+        backward_workspace=logits * run.low,
+    )
 
 
 def _box_loss(op: Op, run: Run, sizes: list[int]) -> Footprint:
@@ -369,18 +366,18 @@ def _box_loss(op: Op, run: Run, sizes: list[int]) -> Footprint:
 WEIGHTED = ("conv", "linear")  # what autocast runs in low precision, with copies of weights
 LOSSES = ("cross_entropy", "focal_loss", "box_loss")
 
-# Kinds that are not here keep nothing and take nothing beside their output.
+# Kinds that are not here take nothing beside their output, and keep nothing; a sigmoid keeps its
+# output, which the product with it keeps anyway.
 FOOTPRINTS: dict[str, Callable[[Op, Run, list[int]], Footprint]] = {
     "conv": _conv,
     "linear": _conv,
     "batch_norm": _batch_norm,
     "group_norm": _group_norm,
     "activation": _activation,
-    "sigmoid": _sigmoid,
     "multiply": _multiply,
     "add": _add,
-    "mean": _mean,
-    "concat": _concat,
+    "mean": _passing,
+    "concat": _passing,
     "max_pool": _max_pool,
     "dropout": _dropout,
     "fuse": _fuse,
