@@ -21,10 +21,10 @@ from tests.peers import CLASSIFIERS, PEERS, described
 def convolutions(net):
     """Channels, kernel, stride, groups and bias of every convolution in forward order."""
     return [
-        (op.inputs, op.outputs, op.kernel, op.stride, op.groups, op.bias)
+        (op.source.width, op.output.width, op.kernel, op.stride, op.groups, op.bias)
         for part in walk(net)
         for _ in range(part.repeats)
-        for op in part.ops
+        for op in part.graph.ops
         if op.kind == "conv"
     ]
 

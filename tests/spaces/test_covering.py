@@ -46,7 +46,7 @@ def space(request):
 
 
 def entries(net):
-    return [entry_name(part.args, net.activation, net.padding) for part in walk(net)]
+    return [entry_name(part.args) for part in walk(net)]
 
 
 def repeats(net):
