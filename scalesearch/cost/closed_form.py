@@ -45,6 +45,7 @@ class Prefix(NamedTuple):
         style: of the network.
         context: of the next block.
         taps: the maps so far that the neck of a detector takes, from the finest.
+        tapped: the last block's output is one of them.
         first: no stage has come yet.
     """
 
@@ -52,6 +53,7 @@ class Prefix(NamedTuple):
     style: Style
     context: MemoryContext
     taps: tuple[FeatureMap, ...] = ()
+    tapped: bool = False
     first: bool = True
 
     @classmethod
@@ -85,11 +87,15 @@ def stage_cost(stage: Stage, prefix: Prefix, *, tapped: bool = False) -> tuple[B
     The networks of a search share most of their stages, so what was computed is cached.
     """
     parts, output = stage_parts("", stage, prefix.output, prefix.style, first=prefix.first)
-    cost, context = chain(parts, prefix.context)
-    prefix = prefix._replace(output=output, context=context, first=False)
-    if not tapped:
-        return cost, prefix
-    return join(cost, _waiting((output,), context)), prefix._replace(taps=(*prefix.taps, output))
+    cost, context = chain(parts[:1], prefix.context)
+    if prefix.tapped:  # the first block has counted its input itself
+        cost = join(cost, BlockCost(held=_held(prefix.output, context)))
+    rest, context = chain(parts[1:], context)
+    taps = prefix.taps
+    if tapped:
+        taps, waiting = (*taps, output), BlockCost(waiting=_waiting(output, context))
+        rest = join(rest, waiting)
+    return join(cost, rest), Prefix(output, prefix.style, context, taps, tapped, first=False)
 
 
 def end_cost(net: Architecture, size: Size, prefix: Prefix) -> BlockCost:
@@ -99,20 +105,32 @@ def end_cost(net: Architecture, size: Size, prefix: Prefix) -> BlockCost:
         return chain((part,), prefix.context)[0]
     config, sizes = NeckConfig.of(net), level_sizes(net.neck.levels, size)
     new = prefix.context._replace(input_saved=False)
-    # The maps wait no longer: they are inputs of the first layer, and kept by what follows them.
-    taken = BlockCost(*(-value for value in _waiting(prefix.taps, new)))
-    saved = new._replace(input_saved=True)
-    blocks = [taken, block_cost(neck_layer, (config, prefix.taps, sizes), saved)[0]]
+    first, _ = block_cost(neck_layer, (config, prefix.taps, sizes), new._replace(input_saved=True))
+    # The first layer counts its inputs itself: all but the last are held already, until the neck
+    # returns. It makes their gradients, which wait no longer. All but the last are kept for the
+    # stages that follow them too.
+    *before, last = prefix.taps
+    held = sum(_held(tap, new) for tap in before)
+    start = BlockCost(
+        saved=0 if prefix.context.input_saved else _waiting(last, new),
+        waiting=-sum(_waiting(tap, new) for tap in prefix.taps),
+    )
+    first = first._replace(inference_peak=first.inference_peak - held, held=_held(last, new))
+    blocks = [start, first]
     if net.neck.depth > 1:
         maps = tuple(FeatureMap(config.width, size) for size in sizes)
         layer, _ = block_cost(neck_layer, (config, maps, sizes), new)
         blocks.append(repeat(layer, net.neck.depth - 1))
     channels = tuple(values * net.anchors.count for values in (net.num_classes, 4))
-    blocks.append(block_cost(heads, (config, net.heads.depth, channels, sizes), new)[0])
-    return reduce(join, blocks)
+    both, _ = block_cost(heads, (config, net.heads.depth, channels, sizes), new)
+    return reduce(join, [*blocks, BlockCost(held=-held - first.held), both])
 
 
-def _waiting(maps: tuple[FeatureMap, ...], context: MemoryContext) -> BlockCost:
-    """Maps that are held until the neck takes them, and in backward their gradients."""
-    unit = context.value_bytes * sum(each.values for each in maps)
-    return BlockCost(held=context.inference_batch * unit, waiting=context.training_batch * unit)
+def _held(x: FeatureMap, context: MemoryContext) -> int:
+    """Bytes of a map in inference, which is held until the neck takes it."""
+    return context.inference_batch * context.value_bytes * x.values
+
+
+def _waiting(x: FeatureMap, context: MemoryContext) -> int:
+    """Bytes of a map, and of its gradient, which waits while backward goes through later blocks."""
+    return context.training_batch * context.value_bytes * x.values
