@@ -55,8 +55,11 @@ class LoadReport:
 
     def check(self) -> None:
         """Raises `UserError` with every weight that did not fit, under both its names."""
-        if self.complete:
-            return
+        if not self.complete:
+            raise UserError("\n  ".join(["the weights do not fit the network", *self.misfits()]))
+
+    def misfits(self) -> list[str]:
+        """What did not fit, a line for each way in which weights can fail to."""
         shapes = [
             f"{self._both(m.name)} is {[*m.needed]}, given {[*m.given]}" for m in self.mismatched
         ]
@@ -65,8 +68,7 @@ class LoadReport:
             ("missing", [self._both(name) for name in self.missing]),
             ("not in the network", self.unexpected),
         )
-        lines = [_listed(title, items) for title, items in parts if items]
-        raise UserError("\n  ".join(["the weights do not fit the network", *lines]))
+        return [_listed(title, items) for title, items in parts if items]
 
     def _both(self, name: str) -> str:
         theirs = self.names.get(name, name)

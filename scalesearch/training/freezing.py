@@ -24,12 +24,14 @@ def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
     report = load_weights(model, recipe.weights, strict=False)
     if not report.loaded:
         raise UserError(
-            f"nothing in {recipe.weights} fits the network", key="weights", hint=str(report)
+            f"nothing in {recipe.weights} fits the network",
+            key="weights",
+            hint="; ".join(report.misfits()),
         )
 
 
 def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
-    """Refuses to freeze a stage that the backbone has not."""
+    """Raises `UserError` for a stage to freeze that the backbone does not have."""
     there = net.sources[-1] + 1
     if recipe.frozen_stages > there:
         raise UserError(
