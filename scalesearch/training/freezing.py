@@ -23,11 +23,8 @@ def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
 
     report = load_weights(model, recipe.weights, strict=False)
     if not report.loaded:
-        raise UserError(
-            f"nothing in {recipe.weights} fits the network",
-            key="weights",
-            hint="; ".join(report.misfits()),
-        )
+        hint = "; ".join(report.misfits())
+        raise UserError(f"nothing in {recipe.weights} fits the network", key="weights", hint=hint)
 
 
 def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
