@@ -16,7 +16,9 @@ from scalesearch.cost.composition import NOTHING, BlockCost
 from scalesearch.cost.cost import Workload
 from scalesearch.population.tables import Level, Tables, check_cells
 
-_ENDS = ("head", "num_classes", *(f.name for f in fields(Detector) if f.name != "backbone"))
+# Fields that nothing before the head, or before neck and heads, depends on.
+_CLASSIFIER_ENDS = ("head", "num_classes")
+_DETECTOR_ENDS = tuple(field.name for field in fields(Detector) if field.name != "backbone")
 Values = Mapping[str, Any]  # one value for each slot
 
 
@@ -54,7 +56,7 @@ def of_slots(
     """
     names, firsts = list(slots), {name: values[0] for name, values in slots.items()}
     stages = [name for name in names if isinstance(firsts[name], Stage)]
-    ends = [name for name in names if name in _ENDS]
+    ends = [n for n in names if n in (_DETECTOR_ENDS if "neck" in slots else _CLASSIFIER_ENDS)]
     if len({neck.levels for neck in slots.get("neck", ())}) > 1:
         ends.remove("neck")  # its levels say which maps are held, from the first stage on
     begins = [name for name in names if name not in ("stem", *stages, *ends)]
@@ -83,7 +85,8 @@ def of_slots(
     states: list[Any] = [None]
     levels, sizes = [], [len(values) for values in slots.values()]
     for read, follow in steps:
-        check_cells(read[0], len(states), math.prod(len(slots[name]) for name in read))
+        longest = max(read, key=lambda name: len(slots[name]))
+        check_cells(longest, len(states), math.prod(len(slots[name]) for name in read))
         choices = [
             dict(zip(read, values, strict=True)) for values in product(*(slots[n] for n in read))
         ]

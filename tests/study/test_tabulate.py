@@ -28,7 +28,7 @@ def seconds(entry):
 
 
 def blocks(net):
-    return [entry_name(part.args, net.activation, net.padding) for part in walk(net)]
+    return [entry_name(part.args) for part in walk(net)]
 
 
 def whole(net):
