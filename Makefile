@@ -23,12 +23,15 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(RUN) run studies/quickstart.yaml
 
-test: lint types
-	$(BIN)/python -m pytest
+# Tests on every core, a file at a time; each has one thread of torch.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Also what takes more than a few seconds each; CI runs this.
+test: lint types
+	$(PYTEST)
+
+# Also what takes more than a few seconds each, every study in a smoke size among it; CI runs this.
 test-all: lint types
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "not gpu"
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

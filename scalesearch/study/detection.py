@@ -18,6 +18,7 @@ from scalesearch.study.schema import (
     Limits,
     ObjectiveOf,
     Phase,
+    PhaseEvaluator,
     Phi,
     Positive,
     Reads,
@@ -81,6 +82,7 @@ class DetectorGrid(Phase):
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
+    evaluator: PhaseEvaluator
 
     @property
     def choices(self) -> dict[str, tuple[float, ...]]:

@@ -120,6 +120,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 ObjectiveOf = Annotated[Objective, Reads(parts.read_objective, "objective")]
 Limits = Annotated[Mapping[str, Limit], Reads(parts.read_limits, "limits")]
+PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -137,8 +138,6 @@ class Phase(Settings):
         json_schema_extra=lambda schema: schema["required"].remove("evaluator")
     )
 
-    evaluator: Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
-
 
 class Search(Phase):
     """Phase 1: the baseline is the best network of a space."""
@@ -154,6 +153,7 @@ class Search(Phase):
     stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
         None
     )
+    evaluator: PhaseEvaluator
 
     @model_validator(mode="after")
     def _check(self) -> Search:
@@ -176,6 +176,7 @@ class Grid(Phase):
     step: Positive = 0.05
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
+    evaluator: PhaseEvaluator
 
 
 class Family(Phase):
@@ -185,6 +186,7 @@ class Family(Phase):
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
     ] = STRATEGIES  # type: ignore[assignment]
+    evaluator: PhaseEvaluator
 
 
 class Latency(Settings):

@@ -96,7 +96,6 @@ def test_phases_override_the_evaluator(study):
     ("text", "objective"),
     [
         ("accuracy", Objective(metric="accuracy")),
-        ("f1", Objective(metric="f1")),
         ("[accuracy, flops]", Objective(metric="accuracy", cost="flops")),
         (
             "{reward: accuracy, flops: 1.5M}",
@@ -108,13 +107,27 @@ def test_phases_override_the_evaluator(study):
         ),
         ("[accuracy, latency]\nlatency: {}", Objective(metric="accuracy", cost="latency")),
         (
-            "{reward: top1, training_bytes: 1GiB, exponent: -0.1}",
-            Objective(metric="top1", cost="training_bytes", target=2**30, exponent=-0.1),
+            "{reward: accuracy, training_bytes: 1GiB, exponent: -0.1}",
+            Objective(metric="accuracy", cost="training_bytes", target=2**30, exponent=-0.1),
         ),
     ],
 )
 def test_objectives(study, text, objective):
     assert load_study(study(more=f"  objective: {text}\n")).search.objective == objective
+
+
+def test_a_metric_that_the_evaluator_does_not_give_is_rejected(study):
+    for text in ("acuracy", "[acuracy, flops]", "{reward: acuracy, flops: 1M}"):
+        with pytest.raises(UserError) as told:
+            load_study(study(more=f"  objective: {text}\n"))
+        assert "the evaluator gives no 'acuracy'" in str(told.value)
+        assert "allowed: accuracy" in str(told.value)
+        assert "did you mean 'accuracy'?" in str(told.value)
+
+
+def test_the_scores_of_ones_own_evaluator_are_not_known_before_the_first(study):
+    path = study(more="  objective: f1\n  evaluator: tests.fakes:Evaluator\n")
+    assert load_study(path).search.objective == Objective(metric="f1")
 
 
 def test_latency_is_measured_for_a_deployment(study, tmp_path):
@@ -346,7 +359,7 @@ MISTAKES = [
         "search.sampler.startup: 0 cannot be used\n  allowed: at",
     ),
     ("  ", "sampler: {name: tpe, start: 9}\n", 7, "search.sampler.start: unknown key 'start'"),
-    ("  ", "limits: {flop: {max: 3}}\n", 7, "search.limits.flop: 'flop' is no cost"),
+    ("  ", "limits: {flop: {max: 3}}\n", 7, "search.limits.flop: 'flop' is not a cost"),
     (
         "  ",
         "limits: {flops: 400M}\n",
