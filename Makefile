@@ -23,15 +23,15 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(RUN) run studies/quickstart.yaml
 
-# Tests on every core, a file at a time; each has one thread of torch.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# Tests run on every core, a file at a time, each with one thread of torch. `make test-all`, as CI,
+# also runs what takes more than a few seconds each, every study in a smoke size among it.
+MARKS ?= not slow and not gpu
 
 test: lint types
-	$(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "$(MARKS)"
 
-# Also what takes more than a few seconds each, every study in a smoke size among it; CI runs this.
-test-all: lint types
-	$(PYTEST) -m "not gpu"
+test-all:
+	$(MAKE) test MARKS="not gpu"
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
