@@ -185,7 +185,7 @@ def taps(backbone: Backbone) -> dict[int, int]:
 
 
 def _check_taps(backbone: Backbone, neck: Neck) -> None:
-    """Refuses levels that the backbone lacks below others, and stages that feed nothing."""
+    """Rejects levels that the backbone lacks below others, and stages that feed nothing."""
     tapped = taps(backbone)
     inside = [level for level in neck.levels if level in tapped]
     lacking = [

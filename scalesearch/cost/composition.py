@@ -41,7 +41,7 @@ class MemoryContext(NamedTuple):
 
 
 class BlockCost(NamedTuple):
-    """Counts and memory of one block, or of several in a row: bytes, if nothing else is said.
+    """Counts and memory of one block, or of several in a row: bytes, unless said otherwise.
 
     Attributes:
         flops, flops_total, params, activations: as in `Counts`.

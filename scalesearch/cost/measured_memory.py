@@ -56,7 +56,7 @@ def measure_training_bytes(
         model: any classifier, or any module that `loss` is for; it is left as it is.
         shape: [N, C, H, W] of the images; the workload says how many.
         workload: batch, optimizer and precision.
-        loss: from what the model puts out to a scalar; by default cross entropy of its logits.
+        loss: from the model's outputs to a scalar; by default cross entropy of its logits.
     """
     loss = loss or _cross_entropy
     with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
@@ -91,7 +91,7 @@ def _cross_entropy(logits: Tensor) -> Tensor:
 
 
 def _outputs(model: nn.Module, images: Tensor, workload: Workload) -> Any:
-    """What the model puts out, in float32; only its forward pass is in the workload's precision."""
+    """The model's outputs, in float32; only its forward pass is in the workload's precision."""
     low = _LOW.get(workload.precision)
     with torch.autocast(images.device.type, dtype=low, enabled=low is not None):
         outputs = model(images)

@@ -239,7 +239,7 @@ def lifetimes(graph: Graph) -> tuple[tuple[int, ...], ...]:
     """For each operation the tensors that Python lets go of once it is done.
 
     A module holds what it is called with until it returns: paths of names say which operations are
-    one call. Inputs of the block and its outputs outlive it.
+    one call. Inputs of the block and its outoutputslive it.
     """
     first = len(graph.inputs)
     paths = [tuple(op.name.split(".")[:-1]) for op in graph.ops]

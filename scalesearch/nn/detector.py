@@ -72,7 +72,7 @@ class DetectorNet(nn.Module):
                 last.bias.fill_(math.log(prior / (1 - prior)))  # type: ignore[union-attr]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [N, C, H, W] to class logits [N, anchors, num_classes] and box codes [.., 4].
+        """Images [N, C, H, W] to class logits [N, anchors, num_classes] and box deltas [.., 4].
 
         Anchors are ordered by level from the finest, row, column, then as in `Anchors`.
         """

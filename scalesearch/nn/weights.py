@@ -85,7 +85,7 @@ def load_weights(
         source: a state dict, a .safetensors, .pt or .pth file, `timm:NAME`, `torchvision:NAME` or
             `effdet:NAME`. Layers may have our names or those of timm, torchvision, effdet,
             efficientnet_pytorch and pytorchcv.
-        strict: refuse, with the network left as it was, unless everything fits. Otherwise what
+        strict: raise, with the network left as it was, unless everything fits. Otherwise what
             fits is loaded and the report names the rest.
 
     Raises:
@@ -141,7 +141,7 @@ def _fits_but_for_classes(report: LoadReport) -> bool:
 def _check_outputs(
     model: nn.Module, weights: Mapping[str, Tensor], peer: nn.Module, source: str
 ) -> None:
-    """Refuses weights that fit a network which then computes something else than its namesake."""
+    """Rejects weights that fit a network which then computes something else than its namesake."""
     ours = copy.deepcopy(model).cpu().float().eval()
     _set_classes(ours, weights)
     ours.load_state_dict(weights, strict=False)

@@ -28,14 +28,14 @@ def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> floa
     depths are rounded; the phi returned is the end of the last step that fits.
 
     Raises:
-        UserError: a limit on something that is no cost, none at all, or one that the smallest
+        UserError: a limit on something that is not a cost, none at all, or one that the smallest
             network of the family is over already.
     """
     for name, value in limits.items():
         if name not in COUNTED:
-            said = "is measured, not computed" if name in UNITS else "is no cost"
+            reason = "is measured, not computed" if name in UNITS else "is not a cost"
             raise UserError(
-                f"{name!r} {said}", allowed=", ".join(COUNTED), hint=nearest(name, COUNTED)
+                f"{name!r} {reason}", allowed=", ".join(COUNTED), hint=nearest(name, COUNTED)
             )
         if not value > 0:
             raise UserError(f"{value!r} cannot be a limit", key=name, allowed="a number above 0")

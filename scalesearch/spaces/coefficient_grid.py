@@ -68,7 +68,7 @@ class CoefficientGrid(Listed):
         triple = tuple(parameters.get(name) for name in _NAMES)
         if triple not in self._positions or len(parameters) != len(_NAMES):
             raise UserError(
-                f"{dict(parameters)} is no triple of this grid",
+                f"{dict(parameters)} is not a triple of this grid",
                 allowed=f"alpha, beta, gamma on a step of {self.step:g} with "
                 f"|alpha * beta^2 * gamma^2 - {self.budget:g}| <= {self.tolerance:g}",
             )

@@ -97,7 +97,7 @@ class DetectorSpace(base.Space):
         return of_slots(self.slots, self._make, workload)
 
     def _check_levels(self) -> None:
-        """Refuses what would give some networks other levels than others, or none for a neck."""
+        """Rejects what would give some networks other levels than others, or none for a neck."""
         for name, values in self.slots.items():
             strides = {_stride(value) for value in values}
             if len(strides) > 1:

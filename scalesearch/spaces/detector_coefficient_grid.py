@@ -61,7 +61,7 @@ class DetectorCoefficientGrid(Listed):
         """The coefficients of these parameters; `UserError` if they are none of the list."""
         made = self._by_values.get(tuple(parameters.get(name) for name in NAMES))
         if made is None or len(parameters) != len(NAMES):
-            raise UserError(f"{dict(parameters)} are no coefficients of this grid")
+            raise UserError(f"{dict(parameters)} are not coefficients of this grid")
         return made
 
     def decode(self, parameters: Parameters) -> Detector:

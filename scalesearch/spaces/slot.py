@@ -155,7 +155,7 @@ def _choices(given: Any, key: str) -> tuple[Choice, ...]:
     for index, value in enumerate(given):
         place = f"{key}[{index}]"
         if isinstance(value, list | dict) or value is None:
-            raise UserError(f"{value!r} is no choice", key=place, allowed="a number or a word")
+            raise UserError(f"{value!r} is not a choice", key=place, allowed="a number or a word")
         # True == 1 and 1.0 == 1 in Python: equal choices give the same network.
         if value in given[:index]:
             raise UserError(f"{value!r} stands twice among the choices", key=place)

@@ -177,7 +177,7 @@ class Space(Feasible):
 
 
 def check_keys(plain: Mapping[str, Any], kind: type[Any], key: str = "") -> None:
-    """Refuses keys that are no fields of `kind`, and choices of what the data set decides."""
+    """Rejects keys that are not fields of `kind`, and choices of what the data set decides."""
     known = [field.name for field in fields(kind)]
     for name, value in plain.items():
         place = f"{key}.{name}".removeprefix(".")
@@ -195,7 +195,7 @@ def check_keys(plain: Mapping[str, Any], kind: type[Any], key: str = "") -> None
 
 
 def check_stages(plain: Mapping[str, Any], key: str = "stages") -> None:
-    """Refuses a backbone without a list of stages."""
+    """Rejects a backbone without a list of stages."""
     stages = plain.get("stages")
     if not isinstance(stages, list) or not stages:
         raise UserError("a space needs a list of stages", key=key)
@@ -222,5 +222,7 @@ def _wrong(parameters: Parameters, choices: Mapping[str, tuple[Choice, ...]]) ->
         if name not in parameters:
             return UserError(f"the parameter {name!r} is missing", allowed=_some(allowed))
         if parameters[name] not in allowed:
-            return UserError(f"{parameters[name]!r} is no choice", key=name, allowed=_some(allowed))
+            return UserError(
+                f"{parameters[name]!r} is not a choice", key=name, allowed=_some(allowed)
+            )
     raise AssertionError("parameters that fit every choice give an architecture")

@@ -9,7 +9,7 @@ from scalesearch.study.parts import Plugin
 
 
 def check_task(plugin: Plugin, task: str, key: str) -> None:
-    """Refuses a data set or an evaluator of another task; one's own may leave the word out."""
+    """Rejects a data set or an evaluator of another task; one's own may leave the word out."""
     theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
     if theirs != task:
         raise UserError(
@@ -20,7 +20,7 @@ def check_task(plugin: Plugin, task: str, key: str) -> None:
 
 
 def check_metric(evaluator: Plugin, metric: str) -> None:
-    """Refuses a metric that an evaluator does not give, where it says which it gives."""
+    """Rejects a metric that an evaluator does not give, where it says which it gives."""
     known = getattr(plugins.load(evaluator.folder, evaluator.name), "metrics", None)
     if known is None or metric in known:
         return
@@ -35,7 +35,7 @@ def check_metric(evaluator: Plugin, metric: str) -> None:
 
 
 def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
-    """Refuses rungs at which there is no score, or nothing left to be stopped."""
+    """Rejects rungs at which there is no score, or nothing left to be stopped."""
     if stopping is None:
         return
     options = evaluator.options

@@ -121,7 +121,7 @@ class RunFolder:
         return self.path / "detections" / "truth.json"
 
     def write_trials(self) -> Path:
-        """`trials.csv`, written anew from the record.
+        """`trials.csv`, rewritten from the record.
 
         AP of single classes is left to the record, except for one that is the objective.
         """

@@ -43,7 +43,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where jobs run, and whether their results are told in the order of their numbers."""
+    """Where jobs run, and whether the sampler sees results in the order of their numbers."""
 
     executor: Plugin
     deterministic: bool
@@ -180,11 +180,11 @@ def read_objective(given: Any, folder: Path) -> Objective:
     if isinstance(given, list) and len(given) == 2 and all(isinstance(g, str) for g in given):
         return _objective(metric=_metric(given[0], forms), cost=given[1])
     if not isinstance(given, Mapping) or not isinstance(given.get("reward"), str):
-        raise UserError(f"{given!r} is no objective", allowed=forms)
+        raise UserError(f"{given!r} is not an objective", allowed=forms)
     costs = [key for key in given if key in UNITS]
     others = [key for key in given if key not in (*UNITS, "reward", "exponent")]
     if len(costs) != 1 or others:
-        raise UserError(f"{given!r} is no reward", allowed="{reward: accuracy, flops: 400M}")
+        raise UserError(f"{given!r} is not a reward", allowed="{reward: accuracy, flops: 400M}")
     exponent = given.get("exponent", -0.07)
     if isinstance(exponent, bool) or not isinstance(exponent, int | float):
         raise UserError(f"{exponent!r} cannot be used", key="exponent", allowed="a number")

@@ -282,7 +282,7 @@ class Study(Settings):
         return self.search.objective if self.search else Objective(metric=self.metric)
 
     def _check_task(self) -> None:
-        """Refuses a data set, an evaluator or a network that is of the other task."""
+        """Rejects a data set, an evaluator or a network that is of the other task."""
         phases = {"search": self.search, "grid": self.grid, "family": self.family}
         used = {"dataset": self.dataset, "evaluator": self.evaluator}
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
@@ -290,7 +290,7 @@ class Study(Settings):
             check_task(plugin, self.task, key)
         if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
             raise UserError(
-                f"{self.baseline.source} is no network of the task {self.task}",
+                f"{self.baseline.source} is not a network of the task {self.task}",
                 key="baseline",
                 allowed=f"a {self.network.__name__}",
                 hint="`task: detection` takes detectors, `task: classification` all others",

@@ -126,6 +126,6 @@ def _opened(path: Path, deployment: Deployment) -> LatencyTable:
             raise UserError(
                 f"its {key} was {before}, now it is {now}: a table has one",
                 file=str(path),
-                hint="choose another --latency-out, or delete the file to measure it anew",
+                hint="choose another --latency-out, or delete the file to measure it again",
             )
     return table

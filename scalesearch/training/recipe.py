@@ -68,7 +68,7 @@ class Recipe:
         warmup: share of all steps in which the rate rises from 0; then it falls as a half cosine.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
         clip: largest norm of the gradient, or null. The default lets ordinary steps pass and
-            bounds the accidents of networks nobody has looked at (5, as in DARTS).
+            bounds the steps of networks that were never tried before (5, as in DARTS).
         ema: decay of a moving average of the weights, which is then what is scored; null is none.
         augment: random shifts by up to 1/8 of the side, and mirroring where labels allow it.
         precision: `bf16` is mixed precision; `auto` takes it on GPUs that support it, since it

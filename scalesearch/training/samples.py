@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scalesearch.interfaces import Targets
 
 _LEAST_SIDE = 1.0  # pixels of the input: what is left of an object below this is none
-_LEAST_SHARE = 0.25  # of an object's area that must be inside, or nobody could tell what it is
+_LEAST_SHARE = 0.25  # of an object's area that must be inside, or it cannot be recognised
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def test_parts_of_stem_and_head_are_replaced():
     assert replaced(NET, {"stem": Stem(width=8)}).stem == Stem(width=8)
     with pytest.raises(UserError, match=r"stem\.with: unknown key 'with'"):
         replaced(NET, {"stem": {"with": 8}})
-    with pytest.raises(UserError, match="head: 3 is no head"):
+    with pytest.raises(UserError, match="head: 3 is not a head"):
         replaced(NET, {"head": 3})
 
 

@@ -330,7 +330,7 @@ MISTAKES = [
         "",
         "execution: {timeout: soon}\n",
         7,
-        "execution.timeout: 'soon' is no time\n  allowed: a number of",
+        "execution.timeout: 'soon' is not a time\n  allowed: a number of",
     ),
     (
         "",
@@ -387,13 +387,13 @@ MISTAKES = [
         7,
         "search.objective: 'flops' is a cost; an objective begins with",
     ),
-    ("  ", "objective: [accuracy]\n", 7, "search.objective: ['accuracy'] is no objective"),
+    ("  ", "objective: [accuracy]\n", 7, "search.objective: ['accuracy'] is not an objective"),
     ("  ", "objective: [accuracy, speed]\n", 7, "search.objective: 'speed' is not a cost"),
     (
         "  ",
         "objective: {reward: accuracy}\n",
         7,
-        "search.objective: {'reward': 'accuracy'} is no reward",
+        "search.objective: {'reward': 'accuracy'} is not a reward",
     ),
     (
         "  ",
@@ -434,7 +434,7 @@ MISTAKES = [
         "  ",
         "limits: {latency: {max: 20M}}\n",
         7,
-        "search.limits.latency.max: '20M' is no time\n  allowed: a number of seconds, or one with",
+        "search.limits.latency.max: '20M' is not a time\n  allowed: a number of seconds, or one",
     ),
     (
         "",
@@ -518,7 +518,7 @@ REPLACED = [
         "name: training",
         "name: collections:OrderedDict",
         3,
-        "evaluator: OrderedDict is no dataclass",
+        "evaluator: OrderedDict is not a dataclass",
     ),
 ]
 
@@ -569,7 +569,7 @@ def test_all_mistakes_are_told_at_once(study):
         ("{name: efficientnet_b0, resolutoin: 3}", "baseline.resolutoin: unknown key"),
         ("{name: efficientnet_b0, stages: []}", "baseline.stages: 'stages' cannot be replaced"),
         ("{name: efficientnet_b0, stem: {with: 3}}", "baseline.stem.with: unknown key 'with'"),
-        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 is no head"),
+        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 is not a head"),
         ("{name: efficientnet_b0, resolution: 0}", "baseline.resolution: 0 cannot be used"),
     ],
 )
@@ -626,8 +626,8 @@ def test_a_section_can_be_switched_off(study):
     [
         ("search.trails=7", "command line: search.trails: unknown key 'trails'"),
         ("search.trials=x", "command line: search.trials: 'x' cannot be used"),
-        ("search.trials", "command line: 'search.trials' is no setting\n  allowed: key=value"),
-        ("=3", "command line: '=3' is no setting"),
+        ("search.trials", "command line: 'search.trials' is not a setting\n  allowed: key=value"),
+        ("=3", "command line: '=3' is not a setting"),
         ("name.of=3", "command line: name.of: 'name' is 'tiny' and has no settings below it"),
         ("seed={a", "command line: seed: this is not YAML"),
         ("seed=!!int 3", "command line: seed: the tag"),
