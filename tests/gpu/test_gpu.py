@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
+from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Deployment, Workload
 from scalesearch.cost.latency import measure_latency
@@ -33,7 +35,15 @@ def _empty():
 
 
 def classifier():
-    return published("mobilenet_v2", num_classes=10, in_channels=1, resolution=32)
+    stages = (Stage(width=16, stride=2, expand=3), Stage(width=24, depth=2, stride=2, expand=3))
+    return Backbone(
+        stem=Stem(width=16, stride=1),
+        stages=stages,
+        head=Head(width=64),
+        resolution=28,
+        in_channels=1,
+        num_classes=10,
+    )
 
 
 def trained(evaluator, net, data):
@@ -45,7 +55,7 @@ def trained(evaluator, net, data):
 def test_a_classifier_learns_on_the_gpu_in_every_precision():
     data = Dataset(limit=2000).load(0)
     for precision in ("float32", "bf16", "auto"):
-        options = {"epochs": 3, "batch_size": 64, "ema": 0.9, "precision": precision}
+        options = {"epochs": 8, "batch_size": 32, "precision": precision}
         scores, model = trained(Evaluator(device="cuda", **options), classifier(), data)
         assert scores[-1].values["accuracy"] > 0.5, precision
         assert next(model.parameters()).device.type == "cuda"
