@@ -204,9 +204,13 @@ def _make(path: Path) -> None:
 
 
 def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
-    from scalesearch.study.load import differences
+    from scalesearch.study.load import differences, load_study, resolved
 
-    old = {key: value for key, value in folder.settings.items() if key not in _FREE}
+    try:  # an option that came with a later version has its default
+        before = resolved(load_study(folder.path / "resolved.yaml"))
+    except UserError:  # a file that the study names is gone
+        before = dict(folder.settings)
+    old = {key: value for key, value in before.items() if key not in _FREE}
     new = {key: value for key, value in settings.items() if key not in _FREE}
     if changed := differences(old, new):
         raise UserError(
