@@ -64,18 +64,6 @@ class _Bounds(_Closed):
     max: _Amount = 0
 
 
-class _Other(BaseModel):
-    """A plug-in of one's own, with its options."""
-
-    name: _Own
-
-
-class _OtherExecutor(BaseModel):
-    """An executor of one's own, with its options."""
-
-    executor: _Own
-
-
 def study_schema() -> Schema:
     """The schema of a study file: of detectors where its task says so, else of classifiers."""
     from scalesearch.study.detection import DetectionStudy
@@ -191,32 +179,36 @@ def _record(kind: Any) -> Any:
     return _model(kind.__name__, _fields(kind))
 
 
-def plugin(folder: str, key: str = "name", *, partly: bool = False) -> Any:
+def plugin(folder: str, *, partly: bool = False) -> Any:
     """A plug-in of a folder: its name, or its name and options; `partly` for some options alone."""
     names = plugins.names(folder)
-    models = [_plugin_options(folder, name, key, partly) for name in names]
-    return Union[(Literal[names], _Own, *models, _Other)]
-
-
-@cache
-def _plugin_options(folder: str, name: str, key: str, partly: bool) -> Any:
-    kind = plugins.load(folder, name)
-    fields: dict[str, Any] = _fields(kind)
-    if partly:
-        fields = {field: (of_kind, None) for field, (of_kind, _) in fields.items()}
-    named = {key: (Literal[name], name if partly or key == "executor" else ...)}
-    extra: dict[str, Any] = {}
-    if folder == "executors":
-        extra = {"deterministic": (bool, False), "timeout": (_Duration, None)}
-    title = f"{name}_{folder}{'_partly' if partly else ''}"
-    return _model(title, {**named, **fields, **extra})
+    models = [_options_of(folder, name, "name", named=not partly) for name in names]
+    return Union[(Literal[names], _Own, *models, _stranger("name"))]
 
 
 def execution() -> Any:
     """The executor, which may be left out as it follows from the workers, and its options."""
     names = plugins.names("executors")
-    models = [_plugin_options("executors", name, "executor", False) for name in names]
-    return Union[(*models, _OtherExecutor)]
+    models = [_options_of("executors", name, "executor", named=False) for name in names]
+    return Union[(*models, _stranger("executor"))]
+
+
+@cache
+def _options_of(folder: str, name: str, key: str, *, named: bool) -> Any:
+    """The options of a plug-in, and its name, which may be left out unless `named`."""
+    fields = _fields(plugins.load(folder, name))
+    if folder == "executors":
+        fields |= {"deterministic": (bool, False), "timeout": (_Duration, None)}
+    elif not named:
+        fields = {field: (kind, None) for field, (kind, _) in fields.items()}
+    word = f"{name}_{folder}{'' if named else '_unnamed'}"
+    return _model(word, {key: (Literal[name], ... if named else name), **fields})
+
+
+@cache
+def _stranger(key: str) -> Any:
+    """A plug-in of one's own, with any options."""
+    return create_model(f"own_{key}", **{key: (_Own, ...)})  # type: ignore[call-overload]
 
 
 @cache
@@ -233,30 +225,25 @@ def objective() -> Any:
     return _Metric | tuple[_Metric, Literal[tuple(UNITS)]] | reward  # type: ignore[misc]
 
 
+@cache
 def baseline(*, detectors: bool) -> Any:
     """A name, a file, a factory, or one of them with fields to replace."""
     names = tuple(n for n in published_names() if n.startswith("efficientdet") == detectors)
-    sources = {
-        "name": Literal[names],
-        "file": Annotated[str, Field(pattern=r"\.ya?ml$")],
-        "factory": _Own,
-    }
-    models = [_replaced(key, form, detectors) for key, form in sources.items()]
-    return Union[(*sources.values(), *models)]
-
-
-def _replaced(key: str, form: Any, detectors: bool) -> Any:
-    fields = _fields(Detector if detectors else Backbone)
+    file = Annotated[str, Field(pattern=r"\.ya?ml$")]
+    sources = {"name": Literal[names], "file": file, "factory": _Own}
+    backbone = _fields(Backbone)
     if detectors:
-        of_backbone = _fields(Backbone)
-        fields |= {name: of_backbone[name] for name in ("resolution", "in_channels", "padding")}
-        fields |= {"neck": _record(Neck), "heads": _record(Heads), "anchors": _record(Anchors)}
+        fields = _fields(Detector)
+        fields |= {name: backbone[name] for name in ("resolution", "in_channels", "padding")}
+        parts: dict[str, Any] = {"neck": Neck, "heads": Heads, "anchors": Anchors}
     else:
-        fields |= {"stem": _record(Stem), "head": _record(Head)}
-    parts = {n: f if isinstance(f, tuple) else (f, None) for n, f in fields.items()}
-    parts = {n: f for n, f in parts.items() if n not in ("backbone", "stages")} | {key: (form, ...)}
-    title = f"{'detector' if detectors else 'backbone'}_by_{key}"
-    return _model(title, parts)
+        fields, parts = backbone, {"stem": Stem, "head": Head}
+    fields |= {name: (_record(kind), None) for name, kind in parts.items()}
+    fields |= {name: (form, None) for name, form in sources.items()}
+    kept = {key: field for key, field in fields.items() if key not in ("backbone", "stages")}
+    replaced = _model("detector_baseline" if detectors else "baseline", kept)
+    one: Any = {"oneOf": [{"required": [name]} for name in sources]}
+    return Union[(*sources.values(), Annotated[replaced, Field(json_schema_extra=one)])]
 
 
 # What a section in several forms is written as, by the name that `schema.reads` gives.
