@@ -19,7 +19,8 @@ from scalesearch.cost.counts import RULES as COUNTS
 FULL = 4  # bytes of a value in float32: weights, gradients, statistics, images
 LOW = 2  # bytes of a value in bfloat16 or float16
 _INDEX = 8  # bytes of the index of a maximum
-_LOSS_BLOCK = 2**18  # logits that the focal loss takes at once on a CPU (`nn/losses.py`)
+# Logits that the focal loss takes at once on a CPU (`nn/losses.py`); on a GPU it takes all of them.
+_LOSS_BLOCK = 2**18
 
 
 class Run(NamedTuple):

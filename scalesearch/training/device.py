@@ -66,7 +66,8 @@ def prepare_worker(threads: int, *, deterministic: bool = False) -> None:
             are slower. A CPU's results are the same each time anyway.
     """
     torch.set_num_threads(max(1, threads))
-    torch.backends.cudnn.deterministic = deterministic
+    if deterministic:  # else as the process has it
+        torch.backends.cudnn.deterministic = True
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         _keep_freed_memory(ctypes.CDLL(None).mallopt)
 

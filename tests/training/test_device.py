@@ -58,13 +58,14 @@ def test_an_error_inside_restores_too():
 def test_cudnn_is_deterministic_where_the_study_asks_for_it():
     before, threads = torch.backends.cudnn.deterministic, torch.get_num_threads()
     try:
-        for wanted in (True, False):
-            prepare_worker(1, deterministic=wanted)
-            assert torch.backends.cudnn.deterministic is wanted
-        prepare_worker(1)
-        assert not torch.backends.cudnn.deterministic
-        with isolated(1, CPU):  # training itself leaves it alone
-            assert not torch.backends.cudnn.deterministic
+        for mine in (False, True):
+            torch.backends.cudnn.deterministic = mine
+            prepare_worker(1)
+            with isolated(1, CPU):  # training itself leaves it alone, too
+                assert torch.backends.cudnn.deterministic is mine
+        torch.backends.cudnn.deterministic = False
+        prepare_worker(1, deterministic=True)
+        assert torch.backends.cudnn.deterministic
     finally:
         torch.backends.cudnn.deterministic = before
         torch.set_num_threads(threads)
