@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scalesearch.arch.detector import Detector
 from scalesearch.nn.anchors import AnchorBoxes
-from scalesearch.nn.losses import Criterion, detection_loss
+from scalesearch.nn.losses import Criterion, broken_images, detection_loss
 from scalesearch.nn.matching import Match, match
 from scalesearch.nn.postprocess import Detections, Selection, detect
 from scalesearch.training.average_precision import average_precision, results_file
@@ -91,10 +91,11 @@ class Detection(Task[_Batch]):
         ]
         criterion = Criterion(label_smoothing=self.recipe.label_smoothing)
         loss = detection_loss(logits, deltas, matches, criterion)
-        indices = [one.index for one in batch.samples]
+        # What `where` keeps until losses are looked at is small: no graph, no image.
+        parts, indices = loss.images, [one.index for one in batch.samples]
 
         def where() -> str:
-            broken = loss.broken or range(len(indices))  # all where only the sum is too large
+            broken = broken_images(parts) or range(len(indices))  # all where the sum is too large
             ids = [str(self.data.train.ids[indices[i]]) for i in broken]
             more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
             return f", images with the ids {', '.join(ids[:_NAMED])}{more}"
@@ -107,7 +108,8 @@ class Detection(Task[_Batch]):
         values = average_precision(images, detections, self.data.classes)
         if values:  # else there is no object in any image
             values["ap50_voc"] = voc_precision(images, detections)
-        return Evaluation(values, results_file(images, detections, self.data.category_ids))
+        ids = self.data.category_ids
+        return Evaluation(values, lambda: results_file(images, detections, ids))
 
     @torch.no_grad()
     def detections(self, model: nn.Module) -> dict[int, Detections]:

@@ -53,10 +53,15 @@ class Loss(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What a validation gives: scores by name, and detections as a COCO results file."""
+    """What a validation gives.
+
+    Attributes:
+        values: scores by name.
+        detections_json: writes detections as a COCO results file, where the task has them.
+    """
 
     values: dict[str, float]
-    detections_json: bytes | None = None
+    detections_json: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +187,8 @@ def train(model: nn.Module, task: Task[Any], seed: int) -> Generator[Score, None
             model.load_state_dict(state.average.module.state_dict())
         model.eval()
         if validates:
-            detections = evaluation.detections_json if last else None
+            write = evaluation.detections_json
+            detections = write() if last and write is not None else None
             added = {name: v for name, v in values.items() if name not in evaluation.values}
             yield Score(state.epoch, evaluation.values | added, detections)
 
