@@ -81,7 +81,7 @@ def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
         if isinstance(plain[key], Mapping):
             plain[key] = make(kind, _fields(getattr(net, key)) | plain[key], key)
         elif not isinstance(plain[key], kind):
-            raise UserError(f"{plain[key]!r} is no {key}", key=key, allowed="key: value pairs")
+            raise UserError(f"{plain[key]!r} cannot be a {key}", key=key, allowed="key: value pairs")
     made: Architecture = make(type(net), plain, "")
     return made
 

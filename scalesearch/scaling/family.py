@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.closed_form import cost
@@ -11,15 +12,12 @@ from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
 
-STRATEGIES = ("compound", "depth", "width", "resolution")
-DETECTOR_STRATEGIES = (
-    "compound",
-    "backbone",
-    "neck_width",
-    "neck_depth",
-    "head_depth",
-    "resolution",
-)
+Strategy = Literal["compound", "depth", "width", "resolution"]
+DetectorStrategy = Literal[
+    "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+DETECTOR_STRATEGIES: tuple[DetectorStrategy, ...] = get_args(DetectorStrategy)
 
 
 @dataclass(frozen=True, slots=True)

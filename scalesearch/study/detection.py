@@ -11,6 +11,7 @@ from scalesearch.arch.detector import Anchors, Detector
 from scalesearch.errors import UserError
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
@@ -28,9 +29,6 @@ from scalesearch.study.schema import (
     plugin,
 )
 
-DetectorStrategy = Literal[
-    "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
-]
 METRIC = METRICS["detection"]
 _Strategies = Annotated[
     tuple[DetectorStrategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)

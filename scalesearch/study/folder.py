@@ -22,7 +22,7 @@ from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import format_yaml, write_text
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.record import open_storage, read_trials
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import PHASES, Trial
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import Member
@@ -31,7 +31,6 @@ from scalesearch.study.parts import read_objective
 if TYPE_CHECKING:
     import pandas as pd
 
-PHASES = ("search", "grid", "family")
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
 

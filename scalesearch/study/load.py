@@ -14,6 +14,7 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
+from scalesearch.history.trials import PHASES
 from scalesearch.plugins import names
 from scalesearch.study.checks import check_task
 from scalesearch.study.detection import DetectionStudy
@@ -21,7 +22,6 @@ from scalesearch.study.options import Mistakes, translate
 from scalesearch.study.parts import Plugin, plain_limits, plain_objective, plain_options
 from scalesearch.study.schema import Study
 
-PHASES = ("search", "grid", "family")
 _TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}
 _NAMED = ("dataset", "evaluator", "sampler")
 

@@ -29,7 +29,7 @@ from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
-from scalesearch.scaling.family import STRATEGIES
+from scalesearch.scaling.family import STRATEGIES, Strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import check_metric, check_rungs, check_task
 from scalesearch.study.options import absolute
@@ -38,8 +38,6 @@ from scalesearch.study.parts import Baseline, Execution, Plugin
 # So many candidates are proposed for each trial before a search gives up on its limits.
 PROPOSALS_PER_TRIAL = 100
 TASKS = tuple(METRICS)
-
-Strategy = Literal["compound", "depth", "width", "resolution"]
 
 
 def _folder(info: ValidationInfo) -> Path:
@@ -185,7 +183,7 @@ class Family(Phase):
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
-    ] = STRATEGIES  # type: ignore[assignment]
+    ] = STRATEGIES
     evaluator: PhaseEvaluator
 
 

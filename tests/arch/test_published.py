@@ -205,7 +205,7 @@ def test_hints_of_every_family(wrong, hint):
             {"head": {"width": -8}},
             "head.width: -8 cannot be used\n  allowed: a whole number >= 0",
         ),
-        ({"head": 1280}, "head: 1280 is not a head\n  allowed: key: value pairs"),
+        ({"head": 1280}, "head: 1280 cannot be a head\n  allowed: key: value pairs"),
         ({"padding": "valid"}, "padding: 'valid' is not known\n  allowed: symmetric, same"),
         ({"stages": [{"width": 8}]}, "stages[0]: {'width': 8} cannot be used\n  allowed: a Stage"),
     ],

@@ -569,7 +569,7 @@ def test_all_mistakes_are_told_at_once(study):
         ("{name: efficientnet_b0, resolutoin: 3}", "baseline.resolutoin: unknown key"),
         ("{name: efficientnet_b0, stages: []}", "baseline.stages: 'stages' cannot be replaced"),
         ("{name: efficientnet_b0, stem: {with: 3}}", "baseline.stem.with: unknown key 'with'"),
-        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 is not a head"),
+        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 cannot be a head"),
         ("{name: efficientnet_b0, resolution: 0}", "baseline.resolution: 0 cannot be used"),
     ],
 )
