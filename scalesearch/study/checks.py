@@ -5,12 +5,13 @@ from __future__ import annotations
 from scalesearch import plugins
 from scalesearch.errors import UserError, nearest
 from scalesearch.history.stopping import Stopping
+from scalesearch.interfaces import hook
 from scalesearch.study.parts import Plugin
 
 
 def check_task(plugin: Plugin, task: str, key: str) -> None:
     """Rejects a data set or an evaluator of another task; one's own may leave the word out."""
-    theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
+    theirs = hook(plugins.load(plugin.folder, plugin.name), "task") or task
     if theirs != task:
         raise UserError(
             f"{plugin.name!r} is for {theirs}, and the task is {task}",
@@ -21,7 +22,7 @@ def check_task(plugin: Plugin, task: str, key: str) -> None:
 
 def check_metric(evaluator: Plugin, metric: str) -> None:
     """Rejects a metric that an evaluator does not give, where it says which it gives."""
-    known = getattr(plugins.load(evaluator.folder, evaluator.name), "metrics", None)
+    known = hook(plugins.load(evaluator.folder, evaluator.name), "metrics")
     if known is None or metric in known:
         return
     if f"{metric.partition('/')[0]}/CLASS" in known and "/" in metric:
