@@ -81,7 +81,8 @@ def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
         if isinstance(plain[key], Mapping):
             plain[key] = make(kind, _fields(getattr(net, key)) | plain[key], key)
         elif not isinstance(plain[key], kind):
-            raise UserError(f"{plain[key]!r} cannot be a {key}", key=key, allowed="key: value pairs")
+            problem = f"{plain[key]!r} cannot be a {key}"
+            raise UserError(problem, key=key, allowed="key: value pairs")
     made: Architecture = make(type(net), plain, "")
     return made
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.cost.closed_form import cost
+from scalesearch.cost.counts import counts
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
@@ -55,10 +55,10 @@ def members(
     """
     made = []
     every = DETECTOR_STRATEGIES if isinstance(baseline, Detector) else STRATEGIES
-    smallest = cost(baseline).flops
+    smallest = counts(baseline).flops
     for phi in phis:
         compound = scale(baseline, coefficients, phi)
-        target = cost(compound).flops
+        target = counts(compound).flops
         for strategy in strategies or every:
             if strategy == "compound":
                 made.append(Member(strategy, phi, compound))
