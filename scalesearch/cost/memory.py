@@ -203,7 +203,7 @@ def _backward(tape: _Tape, saved: int) -> int:
         own = buffers.pop(number, None)
         if own is None and op.kind not in LOSSES:
             continue
-        made = []
+        gradients = []
         for tensor in op.inputs:
             size = tape.gradients[tensor]
             if size is None:
@@ -211,7 +211,7 @@ def _backward(tape: _Tape, saved: int) -> int:
             passes = own is not None and (footprint.in_place or tensor in footprint.passes)
             buffer = own if passes and own is not None else make(size)
             shares[buffer] += 1
-            made.append((tensor, buffer, size))
+            gradients.append((tensor, buffer, size))
         params = COUNTS[op.kind](op).params if op.kind in COUNTS else 0
         low = LOW * params if run.low and op.kind in WEIGHTED else 0
         peak = max(peak, now + footprint.backward_workspace + (low or FULL * params))
@@ -222,7 +222,7 @@ def _backward(tape: _Tape, saved: int) -> int:
         if own is not None:
             release(own)
         peak = max(peak, now + low)  # the weight's gradient is cast
-        for tensor, buffer, size in made:
+        for tensor, buffer, size in gradients:
             if tensor not in buffers:
                 buffers[tensor] = buffer
                 continue

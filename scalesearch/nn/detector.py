@@ -40,8 +40,8 @@ class Predictor(nn.Module):
         """Maps [N, width, H, W] of each level to [N, anchors of all levels, values]."""
         # The last 1x1 convolution takes the pixels of all levels at once, channels last: what is
         # put in order is as narrow as the neck, and what comes out is in order already.
-        found = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
-        return found.reshape(found.shape[0], -1, self.values)
+        outputs = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
+        return outputs.reshape(outputs.shape[0], -1, self.values)
 
     def _pixels(self, maps: Sequence[Tensor]) -> Tensor:
         """What the last 1x1 convolution takes, [N, width, 1, pixels of all levels]."""

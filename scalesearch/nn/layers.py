@@ -153,5 +153,5 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x + branch if torch.is_grad_enabled() else branch.add_(x)
         keep = 1 - self.rate
-        kept = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-        return torch.addcmul(x, branch, kept.div_(keep))
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return torch.addcmul(x, branch, mask.div_(keep))

@@ -67,12 +67,12 @@ class Coefficients:
     def load(cls, path: str | Path) -> Coefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""
         file, names = Path(path), ("alpha", "beta", "gamma")
-        found = read_numbers(file, names)
-        missing = [key for key in names if key not in found]
+        numbers = read_numbers(file, names)
+        missing = [key for key in names if key not in numbers]
         if missing:
             raise UserError(f"{missing[0]!r} is missing", file=str(file), allowed=", ".join(names))
         try:
-            return cls(**found)
+            return cls(**numbers)
         except UserError as error:
             raise error.at(file=str(file)) from None
 

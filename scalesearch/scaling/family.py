@@ -53,7 +53,7 @@ def members(
     EfficientDet, Figure 6). Where phi shrinks the network there is nothing to compare: single
     dimensions are only scaled up. All strategies by default.
     """
-    made = []
+    networks = []
     every = DETECTOR_STRATEGIES if isinstance(baseline, Detector) else STRATEGIES
     smallest = counts(baseline).flops
     for phi in phis:
@@ -61,8 +61,8 @@ def members(
         target = counts(compound).flops
         for strategy in strategies or every:
             if strategy == "compound":
-                made.append(Member(strategy, phi, compound))
+                networks.append(Member(strategy, phi, compound))
             elif target >= smallest:
                 same = match_flops(baseline, strategy, target, coefficients)
-                made.append(Member(strategy, phi, same))
-    return tuple(made)
+                networks.append(Member(strategy, phi, same))
+    return tuple(networks)

@@ -59,10 +59,10 @@ class DetectorCoefficientGrid(Listed):
 
     def coefficients(self, parameters: Parameters) -> DetectorCoefficients:
         """The coefficients of these parameters; `UserError` if they are none of the list."""
-        made = self._by_values.get(tuple(parameters.get(name) for name in NAMES))
-        if made is None or len(parameters) != len(NAMES):
+        coefficients = self._by_values.get(tuple(parameters.get(name) for name in NAMES))
+        if coefficients is None or len(parameters) != len(NAMES):
             raise UserError(f"{dict(parameters)} are not coefficients of this grid")
-        return made
+        return coefficients
 
     def decode(self, parameters: Parameters) -> Detector:
         """The baseline scaled by these coefficients."""

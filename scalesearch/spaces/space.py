@@ -180,17 +180,17 @@ def check_keys(plain: Mapping[str, Any], kind: type[Any], key: str = "") -> None
     """Rejects keys that are not fields of `kind`, and choices of what the data set decides."""
     known = [field.name for field in fields(kind)]
     for name, value in plain.items():
-        place = f"{key}.{name}".removeprefix(".")
+        path = f"{key}.{name}".removeprefix(".")
         if name not in known:
             raise UserError(
                 f"unknown key {name!r}",
-                key=place,
+                key=path,
                 allowed=", ".join(known),
                 hint=nearest(name, known),
             )
         if name in FIXED and isinstance(value, list):
             raise UserError(
-                "the data set decides this, it cannot be searched", key=place, allowed="one number"
+                "the data set decides this, it cannot be searched", key=path, allowed="one number"
             )
 
 

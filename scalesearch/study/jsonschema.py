@@ -284,8 +284,8 @@ def _choices(
             fields[key] = of_kind, default
         else:
             fields[key] = of_kind | _some(of_kind, uniqueItems=True), default
-    kept = {key: field for key, field in fields.items() if key not in without}
-    return _model(f"{kind.__name__}_choices{name}", kept)
+    chosen = {key: field for key, field in fields.items() if key not in without}
+    return _model(f"{kind.__name__}_choices{name}", chosen)
 
 
 def _some(kind: Any, **extra: Any) -> Any:

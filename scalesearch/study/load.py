@@ -143,15 +143,15 @@ def _named(given: Any) -> Any:
 def _own(mistakes: list[UserError], plain: Mapping[str, Any]) -> list[UserError]:
     """By line, without what a phase has from the study's evaluator: that is reported there."""
     reported = {m.key for m in mistakes if m.key.startswith("evaluator")}
-    kept = []
+    own_mistakes = []
     for mistake in mistakes:
         phase, _, rest = mistake.key.partition(".")
         section = plain.get(phase) if phase in PHASES else None
         own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
         inherited = rest in reported and rest.removeprefix("evaluator.") not in own
         if not inherited:
-            kept.append(mistake)
-    return sorted(kept, key=lambda mistake: (mistake.file == "command line", mistake.line))
+            own_mistakes.append(mistake)
+    return sorted(own_mistakes, key=lambda mistake: (mistake.file == "command line", mistake.line))
 
 
 def _placed(mistake: UserError, document: Document, changed: Sequence[Keys]) -> UserError:

@@ -80,14 +80,14 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
         if isinstance(known[key], str):
             known[key] = absolute(known[key], folder)
     try:
-        made = adapter(kind).validate_json(json.dumps(known), strict=True)
+        record = adapter(kind).validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
         raise Mistakes([*unknown, *translate(error, kind)]) from None
     except UserError as error:
         raise Mistakes([*unknown, error]) from None
     if unknown:
         raise Mistakes(unknown)
-    return made
+    return record
 
 
 def plain_record(record: Any) -> dict[str, Any]:
@@ -116,11 +116,11 @@ def adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def translate(error: ValidationError, kind: type[Any]) -> list[UserError]:
     """Pydantic's findings on a `kind` as user errors, each with its key; none twice."""
-    found: dict[tuple[str, str], UserError] = {}
+    mistakes: dict[tuple[str, str], UserError] = {}
     for detail in error.errors(include_url=False):
         for mistake in _mistakes(dict(detail), kind):
-            found.setdefault((mistake.key, mistake.problem), mistake)
-    return list(found.values())
+            mistakes.setdefault((mistake.key, mistake.problem), mistake)
+    return list(mistakes.values())
 
 
 def _mistakes(detail: dict[str, Any], kind: type[Any]) -> list[UserError]:

@@ -79,10 +79,10 @@ def plugin(folder: str, form: str = "") -> Reads:
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:
-    found = Path(absolute(str(path), _folder(info)))
-    if not found.is_file():
-        raise UserError(f"there is no file {found}")
-    return found
+    absolute_path = Path(absolute(str(path), _folder(info)))
+    if not absolute_path.is_file():
+        raise UserError(f"there is no file {absolute_path}")
+    return absolute_path
 
 
 def _existing_table(path: Path, info: ValidationInfo) -> Path:

@@ -96,13 +96,13 @@ def fit_anchors(
 
 def boxes_of(data: BoxData, resolution: int) -> np.ndarray:
     """The training boxes in pixels of the letterboxed input: centre x, y, width, height [M, 4]."""
-    found = []
+    parts = []
     for index in range(len(data.train)):
         objects, (height, width) = data.train.targets(index), data.train.size(index)
         corners = objects.boxes[~objects.crowd] * (resolution / max(height, width))
         sides = corners[:, 2:] - corners[:, :2]
-        found.append(np.concatenate([corners[:, :2] + sides / 2, sides], 1))
-    boxes = np.concatenate(found).astype(np.float64) if found else np.zeros((0, 4))
+        parts.append(np.concatenate([corners[:, :2] + sides / 2, sides], 1))
+    boxes = np.concatenate(parts).astype(np.float64) if parts else np.zeros((0, 4))
     boxes = boxes[(boxes[:, 2:] > 0).all(1)]
     if not len(boxes):
         raise UserError("no training image has a box to fit anchors to", key="anchors")
