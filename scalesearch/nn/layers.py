@@ -17,8 +17,15 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu6": F.relu6,
     "hardswish": F.hardswish,
 }
+<<<<<<< HEAD
 # Its backward reads its output, so that it can always work in place. That of relu6 could as well,
 # but PyTorch's reads the input, and copies it before it works in place.
+=======
+
+
+# Its backward reads its output, so that it can always work in place. That of relu6 could, but
+# PyTorch's reads the input, of which it makes a copy before it works in place.
+>>>>>>> main
 _FROM_OUTPUT = "relu"
 
 
@@ -146,10 +153,10 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         """The sum of both, [N, C, H, W]; kept branches are divided by their chance to be kept.
 
-        Without gradients the sum takes the place of the branch, which nobody else needs.
+        Without gradients the sum takes the place of the branch, which nothing else needs.
         """
         if not self.training or self.rate == 0:
             return x + branch if torch.is_grad_enabled() else branch.add_(x)
         keep = 1 - self.rate
-        kept = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-        return torch.addcmul(x, branch, kept.div_(keep))
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return torch.addcmul(x, branch, mask.div_(keep))

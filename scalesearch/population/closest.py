@@ -10,7 +10,7 @@ import numpy as np
 from scalesearch.cost.cost import ADDITIVE
 from scalesearch.cost.limits import Limits, violations
 from scalesearch.errors import UserError
-from scalesearch.population.counting import bound, least_row
+from scalesearch.population.counting import least_row, parts_of
 from scalesearch.population.tables import Rows, Tables
 
 _DRAWS, _WALKS = 5_000, 10
@@ -48,10 +48,7 @@ def closest(tables: Tables, limits: Limits, listable: int) -> Closest:
         return min(chunks, key=lambda each: each.over)._replace(sure=True)
     extremes = []
     for name, limit in limits.items():
-        parts = [
-            np.broadcast_to(bound(level.costs, name, tables.workload)[0], level.after.shape)
-            for level in tables.levels
-        ]
+        parts = parts_of(tables, name)
         extremes += [least_row(tables, parts)] if limit.max is not None else []
         extremes += [least_row(tables, [-p for p in parts])] if limit.min is not None else []
     drawn = tables.uniform(_DRAWS, np.random.default_rng(0))

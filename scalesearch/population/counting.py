@@ -23,7 +23,6 @@ from scalesearch.population.tables import Rows, Tables
 _MOST_STEPS, _FEWEST_STEPS = 2**20, 2**8
 _MOST_ADDITIONS, _MOST_CELLS = 10**9, 2 * 10**7  # about a second, and 160 MB
 _MOST_WEIGHTS = 2**22  # at once while drawing: 32 MB
-_FAR = 2.0**62  # further than any bound matters, and int64 still holds it
 
 
 def bound(costs: BlockCost, name: str, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
@@ -69,57 +68,39 @@ class Ways:
         return cls(tables, steps, np.ones(1, bool), np.zeros(1, bool))
 
     @classmethod
-    def within(cls, tables: Tables, name: str, limit: Limit, most: int | None = None) -> Ways:
+    def within(cls, tables: Tables, name: str, limit: Limit, most: int = _MOST_STEPS) -> Ways:
         """Those that may be within a limit that can be counted, in at most `most` steps."""
-        bounds = [bound(level.costs, name, tables.workload) for level in tables.levels]
-        parts = [
-            np.broadcast_to(part, level.after.shape)
-            for (part, _), level in zip(bounds, tables.levels, strict=True)
-        ]
-        exact = name in ADDITIVE
-        low = limit.min if exact and limit.min is not None else -_FAR
-        high = math.floor(min(_FAR if limit.max is None else limit.max, _FAR))
-        if limit.max is None or _is_nearer_the_top(tables, parts, low, high):
-            # Sums are counted down from the largest: fewer steps, and the same networks.
-            parts, (low, high) = [-part for part in parts], (-high, -math.ceil(low))
+        parts = parts_of(tables, name)
         ends = least(tables, parts)
-        start = int(ends[0][0])
-        room, low = high - start, max(low - start, 0)
+        start, widest = int(ends[0][0]), -int(least(tables, [-part for part in parts])[0][0])
+        room = (math.inf if limit.max is None else limit.max) - start
+        high = int(min(room, widest - start))
         if room < 0:
             return replace(cls.unlimited(tables), accepted=np.zeros(1, bool))
-        away = [
+        exact = name in ADDITIVE
+        low = limit.min - start if exact and limit.min is not None else 0
+        # What each choice adds to the least sum; past the limit by a peak of its own, if it has.
+        added = [
             part + end[level.after] - before[:, None]
             for level, part, before, end in zip(
                 tables.levels, parts, ends[:-1], ends[1:], strict=True
             )
         ]
-        if not exact:  # a choice whose own peak passes the limit
-            away = [
-                np.where(over + np.maximum(peak, 0) > room, room + 1, over)
-                for over, (_, peak) in zip(away, bounds, strict=True)
+        if not exact:
+            peaks = [bound(level.costs, name, tables.workload)[1] for level in tables.levels]
+            added = [
+                np.where(sums + np.maximum(peak, 0) > room, high + 1, sums)
+                for sums, peak in zip(added, peaks, strict=True)
             ]
-        widest = -int(least(tables, [-part for part in parts])[0][0]) - start
-        return cls._in_steps(tables, away, int(low), min(room, widest), exact, most)
-
-    @classmethod
-    def _in_steps(
-        cls,
-        tables: Tables,
-        away: list[np.ndarray],
-        low: int,
-        high: int,
-        exact: bool,
-        most: int | None,
-    ) -> Ways:
-        """Sums `away` from the smallest, from `low` to `high`, in steps rounded down."""
-        kept = [part[part <= high] for part in away]
-        divisor = max(1, int(np.gcd.reduce(np.concatenate(kept), initial=0)))
-        step = divisor * -(-(high + 1) // (divisor * (most or _most_steps(tables))))
-        rest = sum(int((part % step).max(initial=0)) for part in kept)  # most that rounding drops
+        possible = np.concatenate([sums[sums <= high] for sums in added])
+        divisor = max(1, int(np.gcd.reduce(possible, initial=0)))
+        step = divisor * -(-(high + 1) // (divisor * min(most, most_steps(tables))))
+        # Steps are rounded down: so much can be dropped from a sum.
+        rest = sum(int((sums[sums <= high] % step).max(initial=0)) for sums in added)
         totals = np.arange(high // step + 1) * step
         return cls(
             tables,
-            tuple(np.where(part <= high, part // step, len(totals)) for part in away),
+            tuple(np.where(sums <= high, sums // step, len(totals)) for sums in added),
             accepted=totals + rest >= low,
             certain=(totals >= low) & (totals + rest <= high) & exact,
         )
@@ -131,8 +112,6 @@ class Ways:
 
     def split(self) -> tuple[float, Ways]:
         """How many are certainly within the limit, and the ways of which that is open."""
-        if not self.certain.any():
-            return 0.0, self
         sure = replace(self, accepted=self.accepted & self.certain)
         return sure.total, replace(self, accepted=self.accepted & ~self.certain)
 
@@ -141,7 +120,7 @@ class Ways:
         widest = max(level.after.shape[1] for level in self.tables.levels)
         chunk = max(1, _MOST_WEIGHTS // widest)
         drawn = [self._drawn(min(chunk, n - start), random) for start in range(0, n, chunk)]
-        return np.concatenate(drawn) if drawn else self.tables.uniform(0, random)
+        return np.concatenate([self.tables.uniform(0, random), *drawn])
 
     def _drawn(self, n: int, random: np.random.Generator) -> Rows:
         rows = np.zeros((n, len(self.tables.sizes)), np.intp)
@@ -191,6 +170,14 @@ class Ways:
         return onward[::-1]
 
 
+def parts_of(tables: Tables, name: str) -> list[np.ndarray]:
+    """What each choice adds to the sum of `bound`, int64 [states, choices] for each level."""
+    return [
+        np.broadcast_to(bound(level.costs, name, tables.workload)[0], level.after.shape)
+        for level in tables.levels
+    ]
+
+
 def least(tables: Tables, parts: list[np.ndarray]) -> list[np.ndarray]:
     """The smallest sum from each state of each level to the end, int64 [states]; at last zeros."""
     ends = [np.zeros(1, np.int64)]
@@ -210,15 +197,7 @@ def least_row(tables: Tables, parts: list[np.ndarray]) -> np.ndarray:
     return row[0]
 
 
-def _is_nearer_the_top(tables: Tables, parts: list[np.ndarray], low: float, high: int) -> bool:
-    if low == -_FAR:
-        return False
-    smallest = int(least(tables, parts)[0][0])
-    largest = -int(least(tables, [-part for part in parts])[0][0])
-    return largest - low < high - smallest
-
-
-def _most_steps(tables: Tables) -> int:
+def most_steps(tables: Tables) -> int:
     """How many totals can be counted in about a second."""
     states = sum(level.after.shape[0] for level in tables.levels)
     cells = sum(level.after.size for level in tables.levels)

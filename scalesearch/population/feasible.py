@@ -89,8 +89,7 @@ class FeasibleSet:
             value = sure + int(self._within(rest.every()).sum())
             exact = value <= _ROUNDED
             return Count(round(value), 0.0 if exact else value / _ROUNDED, exact)
-        seen = self._seen if rest is self._ways else self._look_at(rest)
-        share = len(seen) / _LOOK
+        share = len(self._some_of(rest)) / _LOOK
         error = max(1.96 * math.sqrt(share * (1 - share) / _LOOK), 3 / _LOOK)
         return Count(round(sure + rest.total * share), rest.total * error, False)
 
@@ -111,7 +110,12 @@ class FeasibleSet:
         rows, missing, drawn = [self.tables.uniform(0, random)], n, 0
         while missing > 0:
             if drawn >= _MOST_DRAWS + 100 * n:
-                raise self._too_few(n - missing, drawn)
+                raise UserError(
+                    f"only {n - missing:,} of {drawn:,} networks drawn from those that may be "
+                    "within the limits are within all of them",
+                    key="limits",
+                    hint="loosen the limits, or ask for fewer networks",
+                )
             batch = min(_BATCH, max(missing + 16, drawn))
             candidates = self._ways.draw(batch, random)
             rows.append(candidates[self._within(candidates)][:missing])
@@ -127,25 +131,13 @@ class FeasibleSet:
         random = np.random.default_rng(0)
         if not self.limits:
             return self.tables.uniform(_LOOK, random)
-        rows = self._seen if self._listed is None else self._listed
+        rows = self._some_of(self._ways) if self._listed is None else self._listed
         if len(rows) > _LOOK:
             rows = rows[random.integers(0, len(rows), _LOOK)]
         return rows.astype(np.intp) if len(rows) else self._closest()
 
-    def require(self) -> None:
-        """Rejects limits that nothing in the space can meet, or nothing that is found.
-
-        Raises:
-            UserError: with the network that comes closest.
-        """
-        self.look()
-
     def _closest(self) -> Rows:
-        """The one network that a walk found where drawing found none.
-
-        Raises:
-            UserError: it found none either.
-        """
+        """The one network that a walk found where drawing found none; `UserError` as of `look`."""
         near = closest(self.tables, self.limits, _LISTABLE_SPACE)
         if near.over > 0:
             raise none_within(self.tables, self.limits, near, self._listed is not None)
@@ -154,22 +146,10 @@ class FeasibleSet:
     def _within(self, rows: Rows) -> np.ndarray:
         return over(self.tables, self.limits, rows) <= 0
 
-    @cached_property
-    def _seen(self) -> Rows:
-        """Those within the limits of 20,000 drawn from what is possible."""
-        return self._look_at(self._ways)
-
-    def _look_at(self, ways: Ways) -> Rows:
+    def _some_of(self, ways: Ways) -> Rows:
+        """Those within the limits of 20,000 drawn from what is possible, the same each time."""
         rows = ways.draw(_LOOK, np.random.default_rng(0))
         return rows[self._within(rows)]
-
-    def _too_few(self, found: int, drawn: int) -> UserError:
-        return UserError(
-            f"only {found:,} of {drawn:,} networks drawn from those that may be within the limits "
-            "are within all of them",
-            key="limits",
-            hint="loosen the limits, or ask for fewer networks",
-        )
 
     @cached_property
     def _listed(self) -> Rows | None:
