@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.nn.blocks import BLOCKS, BlockContext
-<<<<<<< HEAD
 from scalesearch.nn.layers import ConvNormAct, MaxPool, NormAct
-=======
-from scalesearch.nn.layers import ConvNorm, MaxPool, NormActive
->>>>>>> main
 
 
 class Trunk(nn.Module):
@@ -31,7 +27,6 @@ class Trunk(nn.Module):
         for stage in net.stages[:count]:
             blocks = nn.ModuleList()
             for index in range(stage.depth):
-<<<<<<< HEAD
                 context = BlockContext(
                     net=net,
                     width=width,
@@ -41,13 +36,6 @@ class Trunk(nn.Module):
                 )
                 blocks.append(BLOCKS[stage.block](stage, context))
                 width, depth = stage.width, depth + 1
-=======
-                # Linear decay rule of stochastic depth: the deeper the block, the likelier.
-                rate = net.drop_path * done / net.depth
-                context = BlockContext(width, stage.stride if index == 0 else 1, rate)
-                blocks.append(BLOCKS[stage.block](net, stage, context))
-                width, done = stage.width, done + 1
->>>>>>> main
             self.stages.append(blocks)
 
 
@@ -79,11 +67,7 @@ class Classifier(Trunk):
 
 
 class Features(Trunk):
-<<<<<<< HEAD
     """The outputs of some stages of a backbone, for a neck."""
-=======
-    """What some stages of a backbone output, for a neck."""
->>>>>>> main
 
     def __init__(self, net: Backbone, sources: Sequence[int]) -> None:
         super().__init__(net, sources[-1] + 1)

@@ -15,15 +15,9 @@ from scalesearch.arch.stage import Stage
 from scalesearch.nn.layers import Activation, ConvNormAct, DropPath, NormAct, SqueezeExcite
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True, kw_only=True)
 class BlockContext:
     """Where a block stands: all that decides over its modules beside its stage.
-=======
-@dataclass(frozen=True)
-class BlockContext:
-    """What a block depends on beside its stage: input channels, stride, stochastic depth."""
->>>>>>> main
 
     Attributes:
         net: whose activation, padding and norms it has.
@@ -45,7 +39,6 @@ class BlockContext:
 class MBConv(nn.Module):
     """Inverted residual: expand, depthwise, squeeze-excite, project (MnasNet, Tan et al. 2019)."""
 
-<<<<<<< HEAD
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         net, width, inner = context.net, context.width, context.width * stage.expand
@@ -56,19 +49,6 @@ class MBConv(nn.Module):
         self.squeeze = _squeeze_excite(stage, context, inner)
         self.project = ConvNormAct(net, inner, stage.width, act=False)
         self.residual = context.keeps(stage)
-=======
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
-        super().__init__()
-        inner = context.width * stage.expand
-        self.expand = ConvNorm(net, context.width, inner) if stage.expand > 1 else nn.Identity()
-        self.depthwise = ConvNorm(
-            net, inner, inner, kernel=stage.kernel, stride=context.stride, groups=inner
-        )
-        squeezed = squeeze_width(context.width, stage.se)
-        self.squeeze = SqueezeExcite(net, inner, squeezed) if stage.se else nn.Identity()
-        self.project = ConvNorm(net, inner, stage.width, active=False)
-        self.residual = context.stride == 1 and context.width == stage.width
->>>>>>> main
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +61,6 @@ class MBConv(nn.Module):
 class FusedMBConv(nn.Module):
     """Inverted residual whose expansion is a full convolution (EfficientNetV2, Tan & Le 2021)."""
 
-<<<<<<< HEAD
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         net, width, inner = context.net, context.width, context.width * stage.expand
@@ -90,26 +69,12 @@ class FusedMBConv(nn.Module):
         spatial = partial(ConvNormAct, net, kernel=stage.kernel, stride=context.stride)
         self.expand = spatial(width, inner) if expands else nn.Identity()
         self.squeeze = _squeeze_excite(stage, context, inner)
-=======
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
-        super().__init__()
-        inner, expands = context.width * stage.expand, stage.expand > 1
-        # The stride is on the spatial convolution: the first, which without expansion projects.
-        spatial = partial(ConvNorm, net, kernel=stage.kernel, stride=context.stride)
-        self.expand = spatial(context.width, inner) if expands else nn.Identity()
-        squeezed = squeeze_width(context.width, stage.se)
-        self.squeeze = SqueezeExcite(net, inner, squeezed) if stage.se else nn.Identity()
->>>>>>> main
         self.project = (
             ConvNormAct(net, inner, stage.width, act=False)
             if expands
             else spatial(inner, stage.width)
         )
-<<<<<<< HEAD
         self.residual = context.keeps(stage)
-=======
-        self.residual = context.stride == 1 and context.width == stage.width
->>>>>>> main
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,19 +86,11 @@ class FusedMBConv(nn.Module):
 class Separable(nn.Module):
     """Depthwise-separable convolution (MobileNetV1, Howard et al. 2017)."""
 
-<<<<<<< HEAD
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         net, width, stride = context.net, context.width, context.stride
         self.depthwise = ConvNormAct(
             net, width, width, kernel=stage.kernel, stride=stride, groups=width
-=======
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
-        super().__init__()
-        width = context.width
-        self.depthwise = ConvNorm(
-            net, width, width, kernel=stage.kernel, stride=context.stride, groups=width
->>>>>>> main
         )
         self.project = ConvNormAct(net, width, stage.width)
 
@@ -145,21 +102,12 @@ class Separable(nn.Module):
 class Basic(nn.Module):
     """Residual block of two convolutions (He et al. 2016, Figure 5 left)."""
 
-<<<<<<< HEAD
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         net, width, kernel = context.net, stage.width, stage.kernel
         self.first = ConvNormAct(net, context.width, width, kernel=kernel, stride=context.stride)
         self.second = ConvNormAct(net, width, width, kernel=kernel, act=False)
         self.shortcut = _projection(stage, context, norm=True)
-=======
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
-        super().__init__()
-        k, width = stage.kernel, stage.width
-        self.first = ConvNorm(net, context.width, width, kernel=k, stride=context.stride)
-        self.second = ConvNorm(net, width, width, kernel=k, active=False)
-        self.shortcut = projection(net, stage, context, norm=True)
->>>>>>> main
         self.drop_path = DropPath(context.drop_path)
         self.active = Activation(net.activation)
 
@@ -175,7 +123,6 @@ class Bottleneck(nn.Module):
     The stride is on the inner convolution, as in torchvision and timm.
     """
 
-<<<<<<< HEAD
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         net, inner = context.net, reduced_width(stage.width, stage.reduce)
@@ -183,15 +130,6 @@ class Bottleneck(nn.Module):
         self.spatial = ConvNormAct(net, inner, inner, kernel=stage.kernel, stride=context.stride)
         self.expand = ConvNormAct(net, inner, stage.width, act=False)
         self.shortcut = _projection(stage, context, norm=True)
-=======
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
-        super().__init__()
-        inner = reduced_width(stage.width, stage.reduce)
-        self.reduce = ConvNorm(net, context.width, inner)
-        self.spatial = ConvNorm(net, inner, inner, kernel=stage.kernel, stride=context.stride)
-        self.expand = ConvNorm(net, inner, stage.width, active=False)
-        self.shortcut = projection(net, stage, context, norm=True)
->>>>>>> main
         self.drop_path = DropPath(context.drop_path)
         self.active = Activation(net.activation)
 
@@ -207,7 +145,6 @@ class Wide(nn.Module):
     A shortcut that is a projection takes the activated input, an identity the input itself.
     """
 
-<<<<<<< HEAD
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         net, width, kernel = context.net, stage.width, stage.kernel
@@ -216,16 +153,6 @@ class Wide(nn.Module):
         self.second = ConvNormAct(net, width, width, kernel=kernel, norm=False, act=False)
         self.shortcut = _projection(stage, context, norm=False)
         self.projects = not context.keeps(stage)
-=======
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
-        super().__init__()
-        k, width = stage.kernel, stage.width
-        self.entry = NormActive(net, context.width)
-        self.first = ConvNorm(net, context.width, width, kernel=k, stride=context.stride)
-        self.second = ConvNorm(net, width, width, kernel=k, norm=False, active=False)
-        self.shortcut = projection(net, stage, context, norm=False)
-        self.projects = isinstance(self.shortcut, ConvNorm)
->>>>>>> main
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -238,26 +165,10 @@ class Wide(nn.Module):
         return self.drop_path(self.shortcut(x), y)
 
 
-<<<<<<< HEAD
 class Shortcut(nn.Module):
     """The parameter-free shortcut: every stride-th pixel, channels padded with zeros or cut."""
 
     def __init__(self, stage: Stage, context: BlockContext) -> None:
-=======
-def projection(
-    net: Backbone, stage: Stage, context: BlockContext, *, norm: bool
-) -> ConvNorm | nn.Identity:
-    """The shortcut: a 1x1 convolution where its two ends differ (He et al. 2016, option B)."""
-    if context.stride == 1 and context.width == stage.width:
-        return nn.Identity()
-    return ConvNorm(net, context.width, stage.width, stride=context.stride, norm=norm, active=False)
-
-
-class Shortcut(nn.Module):
-    """The parameter-free shortcut: every stride-th pixel, channels padded with zeros or cut."""
-
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
->>>>>>> main
         super().__init__()
         self.stride, self.width = context.stride, stage.width
 

@@ -38,17 +38,10 @@ class Predictor(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps [N, width, H, W] of each level to [N, anchors of all levels, values]."""
-<<<<<<< HEAD
         # The last 1x1 convolution takes the pixels of all levels at once, channels last: only maps
         # as narrow as the neck are permuted, and its output is in order already.
-        predicted = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
-        return predicted.reshape(predicted.shape[0], -1, self.values)
-=======
-        # The last 1x1 convolution takes the pixels of all levels at once, channels last: what is
-        # put in order is as narrow as the neck, and what comes out is in order already.
         outputs = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
         return outputs.reshape(outputs.shape[0], -1, self.values)
->>>>>>> main
 
     def _pixels(self, maps: Sequence[Tensor]) -> Tensor:
         """What the last 1x1 convolution takes, [N, width, 1, pixels of all levels]."""

@@ -17,15 +17,8 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu6": F.relu6,
     "hardswish": F.hardswish,
 }
-<<<<<<< HEAD
 # Its backward reads its output, so that it can always work in place. That of relu6 could as well,
 # but PyTorch's reads the input, and copies it before it works in place.
-=======
-
-
-# Its backward reads its output, so that it can always work in place. That of relu6 could, but
-# PyTorch's reads the input, of which it makes a copy before it works in place.
->>>>>>> main
 _FROM_OUTPUT = "relu"
 
 
@@ -153,7 +146,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         """The sum of both, [N, C, H, W]; kept branches are divided by their chance to be kept.
 
-        Without gradients the sum takes the place of the branch, which nothing else needs.
+        Without gradients the sum overwrites the branch, which nothing else needs.
         """
         if not self.training or self.rate == 0:
             return x + branch if torch.is_grad_enabled() else branch.add_(x)

@@ -75,6 +75,8 @@ class Recorder(TorchFunctionMode):
 
     def _note(self, name, kind, details, given, out):
         inputs = tuple(self.numbers[id(x)] for x in given if isinstance(x, torch.Tensor))
+        if self.ran and self.ran[-1].name == f"{name}.pad":  # a pooling's, inside of it
+            inputs = (len(self.ran) - 1,)
         shape = (*out.shape[1:], 1, 1)[:3]
         self.numbers[id(out)] = len(self.ran)
         self.alive.append(out)  # no other tensor gets its id
@@ -131,10 +133,11 @@ def walked(net, size):
             numbers = [x]
             for op in part.graph.ops:
                 if op.kind not in LOSSES:
-                    inputs = tuple(numbers[i] for i in op.inputs)
+                    known = dict(enumerate(numbers))
+                    inputs = tuple(known.get(i) for i in op.inputs)
                     operations.append(described(op, prefix, inputs))
                 numbers.append(len(operations) - 1)
-            x = numbers[part.graph.outputs[0]]
+            x = dict(enumerate(numbers)).get(part.graph.outputs[0])
     return operations
 
 
