@@ -27,13 +27,9 @@ class Trunk(nn.Module):
         for stage in net.stages[:count]:
             blocks = nn.ModuleList()
             for index in range(stage.depth):
-                context = BlockContext(
-                    net=net,
-                    width=width,
-                    stride=stage.stride if index == 0 else 1,
-                    # Linear decay rule of stochastic depth: the deeper the block, the likelier.
-                    drop_path=net.drop_path * depth / net.depth,
-                )
+                # Linear decay rule of stochastic depth: the deeper the block, the likelier.
+                drop_path, stride = net.drop_path * depth / net.depth, 1 if index else stage.stride
+                context = BlockContext(net=net, width=width, stride=stride, drop_path=drop_path)
                 blocks.append(BLOCKS[stage.block](stage, context))
                 width, depth = stage.width, depth + 1
             self.stages.append(blocks)

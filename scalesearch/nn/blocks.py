@@ -17,14 +17,7 @@ from scalesearch.nn.layers import Activation, ConvNormAct, DropPath, NormAct, Sq
 
 @dataclass(frozen=True, kw_only=True)
 class BlockContext:
-    """Where a block stands: all that decides over its modules beside its stage.
-
-    Attributes:
-        net: whose activation, padding and norms it has.
-        width: channels of its input.
-        stride: 1 for all but the first block of a stage.
-        drop_path: the probability that its residual branch is dropped.
-    """
+    """What a block depends on beside its stage; `drop_path` is the rate of its stochastic depth."""
 
     net: Backbone
     width: int

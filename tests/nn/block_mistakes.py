@@ -39,7 +39,9 @@ def _active_too_many(layer: nn.Module) -> None:
 
 
 def _active_before_norm(layer: nn.Module) -> None:
-    inner = nn.Sequential(layer.pad, layer.conv) if isinstance(layer, ConvNormAct) else nn.Identity()
+    inner = (
+        nn.Sequential(layer.pad, layer.conv) if isinstance(layer, ConvNormAct) else nn.Identity()
+    )
     layer.forward = lambda x: layer.norm(layer.active(inner(x)))
 
 
@@ -65,9 +67,7 @@ def in_every_layer(kind: str) -> Iterator[tuple[str, Mistake]]:
     wanted = {"expand": 3, "reduce": 2}
     read = {key: value for key, value in wanted.items() if key in BLOCK_FIELDS[kind]}
     stage = Stage(block=kind, width=16, stride=2, **read)
-    block = BLOCKS[kind](
-        stage, BlockContext(net=Backbone(stages=(stage,)), width=8, stride=2)
-    )
+    block = BLOCKS[kind](stage, BlockContext(net=Backbone(stages=(stage,)), width=8, stride=2))
     for name, layer in block.named_modules():
         if not isinstance(layer, ConvNormAct | NormAct):
             continue
