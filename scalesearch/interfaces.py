@@ -336,4 +336,8 @@ class Exporter(Protocol):
         weights: Mapping[str, torch.Tensor] | None,
         about: Mapping[str, Any],
     ) -> Sequence[Path]:
-        """Writes to `path` (and beside it) and returns what it wrote."""
+        """Writes to `path` (and beside it) and returns what it wrote; a run's folder exists.
+
+        `weights` are a state dict, or None for an untrained network; `about` holds facts of the
+        data and the run: `classes`, `mean`, `std`, `accuracy`, …
+        """

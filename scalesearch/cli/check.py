@@ -40,7 +40,7 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
     anchors, fitted = anchors_of(study, data)
-    notes = [*getattr(data, "notes", ()), *([fitted] if fitted else [])]
+    notes = [*data.notes, *([fitted] if fitted else [])]
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()

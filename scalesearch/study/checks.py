@@ -39,9 +39,9 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
     """Rejects rungs at which there is no score, or nothing left to be stopped."""
     if stopping is None:
         return
-    options = evaluator.options
-    epochs, every = options.get("epochs"), options.get("validate_every", 1)
-    if options.get("seeds", 1) > 1:
+    made = evaluator.make()
+    epochs, every = hook(made, "epochs"), hook(made, "validate_every")
+    if hook(made, "seeds") > 1:
         raise UserError(
             "nothing can be stopped: a score comes when the trainings of all seeds are done",
             key="stopping",

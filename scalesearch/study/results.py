@@ -70,6 +70,7 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
             exporter = plugin.make()
             name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
             target = folder.path / "export" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             written += exporter.export(winner.architecture, target, weights, about)
     return written
 
