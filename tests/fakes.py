@@ -53,7 +53,7 @@ class Evaluator:
         epochs: scores given; the last is `accuracy_of` the network, those before it are lower.
         delay: seconds before each of them.
         fail_on: networks of this many blocks fail with a `TrialError`.
-        raise_on: networks of this many blocks raise a `RuntimeError` that tells of memory.
+        raise_on: networks of this many blocks raise a `RuntimeError` about memory.
         nan_on: networks of this many blocks have an accuracy that is not a number.
         die_on: networks of this many blocks kill their process.
         metric: name of the score.

@@ -145,12 +145,12 @@ def _rounded(kind: str, helper: str, to: Callable[[int, float], int]) -> Rule:
     right = blocks.BLOCKS[kind]
 
     def rule(*args: object) -> Graph:
-        kept = getattr(blocks, helper)
+        right_helper = getattr(blocks, helper)
         setattr(blocks, helper, to)
         try:
             return right(*args)
         finally:
-            setattr(blocks, helper, kept)
+            setattr(blocks, helper, right_helper)
 
     return rule
 
@@ -163,8 +163,8 @@ def _projected_where_strided(kind: str) -> Rule:
         graph = right(stage, context)
         if context.stride > 1:
             return graph
-        kept = tuple(op for op in graph.ops if not op.name.startswith("shortcut."))
-        return graph._replace(ops=kept)
+        others = tuple(op for op in graph.ops if not op.name.startswith("shortcut."))
+        return graph._replace(ops=others)
 
     return rule
 

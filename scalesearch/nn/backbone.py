@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -60,6 +60,22 @@ class Classifier(Trunk):
                 x = block(x)
         x = self.pool(self.head(x)).flatten(1)
         return self.classifier(self.dropout(x))
+
+
+def links(model: Classifier) -> tuple[Callable[[Tensor], Tensor], ...]:
+    """The functions whose chain is the forward pass, to be timed one by one.
+
+    Stem, every block, and head: in the order of `arch.walk`, each part as often as it repeats.
+    """
+
+    def stem(images: Tensor) -> Tensor:
+        return model.stem_pool(model.stem(images))
+
+    def head(x: Tensor) -> Tensor:
+        x = model.pool(model.head(x)).flatten(1)
+        return model.classifier(model.dropout(x))
+
+    return (stem, *(block for stage in model.stages for block in stage.children()), head)
 
 
 class Features(Trunk):

@@ -17,8 +17,8 @@ from scalesearch.files.architecture import classifier
 from scalesearch.history.agreement import Pair
 from scalesearch.history.jobs import seed_for
 from scalesearch.interfaces import SlottedSpace
+from scalesearch.nn.backbone import links
 from scalesearch.nn.build import build
-from scalesearch.nn.links import links
 from scalesearch.spaces.covering import best_network, entries_of
 from scalesearch.study.latency import load_table, save_table
 

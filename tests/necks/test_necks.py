@@ -76,7 +76,7 @@ BY_HAND = {
         (8, (6, 16)),
     ],
     # NAS-FPN, Figure 6: P4 of P6 and P4, P4 again, P3 out, P4 out, P5 out, P7 out, P6 out. P5 and
-    # P7 as they came in are used nowhere else and join what is put out there.
+    # P7 as they came in are used nowhere else and join the output there.
     ("nas_fpn", FIVE): [
         (4, (3, 1)),
         (4, (5, 1)),
@@ -86,7 +86,7 @@ BY_HAND = {
         (7, (4, 9, 6)),
         (6, (10, 9)),
     ],
-    # Ours: P8 joins what is put out at P7.
+    # Ours: P8 joins the output at P7.
     ("nas_fpn", SIX): [
         (4, (3, 1)),
         (4, (6, 1)),
@@ -165,6 +165,6 @@ def test_how_many_fusions_a_layer_has(kind, count):
     ],
 )
 def test_too_few_levels(kind, levels, text):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         nodes_of(kind, levels)
-    assert str(told.value) == f"neck.max_level: {text}"
+    assert str(raised.value) == f"neck.max_level: {text}"

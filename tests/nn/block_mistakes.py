@@ -2,7 +2,7 @@
 
 Most are made of the block itself: every norm and activation of every kind is left out, added,
 exchanged, and every padding is put on one side. Each mistake changes a built block and leaves its
-parameters as they are, so that nothing but what is computed tells.
+parameters as they are, so that only its outputs show it.
 """
 
 from __future__ import annotations

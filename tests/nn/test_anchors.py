@@ -83,9 +83,9 @@ SMALL = replace(
 def test_the_heads_predict_for_each_anchor(size):
     model = small_model()
     with torch.inference_mode():
-        logits, codes = model(torch.zeros(1, 3, *size))
+        logits, deltas = model(torch.zeros(1, 3, *size))
     boxes = anchor_boxes(SMALL.anchors, SMALL.neck.levels, size)
-    assert logits.shape[1] == codes.shape[1] == len(boxes)
+    assert logits.shape[1] == deltas.shape[1] == len(boxes)
 
 
 @cache
@@ -94,46 +94,46 @@ def small_model():
 
 
 def test_anchors_are_kept_and_are_no_state():
-    kept = AnchorBoxes(SMALL)
+    cached = AnchorBoxes(SMALL)
     images = torch.zeros(2, 3, 64, 96)
-    first = kept(images)
+    first = cached(images)
     assert torch.equal(first, anchor_boxes(SMALL.anchors, SMALL.neck.levels, (64, 96)))
-    assert kept(images[:1]) is first
-    assert kept(torch.zeros(1, 3, 96, 64)).shape == first.shape
-    assert kept(torch.zeros(1, 3, 96, 64)) is not first
-    assert kept.state_dict() == {}
-    assert list(kept.buffers()) == []
-    assert torch.equal(copy.deepcopy(kept)(images), first)
+    assert cached(images[:1]) is first
+    assert cached(torch.zeros(1, 3, 96, 64)).shape == first.shape
+    assert cached(torch.zeros(1, 3, 96, 64)) is not first
+    assert cached.state_dict() == {}
+    assert list(cached.buffers()) == []
+    assert torch.equal(copy.deepcopy(cached)(images), first)
 
 
 def test_anchors_follow_their_images_to_a_device():
-    kept = AnchorBoxes(SMALL)
-    kept(torch.zeros(1, 3, 64, 64))
-    assert kept(torch.zeros(1, 3, 64, 64, device="meta")).device.type == "meta"
-    assert kept(torch.zeros(1, 3, 64, 64)).device.type == "cpu"
+    cached = AnchorBoxes(SMALL)
+    cached(torch.zeros(1, 3, 64, 64))
+    assert cached(torch.zeros(1, 3, 64, 64, device="meta")).device.type == "meta"
+    assert cached(torch.zeros(1, 3, 64, 64)).device.type == "cpu"
 
 
 def test_many_sizes_do_not_fill_the_memory():
-    kept = AnchorBoxes(SMALL)
+    cached = AnchorBoxes(SMALL)
     for side in range(32, 32 * 20, 32):
-        kept(torch.zeros(1, 3, side, 32))
-    assert len(kept.cache) == 8
-    assert (32 * 19, 32) in [size for size, _ in kept.cache]
+        cached(torch.zeros(1, 3, side, 32))
+    assert len(cached.cache) == 8
+    assert (32 * 19, 32) in [size for size, _ in cached.cache]
 
 
 def test_anchors_made_while_evaluating_serve_while_training():
-    kept = AnchorBoxes(SMALL)
+    cached = AnchorBoxes(SMALL)
     images = torch.zeros(1, 3, 64, 64)
     with torch.inference_mode():
-        kept(images)
+        cached(images)
     scale = torch.ones((), requires_grad=True)
-    (kept(images) * scale).sum().backward()
+    (cached(images) * scale).sum().backward()
     assert scale.grad is not None
 
 
 def test_stand_ins_are_not_kept():
-    kept = AnchorBoxes(SMALL)
+    cached = AnchorBoxes(SMALL)
     with FakeTensorMode():
-        assert kept(torch.zeros(1, 3, 64, 64)).shape[1] == 4
-    assert kept.cache == {}
-    assert type(kept(torch.zeros(1, 3, 64, 64))) is torch.Tensor
+        assert cached(torch.zeros(1, 3, 64, 64)).shape[1] == 4
+    assert cached.cache == {}
+    assert type(cached(torch.zeros(1, 3, 64, 64))) is torch.Tensor

@@ -15,7 +15,8 @@ from scalesearch.arch import blocks as arch_blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
-from scalesearch.nn.backbone import Features
+from scalesearch.arch.walk import walk
+from scalesearch.nn.backbone import Features, links
 from scalesearch.nn.blocks import BLOCKS, MBConv, Shortcut
 from scalesearch.nn.build import build
 from scalesearch.nn.layers import DropPath
@@ -126,7 +127,7 @@ def test_stochastic_depth_grows_linearly_over_the_blocks():
 
 
 def in_order(model):
-    """Every layer with weights, by its type, in the order in which it was made."""
+    """Every layer with weights, by its type, in the order of their construction."""
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
     return [[m for m in model.modules() if isinstance(m, kind)] for kind in kinds]
 
@@ -224,16 +225,16 @@ def run_and_compare(net, size):
     model.eval()
     with torch.no_grad():
         first = model(images)
-        kept = first.clone()
-        assert torch.equal(model(images), kept)  # and `first` is nobody's room to work in
+        copy = first.clone()
+        assert torch.equal(model(images), copy)  # and `first` is nobody's room to work in
     torch.testing.assert_close(model(images), first)
     with torch.inference_mode():
-        assert torch.equal(model(images), kept)
+        assert torch.equal(model(images), copy)
     model.train()
     with torch.no_grad():
         model(images)
     model(images).sum().backward()
-    assert torch.equal(first, kept)
+    assert torch.equal(first, copy)
     assert torch.equal(images, before)
 
 
@@ -332,10 +333,10 @@ def test_gradients_are_those_of_finite_differences(activation):
 def test_channels_last_computes_the_same(net):
     model, images = build(net).eval(), torch.randn(2, net.in_channels, 17, 12)
     with torch.no_grad():
-        plain = model(images)
+        expected = model(images)
         model.to(memory_format=torch.channels_last)
         other = model(images.to(memory_format=torch.channels_last))
-    torch.testing.assert_close(plain, other, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(expected, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
@@ -348,12 +349,12 @@ def test_mixed_precision_computes_nearly_the_same(kind, padding):
     with torch.autocast("cpu", torch.bfloat16):
         graded = model(images)
         with torch.no_grad():
-            plain = model(images)
-    assert graded.dtype == plain.dtype == torch.bfloat16
+            expected = model(images)
+    assert graded.dtype == expected.dtype == torch.bfloat16
     # Sums in place of a branch have the branch's precision, others that of the wider part.
-    torch.testing.assert_close(graded, plain, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(graded, expected, rtol=0.02, atol=0.02)
     # bfloat16 has 8 bits: each layer is off by up to 1 / 256.
-    torch.testing.assert_close(plain.float(), exact, rtol=0.1, atol=0.1)
+    torch.testing.assert_close(expected.float(), exact, rtol=0.1, atol=0.1)
     model.train()
     with torch.autocast("cpu", torch.bfloat16):
         nn.functional.cross_entropy(model(images), torch.arange(4) % 5).backward()
@@ -400,3 +401,19 @@ def test_features_are_what_stages_put_out():
     assert [tuple(x.shape) for x in maps] == [(2, 40, 8, 12), (2, 112, 4, 6)]
     for index, x in zip((2, 4), maps, strict=True):
         torch.testing.assert_close(x, seen[index])
+
+
+@given(backbones())
+@settings(max_examples=30)
+def test_the_links_in_a_row_are_the_network(net):
+    """Of every block kind, stem and head; as many as the walk has, each as often as it repeats."""
+    torch.manual_seed(0)
+    model = build(net).eval()
+    images = torch.randn(2, net.in_channels, net.resolution, net.resolution)
+    chain = links(model)
+    assert len(chain) == sum(part.repeats for part in walk(net))
+    with torch.inference_mode():
+        x = images
+        for link in chain:
+            x = link(x)
+        assert torch.equal(x, model(images))

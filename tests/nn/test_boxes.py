@@ -28,7 +28,7 @@ def drawn(count, seed=0, *, most=300.0):
     return torch.cat([corners, corners + sides], 1)
 
 
-def test_codes_by_hand():
+def test_deltas_by_hand():
     # The centre 8 right of and 5 below that of a 16 x 20 anchor; twice as wide, half as high.
     anchor = torch.tensor([[10.0, 10.0, 26.0, 30.0]])
     box = torch.tensor([[10.0, 20.0, 42.0, 30.0]])
@@ -38,7 +38,7 @@ def test_codes_by_hand():
     torch.testing.assert_close(decode(wanted, anchor), box)
 
 
-def test_codes_are_effdets():
+def test_deltas_are_effdets():
     boxes, anchors = drawn(500), drawn(500, 1)
     coder = effdet_box_coder.FasterRcnnBoxCoder()
     theirs = coder.encode(BoxList(swapped(boxes)), BoxList(swapped(anchors)))
@@ -56,7 +56,7 @@ def test_decoding_undoes_encoding(pairs):
     assert ((again - boxes).abs() <= 1e-4 * reach.clamp(min=1)).all()
 
 
-def test_codes_are_float32_whatever_is_predicted_in():
+def test_deltas_are_float32_whatever_is_predicted_in():
     anchors = drawn(5)
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         deltas = (torch.ones(5, 4) / 4).to(dtype)
@@ -65,7 +65,7 @@ def test_codes_are_float32_whatever_is_predicted_in():
     assert encode(drawn(5).double(), anchors).dtype == torch.float32
 
 
-def test_wild_codes_stay_finite_and_sane_ones_are_not_cut():
+def test_wild_deltas_stay_finite_and_sane_ones_are_not_cut():
     anchors = drawn(4)
     wild = torch.tensor([[0.0, 0.0, 200.0, 1e30], [1e30, -1e30, 9.0, 9.0]]).repeat(2, 1)
     boxes = decode(wild, anchors)

@@ -62,9 +62,9 @@ def check_against(name, net, size, **changes):
     theirs, ours = peer(name, size, **changes), build(net).eval()
     assert load_weights(ours, theirs.state_dict()).complete
     with torch.no_grad():
-        logits, codes = ours(images(size))
+        logits, deltas = ours(images(size))
         wanted = theirs(images(size))
-    for got, levels, values in zip((logits, codes), wanted, (net.num_classes, 4), strict=True):
+    for got, levels, values in zip((logits, deltas), wanted, (net.num_classes, 4), strict=True):
         want = flat(levels, values)
         assert got.shape == want.shape
         assert float((got - want).abs().max()) <= 1e-4 * float(want.abs().max())
@@ -137,16 +137,16 @@ def test_all_others_have_effdets_weights(number):
 
 
 def test_predictions_are_ordered_by_level_row_column_and_anchor():
-    """A head whose last convolution puts out the number of each of its channels."""
+    """A head whose last convolution outputs the number of each of its channels."""
     net = build(SMALL).eval()
     last = net.class_head.predict.pointwise
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(torch.arange(float(len(last.bias))))
-        logits, codes = net(images((32, 48)))
+        logits, deltas = net(images((32, 48)))
     pixels = 8 * 12 + 4 * 6 + 2 * 3 + 1 * 2  # P2 to P5
     assert logits.shape == (2, pixels * 6, 3)
-    assert codes.shape == (2, pixels * 6, 4)
+    assert deltas.shape == (2, pixels * 6, 4)
     # Anchor by anchor, class by class, at every pixel alike.
     assert torch.equal(logits[0].reshape(pixels, 18), torch.arange(18.0).expand(pixels, 18))
 
@@ -156,14 +156,14 @@ def test_pixels_come_row_by_row():
     net = build(replace(SMALL, anchors=Anchors(octaves=1, ratios=(1.0,)), num_classes=1)).eval()
     maps = [torch.zeros(1, 8, 2 ** (3 - i), 2 ** (4 - i)) for i in range(4)]
     with torch.no_grad():
-        plain = net.class_head(maps)[0, :, 0]
+        before = net.class_head(maps)[0, :, 0]
         maps[0][0, :, 1, 3] = 9.0  # row 1, column 3 of P2, of 16 columns
         changed = net.class_head(maps)[0, :, 0]
     # A 3x3 convolution three times over reaches three pixels around.
-    moved = (changed != plain)[:128].reshape(8, 16).nonzero()
+    moved = (changed != before)[:128].reshape(8, 16).nonzero()
     assert moved[:, 0].max() <= 4
     assert (moved[:, 1].min(), moved[:, 1].max()) == (0, 6)
-    assert not (changed != plain)[128:].any()
+    assert not (changed != before)[128:].any()
 
 
 def test_levels_share_convolutions_and_have_norms_of_their_own():
@@ -178,10 +178,10 @@ def test_levels_share_convolutions_and_have_norms_of_their_own():
 def test_any_detector_runs_and_has_the_described_params(net, height, width):
     model = build(net).eval()
     with torch.no_grad():
-        logits, codes = model(torch.randn(2, net.in_channels, height, width))
+        logits, deltas = model(torch.randn(2, net.in_channels, height, width))
     pixels = sum(-(-height // 2**level) * -(-width // 2**level) for level in net.neck.levels)
     assert logits.shape == (2, pixels * net.anchors.count, net.num_classes)
-    assert codes.shape == (2, pixels * net.anchors.count, 4)
+    assert deltas.shape == (2, pixels * net.anchors.count, 4)
     assert sum(p.numel() for p in model.parameters()) == cost(net).params
 
 
@@ -204,28 +204,31 @@ def test_training_starts_calm():
         torch.manual_seed(seed)
         model = build(published("efficientdet_d0", num_classes=10)).train()
         with torch.no_grad():
-            logits, codes = model(images((128, 128)))
+            logits, deltas = model(images((128, 128)))
         assert float(logits.sigmoid().mean()) == pytest.approx(0.01, rel=0.05)
         assert float(logits.sigmoid().max()) < 0.02
-        assert float(codes.abs().mean()) < 0.1
+        assert float(deltas.abs().mean()) < 0.1
 
 
 def test_everything_learns():
     """No weight of a detector is without a gradient once shares are above 0."""
     model = build(SMALL).train()
-    logits, codes = model(images((64, 64)))
-    (logits.square().sum() + codes.square().sum()).backward()
+    logits, deltas = model(images((64, 64)))
+    (logits.square().sum() + deltas.square().sum()).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
 
 
 def test_the_same_seed_gives_the_same_weights():
-    def made(seed):
+    def weights_of(seed):
         torch.manual_seed(seed)
         return build(SMALL).state_dict()
 
-    assert all(torch.equal(a, b) for a, b in zip(made(0).values(), made(0).values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights_of(0).values(), weights_of(0).values(), strict=True)
+    )
     assert not torch.equal(
-        made(0)["class_head.predict.pointwise.weight"],
-        made(1)["class_head.predict.pointwise.weight"],
+        weights_of(0)["class_head.predict.pointwise.weight"],
+        weights_of(1)["class_head.predict.pointwise.weight"],
     )

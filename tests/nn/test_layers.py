@@ -175,12 +175,12 @@ def test_drop_path_never_drops_when_evaluating():
 
 def test_drop_path_overwrites_the_branch_without_gradients_and_never_the_shortcut():
     x, branch = torch.randn(2, 4, 2, 3, 3)
-    kept, expected = x.clone(), x + branch
+    before, expected = x.clone(), x + branch
     for rate, training in [(0.0, True), (0.5, False), (0.5, True)]:
         with torch.no_grad():
             given = branch.clone()
             y = DropPath(rate).train(training)(x, given)
-        assert torch.equal(x, kept)
+        assert torch.equal(x, before)
         if rate == 0 or not training:
             assert y is given
             assert torch.equal(y, expected)

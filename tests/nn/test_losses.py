@@ -77,9 +77,9 @@ def test_losses_and_gradients_are_effdets(criterion, counts):
         for level in range(3, 8)
     ]
     maps = [x.requires_grad_() for x in maps]
-    found = [objects(seed, count) for seed, count in enumerate(counts)]
+    drawn = [objects(seed, count) for seed, count in enumerate(counts)]
     targets = effdet_anchors.AnchorLabeler(peer, CLASSES).batch_label_anchors(
-        [swapped(boxes) for boxes, _ in found], [labels + 1 for _, labels in found]
+        [swapped(boxes) for boxes, _ in drawn], [labels + 1 for _, labels in drawn]
     )
     # effdet's mark of what is left out, on one level, but for its positives.
     targets[0][1][targets[0][1] < 0] = -2
@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_effdets(criterion, counts):
         match(
             swapped(peer.boxes), boxes, labels, torch.zeros(len(boxes), dtype=torch.bool)
         )._replace(ignored=(mark == -2).nonzero().squeeze(1))
-        for (boxes, labels), mark in zip(found, marks, strict=True)
+        for (boxes, labels), mark in zip(drawn, marks, strict=True)
     ]
     theirs = effdets_loss(maps, targets, criterion)
     ours = detection_loss(flat(maps[:5], CLASSES), flat(maps[5:], 4), matches, criterion)

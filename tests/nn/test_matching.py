@@ -36,12 +36,12 @@ def none(count):
     return torch.zeros(count, dtype=torch.bool)
 
 
-def dense(found, anchors=ANCHORS):
+def dense(matched, anchors=ANCHORS):
     """Labels [A], -1 where there is none, and deltas [A, 4], as effdet writes them."""
     labels = torch.full((len(anchors),), -1)
-    labels[found.anchors] = found.labels
+    labels[matched.anchors] = matched.labels
     deltas = torch.zeros(len(anchors), 4)
-    deltas[found.anchors] = found.deltas
+    deltas[matched.anchors] = matched.deltas
     return labels, deltas
 
 
@@ -55,14 +55,14 @@ def theirs(boxes, labels, size=SIZE):
 def test_targets_are_effdets(subtests):
     for count, seed in itertools.product((1, 2, 7, 40, 150), range(4)):
         boxes, labels = drawn(count, 10 * count + seed)
-        found = match(ANCHORS, boxes, labels, none(count))
+        matched = match(ANCHORS, boxes, labels, none(count))
         classes, deltas, positives = theirs(boxes, labels)
         with subtests.test(f"{count} objects, seed {seed}"):
-            ours = dense(found)
+            ours = dense(matched)
             assert torch.equal(ours[0], classes)
             torch.testing.assert_close(ours[1], deltas, rtol=1e-4, atol=1e-4)
-            assert len(found.anchors) == positives >= 1
-            assert found.ignored.tolist() == []
+            assert len(matched.anchors) == positives >= 1
+            assert matched.ignored.tolist() == []
 
 
 def test_several_objects_with_one_best_anchor_are_effdets():
@@ -72,43 +72,43 @@ def test_several_objects_with_one_best_anchor_are_effdets():
     labels = torch.arange(6)
     best = box_iou(boxes, ANCHORS).argmax(1)
     assert len(best.unique()) == 2
-    found = match(ANCHORS, boxes, labels, none(6))
-    assert torch.equal(dense(found)[0], theirs(boxes, labels)[0])
-    assert found.labels.tolist() == [0, 4]
+    matched = match(ANCHORS, boxes, labels, none(6))
+    assert torch.equal(dense(matched)[0], theirs(boxes, labels)[0])
+    assert matched.labels.tolist() == [0, 4]
 
 
 def test_an_objects_best_anchor_is_its_own_though_another_overlaps_it_more():
     # Anchor 0 is the second object but for a pixel, and yet the best that the first one has.
     anchors = torch.tensor([[0.0, 0.0, 20.0, 20.0], [200.0, 200.0, 220.0, 220.0]])
     boxes = torch.tensor([[15.0, 15.0, 40.0, 40.0], [0.0, 0.0, 20.0, 19.0]])
-    found = match(anchors, boxes, torch.tensor([3, 4]), none(2))
-    assert found.anchors.tolist() == [0]
-    assert found.labels.tolist() == [3]
+    matched = match(anchors, boxes, torch.tensor([3, 4]), none(2))
+    assert matched.anchors.tolist() == [0]
+    assert matched.labels.tolist() == [3]
 
 
 def test_half_is_enough_and_less_is_not():
     # Intersections over union of 10/20, 10/21 and 1; the first is forced for no object.
     anchors = torch.tensor([[0.0, 0.0, 2.0, 10.0], [0.0, 0.0, 2.1, 10.0], [0.0, 0.0, 1.0, 10.0]])
     boxes = torch.tensor([[0.0, 0.0, 1.0, 10.0]])
-    found = match(anchors, boxes, torch.tensor([5]), none(1))
-    assert found.anchors.tolist() == [0, 2]
-    assert found.labels.tolist() == [5, 5]
+    matched = match(anchors, boxes, torch.tensor([5]), none(1))
+    assert matched.anchors.tolist() == [0, 2]
+    assert matched.labels.tolist() == [5, 5]
 
 
-def test_codes_lead_back_to_the_objects():
+def test_deltas_lead_back_to_the_objects():
     boxes, labels = drawn(12, 3)
-    found = match(ANCHORS, boxes, labels, none(12))
-    again = decode(found.deltas, ANCHORS[found.anchors])
+    matched = match(ANCHORS, boxes, labels, none(12))
+    again = decode(matched.deltas, ANCHORS[matched.anchors])
     iou = box_iou(again, boxes)
     assert (iou.amax(1) > 0.999).all()
-    assert torch.equal(labels[iou.argmax(1)], found.labels)
+    assert torch.equal(labels[iou.argmax(1)], matched.labels)
 
 
 def test_images_without_objects():
-    found = match(ANCHORS, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), none(0))
-    assert [len(part) for part in found] == [0, 0, 0, 0]
-    assert found.deltas.shape == (0, 4)
-    assert found.anchors.dtype == found.labels.dtype == found.ignored.dtype == torch.int64
+    matched = match(ANCHORS, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), none(0))
+    assert [len(part) for part in matched] == [0, 0, 0, 0]
+    assert matched.deltas.shape == (0, 4)
+    assert matched.anchors.dtype == matched.labels.dtype == matched.ignored.dtype == torch.int64
 
 
 def test_boxes_without_area_match_nothing():
@@ -123,8 +123,8 @@ def test_boxes_without_area_match_nothing():
         ]
     )
     labels = torch.arange(5)
-    found = match(ANCHORS, boxes, labels, none(5))
-    assert [len(part) for part in found] == [0, 0, 0, 0]
+    matched = match(ANCHORS, boxes, labels, none(5))
+    assert [len(part) for part in matched] == [0, 0, 0, 0]
     assert len(match(ANCHORS, boxes, labels, ~none(5)).ignored) == 0
     good, good_labels = drawn(3, 0)
     mixed = match(ANCHORS, torch.cat([boxes, good]), torch.cat([labels, good_labels]), none(8))
@@ -149,24 +149,24 @@ def test_a_crowd_is_ignored_from_half_of_an_anchor_on():
         ]
     )
     crowd = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
-    found = match(anchors, crowd, torch.tensor([1]), torch.tensor([True]))
-    assert found.anchors.tolist() == []
-    assert found.ignored.tolist() == [0, 1, 4]
+    matched = match(anchors, crowd, torch.tensor([1]), torch.tensor([True]))
+    assert matched.anchors.tolist() == []
+    assert matched.ignored.tolist() == [0, 1, 4]
 
 
 def test_an_object_within_a_crowd_keeps_its_anchors():
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
     boxes = torch.tensor([[0.0, 0.0, 100.0, 100.0], [1.0, 1.0, 10.0, 10.0]])
-    found = match(anchors, boxes, torch.tensor([7, 8]), torch.tensor([True, False]))
-    assert (found.anchors.tolist(), found.labels.tolist()) == ([0], [8])
-    assert found.ignored.tolist() == [1]
+    matched = match(anchors, boxes, torch.tensor([7, 8]), torch.tensor([True, False]))
+    assert (matched.anchors.tolist(), matched.labels.tolist()) == ([0], [8])
+    assert matched.ignored.tolist() == [1]
 
 
 def test_crowds_are_looked_at_one_by_one():
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     thirds = torch.tensor([[0.0, 0.0, 3.0, 10.0], [7.0, 0.0, 10.0, 10.0]])
-    found = match(anchors, thirds, torch.tensor([0, 0]), torch.tensor([True, True]))
-    assert found.ignored.tolist() == []
+    matched = match(anchors, thirds, torch.tensor([0, 0]), torch.tensor([True, True]))
+    assert matched.ignored.tolist() == []
 
 
 @settings(max_examples=30)
@@ -182,10 +182,10 @@ def test_the_order_of_objects_does_not_matter(seed, count, data):
     other = match(ANCHORS, boxes[order], labels[order], crowd[order])
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     # Each object that is no crowd has its best anchor.
-    kept = dict(zip(one.anchors.tolist(), one.labels.tolist(), strict=True))
+    labels_of = dict(zip(one.anchors.tolist(), one.labels.tolist(), strict=True))
     for index in (~crowd).nonzero().squeeze(1).tolist():
-        assert kept[int(best[index])] == labels[index]
-    assert not set(one.ignored.tolist()) & set(kept)
+        assert labels_of[int(best[index])] == labels[index]
+    assert not set(one.ignored.tolist()) & set(labels_of)
 
 
 def test_pieces_of_any_size_give_the_same(monkeypatch):
@@ -196,12 +196,12 @@ def test_pieces_of_any_size_give_the_same(monkeypatch):
     wanted = match(ANCHORS, boxes, labels, crowd)
     for pairs in (1, 3 * len(ANCHORS), 2**40):
         monkeypatch.setattr(matching, "_PAIRS", pairs)
-        found = match(ANCHORS, boxes, labels, crowd)
-        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+        matched = match(ANCHORS, boxes, labels, crowd)
+        assert all(torch.equal(a, b) for a, b in zip(matched, wanted, strict=True))
 
 
 def test_float64_boxes_are_taken_as_float32():
     boxes, labels = drawn(5, 2)
-    found = match(ANCHORS, boxes.double(), labels, none(5))
+    matched = match(ANCHORS, boxes.double(), labels, none(5))
     wanted = match(ANCHORS, boxes, labels, none(5))
-    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(matched, wanted, strict=True))

@@ -37,7 +37,7 @@ def anchors_of(size, levels=range(3, 8)):
 
 
 class Saying(nn.Module):
-    """A model that always puts out the same."""
+    """A model that always outputs the same."""
 
     def __init__(self, settings, maps):
         super().__init__()
@@ -57,15 +57,17 @@ def random_maps(settings, images, seed, spread=1.5):
     )
 
 
-def effdets_detections(settings, maps, places):
+def effdets_detections(settings, maps, letterboxes):
     """effdet's detections of stated maps, as ours."""
     bench = effdet_bench.DetBenchPredict(Saying(settings, maps)).eval()
     info = {
-        "img_scale": torch.tensor([place.size[0] / place.inner[0] for place in places]),
-        "img_size": torch.tensor([place.size[::-1] for place in places]).float(),
+        "img_scale": torch.tensor(
+            [letterbox.size[0] / letterbox.inner[0] for letterbox in letterboxes]
+        ),
+        "img_size": torch.tensor([letterbox.size[::-1] for letterbox in letterboxes]).float(),
     }
-    found = bench(torch.zeros(len(places), 3, 1, 1), info)
-    return [rows[rows[:, 4] > 0] for rows in found]
+    detections = bench(torch.zeros(len(letterboxes), 3, 1, 1), info)
+    return [rows[rows[:, 4] > 0] for rows in detections]
 
 
 def assert_equal(ours, theirs, atol=1e-3):
@@ -87,12 +89,12 @@ def test_detections_are_effdets(subtests):
         maps = random_maps(settings, 2, seed=classes, spread=spread)
         # effdet cannot look at more candidates than there are.
         settings.max_detection_points = min(5000, len(anchors_of(size)) * classes)
-        places, raw = [whole(size), whole(size)], (flat(maps[0], classes), flat(maps[1], 4))
+        letterboxes, raw = [whole(size), whole(size)], (flat(maps[0], classes), flat(maps[1], 4))
         for selection in (Selection(), SOFT):
             settings.soft_nms = selection.suppress == "soft"
             with subtests.test(f"{classes} classes, {selection.suppress}"):
-                wanted = effdets_detections(settings, maps, places)
-                assert_equal(detect(*raw, anchors_of(size), places, selection), wanted)
+                wanted = effdets_detections(settings, maps, letterboxes)
+                assert_equal(detect(*raw, anchors_of(size), letterboxes, selection), wanted)
 
 
 def test_detections_of_a_whole_network_are_effdets():
@@ -120,14 +122,14 @@ def test_a_letterbox_is_original_as_effdet_does():
     size = (128, 160)
     settings = config("tf_efficientdet_d0", size, num_classes=3)
     maps = random_maps(settings, 2, seed=0)
-    places = [Letterbox((160, 200), (128, 160)), Letterbox((150, 250), (96, 160))]
-    wanted = effdets_detections(settings, maps, places)
-    ours = detect(flat(maps[0], 3), flat(maps[1], 4), anchors_of(size), places)
+    letterboxes = [Letterbox((160, 200), (128, 160)), Letterbox((150, 250), (96, 160))]
+    wanted = effdets_detections(settings, maps, letterboxes)
+    ours = detect(flat(maps[0], 3), flat(maps[1], 4), anchors_of(size), letterboxes)
     assert_equal(ours, wanted)
-    for found, place in zip(ours, places, strict=True):
-        assert found.boxes.min() >= 0
-        assert found.boxes[:, 2].max() <= place.size[1]
-        assert found.boxes[:, 3].max() <= place.size[0]
+    for detections, letterbox in zip(ours, letterboxes, strict=True):
+        assert detections.boxes.min() >= 0
+        assert detections.boxes[:, 2].max() <= letterbox.size[1]
+        assert detections.boxes[:, 3].max() <= letterbox.size[0]
 
 
 def said(boxes, scores, labels, classes, anchors):
@@ -140,10 +142,10 @@ def said(boxes, scores, labels, classes, anchors):
     return logits, deltas
 
 
-def found_of(boxes, scores, labels, selection, place=None, classes=5, size=(256, 256)):
+def detected(boxes, scores, labels, selection, letterbox=None, classes=5, size=(256, 256)):
     anchors = anchors_of(size)
     logits, deltas = said(torch.tensor(boxes), scores, labels, classes, anchors)
-    return detect(logits, deltas, anchors, [place or whole(size)], selection)[0]
+    return detect(logits, deltas, anchors, [letterbox or whole(size)], selection)[0]
 
 
 def test_hard_suppression_by_hand():
@@ -155,46 +157,46 @@ def test_hard_suppression_by_hand():
         [10.0, 10.0, 50.0, 35.0],  # 1000 / 1600 of the first: gone, and suppresses nothing
     ]
     selection = Selection(min_score=0.1)
-    found = found_of(boxes, [0.9, 0.8, 0.6, 0.7, 0.75], [0, 0, 0, 1, 0], selection)
-    torch.testing.assert_close(found.boxes, torch.tensor([boxes[0], boxes[3], boxes[2]]))
-    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.7, 0.6]))
-    assert found.labels.tolist() == [0, 1, 0]
+    detections = detected(boxes, [0.9, 0.8, 0.6, 0.7, 0.75], [0, 0, 0, 1, 0], selection)
+    torch.testing.assert_close(detections.boxes, torch.tensor([boxes[0], boxes[3], boxes[2]]))
+    torch.testing.assert_close(detections.scores, torch.tensor([0.9, 0.7, 0.6]))
+    assert detections.labels.tolist() == [0, 1, 0]
 
 
 def test_soft_suppression_by_hand():
     boxes = [[10.0, 10.0, 50.0, 50.0], [10.0, 10.0, 50.0, 40.0], [10.0, 10.0, 50.0, 50.0]]
     selection = Selection(suppress="soft", min_score=0.01)
-    found = found_of(boxes, [0.9, 0.8, 0.5], [2, 2, 3], selection)
+    detections = detected(boxes, [0.9, 0.8, 0.5], [2, 2, 3], selection)
     decayed = 0.8 * math.exp(-(0.75**2) / 0.5)
-    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.5, decayed]))
-    assert found.labels.tolist() == [2, 3, 2]
-    torch.testing.assert_close(found.boxes, torch.tensor([boxes[0], boxes[2], boxes[1]]))
+    torch.testing.assert_close(detections.scores, torch.tensor([0.9, 0.5, decayed]))
+    assert detections.labels.tolist() == [2, 3, 2]
+    torch.testing.assert_close(detections.boxes, torch.tensor([boxes[0], boxes[2], boxes[1]]))
 
 
 def test_boxes_are_clipped_to_the_image_within_its_letterbox():
     # An image of 100 x 200 pixels, halved, 30 below and 20 right of the input's corner.
-    place = Letterbox((100, 200), (50, 100), top=30, left=20)
+    letterbox = Letterbox((100, 200), (50, 100), top=30, left=20)
     boxes = [[30.0, 40.0, 60.0, 60.0], [0.0, 0.0, 256.0, 256.0]]
-    found = found_of(boxes, [0.9, 0.8], [0, 1], Selection(min_score=0.1), place)
+    detections = detected(boxes, [0.9, 0.8], [0, 1], Selection(min_score=0.1), letterbox)
     wanted = torch.tensor([[20.0, 20.0, 80.0, 60.0], [0.0, 0.0, 200.0, 100.0]])
-    torch.testing.assert_close(found.boxes, wanted, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(detections.boxes, wanted, rtol=1e-5, atol=1e-3)
 
 
 def test_both_axes_are_original_by_their_own_scale():
     # 427 rows become 341.6, rounded to 342: not quite the 0.8 of the columns.
-    place = Letterbox((427, 640), (342, 512))
-    found = found_of(
-        [[0.0, 0.0, 512.0, 342.0]], [0.9], [0], Selection(min_score=0.1), place, size=(512, 512)
+    letterbox = Letterbox((427, 640), (342, 512))
+    detections = detected(
+        [[0.0, 0.0, 512.0, 342.0]], [0.9], [0], Selection(min_score=0.1), letterbox, size=(512, 512)
     )
-    assert found.boxes.tolist() == [[0.0, 0.0, 640.0, 427.0]]
+    assert detections.boxes.tolist() == [[0.0, 0.0, 640.0, 427.0]]
 
 
 def test_rounding_leads_out_of_no_image():
     beyond = 0
     for inner in range(1, 512):
-        place = Letterbox((480, 640), (inner, inner))
+        letterbox = Letterbox((480, 640), (inner, inner))
         box = torch.tensor([[0.0, 0.0, inner, inner]])
-        undone = postprocess._original(box, place)
+        undone = postprocess._original(box, letterbox)
         torch.testing.assert_close(undone, torch.tensor([[0.0, 0.0, 640.0, 480.0]]))
         assert (undone <= torch.tensor([640.0, 480.0, 640.0, 480.0])).all()
         beyond += (box * torch.tensor(640 / inner)).max().item() > 640
@@ -205,12 +207,12 @@ def test_scores_are_above_the_least_and_detections_are_few():
     boxes = [[8.0 * i, 8.0, 8.0 * i + 7, 16.0] for i in range(20)]
     scores = [0.9 - 0.04 * i for i in range(20)]
     for suppress in ("hard", "soft"):
-        few = found_of(boxes, scores, [0] * 20, Selection(detections=7, suppress=suppress))
+        few = detected(boxes, scores, [0] * 20, Selection(detections=7, suppress=suppress))
         assert len(few.scores) == 7
         torch.testing.assert_close(few.scores, torch.tensor(scores[:7]))
-        sure = found_of(boxes, scores, [0] * 20, Selection(min_score=0.7, suppress=suppress))
+        sure = detected(boxes, scores, [0] * 20, Selection(min_score=0.7, suppress=suppress))
         assert len(sure.scores) == 5  # 0.9, 0.86, 0.82, 0.78, 0.74
-        none = found_of(boxes, scores, [0] * 20, Selection(min_score=0.95, suppress=suppress))
+        none = detected(boxes, scores, [0] * 20, Selection(min_score=0.95, suppress=suppress))
         assert [part.shape[0] for part in none] == [0, 0, 0]
         assert none.boxes.shape == (0, 4)
         assert none.labels.dtype == torch.int64
@@ -219,8 +221,8 @@ def test_scores_are_above_the_least_and_detections_are_few():
 def test_fewer_candidates_are_the_best():
     boxes = [[8.0 * i, 8.0, 8.0 * i + 7, 16.0] for i in range(20)]
     scores = [0.05 * (i + 1) - 0.01 for i in range(20)]
-    found = found_of(boxes, scores, [0] * 20, Selection(candidates=3))
-    torch.testing.assert_close(found.scores, torch.tensor(scores[:-4:-1]))
+    detections = detected(boxes, scores, [0] * 20, Selection(candidates=3))
+    torch.testing.assert_close(detections.scores, torch.tensor(scores[:-4:-1]))
 
 
 def test_predictions_that_are_not_finite_are_no_detections():
@@ -229,12 +231,12 @@ def test_predictions_that_are_not_finite_are_no_detections():
     logits[0] = math.nan
     deltas[1] = math.nan
     deltas[2, ::2, 0] = math.inf
-    places = [whole((64, 64))] * 3
+    letterboxes = [whole((64, 64))] * 3
     for suppress in ("hard", "soft"):
-        found = detect(logits, deltas, anchors, places, Selection(suppress=suppress))
-        assert len(found[0].scores) == len(found[1].scores) == 0
-        assert len(found[2].scores) > 0
-        assert found[2].boxes.isfinite().all()
+        detections = detect(logits, deltas, anchors, letterboxes, Selection(suppress=suppress))
+        assert len(detections[0].scores) == len(detections[1].scores) == 0
+        assert len(detections[2].scores) > 0
+        assert detections[2].boxes.isfinite().all()
 
 
 def test_gradients_are_left_alone():
@@ -243,8 +245,10 @@ def test_gradients_are_left_alone():
     deltas = torch.randn(1, len(anchors), 4, requires_grad=True)
     before = logits.detach().clone(), deltas.detach().clone()
     for suppress in ("hard", "soft"):
-        found = detect(logits, deltas, anchors, [whole((64, 64))], Selection(suppress=suppress))
-        assert not found[0].boxes.requires_grad
+        detections = detect(
+            logits, deltas, anchors, [whole((64, 64))], Selection(suppress=suppress)
+        )
+        assert not detections[0].boxes.requires_grad
     assert torch.equal(logits, before[0])
     assert torch.equal(deltas, before[1])
 
@@ -336,14 +340,14 @@ def test_soft_suppression_is_the_papers(count, classes, overlap, chunk, seed):
 def test_the_best_are_the_best_of_all(size, count, values, seed):
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(0, values, (size,), generator=generator).float()
-    found = best(drawn, count)
-    assert len(found) == min(count, size) == len(found.unique())
-    assert torch.equal(drawn[found], drawn.topk(min(count, size)).values)
+    indices = best(drawn, count)
+    assert len(indices) == min(count, size) == len(indices.unique())
+    assert torch.equal(drawn[indices], drawn.topk(min(count, size)).values)
     if values == 10**9:
         return
     # Equal ones stand in their order.
-    taken = drawn[found]
-    assert ((found.diff() > 0) | (taken.diff() < 0)).all()
+    taken = drawn[indices]
+    assert ((indices.diff() > 0) | (taken.diff() < 0)).all()
 
 
 def test_what_is_learnt_is_found():
@@ -364,10 +368,10 @@ def test_what_is_learnt_is_found():
         first, last = (loss.total.item() if step == 0 else first), loss.total.item()
     assert last < first / 50
     for selection in (Selection(min_score=0.5), Selection(min_score=0.5, suppress="soft")):
-        found = detect(logits, deltas, anchors, [whole(size)], selection)[0]
-        order = found.labels.argsort()
-        assert found.labels[order].tolist() == [0, 1, 2]
-        torch.testing.assert_close(found.boxes[order], boxes[[1, 2, 0]], rtol=0, atol=0.5)
+        detections = detect(logits, deltas, anchors, [whole(size)], selection)[0]
+        order = detections.labels.argsort()
+        assert detections.labels[order].tolist() == [0, 1, 2]
+        torch.testing.assert_close(detections.boxes[order], boxes[[1, 2, 0]], rtol=0, atol=0.5)
 
 
 def test_detections_do_not_depend_on_the_batch():
@@ -376,13 +380,13 @@ def test_detections_do_not_depend_on_the_batch():
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(3, len(anchors), 4, generator=generator)
     deltas = torch.randn(3, len(anchors), 4, generator=generator) * 0.3
-    places = [whole(size), Letterbox((128, 192), size), Letterbox((32, 48), (32, 48))]
-    together = detect(logits, deltas, anchors, places)
-    for index, found in enumerate(together):
+    letterboxes = [whole(size), Letterbox((128, 192), size), Letterbox((32, 48), (32, 48))]
+    together = detect(logits, deltas, anchors, letterboxes)
+    for index, detections in enumerate(together):
         (alone,) = detect(
-            logits[index : index + 1], deltas[index : index + 1], anchors, [places[index]]
+            logits[index : index + 1], deltas[index : index + 1], anchors, [letterboxes[index]]
         )
-        assert all(torch.equal(a, b) for a, b in zip(found, alone, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(detections, alone, strict=True))
 
 
 def test_an_image_too_many_is_an_error():

@@ -37,14 +37,14 @@ def drawn(module, seed=0):
 
 
 def maps_for(net, height, width, seed=0, batch=2):
-    """Random feature maps as the backbone would put them out for an image of this size."""
+    """Random feature maps as the backbone outputs them for an image of this size."""
     draw = torch.Generator().manual_seed(seed)
-    found = []
+    maps = []
     for level, source in zip(net.neck.levels, net.sources, strict=False):
         side = [-(-pixels // 2**level) for pixels in (height, width)]
         channels = net.backbone.stages[source].width
-        found.append(torch.randn(batch, channels, *side, generator=draw))
-    return found
+        maps.append(torch.randn(batch, channels, *side, generator=draw))
+    return maps
 
 
 # Sizes.
@@ -76,8 +76,8 @@ def test_pooling_reaches_any_coarser_level(height, width, steps, same):
 def test_windows_of_pooling(side, same, windows):
     x = torch.eye(side).reshape(1, side, side, 1)  # channel c is pixel c
     pooled = shrink_to(x, (len(windows), 1), same=same)[0, :, :, 0]
-    found = [pooled[:, i].nonzero().flatten().tolist() for i in range(len(windows))]
-    assert found == [list(range(first, last + 1)) for first, last in windows]
+    actual = [pooled[:, i].nonzero().flatten().tolist() for i in range(len(windows))]
+    assert actual == [list(range(first, last + 1)) for first, last in windows]
 
 
 def test_a_side_that_stays_is_not_pooled_along():
@@ -160,10 +160,10 @@ def test_weights_learn(kind):
     weights = fusion.weights.detach().clone().requires_grad_()
     out = torch.randn(1, 2, 3, 3, dtype=torch.float64)
     wanted = torch.autograd.grad((fused(weights, *maps) * out).sum(), [weights, *maps])
-    found = torch.autograd.grad((fusion(maps) * out).sum(), [fusion.weights, *maps])
-    for one, other in zip(found, wanted, strict=True):
+    actual = torch.autograd.grad((fusion(maps) * out).sum(), [fusion.weights, *maps])
+    for one, other in zip(actual, wanted, strict=True):
         torch.testing.assert_close(one, other)
-    assert (found[0].abs() > 0).all()
+    assert (actual[0].abs() > 0).all()
 
 
 def test_a_sum_learns_nothing():
@@ -175,7 +175,7 @@ def test_a_sum_learns_nothing():
 
 
 def run_table(pyramid, net, maps):
-    """A neck by its table alone, every operation out of place."""
+    """A neck by its table alone, every operation not in place."""
     known = list(maps)
     for number in range(len(known), len(net.neck.levels)):
         size = [-(-side // 2) for side in known[-1].shape[-2:]]
@@ -207,10 +207,10 @@ def test_any_table_is_run_as_it_reads(net, height, width, train):
     maps = [x.double() for x in maps_for(net, height, width)]
     before = [x.clone() for x in maps]
     with torch.set_grad_enabled(train):
-        found = pyramid(maps)
+        actual = pyramid(maps)
         wanted = run_table(pyramid, net, before)
     levels = net.neck.levels
-    for level, one, other in zip(levels, found, wanted, strict=True):
+    for level, one, other in zip(levels, actual, wanted, strict=True):
         torch.testing.assert_close(one, other)
         assert one.shape == (2, net.neck.width, -(-height // 2**level), -(-width // 2**level))
     assert all(torch.equal(x, old) for x, old in zip(maps, before, strict=True))
@@ -232,19 +232,19 @@ def test_everything_in_a_neck_learns(kind, fusion):
     draw = torch.Generator().manual_seed(3)
     ends = [torch.randn(x.shape, generator=draw, dtype=x.dtype) for x in pyramid(maps)]
 
-    def gradients(made):
-        total = sum((x * end).sum() for x, end in zip(made, ends, strict=True))
+    def gradients(outputs):
+        total = sum((x * end).sum() for x, end in zip(outputs, ends, strict=True))
         return torch.autograd.grad(total, [*parameters, *maps])
 
-    found = gradients(pyramid(maps))
+    actual = gradients(pyramid(maps))
     wanted = gradients(run_table(pyramid, net, maps))
-    for name, one, other in zip([*names, *"maps"], found, wanted, strict=False):
+    for name, one, other in zip([*names, *"maps"], actual, wanted, strict=False):
         torch.testing.assert_close(one, other, msg=lambda text, name=name: f"{name}: {text}")
     # A single input's share by softmax is 1 whatever its weight.
     alone = {
         f"layers.0.joints.{i}.fusion.weights" for i, n in enumerate(net.nodes) if len(n.inputs) == 1
     }
-    idle = {name for name, g in zip(names, found, strict=False) if not g.abs().sum() > 0}
+    idle = {name for name, g in zip(names, actual, strict=False) if not g.abs().sum() > 0}
     assert idle <= (alone if fusion == "softmax" else set())
 
 
@@ -268,12 +268,12 @@ def test_the_first_layer_projects_and_the_others_need_not():
 @pytest.mark.parametrize(("width", "groups"), [(6, 3), (32, 2), (24, 3), (48, 3)])
 def test_group_norm_takes_gcd_of_width_and_16_channels_together(width, groups):
     net = replace(NET, norm="group", norm_eps=1e-3, neck=replace(NET.neck, width=width))
-    made = norm(net)
+    module = norm(net)
     x = torch.randn(2, width, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     together = x.reshape(2, groups, -1)
     mean, variance = together.mean(2, keepdim=True), together.var(2, keepdim=True, correction=0)
     wanted = (together - mean) / (variance + 1e-3).sqrt()
-    torch.testing.assert_close(made.double()(x), wanted.reshape(x.shape))
+    torch.testing.assert_close(module.double()(x), wanted.reshape(x.shape))
 
 
 def test_no_norm_of_a_neck_is_a_batch_norm_if_groups_are_wanted():

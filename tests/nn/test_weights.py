@@ -82,11 +82,11 @@ def test_a_known_name_of_each_kind(subtests):
     for library, known in KNOWN.items():
         names = names_in(known.values(), needed)
         # torchvision's plain block begins with its squeeze-excite's number where it has none.
-        found = {ours: names[ours] for ours in known}
+        actual = {ours: names[ours] for ours in known}
         if library == "torchvision":
-            found[f"{PLAIN}project.conv.weight"] = "features.1.0.block.1.0.weight"
+            actual[f"{PLAIN}project.conv.weight"] = "features.1.0.block.1.0.weight"
         with subtests.test(library):
-            assert found == known
+            assert actual == known
 
 
 def test_our_own_names_are_the_first_choice():
@@ -133,9 +133,9 @@ def test_strict_names_everything_and_changes_nothing():
 def test_not_strict_loads_what_fits_and_reports_the_rest():
     ours, state = build(SMALL), bad_state()
     report = load_weights(ours, state, strict=False)
-    kept = tuple(name for name in state if not name.startswith("classifier."))
+    loaded = tuple(name for name in state if not name.startswith("classifier."))
     assert report == LoadReport(
-        loaded=kept,
+        loaded=loaded,
         missing=("classifier.bias",),
         unexpected=("classifier.extra",),
         mismatched=(Mismatch("classifier.weight", (3, 32), (10, 32)),),

@@ -37,9 +37,9 @@ def test_phis_add_up(one, other):
 
 @pytest.mark.parametrize("value", [0, -1.2, float("nan"), float("inf"), "1.2", None, True])
 def test_a_coefficient_is_a_number_above_zero(value):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         Coefficients(1.2, value, 1.15)
-    assert str(told.value) == f"beta: {value!r} cannot be used\n  allowed: a number above 0"
+    assert str(raised.value) == f"beta: {value!r} cannot be used\n  allowed: a number above 0"
 
 
 def test_a_file_is_loaded(tmp_path):
@@ -52,15 +52,15 @@ def test_a_file_is_loaded(tmp_path):
 def test_a_file_without_a_coefficient_is_told(tmp_path):
     path = tmp_path / "coefficients.yaml"
     path.write_text("alpha: 1.2\nbeta: 1.1\n")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         Coefficients.load(path)
-    assert str(told.value) == f"{path}: 'gamma' is missing\n  allowed: alpha, beta, gamma"
+    assert str(raised.value) == f"{path}: 'gamma' is missing\n  allowed: alpha, beta, gamma"
 
 
 def test_a_wrong_coefficient_in_a_file_is_told_with_the_file(tmp_path):
     path = tmp_path / "coefficients.yaml"
     path.write_text("alpha: 1.2\nbeta: -1\ngamma: 1.15\n")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         Coefficients.load(path)
-    assert str(told.value).startswith(f"{path}")
-    assert "beta: -1 cannot be used" in str(told.value)
+    assert str(raised.value).startswith(f"{path}")
+    assert "beta: -1 cannot be used" in str(raised.value)

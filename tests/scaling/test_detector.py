@@ -122,9 +122,9 @@ def test_depths_grow_at_whole_layers():
     ],
 )
 def test_coefficients_that_cannot_be(fields, text):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         DetectorCoefficients(**fields)
-    assert str(told.value) == text
+    assert str(raised.value) == text
 
 
 def test_a_phi_out_of_reach():

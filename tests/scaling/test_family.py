@@ -64,10 +64,10 @@ def test_names_are_words_for_files():
 def test_detectors_by_single_dimensions():
     """As in EfficientDet's Figure 6: each at the FLOPs of the compound one, all else as it was."""
     d0 = published("efficientdet_d0")
-    made = {m.strategy: m.architecture for m in members(d0, DetectorCoefficients(), [1])}
-    assert tuple(made) == DETECTOR_STRATEGIES
-    target = cost(made["compound"]).flops
-    for strategy, net in made.items():
+    networks = {m.strategy: m.architecture for m in members(d0, DetectorCoefficients(), [1])}
+    assert tuple(networks) == DETECTOR_STRATEGIES
+    target = cost(networks["compound"]).flops
+    for strategy, net in networks.items():
         assert cost(net).flops / target == pytest.approx(1, abs=0.05), strategy
         changed = {
             "backbone": net.backbone.stages != d0.backbone.stages,

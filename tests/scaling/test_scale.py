@@ -144,16 +144,16 @@ def test_each_dimension_is_scaled_and_nothing_else(net, depth, width, resolution
     for before, after in zip(net.stages, scaled.stages, strict=True):
         assert after.width % net.width_divisor == 0 or width == 1
         assert after.width >= 0.9 * before.width * width - 1e-6
-        kept = ("block", "stride", "kernel", "expand", "se", "reduce")
-        assert all(getattr(before, key) == getattr(after, key) for key in kept)
+        unchanged = ("block", "stride", "kernel", "expand", "se", "reduce")
+        assert all(getattr(before, key) == getattr(after, key) for key in unchanged)
         if before.block == "identity":
             assert after.depth == 1
         else:
             assert before.depth * depth - 1e-6 <= after.depth < before.depth * depth + 1
     assert abs(scaled.resolution - net.resolution * resolution) <= 0.5
     assert (scaled.head.width == 0) == (net.head.width == 0)
-    kept = {"stages", "stem", "head", "resolution"}
-    for key in Backbone.__dataclass_fields__.keys() - kept:
+    unchanged = {"stages", "stem", "head", "resolution"}
+    for key in Backbone.__dataclass_fields__.keys() - unchanged:
         assert getattr(scaled, key) == getattr(net, key)
     assert replace(scaled.stem, width=net.stem.width) == net.stem
     assert replace(net.head, width=scaled.head.width) == scaled.head

@@ -74,9 +74,9 @@ def test_the_tightest_of_several_limits_counts():
     ],
 )
 def test_a_limit_that_cannot_be_is_told(limits, text):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         solve_phi(B0, PAPER, **limits)
-    assert str(told.value) == text
+    assert str(raised.value) == text
 
 
 def test_coefficients_that_do_not_grow_are_told():
@@ -86,9 +86,9 @@ def test_coefficients_that_do_not_grow_are_told():
 
 def test_a_limit_that_bounds_nothing_is_told():
     # Resolution alone adds no parameter.
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         solve_phi(B0, Coefficients(1, 1, 1.15), params=1e9)
-    assert str(told.value) == (
+    assert str(raised.value) == (
         "every phi up to 16 is within params 1e+09\n"
         "  limit a cost that these coefficients make grow, such as flops"
     )

@@ -50,10 +50,10 @@ def entries(net):
 
 
 def repeats(net):
-    found = Counter()
+    counted = Counter()
     for part, entry in zip(walk(net), entries(net), strict=True):
-        found[entry] += part.repeats
-    return found
+        counted[entry] += part.repeats
+    return counted
 
 
 def every(space):
@@ -61,9 +61,9 @@ def every(space):
 
 
 def test_the_entries_of_a_space_are_those_of_all_its_networks(space):
-    found = entries_of(space.slots)
-    assert len(found) == len(set(found))
-    assert set(found) == {entry for net in every(space) for entry in entries(net)}
+    counted = entries_of(space.slots)
+    assert len(counted) == len(set(counted))
+    assert set(counted) == {entry for net in every(space) for entry in entries(net)}
 
 
 def test_the_fastest_network_is_the_fastest_of_all(space):
@@ -78,7 +78,7 @@ def test_the_fastest_network_is_the_fastest_of_all(space):
 def test_the_best_network_has_the_most_of_what_is_wanted(space):
     wanted = set(entries_of(space.slots)[1::3])
 
-    def found(net):
+    def total(net):
         return len(wanted & set(entries(net)))
 
     net = best_network(space.slots, lambda entry, repeats: float(entry in wanted))
@@ -86,7 +86,7 @@ def test_the_best_network_has_the_most_of_what_is_wanted(space):
     assert sum(entry in wanted for entry in entries(net)) == max(
         sum(entry in wanted for entry in entries(other)) for other in every(space)
     )
-    assert found(net) > 0
+    assert total(net) > 0
 
 
 def test_repeats_count(space):

@@ -159,13 +159,13 @@ def test_networks_of_other_kinds_are_not_in_the_space():
 )
 def test_mistakes(keys, value, text):
     plain = copy.deepcopy(PLAIN)
-    place = plain
+    part = plain
     for key in keys[:-1]:
-        place = place[key]
-    place[keys[-1]] = value
-    with pytest.raises(UserError) as told:
+        part = part[key]
+    part[keys[-1]] = value
+    with pytest.raises(UserError) as raised:
         DetectorSpace.from_plain(plain)
-    assert str(told.value).startswith(text) or text in str(told.value)
+    assert str(raised.value).startswith(text) or text in str(raised.value)
 
 
 def test_a_space_of_one_network():

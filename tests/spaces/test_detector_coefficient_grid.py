@@ -51,9 +51,11 @@ def test_coefficients_of_a_point():
 
 
 def test_nothing_within_the_budget():
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         DetectorCoefficientGrid(baseline=D0, choices=CHOICES, budget=9.0)
-    assert str(told.value).startswith("budget: no combination gives 9 times the FLOPs, within 0.1")
+    assert str(raised.value).startswith(
+        "budget: no combination gives 9 times the FLOPs, within 0.1"
+    )
     many = {name: tuple(1 + i / 100 for i in range(30)) for name in ("alpha", "beta", "neck_width")}
     with pytest.raises(UserError, match="27,000 combinations of coefficients"):
         DetectorCoefficientGrid(baseline=D0, choices=many)
