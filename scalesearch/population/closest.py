@@ -10,7 +10,7 @@ import numpy as np
 from scalesearch.cost.cost import ADDITIVE
 from scalesearch.cost.limits import Limits, violations
 from scalesearch.errors import UserError
-from scalesearch.population.counting import bound, least_row
+from scalesearch.population.counting import added, least_row
 from scalesearch.population.tables import Rows, Tables
 
 _DRAWS, _WALKS = 5_000, 10
@@ -28,7 +28,7 @@ class Closest(NamedTuple):
 
     row: np.ndarray
     over: float
-    sure: bool
+    sure: bool = False
 
 
 def over(tables: Tables, limits: Limits, rows: Rows) -> np.ndarray:
@@ -40,25 +40,24 @@ def over(tables: Tables, limits: Limits, rows: Rows) -> np.ndarray:
 def closest(tables: Tables, limits: Limits, listable: int) -> Closest:
     """The closest network: of all in a space of at most `listable`, or where walks lead.
 
-    Walks start from networks with the least (or most) of each limited cost and from the best of
-    some drawn at random; they change one slot at a time, to what is least over, until nothing is.
+    Walks start from the networks with the least (or most) of each limited cost and from the best of
+    some random ones. They change one slot at a time, to what is least over, until nothing is.
     """
     if tables.size <= listable:
-        chunks = (_best(tables, limits, rows) for rows in tables.every())
-        return min(chunks, key=lambda each: each.over)._replace(sure=True)
-    extremes = []
-    for name, limit in limits.items():
-        parts = [
-            np.broadcast_to(bound(level.costs, name, tables.workload)[0], level.after.shape)
-            for level in tables.levels
-        ]
-        extremes += [least_row(tables, parts)] if limit.max is not None else []
-        extremes += [least_row(tables, [-p for p in parts])] if limit.min is not None else []
+        best_of_chunks = (_best(tables, limits, rows) for rows in tables.every())
+        return min(best_of_chunks, key=lambda best: best.over)._replace(sure=True)
+    extremes = [
+        least_row(tables, [sign * part for part in added(tables, name)])
+        for name, limit in limits.items()
+        for sign, end in ((1, limit.max), (-1, limit.min))
+        if end is not None
+    ]
     drawn = tables.uniform(_DRAWS, np.random.default_rng(0))
-    order = over(tables, limits, drawn).argsort(kind="stable")[:_WALKS]
-    walks = (_walk(tables, limits, row) for row in (*extremes, *drawn[order]))
-    best = min(walks, key=lambda each: each.over)
-    return best._replace(sure=len(extremes) == 1 and limits.keys() <= set(ADDITIVE))
+    starts = drawn[over(tables, limits, drawn).argsort(kind="stable")[:_WALKS]]
+    walks = (_walk(tables, limits, row) for row in (*extremes, *starts))
+    # The extreme of one cost that is a sum cannot be improved.
+    sure = len(extremes) == 1 and limits.keys() <= set(ADDITIVE)
+    return min(walks, key=lambda walk: walk.over)._replace(sure=sure)
 
 
 def none_within(tables: Tables, limits: Limits, near: Closest, proven: bool) -> UserError:
@@ -93,15 +92,15 @@ def _walk(tables: Tables, limits: Limits, row: np.ndarray) -> Closest:
 def _best(tables: Tables, limits: Limits, rows: Rows) -> Closest:
     violated = over(tables, limits, rows)
     first = int(violated.argmin())
-    return Closest(rows[first], float(violated[first]), False)
+    return Closest(rows[first], float(violated[first]))
 
 
 def _neighbours(tables: Tables, row: np.ndarray) -> Rows:
-    """The network itself, and those that differ from it in one slot."""
-    rows = [row[None]]
+    """The networks that differ from one in one slot at most."""
+    neighbours = []
     for slot, size in enumerate(tables.sizes):
-        positions = np.unique(np.linspace(0, size - 1, min(size, _MOST_NEIGHBOURS)).astype(np.intp))
+        positions = np.arange(0, size, -(-size // _MOST_NEIGHBOURS))
         changed = np.repeat(row[None], len(positions), axis=0)
         changed[:, slot] = positions
-        rows.append(changed)
-    return np.concatenate(rows)
+        neighbours.append(changed)
+    return np.concatenate(neighbours)

@@ -1,54 +1,35 @@
-"""Networks of a space counted and drawn by how much of one limited cost they have taken.
+"""Networks of a space counted and drawn by how much of one limited cost they take.
 
-A sum over levels that is the limited cost, or never above it, is cut into whole steps. From the
-last level to the first dynamic programming counts, for each state and each number of steps taken so
-far, how many ways to go on end within the limit. What is counted so can be drawn exactly: every
-choice is as likely as the ways that go on from it are many.
+A sum over levels that is the limited cost, or never above it, is rounded down to whole steps.
+Dynamic programming from the last level to the first counts, for each state and each number of steps
+taken so far, in how many ways a network within the limit can go on. Draws follow these counts: each
+choice is drawn in proportion to the ways that go on from it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from scalesearch.cost.composition import BlockCost
-from scalesearch.cost.cost import ADDITIVE, Workload
+from scalesearch.cost.cost import ADDITIVE
 from scalesearch.cost.limits import Limit
 from scalesearch.cost.memory import FULL
 from scalesearch.population.tables import Rows, Tables
 
 _MOST_STEPS, _FEWEST_STEPS = 2**20, 2**8
-_MOST_ADDITIONS, _MOST_CELLS = 10**9, 2 * 10**7  # about a second, and 160 MB
+_MOST_WORK, _WORK_OF_STATE = 10**9, 50  # additions: about a second, and 160 MB for the states
 _MOST_WEIGHTS = 2**22  # at once while drawing: 32 MB
-_FAR = 2.0**62  # further than any bound matters, and int64 still holds it
-
-
-def bound(costs: BlockCost, name: str, workload: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """What choices add to a sum that is a cost or never above it, and their own peaks beside it."""
-    if name in ADDITIVE:
-        return np.asarray(getattr(costs, name)), np.zeros(1, np.int64)
-    weights = FULL * np.asarray(costs.params)
-    if name == "inference_bytes":
-        images = FULL * workload.inference_batch * np.asarray(costs.images)
-        return weights + images + costs.buffers, np.asarray(costs.inference_peak)
-    images = FULL * workload.training_batch * np.asarray(costs.images)
-    kept = weights * (1 + workload.optimizer_copies + workload.ema)
-    return kept + images + costs.buffers * (1 + workload.ema) + costs.saved, np.zeros(1, np.int64)
-
-
-def can_count(name: str, limit: Limit) -> bool:
-    """Whether a limit can be counted: a sum below a cost says nothing of its minimum."""
-    return name in ADDITIVE or limit.max is not None
 
 
 @dataclass(frozen=True, eq=False)
 class Ways:
-    """The networks whose number of steps is accepted: how many there are, and draws of them.
+    """The networks that a limit on one cost does not rule out: how many there are, and draws.
 
-    Numbers are floats: exact up to 2^53, and beyond it to 15 digits.
+    Numbers are floats: exact up to 2^53, and to 15 digits beyond it.
 
     Attributes:
         steps: of each choice from each state, int64 [states, choices] for each level; past every
@@ -63,115 +44,76 @@ class Ways:
     certain: np.ndarray
 
     @classmethod
-    def unlimited(cls, tables: Tables) -> Ways:
-        """All networks of a space."""
-        steps = tuple(np.zeros(level.after.shape, np.int64) for level in tables.levels)
-        return cls(tables, steps, np.ones(1, bool), np.zeros(1, bool))
+    def within(cls, tables: Tables, name: str, limit: Limit, most: int = _MOST_STEPS) -> Ways:
+        """Those that may be within a limit, told apart by at most `most` steps.
 
-    @classmethod
-    def within(cls, tables: Tables, name: str, limit: Limit, most: int | None = None) -> Ways:
-        """Those that may be within a limit that can be counted, in at most `most` steps."""
-        bounds = [bound(level.costs, name, tables.workload) for level in tables.levels]
-        parts = [
-            np.broadcast_to(part, level.after.shape)
-            for (part, _), level in zip(bounds, tables.levels, strict=True)
-        ]
-        exact = name in ADDITIVE
-        low = limit.min if exact and limit.min is not None else -_FAR
-        high = math.floor(min(_FAR if limit.max is None else limit.max, _FAR))
-        if limit.max is None or _is_nearer_the_top(tables, parts, low, high):
-            # Sums are counted down from the largest: fewer steps, and the same networks.
-            parts, (low, high) = [-part for part in parts], (-high, -math.ceil(low))
-        ends = least(tables, parts)
+        A minimum of memory rules out nothing, as the sum is below the cost.
+        """
+        sums = added(tables, name)
+        ends = least(tables, sums)
         start = int(ends[0][0])
-        room, low = high - start, max(low - start, 0)
-        if room < 0:
-            return replace(cls.unlimited(tables), accepted=np.zeros(1, bool))
-        away = [
-            part + end[level.after] - before[:, None]
-            for level, part, before, end in zip(
-                tables.levels, parts, ends[:-1], ends[1:], strict=True
-            )
-        ]
-        if not exact:  # a choice whose own peak passes the limit
-            away = [
-                np.where(over + np.maximum(peak, 0) > room, room + 1, over)
-                for over, (_, peak) in zip(away, bounds, strict=True)
-            ]
-        widest = -int(least(tables, [-part for part in parts])[0][0]) - start
-        return cls._in_steps(tables, away, int(low), min(room, widest), exact, most)
-
-    @classmethod
-    def _in_steps(
-        cls,
-        tables: Tables,
-        away: list[np.ndarray],
-        low: int,
-        high: int,
-        exact: bool,
-        most: int | None,
-    ) -> Ways:
-        """Sums `away` from the smallest, from `low` to `high`, in steps rounded down."""
-        kept = [part[part <= high] for part in away]
-        divisor = max(1, int(np.gcd.reduce(np.concatenate(kept), initial=0)))
-        step = divisor * -(-(high + 1) // (divisor * (most or _most_steps(tables))))
-        rest = sum(int((part % step).max(initial=0)) for part in kept)  # most that rounding drops
+        largest = -int(least(tables, [-part for part in sums])[0][0])
+        high = math.floor(largest if limit.max is None else min(limit.max, largest)) - start
+        low = limit.min - start if name in ADDITIVE and limit.min is not None else 0
+        # How far the smallest sum with each choice is above the smallest of all.
+        above = []
+        for level, part, before, after in zip(tables.levels, sums, ends, ends[1:], strict=False):
+            least_with = part + after[level.after] - before[:, None]
+            peak = level.costs.inference_peak if name == "inference_bytes" else 0
+            above.append(np.where(least_with + peak > high, high + 1, least_with))
+        kept = [part[part <= high] for part in above]
+        unit = max(1, int(np.gcd.reduce(np.concatenate(kept), initial=0)))
+        step = unit * -(-(high + 1) // (unit * min(most, _affordable_steps(tables))))
         totals = np.arange(high // step + 1) * step
+        lost = sum(int((part % step).max(initial=0)) for part in kept)  # at most, by rounding down
         return cls(
             tables,
-            tuple(np.where(part <= high, part // step, len(totals)) for part in away),
-            accepted=totals + rest >= low,
-            certain=(totals >= low) & (totals + rest <= high) & exact,
+            steps=tuple(np.where(part <= high, part // step, len(totals)) for part in above),
+            accepted=totals + lost >= low,
+            certain=(totals >= low) & (totals + lost <= high) & (name in ADDITIVE),
         )
 
     @cached_property
     def total(self) -> float:
         """How many networks there are."""
-        return float(self._onward[0][0, 0])
+        return float(self._onward[0][0, :1].sum())
 
-    def split(self) -> tuple[float, Ways]:
-        """How many are certainly within the limit, and the ways of which that is open."""
-        if not self.certain.any():
-            return 0.0, self
-        sure = replace(self, accepted=self.accepted & self.certain)
-        return sure.total, replace(self, accepted=self.accepted & ~self.certain)
+    def split(self) -> tuple[Ways, Ways]:
+        """Those that are certainly within the limit, and those of which that is open."""
+        sure, undecided = self.accepted & self.certain, self.accepted & ~self.certain
+        return replace(self, accepted=sure), replace(self, accepted=undecided)
 
     def draw(self, n: int, random: np.random.Generator) -> Rows:
         """`n` of the networks, each equally likely; `total` must not be 0."""
-        widest = max(level.after.shape[1] for level in self.tables.levels)
-        chunk = max(1, _MOST_WEIGHTS // widest)
-        drawn = [self._drawn(min(chunk, n - start), random) for start in range(0, n, chunk)]
-        return np.concatenate(drawn) if drawn else self.tables.uniform(0, random)
+        chunks = [self._rows(np.zeros(len(each)), random) for each in self._chunks(n)]
+        return np.concatenate([self.tables.uniform(0, random), *chunks])
 
-    def _drawn(self, n: int, random: np.random.Generator) -> Rows:
-        rows = np.zeros((n, len(self.tables.sizes)), np.intp)
-        state, total = np.zeros(n, np.intp), np.zeros(n, np.intp)
-        for index, level in enumerate(self.tables.levels):
-            weights = self._weights(index, state, total).cumsum(axis=1)
-            choice = (weights <= (random.random(n) * weights[:, -1])[:, None]).sum(axis=1)
-            level.assign(rows, choice)
-            total = total + self.steps[index][state, choice]
-            state = level.after[state, choice]
-        return rows
-
-    def every(self) -> Rows:
+    def every(self) -> Iterator[Rows]:
         """All the networks once; only where `total` is small."""
-        rows = np.zeros((1, len(self.tables.sizes)), np.intp)
-        state, total = np.zeros(1, np.intp), np.zeros(1, np.intp)
-        for index, level in enumerate(self.tables.levels):
-            which, choice = np.nonzero(self._weights(index, state, total))
-            rows, state, total = rows[which], state[which], total[which]
-            level.assign(rows, choice)
-            total = total + self.steps[index][state, choice]
-            state = level.after[state, choice]
-        return rows
+        return (self._rows(positions.astype(float)) for positions in self._chunks(int(self.total)))
 
-    def _weights(self, index: int, state: np.ndarray, total: np.ndarray) -> np.ndarray:
-        """Ways to go on by each choice of a level, float64 [n, choices]."""
-        to = total[:, None] + self.steps[index][state]
-        onward, after = self._onward[index + 1], self.tables.levels[index].after[state]
-        inside = to < len(self.accepted)
-        return np.where(inside, onward[after, np.where(inside, to, 0)], 0.0)
+    def _chunks(self, n: int) -> list[np.ndarray]:
+        """The numbers below `n`, as many at once as memory allows."""
+        size = max(1, _MOST_WEIGHTS // max(level.after.shape[1] for level in self.tables.levels))
+        return [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def _rows(self, position: np.ndarray, random: np.random.Generator | None = None) -> Rows:
+        """The networks at these positions of `total`, or at random ones."""
+        rows = np.zeros((len(position), len(self.tables.sizes)), np.intp)
+        state, total = np.zeros(len(position), np.intp), np.zeros(len(position), np.intp)
+        each = np.arange(len(position))
+        for index, (level, steps) in enumerate(zip(self.tables.levels, self.steps, strict=True)):
+            to, after = total[:, None] + steps[state], level.after[state]
+            inside = to < len(self.accepted)
+            weights = np.where(inside, self._onward[index + 1][after, np.where(inside, to, 0)], 0.0)
+            up_to = weights.cumsum(axis=1)
+            if random is not None:
+                position = random.random(len(rows)) * up_to[:, -1]
+            choice = (up_to <= position[:, None]).sum(axis=1)
+            position = position - (up_to - weights)[each, choice]
+            level.assign(rows, choice)
+            state, total = after[each, choice], to[each, choice]
+        return rows
 
     @cached_property
     def _onward(self) -> list[np.ndarray]:
@@ -189,6 +131,23 @@ class Ways:
                     ways[state, : most - step] += count * onward[-1][behind, step:]
             onward.append(ways)
         return onward[::-1]
+
+
+def added(tables: Tables, name: str) -> list[np.ndarray]:
+    """What each choice adds to a sum that is a cost, or never above it; [states, choices]."""
+    work = tables.workload
+    parts = []
+    for level in tables.levels:
+        costs, weights = level.costs, FULL * np.asarray(level.costs.params)
+        if name in ADDITIVE:
+            part = getattr(costs, name)
+        elif name == "inference_bytes":
+            part = weights + costs.buffers + FULL * work.inference_batch * costs.images
+        else:
+            part = weights * (1 + work.optimizer_copies + work.ema) + costs.saved
+            part = part + costs.buffers * (1 + work.ema) + FULL * work.training_batch * costs.images
+        parts.append(np.broadcast_to(part, level.after.shape))
+    return parts
 
 
 def least(tables: Tables, parts: list[np.ndarray]) -> list[np.ndarray]:
@@ -210,17 +169,7 @@ def least_row(tables: Tables, parts: list[np.ndarray]) -> np.ndarray:
     return row[0]
 
 
-def _is_nearer_the_top(tables: Tables, parts: list[np.ndarray], low: float, high: int) -> bool:
-    if low == -_FAR:
-        return False
-    smallest = int(least(tables, parts)[0][0])
-    largest = -int(least(tables, [-part for part in parts])[0][0])
-    return largest - low < high - smallest
-
-
-def _most_steps(tables: Tables) -> int:
-    """How many totals can be counted in about a second."""
+def _affordable_steps(tables: Tables) -> int:
     states = sum(level.after.shape[0] for level in tables.levels)
-    cells = sum(level.after.size for level in tables.levels)
-    most = min(_MOST_STEPS, _MOST_ADDITIONS // cells, _MOST_CELLS // states)
-    return max(_FEWEST_STEPS, most)
+    choices = sum(level.after.size for level in tables.levels)
+    return max(_FEWEST_STEPS, _MOST_WORK // (choices + _WORK_OF_STATE * states))

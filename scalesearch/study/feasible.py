@@ -61,4 +61,4 @@ def require_feasible(space: Space, limits: Limits, workload: Workload) -> None:
     Raises:
         UserError: with the network that comes closest.
     """
-    space.within(limits, workload).require()
+    space.within(limits, workload).look()
