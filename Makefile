@@ -23,12 +23,15 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(RUN) run studies/quickstart.yaml
 
-test: lint types
-	$(BIN)/python -m pytest
+# Tests run on every core, a file at a time, each with one thread of torch. `make test-all`, as CI,
+# also runs what takes more than a few seconds each, every study in a smoke size among it.
+MARKS ?= not slow and not gpu
 
-# Also what takes more than a few seconds each; CI runs this.
-test-all: lint types
-	$(BIN)/python -m pytest -m "slow or not slow"
+test: lint types
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "$(MARKS)"
+
+test-all:
+	$(MAKE) test MARKS="not gpu"
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

@@ -32,8 +32,8 @@ class UserError(ValueError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        place = self.file + (f":{self.line}" if self.file and self.line else "")
-        head = ": ".join(part for part in (place, self.key, self.problem) if part)
+        position = self.file + (f":{self.line}" if self.file and self.line else "")
+        head = ": ".join(part for part in (position, self.key, self.problem) if part)
         tail = [f"allowed: {self.allowed}"] if self.allowed else []
         return "\n  ".join([head, *tail, *([self.hint] if self.hint else [])])
 

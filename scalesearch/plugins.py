@@ -25,8 +25,8 @@ _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 def names(folder: str) -> tuple[str, ...]:
     """The plug-ins that ship in a folder, sorted: one per file."""
     package = importlib.import_module(f"scalesearch.{folder}")
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return tuple(sorted(name for name in found if not name.startswith("_")))
+    modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return tuple(sorted(name for name in modules if not name.startswith("_")))
 
 
 def load(folder: str, name: str) -> Any:

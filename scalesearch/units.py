@@ -54,7 +54,7 @@ def parse_seconds(value: object) -> float:
             return float(sum(part for part in parts if part is not None))
     elif (number := _number(value)) is not None:
         return float(number)
-    raise UserError(f"{value!r} is no time", allowed=_SECOND_FORMS)
+    raise UserError(f"{value!r} is not a time", allowed=_SECOND_FORMS)
 
 
 def format_count(count: float) -> str:

@@ -50,7 +50,11 @@ def slots(draw: st.DrawFn) -> dict[str, tuple[Any, ...]]:
 
 def network(of: dict[str, tuple[Any, ...]], row: Any) -> Backbone:
     """The network of a row."""
-    parts = {name: values[i] for (name, values), i in zip(of.items(), row, strict=True)}
+    return backbone({name: v[i] for (name, v), i in zip(of.items(), row, strict=True)})
+
+
+def backbone(parts: dict[str, Any]) -> Backbone:
+    """The network of one value for each slot."""
     own = {name: value for name, value in parts.items() if not isinstance(value, Stage)}
     return Backbone(stages=tuple(v for v in parts.values() if isinstance(v, Stage)), **own)
 

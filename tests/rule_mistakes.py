@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from scalesearch.arch import blocks
 from scalesearch.arch.backbone import Backbone, Head, Stem
-from scalesearch.arch.graph import Op
+from scalesearch.arch.blocks import BlockContext
+from scalesearch.arch.graph import Graph, Op
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.walk import Rule, walk
 
@@ -20,12 +21,13 @@ Change = Callable[[Op], list[Op]]
 
 
 class Mistake(NamedTuple):
-    """A wrong rule of a block kind, and whether a count of the network changes with it."""
+    """A wrong rule of a block kind, and who must see it: a count, or what a built network runs."""
 
     kind: str
     words: str
     rule: Rule
     counts: bool
+    runs: bool = True
 
 
 def probe(kind: str) -> Backbone:
@@ -45,40 +47,52 @@ PROBE_SIZE = (21, 38)
 
 def every_mistake(kind: str) -> Iterator[Mistake]:
     """All mistakes in the rule of a kind."""
-    right, found = blocks.BLOCKS[kind], {}
+    right, ops = blocks.BLOCKS[kind], dict[str, Op]()
     for part in walk(probe(kind), PROBE_SIZE):
-        for op in part.ops if part.rule is right else ():
-            found.setdefault(op.name, op)  # of the first block, which has the stride
-    for name, op in found.items():
-        for words, change, counts in _wrong(op):
-            yield Mistake(kind, f"{name}: {words}", _changed(right, name, change), counts)
-    if len(found) > 1:
-        yield Mistake(kind, "operations backwards", lambda *args: right(*args)[::-1], False)
+        for op in part.graph.ops if part.rule is right else ():
+            ops.setdefault(op.name, op)  # of the first block, which has the stride
+    for name, op in ops.items():
+        for mistake in _wrong(op):
+            rule = _changed(right, name, mistake.change)
+            words = f"{name}: {mistake.words}"
+            yield Mistake(kind, words, rule, mistake.counts, mistake.runs)
+    if len(ops) > 1:
+        yield Mistake(kind, "operations backwards", _backwards(right), counts=False)
     for words, rule in SPECIFIC.get(kind, {}).items():
-        yield Mistake(kind, words, rule, True)
+        yield Mistake(kind, words, rule, counts=True)
 
 
-def _wrong(op: Op) -> Iterator[tuple[str, Change, bool]]:
-    """What can be wrong with one operation, and whether a count shows it."""
-    counted = op.kind in ("conv", "norm")
-    if op.kind == "pool":  # a sum in squeeze-excite, of which there is no module
-        yield "counted", _with(counted=True), True
+class _Wrong(NamedTuple):
+    """What can be wrong with one operation, and who must see it."""
+
+    words: str
+    change: Change
+    counts: bool
+    runs: bool = True
+
+
+def _wrong(op: Op) -> Iterator[_Wrong]:
+    if op.kind == "mean":  # a sum in squeeze-excite, of which there is no module
+        yield _Wrong("counted", _with(kind="avg_pool"), counts=True, runs=False)
         return
-    yield "left out", lambda op: [], counted
-    yield "twice", lambda op: [op, op], counted
-    yield "renamed", _with(name="other"), False
-    yield "a channel more", lambda op: [op._replace(outputs=op.outputs + 1)], counted
-    if op.kind != "gate":
-        yield "active or not", lambda op: [op._replace(active=not op.active)], False
-    if op.kind in ("conv", "cut"):
-        yield "stride", lambda op: [op._replace(stride=op.stride + 1)], False
-    if op.size_in != op.size_out:
-        yield "not shrunk", lambda op: [op._replace(size_out=op.size_in)], counted
+    if op.kind == "sigmoid":  # a function that nobody counts
+        return
+    counted = op.kind in ("conv", "batch_norm")
+    yield _Wrong("left out", lambda op: [], counted)
+    yield _Wrong("twice", lambda op: [op, op], counted)
+    yield _Wrong("renamed", _with(name="other"), counts=False)
+    wider = op.output._replace(width=op.output.width + 1)
+    yield _Wrong("a channel more", _with(output=wider), counted)
+    if op.source.size != op.output.size:
+        unshrunk = op.output._replace(size=op.source.size)
+        yield _Wrong("not shrunk", _with(output=unshrunk), counted)
     if op.kind == "conv":
-        yield "kernel", lambda op: [op._replace(kernel=op.kernel + 2)], True
-        yield "norm", lambda op: [op._replace(norm=not op.norm)], True
-        yield "bias", lambda op: [op._replace(bias=not op.bias)], True
-        yield "groups", lambda op: [op._replace(groups=1 if op.groups > 1 else op.outputs)], True
+        yield _Wrong("stride", _with(stride=op.stride + 1), counts=False)
+        yield _Wrong("kernel", _with(kernel=op.kernel + 2), counts=True)
+        yield _Wrong("bias", _with(bias=not op.bias), counts=True)
+        groups = 1 if op.groups > 1 else op.output.width
+        if groups != op.groups and op.source.width % groups == 0:
+            yield _Wrong("groups", _with(groups=groups), counts=True)
 
 
 def _with(**fields: object) -> Change:
@@ -86,10 +100,27 @@ def _with(**fields: object) -> Change:
 
 
 def _changed(right: Rule, name: str, change: Change) -> Rule:
-    def rule(*args: object) -> tuple[Op, ...]:
-        return tuple(
-            new for op in right(*args) for new in (change(op) if op.name == name else [op])
-        )
+    """The rule with one operation changed; those behind it take what it now gives."""
+
+    def rule(*args: object) -> Graph:
+        graph = right(*args)
+        first, ops = len(graph.inputs), list[Op]()
+        numbers = {tensor: tensor for tensor in range(first)}
+        for index, op in enumerate(graph.ops):
+            rewired = op._replace(inputs=tuple(numbers[tensor] for tensor in op.inputs))
+            new = change(rewired) if op.name == name else [rewired]
+            ops += new
+            numbers[first + index] = first + len(ops) - 1 if new else rewired.inputs[0]
+        outputs = tuple(numbers[tensor] for tensor in graph.outputs)
+        return graph._replace(ops=tuple(ops), outputs=outputs, held=())
+
+    return rule
+
+
+def _backwards(right: Rule) -> Rule:
+    def rule(*args: object) -> Graph:
+        graph = right(*args)
+        return graph._replace(ops=graph.ops[::-1])
 
     return rule
 
@@ -98,7 +129,7 @@ def _rounded(kind: str, helper: str, to: Callable[[int, float], int]) -> Rule:
     """The rule of a kind with channels that are rounded instead of cut."""
     right = blocks.BLOCKS[kind]
 
-    def rule(*args: object) -> tuple[Op, ...]:
+    def rule(*args: object) -> Graph:
         kept = getattr(blocks, helper)
         setattr(blocks, helper, to)
         try:
@@ -113,9 +144,12 @@ def _projected_where_strided(kind: str) -> Rule:
     """Option B forgotten where only channels differ."""
     right = blocks.BLOCKS[kind]
 
-    def rule(stage: Stage, width: int, size: tuple[int, int], stride: int) -> tuple[Op, ...]:
-        ops = right(stage, width, size, stride)
-        return tuple(op for op in ops if not (op.aside and stride == 1))
+    def rule(stage: Stage, context: BlockContext) -> Graph:
+        graph = right(stage, context)
+        if context.stride > 1:
+            return graph
+        kept = tuple(op for op in graph.ops if not op.name.startswith("shortcut."))
+        return graph._replace(ops=kept)
 
     return rule
 
@@ -124,10 +158,15 @@ def _strided_on_the_first() -> Rule:
     """The bottleneck of the paper, whose first convolution has the stride."""
     right = blocks.BLOCKS["bottleneck"]
 
-    def rule(*args: object) -> tuple[Op, ...]:
-        reduce, spatial, *others = right(*args)
-        small = spatial.size_out
-        return reduce._replace(size_out=small), spatial._replace(size_in=small), *others
+    def rule(*args: object) -> Graph:
+        graph = right(*args)
+        small = next(op.output.size for op in graph.ops if op.name == "spatial.conv")
+        ops = []
+        for op in graph.ops:
+            if op.name.startswith("reduce."):
+                op = op._replace(output=op.output._replace(size=small))
+            ops.append(op)
+        return graph._replace(ops=tuple(ops))
 
     return rule
 

@@ -1,4 +1,4 @@
-"""Every snippet of README and docs runs, every study file is valid, every link leads somewhere."""
+"""Every snippet and command of README and docs runs, and every link leads somewhere."""
 
 import re
 import shlex
@@ -9,20 +9,18 @@ import yaml
 from typer.testing import CliRunner
 
 from scalesearch.cli.main import app
+from scalesearch.study import tabulate
 from scalesearch.study.load import load_study
+from tests.smoke import SMOKE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Commands that are whole runs; `make quickstart` and the tests of the command line run them.
-LONG = ("scalesearch run", "make ", "pip ", "git ", "optuna-dashboard")
+# Commands that install, that `make` runs, or that open a server.
+NOT_OURS = ("make", "pip", "git", "optuna-dashboard")
 
 
-def blocks(language):
-    for page in PAGES:
-        for number, text in enumerate(
-            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S), 1
-        ):
-            yield pytest.param(text, id=f"{page.name}-{language}-{number}")
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
 
 
 @pytest.fixture
@@ -34,40 +32,65 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("text", list(blocks("python")))
+def python_snippets():
+    for page in PAGES:
+        for number, text in enumerate(blocks(page, "python"), 1):
+            yield pytest.param(text, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("text", list(python_snippets()))
 def test_python_snippets_run(text, checkout, capsys):
     exec(compile(text, "snippet", "exec"), {"__name__": "snippet"})
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", list(blocks("bash")))
-def test_commands_run(text, checkout):
-    for line in text.replace("\\\n", " ").splitlines():
+def pages_with_commands():
+    for page in PAGES:
+        if text := "\n".join(blocks(page, "bash")):
+            marks = [pytest.mark.slow] if "scalesearch run" in text else []
+            yield pytest.param(page, id=page.name, marks=marks)
+
+
+@pytest.mark.parametrize("page", list(pages_with_commands()))
+def test_commands_run_in_their_order(page, checkout, monkeypatch):
+    """Studies run in their smoke size; what later commands open is what they left."""
+    monkeypatch.setattr(tabulate, "_SECONDS", 0.001)
+    if snippets := blocks(page, "yaml"):
+        (checkout / "study.yaml").write_text(snippets[0])
+    for line in "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
-        if not words or line.startswith(LONG) or "runs/" in line:
+        if not words or words[0] in NOT_OURS:
             continue
         assert words[0] == "scalesearch", f"a command that no test knows: {line}"
+        if words[1] == "run":
+            words += SMOKE[load_study(words[2]).name]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception}"
 
 
-@pytest.mark.parametrize("text", list(blocks("yaml")))
-def test_yaml_snippets_are_valid_studies(text, checkout):
-    study = checkout / "study.yaml"
-    study.write_text(text)
-    assert load_study(study).name == yaml.safe_load(text)["name"]
+def test_yaml_snippets_are_valid_studies(checkout):
+    for page in PAGES:
+        for text in blocks(page, "yaml"):
+            (checkout / "study.yaml").write_text(text)
+            assert load_study(checkout / "study.yaml").name == yaml.safe_load(text)["name"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda p: p.name)
-def test_studies_are_valid(path):
-    assert load_study(path).name == path.stem
+def test_links_between_pages_lead_somewhere():
+    broken = [
+        (page.name, target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        if not target.startswith("http") and not (page.parent / target).exists()
+    ]
+    assert broken == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_links_between_pages_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+def test_files_that_the_docs_name_are_there():
+    """`cost/memory.py` and the like, as the guide to the house names them."""
+    named = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert len(named) > 20
+    homes = (ROOT, ROOT / "scalesearch")
+    assert [n for n in named if not any((home / n).exists() for home in homes)] == []
 
 
 def test_the_glossary_has_every_cost_state_and_strategy():
@@ -76,5 +99,5 @@ def test_the_glossary_has_every_cost_state_and_strategy():
     from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
 
     text = (ROOT / "docs" / "glossary.md").read_text()
-    for word in (*UNITS, *STATES, *STRATEGIES, *DETECTOR_STRATEGIES):
-        assert word in text, word
+    words = (*UNITS, *STATES, *STRATEGIES, *DETECTOR_STRATEGIES)
+    assert [word for word in words if word not in text] == []

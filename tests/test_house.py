@@ -1,4 +1,4 @@
-"""The house of the package: who may import whom, and how files look."""
+"""The house of the package: who may import whom, and what is written down where."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ import pytest
 import scalesearch
 
 PACKAGE = Path(scalesearch.__file__).parent
-TESTS = Path(__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A place is a folder, or a file at the top; it imports only from lower floors or from itself.
@@ -34,79 +34,27 @@ SHARED = ("errors", "interfaces", "plugins")
 FREE = ("__init__", "__main__")
 PLUGINS = ("necks", "samplers", "evaluators", "datasets", "executors", "exporters")
 
-# Packages that are slow to load, and the places whose job they are.
+# Packages that are slow to load, and the places (folders or files) whose job they are.
 HEAVY = {
     "torch": (
-        "nn/",
-        "cost/measured",
-        "cost/latency/",
-        "training/",
-        "evaluators/",
-        "datasets/",
-        "exporters/",
+        *("nn", "training", "evaluators", "datasets", "exporters", "study/assess"),
+        *("cost/measured", "cost/measured_memory", "cost/latency", "executors/serial"),
     ),
-    "torchvision": ("datasets/", "nn/weight_files"),
-    "timm": ("nn/",),
+    "torchvision": ("datasets", "nn/weight_files"),
+    "timm": ("nn",),
     "effdet": ("nn/weight_files",),
-    "faster_coco_eval": ("training/",),
-    "ray": ("executors/",),
-    "optuna": ("samplers/", "history/record", "history/optuna_internals"),
+    "faster_coco_eval": ("training",),
+    "ray": ("executors",),
+    "optuna": ("samplers", "history/record", "history/optuna_internals", "study/context"),
     "fvcore": ("cost/measured",),
-    "pandas": ("report/", "history/", "study/"),
-    "matplotlib": ("report/",),
-    "mlxtend": ("datasets/",),
-    "onnx": ("exporters/",),
-    "onnxruntime": ("exporters/",),
-    "pydantic": ("study/",),
-    "rich": ("cli/",),
-    "typer": ("cli/",),
-    "jinja2": ("report/",),
-}
-# Single files that hold what their folder must not.
-ALSO = {("torch", "study/assess"), ("torch", "executors/_gpus"), ("optuna", "study/context")}
-# Names for annotations alone, which are never loaded.
-ANNOTATIONS = {("torch", "interfaces"), ("optuna", "interfaces"), ("torch", "study/estimate")}
-
-# Modules without a test file of their own, and the one that shows what they do.
-SHOWN_BY = {
-    "__init__": "test_house",
-    "__main__": "cli/test_main",
-    "interfaces": "executors/test_contract",
-    "nn/build": "nn/test_backbone",
-    "nn/weight_files": "nn/test_weights",
-    "cost/chain": "cost/test_closed_form",
-    "cost/measured_memory": "cost/test_measured",
-    "cost/recorder": "cost/test_neck",
-    "datasets/_boxes": "datasets/test_coco",
-    "datasets/_folder": "datasets/test_image_folder",
-    "datasets/_idx": "datasets/test_fashion_mnist",
-    "datasets/_resize": "datasets/test_image_folder",
-    "exporters/__init__": "exporters/test_python",
-    "exporters/_export_task": "exporters/test_python",
-    "exporters/_facts": "exporters/test_onnx",
-    "exporters/_onnx_file": "exporters/test_onnx",
-    "exporters/_python_file": "exporters/test_python",
-    "exporters/_torch_network": "exporters/test_torch_export",
-    "executors/_crew": "executors/test_contract",
-    "executors/_gpus": "executors/test_cluster",
-    "executors/_holding": "executors/test_contract",
-    "executors/_quiet": "executors/test_cluster",
-    "executors/_tune": "executors/test_contract",
-    "report/sections": "report/test_page",
-    "report/tasks": "report/test_page",
-    "history/optuna_internals": "history/test_record",
-    "samplers/_whole_space": "samplers/test_samplers",
-    "spaces/listed": "spaces/test_feasible",
-    "spaces/slot": "spaces/test_backbone",
-    "spaces/space": "spaces/test_backbone",
-    "training/run": "training/test_loop",
-    "study/checks": "study/test_detection",
-    "study/checkpoints": "study/test_run",
-    "study/context": "study/test_run",
-    "study/inputs": "study/test_phases",
-    "study/options": "study/test_load",
-    "study/parts": "study/test_load",
-    "study/schema": "study/test_load",
+    "pandas": ("report", "history", "study"),
+    "matplotlib": ("report",),
+    "onnx": ("exporters",),
+    "onnxruntime": ("exporters",),
+    "pydantic": ("study", "datasets/_coco_annotations"),
+    "rich": ("cli",),
+    "typer": ("cli",),
+    "jinja2": ("report",),
 }
 
 
@@ -117,6 +65,7 @@ class Import:
     module: str
     name: str
     line: int
+    loaded: bool  # not for annotations alone
 
 
 def module_of(path: Path) -> str:
@@ -124,19 +73,29 @@ def module_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
-def place_of(module: str) -> str:
-    return module.split("/")[0]
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[Import]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imports(path: Path) -> tuple[Import, ...]:
+    annotations = {
+        id(inner)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in node.body
+    }
+    found = []
+    for node in ast.walk(tree_of(path)):
+        loaded = id(node) not in annotations
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, "", node.lineno)
+            found += [Import(alias.name, "", node.lineno, loaded) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
-            for alias in node.names:
-                yield Import(node.module or "", alias.name, node.lineno)
+            module = node.module or ""
+            found += [Import(module, alias.name, node.lineno, loaded) for alias in node.names]
+    return tuple(found)
 
 
 def own_place(found: Import) -> str | None:
@@ -144,14 +103,13 @@ def own_place(found: Import) -> str | None:
     parts = f"{found.module}.{found.name}".split(".")
     if parts[0] != "scalesearch":
         return None
-    place = parts[1]
     # `import scalesearch` and `from scalesearch import __version__` take the door itself.
-    return place if place in FLOOR_OF else "__init__"
+    return parts[1] if parts[1] in FLOOR_OF else "__init__"
 
 
 def may_import(module: str, place: str) -> bool:
     """Whether a module may import something of a place."""
-    own = place_of(module)
+    own = module.split("/")[0]
     if own in FREE or place == own:
         return True
     if place == "__init__":
@@ -162,44 +120,47 @@ def may_import(module: str, place: str) -> bool:
     return below or (place in SHARED and FLOOR_OF[place] == FLOOR_OF[own])
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_imports_look_down(path):
-    module = module_of(path)
+def may_load(module: str, package: str) -> bool:
+    """Whether a module is where a heavy package has its job."""
+    return any(module == place or module.startswith(f"{place}/") for place in HEAVY[package])
+
+
+def test_imports_look_down():
     wrong = [
-        f"{module}:{found.line} imports {found.module}"
+        f"{module_of(path)}:{found.line} imports {found.module}"
+        for path in FILES
         for found in imports(path)
-        if (place := own_place(found)) and not may_import(module, place)
+        if (place := own_place(found)) and not may_import(module_of(path), place)
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_heavy_packages_are_imported_where_their_job_is(path):
-    module = module_of(path)
-    wrong = []
-    for found in imports(path):
-        package = found.module.split(".")[0]
-        allowed = HEAVY.get(package)
-        if allowed is None or {(package, module)} & (ALSO | ANNOTATIONS):
-            continue
-        if not any(f"{module}/".startswith(where) or module == where for where in allowed):
-            wrong.append(f"{module}:{found.line} imports {found.module}")
+def test_heavy_packages_are_imported_where_their_job_is():
+    wrong = [
+        f"{module_of(path)}:{found.line} imports {found.module}"
+        for path in FILES
+        for found in imports(path)
+        if (package := found.module.split(".")[0]) in HEAVY
+        and found.loaded
+        and not may_load(module_of(path), package)
+    ]
     assert wrong == []
 
 
-@pytest.mark.parametrize(("package", "module"), sorted(ANNOTATIONS))
-def test_names_for_annotations_are_never_loaded(package, module):
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    checked = [
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in node.body
+def test_no_place_is_allowed_what_it_does_not_need():
+    used = {
+        (found.module.split(".")[0], module_of(path)) for path in FILES for found in imports(path)
+    }
+    unused = [
+        (package, place)
+        for package, places in HEAVY.items()
+        for place in places
+        if not any(
+            name == package and (module == place or module.startswith(f"{place}/"))
+            for name, module in used
+        )
     ]
-    everywhere = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    for node in everywhere:
-        if package in ast.unparse(node).split() and node not in checked:
-            raise AssertionError(f"{module}:{node.lineno} loads {package}")
+    assert unused == []
 
 
 def test_the_rules_themselves_see_what_is_forbidden():
@@ -211,11 +172,23 @@ def test_the_rules_themselves_see_what_is_forbidden():
     assert may_import("spaces/coefficients", "scaling")
     assert may_import("training/loop", "interfaces")
     assert may_import("__init__", "study")
+    assert not may_load("cost/closed_form", "torch")
+    assert may_load("nn/blocks", "torch")
 
 
 def test_every_place_has_a_floor():
-    places = {place_of(module_of(path)) for path in FILES} - set(FREE)
+    places = {module_of(path).split("/")[0] for path in FILES} - set(FREE)
     assert places == set(FLOOR_OF)
+
+
+def test_no_module_imports_private_names_of_another():
+    wrong = [
+        f"{module_of(path)}:{found.line} imports {found.name} of {found.module}"
+        for path in FILES
+        for found in imports(path)
+        if own_place(found) and found.name.startswith("_") and not found.name.startswith("__")
+    ]
+    assert wrong == []
 
 
 def run_python(code: str) -> str:
@@ -248,37 +221,27 @@ def test_everything_public_can_be_had():
         _ = scalesearch.serach
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_files_are_read_in_one_sitting(path):
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 300
-    assert path.stem not in {"utils", "util", "helpers", "common", "manager", "misc"}
-    tree = ast.parse(text)
-    assert not text or ast.get_docstring(tree), "a module says in its first line what it holds"
-    long = [
-        f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and code_lines(node, text) > 50
-    ]
-    assert long == []
-    for mark in ("TO" + "DO", "FIX" + "ME", "X" * 3):
-        assert mark not in text
-
-
-def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, text: str) -> int:
-    """Lines of a function with its docstring, blank lines and comments left out."""
-    lines = text.splitlines()[function.lineno - 1 : function.end_lineno]
-    first = function.body[0]
-    said = ast.get_docstring(function, clean=False) is not None
-    docstring = (first.end_lineno or 0) - first.lineno + 1 if said else 0
-    return sum(bool(s := line.strip()) and not s.startswith("#") for line in lines) - docstring
-
-
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_what_is_public_says_what_it_is(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    silent = [name for name, node in public(tree) if not ast.get_docstring(node)]
+def test_modules_say_what_they_hold():
+    silent = [module_of(path) for path in FILES if not says(tree_of(path)) and path.read_text()]
     assert silent == []
+    vague = {"utils", "util", "helpers", "common", "manager", "misc"}
+    assert vague.isdisjoint(path.stem.strip("_") for path in FILES)
+    marks = ("TO" + "DO", "FIX" + "ME", "X" * 3)
+    assert [module_of(p) for p in FILES if any(mark in p.read_text() for mark in marks)] == []
+
+
+def test_what_is_public_says_what_it_is():
+    silent = [
+        f"{module_of(path)}: {name}"
+        for path in FILES
+        for name, node in public(tree_of(path))
+        if not says(node)
+    ]
+    assert silent == []
+
+
+def says(node: ast.AST) -> bool:
+    return bool(ast.get_docstring(node))  # type: ignore[arg-type]
 
 
 def public(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
@@ -292,33 +255,12 @@ def public(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
                     yield f"{node.name}.{inner.name}", inner
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_every_module_has_its_tests(path):
-    module = module_of(path)
-    folder = (TESTS / module).parent
-    if path.stem == "__init__" and not path.read_text(encoding="utf-8"):
-        return
-    allowed = [folder / f"test_{path.stem.strip('_')}.py"]
-    if module in SHOWN_BY:
-        allowed.append(TESTS / f"{SHOWN_BY[module]}.py")
-    elif folder.name in PLUGINS and not path.stem.startswith("_"):
-        # One contract for all plug-ins of a folder.
-        allowed += [folder / "test_contract.py", folder / f"test_{folder.name}.py"]
-    assert any(test.exists() for test in allowed), f"{allowed[0]} is missing"
-
-
-def test_every_test_file_tests_a_module_that_exists():
-    for test in sorted(TESTS.rglob("test_*.py")):
-        name, folder = test.stem.removeprefix("test_"), test.parent.relative_to(TESTS)
-        if folder == Path() or name in ("contract", folder.name):
-            continue
-        homes = [PACKAGE / folder / f"{name}.py", PACKAGE / folder / f"_{name}.py"]
-        assert any(home.exists() for home in homes), f"{test} tests nothing of the package"
-
-
-def test_allowed_exceptions_are_still_needed():
-    modules = {module_of(path) for path in FILES}
-    assert set(SHOWN_BY) <= modules
-    for package, module in ALSO | ANNOTATIONS:
-        found = {one.module.split(".")[0] for one in imports(PACKAGE / f"{module}.py")}
-        assert package in found, f"{module} no longer imports {package}"
+def test_no_record_is_taken_apart_by_position():
+    """Of more than four values nobody remembers the order: records are read by their fields."""
+    wrong = [
+        f"{module_of(path)}:{node.lineno} unpacks {len(node.elts)} values"
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store) and len(node.elts) > 4
+    ]
+    assert wrong == []

@@ -40,7 +40,7 @@ class Head:
     """A 1x1 convolution to `width` channels, average pooling, `dropout`, a linear classifier.
 
     Attributes:
-        width: 0 leaves the convolution out: what the last stage puts out is pooled.
+        width: 0 leaves the convolution out: what the last stage outputs is pooled.
         norm: where there is no convolution, a batch norm and an activation stand before the
             pooling, as `wide` stages need them. A convolution always brings both.
     """

@@ -121,9 +121,7 @@ def _projection(g: GraphBuilder, stage: Stage, context: BlockContext, x: int, *,
 
 
 def _residual(g: GraphBuilder, context: BlockContext, x: int, branch: int) -> int:
-    return g.op(
-        "add", "drop_path", x, g.hold(branch), function="drop_path" * context.style.drop_path
-    )
+    return g.add("drop_path", x, g.hold(branch), drops=context.style.drop_path)
 
 
 def squeeze_width(width: int, share: float) -> int:

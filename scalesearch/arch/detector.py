@@ -168,24 +168,24 @@ def wiring(kind: str, levels: range) -> tuple[Node, ...]:
         wired = plugins.load("necks", kind)()
     except UserError as error:
         raise error.at(under="neck.kind") from None
-    made = tuple(Node(level, tuple(inputs)) for level, inputs in wired.nodes(levels))
-    check_nodes(made, levels)
-    return made
+    nodes = tuple(Node(level, tuple(inputs)) for level, inputs in wired.nodes(levels))
+    check_nodes(nodes, levels)
+    return nodes
 
 
 def taps(backbone: Backbone) -> dict[int, int]:
     """Each pyramid level that the backbone has to the last stage (from 0) that puts it out."""
     stride = backbone.stem.stride * backbone.stem.pool
-    found: dict[int, int] = {}
+    levels: dict[int, int] = {}
     for index, stage in enumerate(backbone.stages):
         stride *= stage.stride
         if stride & (stride - 1) == 0:  # a power of two
-            found[stride.bit_length() - 1] = index
-    return found
+            levels[stride.bit_length() - 1] = index
+    return levels
 
 
 def _check_taps(backbone: Backbone, neck: Neck) -> None:
-    """Refuses levels that the backbone lacks below others, and stages that feed nothing."""
+    """Rejects levels that the backbone lacks below others, and stages that feed nothing."""
     tapped = taps(backbone)
     inside = [level for level in neck.levels if level in tapped]
     lacking = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.rounding import round_depth, round_width
@@ -33,13 +34,13 @@ TENSORFLOW_NORM = {"norm_eps": 1e-3, "norm_momentum": 0.01}
 TORCH_NORM = {"norm_eps": 1e-5, "norm_momentum": 0.1}
 # EfficientNet-B0, Table 1: width, depth, stride, kernel, expand of each stage.
 _B0 = (
-    (16, 1, 1, 3, 1),
-    (24, 2, 2, 3, 6),
-    (40, 2, 2, 5, 6),
-    (80, 3, 2, 3, 6),
-    (112, 3, 1, 5, 6),
-    (192, 4, 2, 5, 6),
-    (320, 1, 1, 3, 6),
+    Stage(width=16, depth=1, stride=1, kernel=3, expand=1, se=0.25),
+    Stage(width=24, depth=2, stride=2, kernel=3, expand=6, se=0.25),
+    Stage(width=40, depth=2, stride=2, kernel=5, expand=6, se=0.25),
+    Stage(width=80, depth=3, stride=2, kernel=3, expand=6, se=0.25),
+    Stage(width=112, depth=3, stride=1, kernel=5, expand=6, se=0.25),
+    Stage(width=192, depth=4, stride=2, kernel=5, expand=6, se=0.25),
+    Stage(width=320, depth=1, stride=1, kernel=3, expand=6, se=0.25),
 )
 # EfficientNetV2 (Tan & Le 2021, Table 4 for S; M and L from the official code): resolution,
 # dropout, then fused stages and MBConv stages with width, depth, stride, expand.
@@ -68,15 +69,12 @@ def efficientnet(name: str) -> Backbone:
     return Backbone(
         stem=Stem(width=round_width(32 * width)),
         stages=tuple(
-            Stage(
-                width=round_width(w * width),
-                depth=round_depth(d * depth),
-                stride=s,
-                kernel=k,
-                expand=e,
-                se=0.25,
+            replace(
+                stage,
+                width=round_width(stage.width * width),
+                depth=round_depth(stage.depth * depth),
             )
-            for w, d, s, k, e in _B0
+            for stage in _B0
         ),
         head=Head(width=round_width(1280 * width), dropout=dropout),
         drop_path=0.2,
@@ -91,14 +89,13 @@ def efficientnet_lite(name: str) -> Backbone:
     return Backbone(
         stem=Stem(width=32),
         stages=tuple(
-            Stage(
-                width=round_width(w * width),
-                depth=d if index in outer else round_depth(d * depth),
-                stride=s,
-                kernel=k,
-                expand=e,
+            replace(
+                stage,
+                width=round_width(stage.width * width),
+                depth=stage.depth if index in outer else round_depth(stage.depth * depth),
+                se=0.0,
             )
-            for index, (w, d, s, k, e) in enumerate(_B0)
+            for index, stage in enumerate(_B0)
         ),
         head=Head(width=1280, dropout=dropout),
         drop_path=0.2,

@@ -182,6 +182,10 @@ class GraphBuilder:
         """The activation."""
         return self.op("activation", name, x, function=self._activation)
 
+    def add(self, name: str, x: int, branch: int, *, drops: bool = False) -> int:
+        """A shortcut and its branch, which training may drop (`nn.layers.DropPath`)."""
+        return self.op("add", name, x, branch, function="drop_path" if drops else "")
+
     def squeeze_excite(self, name: str, x: int, squeezed: int) -> int:
         """Each channel times a weight computed from all channels (`nn.layers.SqueezeExcite`)."""
         width = self._maps[x].width

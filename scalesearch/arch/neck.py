@@ -15,7 +15,7 @@ class Node(NamedTuple):
     """One fusion: `inputs`, resampled to its pyramid level, become one feature map.
 
     Inputs are numbered as they come: first what the layer takes, one for each level from the
-    finest, then its nodes in their order. A level's last node is what the layer puts out there.
+    finest, then its nodes in their order. A level's last node is what the layer outputs there.
     """
 
     level: int
@@ -35,8 +35,8 @@ class Neck:
 
     Attributes:
         kind: a file of `necks/`: bifpn, fpn, panet, nas_fpn, fully_connected.
-        width: channels of every feature map it puts out.
-        depth: layers; each takes what the one before it put out.
+        width: channels of every feature map it outputs.
+        depth: layers; each takes what the one before it output.
         fusion: how a node weighs its inputs (EfficientDet, section 3.3): `fast` (ReLU of a learnt
             weight, divided by their sum plus 1e-4), `softmax` (of learnt weights), `unbounded`
             (learnt weights as they are) or `sum` (no weights).
@@ -71,7 +71,7 @@ class Neck:
 
 
 def check_nodes(nodes: tuple[Node, ...], levels: range) -> None:
-    """Refuses a table that no module could run, as somebody's own wiring may put one out."""
+    """Rejects a table that no module could run, as somebody's own wiring may put one out."""
     for number, node in enumerate(nodes, start=len(levels)):
         known = all(isinstance(i, int) and 0 <= i < number for i in node.inputs)
         if not node.inputs or not known or len(set(node.inputs)) < len(node.inputs):
@@ -91,7 +91,7 @@ def check_nodes(nodes: tuple[Node, ...], levels: range) -> None:
 
 
 def outputs(nodes: tuple[Node, ...], levels: range) -> tuple[int, ...]:
-    """For each level the number of the feature map that a layer puts out: its last node's."""
+    """For each level the number of the feature map that a layer outputs: its last node's."""
     last = {level: number for number, level in enumerate(levels)}
     for number, node in enumerate(nodes, start=len(levels)):
         last[node.level] = number

@@ -55,8 +55,8 @@ def from_plain(plain: Mapping[str, Any]) -> Architecture:
         if key in values:
             values[key] = make(kind, values[key], key)
     values["backbone"] = _bare_backbone(values["backbone"])
-    made: Detector = make(Detector, values, "")
-    return made
+    detector: Detector = make(Detector, values, "")
+    return detector
 
 
 def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
@@ -81,9 +81,10 @@ def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
         if isinstance(plain[key], Mapping):
             plain[key] = make(kind, _fields(getattr(net, key)) | plain[key], key)
         elif not isinstance(plain[key], kind):
-            raise UserError(f"{plain[key]!r} is no {key}", key=key, allowed="key: value pairs")
-    made: Architecture = make(type(net), plain, "")
-    return made
+            problem = f"{plain[key]!r} cannot be a {key}"
+            raise UserError(problem, key=key, allowed="key: value pairs")
+    network: Architecture = make(type(net), plain, "")
+    return network
 
 
 def _replaced_backbone(backbone: Backbone, fields: Mapping[str, Any]) -> Architecture:
@@ -133,8 +134,8 @@ def _backbone_from(plain: Mapping[str, Any]) -> Backbone:
         if key in values:
             values[key] = make(kind, values[key], key)
     values["stages"] = tuple(make_stage(s, f"stages[{i}]") for i, s in enumerate(stages))
-    made: Backbone = make(Backbone, values, "")
-    return made
+    backbone: Backbone = make(Backbone, values, "")
+    return backbone
 
 
 def make_stage(plain: Mapping[str, Any], key: str) -> Stage:

@@ -27,10 +27,10 @@ def names() -> tuple[str, ...]:
 
 def families() -> dict[str, tuple[str, ...]]:
     """The same names by family, which is called as the function that makes it."""
-    found: dict[str, tuple[str, ...]] = {}
+    by_family: dict[str, tuple[str, ...]] = {}
     for name, make_one in _FAMILIES.items():
-        found[make_one.__name__] = (*found.get(make_one.__name__, ()), name)
-    return found
+        by_family[make_one.__name__] = (*by_family.get(make_one.__name__, ()), name)
+    return by_family
 
 
 def published(name: str, /, **fields: Any) -> Architecture:

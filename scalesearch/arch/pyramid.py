@@ -57,85 +57,74 @@ def level_sizes(levels: range, size: Size) -> tuple[Size, ...]:
     return tuple(shrink(size, 2**level) for level in levels)
 
 
-def projection(config: NeckConfig, tap: FeatureMap) -> Graph:
-    """The 1x1 convolution that brings a map of the backbone to the width of the neck."""
-    g = config.builder((tap,))
-    x = g.conv("conv", 0, config.width, bias=config.norm_bias)
-    return g.graph(_norm(g, config, "norm", x))
-
-
-def projection_uses(config: NeckConfig, number: int, taps: int) -> int:
-    """How often the first layer takes map `number` of the backbone's `taps`.
-
-    Each use projects it anew. Of the last one the levels are made that the backbone lacks.
-    """
-    makes_levels = number == taps - 1 and taps < len(config.levels)
-    return sum(number in node.inputs for node in config.nodes) + makes_levels
-
-
-def neck_layer(config: NeckConfig, projected: tuple[bool, ...], sizes: tuple[Size, ...]) -> Graph:
+def neck_layer(config: NeckConfig, maps: tuple[FeatureMap, ...], sizes: tuple[Size, ...]) -> Graph:
     """One layer of a neck.
 
     Args:
         config: of the neck.
-        projected: for each map that the layer takes, finest first, whether each of its uses has a
-            projection of its own. Levels beyond these are made of the last one.
+        maps: that the layer takes, finest first; levels beyond these are made of the last one.
         sizes: of every level.
     """
-    uses = [
-        projection_uses(config, i, len(projected)) if own else 1 for i, own in enumerate(projected)
-    ]
-    maps = [
-        FeatureMap(config.width, size)
-        for n, size in zip(uses, sizes, strict=False)
-        for _ in range(n)
-    ]
-    g, first = config.builder(maps), [sum(uses[:i]) for i in range(len(uses))]
-
-    def take(number: int) -> int:
-        """A map by its number in the table; of a projected one the next of its copies."""
-        if number >= len(projected) or not projected[number]:
-            return known[number]
-        known[number] += 1
-        return known[number] - 1
-
-    known = first
-    for level in range(len(projected), len(sizes)):
-        known.append(g.hold(_resample(g, f"extra.{level}", take(level - 1), sizes[level])))
+    g, known = config.builder(maps), list(range(len(maps)))
+    for level in range(len(maps), len(sizes)):
+        x = _resample(g, config, f"extra.{level}", known[-1], sizes[level])
+        known.append(g.hold(x))
     for number, node in enumerate(config.nodes):
-        size = sizes[node.level - config.levels.start]
-        name = f"joints.{number}"
+        size, name = sizes[node.level - config.levels.start], f"joints.{number}"
         inputs = [
-            g.hold(_resample(g, f"{name}.resample.{i}", take(i), size), name) for i in node.inputs
+            g.hold(_resample(g, config, f"{name}.resample.{i}", known[i], size), name)
+            for i in node.inputs
         ]
         known.append(g.hold(_fusion_node(g, config, name, inputs)))
     return g.graph(*(known[i] for i in outputs(config.nodes, config.levels)))
 
 
-def predictor(
+def heads(
+    config: NeckConfig, depth: int, channels: tuple[int, int], sizes: tuple[Size, ...]
+) -> Graph:
+    """The class and the box head over all levels, and their losses.
+
+    Args:
+        config: of the neck.
+        depth: convolutions of each head before its prediction.
+        channels: values that the class and the box head predict for a pixel.
+        sizes: of every level.
+    """
+    g = config.builder([FeatureMap(config.width, size) for size in sizes])
+    classes = _head(g, config, "class_head", depth, channels[0])
+    boxes = _head(g, config, "box_head", depth, channels[1])
+    g.op("focal_loss", "", classes)
+    g.op("box_loss", "", boxes)
+    return g.graph(classes, boxes)
+
+
+def head(
     config: NeckConfig, name: str, depth: int, channels: int, sizes: tuple[Size, ...]
 ) -> Graph:
-    """A head over all levels: `depth` convolutions, then the prediction of `channels` values.
+    """One of the two heads alone."""
+    g = config.builder([FeatureMap(config.width, size) for size in sizes])
+    return g.graph(_head(g, config, name, depth, channels))
+
+
+def _head(g: GraphBuilder, config: NeckConfig, name: str, depth: int, channels: int) -> int:
+    """`depth` convolutions of each level, then the prediction of `channels` values.
 
     Levels share the convolutions; norms are each level's own. The last 1x1 convolution runs once,
     over the pixels of all levels.
     """
-    g = config.builder([FeatureMap(config.width, size) for size in sizes])
     pixels = []
-    for level in range(len(sizes)):
+    for level in range(len(config.levels)):
         x, shared = level, level > 0
         for layer in range(depth):
-            x = _separable(g, config, f"convs.{layer}", x, shared=shared)
-            x = g.act("active", _norm(g, config, f"norms.{layer}.{level}", x))
-        conv = g.conv(
-            "predict.depthwise", x, config.width, kernel=3, groups=config.width, shared=shared
-        )
-        pixels.append(conv)
-    total = sum(rows * columns for rows, columns in sizes)
-    x = g.op("concat", "", *pixels, output=FeatureMap(config.width, (1, total)))
-    x = g.conv("predict.pointwise", x, channels, bias=True)
-    g.op("focal_loss" if name == "class_head" else "box_loss", "", x)
-    return g.graph(x)
+            x = _separable(g, config, f"{name}.convs.{layer}", x, shared=shared)
+            x = _norm(g, config, f"{name}.norms.{layer}.{level}", x)
+            x = g.act(f"{name}.active", x)
+        deep = f"{name}.predict.depthwise"
+        x = g.conv(deep, x, config.width, kernel=3, groups=config.width, shared=shared)
+        pixels.append(x)
+    total = sum(g.map(x).values for x in pixels) // config.width
+    x = g.op("concat", f"{name}.pixels", *pixels, output=FeatureMap(config.width, (1, total)))
+    return g.conv(f"{name}.predict.pointwise", x, channels, bias=True)
 
 
 def _fusion_node(g: GraphBuilder, config: NeckConfig, name: str, inputs: Sequence[int]) -> int:
@@ -146,9 +135,13 @@ def _fusion_node(g: GraphBuilder, config: NeckConfig, name: str, inputs: Sequenc
     return _norm(g, config, f"{name}.norm", convolved)
 
 
-def _resample(g: GraphBuilder, name: str, x: int, size: Size) -> int:
-    """A map at the size of another level: max-pooled, or the nearest pixels repeated."""
-    before, width = g.map(x).size, g.map(x).width
+def _resample(g: GraphBuilder, config: NeckConfig, name: str, x: int, size: Size) -> int:
+    """A map at the width of the neck and the size of another level."""
+    width = config.width
+    if g.map(x).width != width:
+        x = g.conv(f"{name}.conv", x, width, bias=config.norm_bias)
+        x = _norm(g, config, f"{name}.norm", x)
+    before = g.map(x).size
     if before == size:
         return x
     if before[0] <= size[0] and before[1] <= size[1]:

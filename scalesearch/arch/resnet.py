@@ -22,7 +22,7 @@ WIDE_RESNETS = ("wrn_16_8", "wrn_28_10", "wrn_40_4")
 
 
 def resnet(name: str) -> Backbone:
-    """ResNet-18 to ResNet-152; a bottleneck puts out four times what a basic block does."""
+    """ResNet-18 to ResNet-152; a bottleneck outputs four times what a basic block does."""
     block, depths = RESNETS[name]
     factor = 4 if block == "bottleneck" else 1
     return Backbone(

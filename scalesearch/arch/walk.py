@@ -16,14 +16,7 @@ from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.blocks import BLOCKS, BlockContext, Style
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.graph import FeatureMap, Graph, Size, shrink
-from scalesearch.arch.pyramid import (
-    NeckConfig,
-    level_sizes,
-    neck_layer,
-    predictor,
-    projection,
-    projection_uses,
-)
+from scalesearch.arch.pyramid import NeckConfig, head, level_sizes, neck_layer
 from scalesearch.arch.stage import Stage
 
 Rule = Callable[..., Graph]
@@ -64,8 +57,7 @@ def walk(net: Architecture, size: Size | None = None) -> Iterator[Part]:
         if index in net.sources:
             taps.append(x)
     if isinstance(net, Detector):
-        yield from neck_parts(NeckConfig.of(net), net.neck.depth, tuple(taps), size)
-        yield from predictor_parts(net, size)
+        yield from pyramid_parts(net, tuple(taps), size)
     else:
         yield head_part(net.head, net.num_classes, x, style)
 
@@ -103,27 +95,16 @@ def head_part(head: Head, num_classes: int, x: FeatureMap, style: Style) -> Part
     return Part("head", 1, _head, (head, num_classes, x, style))
 
 
-def neck_parts(
-    config: NeckConfig, depth: int, taps: tuple[FeatureMap, ...], size: Size
-) -> Iterator[Part]:
-    """Projections of the backbone's maps `taps`, the first layer, and the layers behind it."""
-    sizes = level_sizes(config.levels, size)
-    for number, tap in enumerate(taps):
-        if tap.width != config.width:
-            uses = projection_uses(config, number, len(taps))
-            yield Part(f"neck.project{number + 1}", uses, projection, (config, tap))
-    projected = tuple(tap.width != config.width for tap in taps)
-    yield Part("neck.layer1", 1, neck_layer, (config, projected, sizes))
-    if depth > 1:
-        yield Part("neck.layer2", depth - 1, neck_layer, (config, (False,) * len(sizes), sizes))
-
-
-def predictor_parts(net: Detector, size: Size) -> Iterator[Part]:
-    """The class and the box head, each over all levels."""
+def pyramid_parts(net: Detector, taps: tuple[FeatureMap, ...], size: Size) -> Iterator[Part]:
+    """The parts of a neck that takes the maps `taps`, and of its heads."""
     config, sizes = NeckConfig.of(net), level_sizes(net.neck.levels, size)
+    yield Part("neck.layer1", 1, neck_layer, (config, taps, sizes))
+    if net.neck.depth > 1:
+        maps = tuple(FeatureMap(config.width, size) for size in sizes)
+        yield Part("neck.layer2", net.neck.depth - 1, neck_layer, (config, maps, sizes))
     for name, values in (("class_head", net.num_classes), ("box_head", 4)):
         args = (config, name, net.heads.depth, values * net.anchors.count, sizes)
-        yield Part(name, 1, predictor, args)
+        yield Part(name, 1, head, args)
 
 
 @lru_cache(maxsize=10_000)

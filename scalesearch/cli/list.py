@@ -11,8 +11,8 @@ from scalesearch.arch.neck import FUSIONS
 from scalesearch.arch.published import families, published
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cli.tables import console, print_table
-from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import UNITS
+from scalesearch.cost.counts import counts
 from scalesearch.history.objective import METRICS
 from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
 from scalesearch.units import format_count
@@ -75,5 +75,5 @@ def words() -> dict[str, tuple[str, ...]]:
 
 def _facts(name: str) -> dict[str, int]:
     net = published(name)
-    counts = cost(net).counts()
-    return {"resolution": net.resolution, **{key: counts[key] for key in _COUNTS}}
+    counted = counts(net)._asdict()
+    return {"resolution": net.resolution, **{key: counted[key] for key in _COUNTS}}

@@ -13,11 +13,11 @@ from scalesearch.arch.check import one_of
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.graph import Size
 from scalesearch.cli.tables import print_table
-from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import ADDITIVE, Cost, Deployment, Precision, Workload
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
+from scalesearch.report.by_stage import by_stage
 from scalesearch.training.recipe import OPTIMIZERS
 from scalesearch.units import format_bytes, format_count, format_latency, format_seconds
 

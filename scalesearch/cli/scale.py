@@ -9,10 +9,10 @@ from pathlib import Path
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cli.tables import print_table
-from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture, save_architecture
+from scalesearch.report.by_stage import by_stage
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.scale import scale

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from scalesearch.cli.tables import print_table
 from scalesearch.history.ranking import ranked
-from scalesearch.history.trials import Trial
-from scalesearch.study.folder import PHASES, existing, is_running
+from scalesearch.history.trials import PHASES, Trial
+from scalesearch.study.folder import existing, is_running
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.results import report
 from scalesearch.study.watch import describe, summarise

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-WIDE = 160  # where output is no terminal, so that pipes get whole rows
+WIDE = 160  # where output is not a terminal, so that pipes get whole rows
 
 
 def console() -> Console:

@@ -10,11 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from scalesearch.arch.backbone import Head, Stem
-from scalesearch.arch.blocks import Style
-from scalesearch.arch.graph import FeatureMap
-from scalesearch.arch.stage import Stage
-from scalesearch.arch.walk import Part, Rule, head_part, stage_parts, stem_part
+from scalesearch.arch.walk import Part, Rule
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.cost.counts import block_counts
 from scalesearch.cost.memory import FULL, LOSSES, LOW, WEIGHTED, Run, simulate
@@ -29,15 +25,13 @@ class MemoryContext(NamedTuple):
     Attributes:
         inference_batch, training_batch: images in a forward pass, in a training step.
         value_bytes: of an activation: 4, or 2 under autocast.
-        input_saved: autograd keeps the block's input for what made it.
-        input_held: the block's input goes to a neck too, and is counted as held for that.
+        input_saved: autograd keeps the block's inputs for what made them.
     """
 
     inference_batch: int
     training_batch: int
     value_bytes: int
     input_saved: bool = False
-    input_held: bool = False
 
     @classmethod
     def of(cls, workload: Workload) -> MemoryContext:
@@ -47,7 +41,7 @@ class MemoryContext(NamedTuple):
 
 
 class BlockCost(NamedTuple):
-    """Counts and memory of one block, or of several in a row: bytes, if nothing else is said.
+    """Counts and memory of one block, or of several in a row: bytes, unless said otherwise.
 
     Attributes:
         flops, flops_total, params, activations: as in `Counts`.
@@ -129,51 +123,6 @@ def repeat(block: BlockCost, times: int) -> BlockCost:
     )
 
 
-class Prefix(NamedTuple):
-    """What the blocks behind have to know of those before them.
-
-    Attributes:
-        output: of the last block.
-        style: of the network.
-        context: of the next block.
-        first: no stage has come yet.
-    """
-
-    output: FeatureMap
-    style: Style
-    context: MemoryContext
-    first: bool = True
-
-    def holding(self) -> Prefix:
-        """The same where the output is also held for a neck."""
-        return self._replace(context=self.context._replace(input_held=True))
-
-
-def stem_cost(stem: Stem, prefix: Prefix) -> tuple[BlockCost, Prefix]:
-    """The cost of a stem, and the prefix behind it; `prefix.output` are the images."""
-    images = prefix.output
-    part, output = stem_part(stem, images.width, images.size, prefix.style)
-    cost, context = chain((part,), prefix.context)
-    return cost, prefix._replace(output=output, context=context)
-
-
-@lru_cache(maxsize=100_000)
-def stage_cost(stage: Stage, prefix: Prefix) -> tuple[BlockCost, Prefix]:
-    """The cost of a stage, and the prefix behind it.
-
-    The networks of a search share most of their stages, so what was computed is cached.
-    """
-    parts, output = stage_parts("", stage, prefix.output, prefix.style, first=prefix.first)
-    cost, context = chain(parts, prefix.context)
-    return cost, prefix._replace(output=output, context=context, first=False)
-
-
-def head_cost(head: Head, num_classes: int, prefix: Prefix) -> BlockCost:
-    """The cost of a head and of the loss of its logits."""
-    part = head_part(head, num_classes, prefix.output, prefix.style)
-    return chain((part,), prefix.context)[0]
-
-
 def chain(parts: Iterable[Part], context: MemoryContext) -> tuple[BlockCost, MemoryContext]:
     """The cost of parts in a row, and the context of what is behind them."""
     total = NOTHING
@@ -195,9 +144,10 @@ def block_cost(
     graph = rule(*args)
     if not graph.ops:  # the input goes on as it is
         return NOTHING, context
-    flags = context.input_saved, context.input_held
-    inference = simulate(graph, Run(context.inference_batch, context.value_bytes, False, *flags))
-    step = simulate(graph, Run(context.training_batch, context.value_bytes, True, *flags))
+    inference = simulate(graph, Run(context.inference_batch, context.value_bytes, False))
+    step = simulate(
+        graph, Run(context.training_batch, context.value_bytes, True, context.input_saved)
+    )
     cost = BlockCost(
         **block_counts(rule, args)._asdict(),
         buffers=sum(
@@ -212,7 +162,7 @@ def block_cost(
         forward_peak=step.forward,
         backward_peak=step.backward,
     )
-    return cost, context._replace(input_saved=step.output_saved, input_held=False)
+    return cost, context._replace(input_saved=step.output_saved)
 
 
 def price(total: BlockCost, workload: Workload, maximum: Maximum = max) -> Cost:

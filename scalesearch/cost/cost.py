@@ -68,7 +68,7 @@ class Workload:
             1 for momentum, 2 for Adam and for RMSProp with momentum.
         ema: a moving average of all weights is kept beside them.
         precision: `float32`, or `bf16` or `float16` for mixed precision by autocast: what
-            convolutions and linear layers put out takes 2 bytes a value, while weights, their
+            convolutions and linear layers output takes 2 bytes a value, while weights, their
             gradients, the optimizer's state and the average stay in float32.
     """
 

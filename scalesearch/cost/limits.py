@@ -12,7 +12,7 @@ from scalesearch.errors import UserError, nearest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A lower and an upper bound on one cost, both allowed values; None is no bound."""
+    """A lower and an upper bound on one cost, both allowed values; None is not a bound."""
 
     min: float | None = None
     max: float | None = None
@@ -32,7 +32,7 @@ Limits = Mapping[str, Limit]
 
 
 def check_limits(limits: Limits) -> None:
-    """Refuses a limit on something that is not a cost, and what is no `Limit`."""
+    """Rejects a limit on something that is not a cost, and what is no `Limit`."""
     for name, limit in limits.items():
         if name not in UNITS:
             raise UserError(
@@ -48,8 +48,8 @@ def violations(cost: Cost, limits: Limits) -> dict[str, float]:
     """How far each bound is overstepped, as a share of the bound; 0 or less is within it.
 
     The keys are `flops.max`, `params.min` and so on: 0.25 on `flops.max` is 25 % too many. A limit
-    on a cost that is not known yet, as latency before it was measured, has no violations: it turns
-    nobody away, and is held against the cost once that is there.
+    on a cost that is not known yet, as latency before it was measured, has no violations: it is
+    checked once the cost is known.
     """
     known = cost.known()
     over: dict[str, float] = {}
@@ -71,12 +71,12 @@ def predicted_violations(latency: float | None, limits: Limits) -> dict[str, flo
 
 
 def measured(over: Mapping[str, float]) -> dict[str, float]:
-    """The part of an violations that only a measurement can tell."""
+    """Those violations that only a measurement can tell."""
     return {key: share for key, share in over.items() if key.startswith("latency.")}
 
 
 def worst(over: Mapping[str, float]) -> float:
-    """The largest violations; 0 when every bound is met."""
+    """The largest violation; 0 when every bound is met."""
     return max(0.0, *over.values()) if over else 0.0
 
 

@@ -46,7 +46,7 @@ def measure(
         shape: [N, C, H, W] of the images that counts are taken for, on the CPU; N = 1 gives the
             counts of one image.
         workload: batches, optimizer and precision that memory is counted for.
-        loss: from what the model puts out to the scalar that it is trained with; by default cross
+        loss: from the model's outputs to the scalar that it is trained with; by default cross
             entropy of its logits.
     """
     workload = workload or Workload()

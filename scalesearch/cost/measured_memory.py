@@ -20,7 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from scalesearch.cost.cost import Workload
-from scalesearch.errors import UserError
 
 Shape = tuple[int, int, int, int]
 Loss = Callable[[Any], Tensor]
@@ -57,7 +56,7 @@ def measure_training_bytes(
         model: any classifier, or any module that `loss` is for; it is left as it is.
         shape: [N, C, H, W] of the images; the workload says how many.
         workload: batch, optimizer and precision.
-        loss: from what the model puts out to a scalar; by default cross entropy of its logits.
+        loss: from the model's outputs to a scalar; by default cross entropy of its logits.
     """
     loss = loss or _cross_entropy
     with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
@@ -73,57 +72,6 @@ def measure_training_bytes(
         with _LiveBytes(_held(fake) + average + state + [images]) as live:
             _step(fake, optimizer, images, loss, workload)
     return live.peak
-
-
-def measure_gpu_bytes(
-    model: nn.Module, shape: Shape, workload: Workload, device: str = "cuda"
-) -> tuple[int, int]:
-    """Peak bytes of a forward pass and of a training step on a GPU, as its allocator counts them.
-
-    `torch.cuda.max_memory_allocated` sees what the counted run follows and, on top, each
-    tensor's rounding up to 512 bytes and the workspaces of cuDNN and cuBLAS, which depend on the
-    GPU and may be hundreds of MiB. It does not see the CUDA context, nor what the allocator
-    holds back of freed memory. Measured is the second run of each, with everything taken off
-    that others held before.
-
-    Args:
-        model: any classifier; it is left as it is, on its own device.
-        shape: [N, C, H, W] of the images; the workload says how many.
-        workload: batches, optimizer and precision.
-        device: `cuda`, or `cuda:1` for the second GPU.
-
-    Raises:
-        UserError: this process sees no GPU.
-    """
-    if not torch.cuda.is_available():
-        raise UserError(
-            f"memory cannot be measured on {device!r}: this process sees no GPU", key="device"
-        )
-    before = torch.cuda.memory_allocated(device)
-    twin = copy.deepcopy(model).to(device).eval()
-
-    def peak(run: Callable[[], object]) -> int:
-        run()
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        run()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-
-    images = torch.zeros(workload.inference_batch, *shape[1:], device=device)
-    with torch.no_grad():
-        inference = peak(lambda: _outputs(twin, images, workload))
-    images = torch.zeros(workload.training_batch, *shape[1:], device=device)
-    average = copy.deepcopy(twin) if workload.ema else None
-    optimizer = _optimizer(twin.train(), workload.optimizer_copies)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        _step(twin, optimizer, images, _cross_entropy, workload)
-
-    training = peak(step)
-    del average  # held until here
-    return inference, training
 
 
 def _step(
@@ -143,7 +91,7 @@ def _cross_entropy(logits: Tensor) -> Tensor:
 
 
 def _outputs(model: nn.Module, images: Tensor, workload: Workload) -> Any:
-    """What the model puts out, in float32; only its forward pass is in the workload's precision."""
+    """The model's outputs, in float32; only its forward pass is in the workload's precision."""
     low = _LOW.get(workload.precision)
     with torch.autocast(images.device.type, dtype=low, enabled=low is not None):
         outputs = model(images)

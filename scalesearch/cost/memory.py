@@ -19,7 +19,8 @@ from scalesearch.cost.counts import RULES as COUNTS
 FULL = 4  # bytes of a value in float32: weights, gradients, statistics, images
 LOW = 2  # bytes of a value in bfloat16 or float16
 _INDEX = 8  # bytes of the index of a maximum
-_LOSS_BLOCK = 2**18  # logits that the focal loss takes at once on a CPU (`nn/losses.py`)
+# Logits that the focal loss takes at once on a CPU (`nn/losses.py`); on a GPU it takes all of them.
+_LOSS_BLOCK = 2**18
 
 
 class Run(NamedTuple):
@@ -30,14 +31,12 @@ class Run(NamedTuple):
         value_bytes: of an activation: 4, or 2 under autocast.
         training: gradients are wanted; else nothing is kept, and activations work in place.
         input_saved: autograd keeps the block's inputs for an earlier block already.
-        input_held: the caller holds the inputs, and counts them.
     """
 
     batch: int
     value_bytes: int
     training: bool
     input_saved: bool = False
-    input_held: bool = False
 
     @property
     def low(self) -> bool:
@@ -136,7 +135,7 @@ class _Tape:
             learns = op.kind in COUNTS or any(gradients[t] is not None for t in op.inputs)
             gradients.append(sizes[-1] if learns else None)
             footprints.append(footprint)
-        if graph.image or (run.input_saved if run.training else run.input_held):
+        if graph.image or (run.training and run.input_saved):
             sizes[: len(graph.inputs)] = [0] * len(graph.inputs)
         return cls(graph, run, sizes, gradients, footprints, storage)
 
@@ -182,7 +181,8 @@ def _backward(tape: _Tape, saved: int) -> int:
     run, sizes, storage, fresh = tape.run, tape.sizes, tape.storage, -1
     uses = Counter(storage[t] for footprint in tape.footprints for t in footprint.saves)
     # The buffer of each tensor's gradient, its bytes, and how many gradients share it.
-    buffers = {t: t for t in tape.graph.outputs if tape.gradients[t]}
+    losses = {op.inputs[0] for op in tape.graph.ops if op.kind in LOSSES}
+    buffers = {t: t for t in tape.graph.outputs if tape.gradients[t] and t not in losses}
     volumes = {t: tape.gradients[t] or 0 for t in buffers}
     shares = Counter(buffers.values())
     now = peak = saved + sum(volumes.values())
@@ -203,7 +203,7 @@ def _backward(tape: _Tape, saved: int) -> int:
         own = buffers.pop(number, None)
         if own is None and op.kind not in LOSSES:
             continue
-        made = []
+        gradients = []
         for tensor in op.inputs:
             size = tape.gradients[tensor]
             if size is None:
@@ -211,7 +211,7 @@ def _backward(tape: _Tape, saved: int) -> int:
             passes = own is not None and (footprint.in_place or tensor in footprint.passes)
             buffer = own if passes and own is not None else make(size)
             shares[buffer] += 1
-            made.append((tensor, buffer, size))
+            gradients.append((tensor, buffer, size))
         params = COUNTS[op.kind](op).params if op.kind in COUNTS else 0
         low = LOW * params if run.low and op.kind in WEIGHTED else 0
         peak = max(peak, now + footprint.backward_workspace + (low or FULL * params))
@@ -222,7 +222,7 @@ def _backward(tape: _Tape, saved: int) -> int:
         if own is not None:
             release(own)
         peak = max(peak, now + low)  # the weight's gradient is cast
-        for tensor, buffer, size in made:
+        for tensor, buffer, size in gradients:
             if tensor not in buffers:
                 buffers[tensor] = buffer
                 continue
@@ -240,7 +240,7 @@ def lifetimes(graph: Graph) -> tuple[tuple[int, ...], ...]:
     """For each operation the tensors that Python lets go of once it is done.
 
     A module holds what it is called with until it returns: paths of names say which operations are
-    one call. Inputs of the block and its outputs outlive it.
+    one call. Inputs of the block and its outoutputslive it.
     """
     first = len(graph.inputs)
     paths = [tuple(op.name.split(".")[:-1]) for op in graph.ops]
@@ -308,10 +308,6 @@ def _activation(op: Op, run: Run, sizes: list[int]) -> Footprint:
     return Footprint(saves=op.inputs)
 
 
-def _sigmoid(op: Op, run: Run, sizes: list[int]) -> Footprint:
-    return Footprint()  # it keeps its output, which the product keeps anyway
-
-
 def _multiply(op: Op, run: Run, sizes: list[int]) -> Footprint:
     # The gradient of the shares is a sum over a product as large as the map.
     return Footprint(saves=op.inputs, backward_workspace=sizes[op.inputs[0]])
@@ -325,12 +321,8 @@ def _add(op: Op, run: Run, sizes: list[int]) -> Footprint:
     return Footprint(passes=op.inputs)
 
 
-def _mean(op: Op, run: Run, sizes: list[int]) -> Footprint:
-    return Footprint(passes=op.inputs)  # the gradient of a sum is a view
-
-
-def _concat(op: Op, run: Run, sizes: list[int]) -> Footprint:
-    return Footprint(passes=op.inputs)
+def _passing(op: Op, run: Run, sizes: list[int]) -> Footprint:
+    return Footprint(passes=op.inputs)  # the gradient is a view of the output's
 
 
 def _max_pool(op: Op, run: Run, sizes: list[int]) -> Footprint:
@@ -360,8 +352,12 @@ def _cross_entropy(op: Op, run: Run, sizes: list[int]) -> Footprint:
 def _focal_loss(op: Op, run: Run, sizes: list[int]) -> Footprint:
     logits = FULL * run.batch * op.source.values
     block = min(FULL * _LOSS_BLOCK, logits // run.batch)
-    low = logits if run.value_bytes < FULL else 0  # the logits in float32
-    return Footprint(saved_bytes=logits, workspace=low + 2 * block, backward_workspace=low)
+    # Logits in low precision are made float32, and so is their gradient.
+    return Footprint(
+        saved_bytes=logits,
+        workspace=(logits - LOW * run.batch * op.source.values) * run.low + 2 * block,
+        backward_workspace=logits * run.low,
+    )
 
 
 def _box_loss(op: Op, run: Run, sizes: list[int]) -> Footprint:
@@ -371,18 +367,18 @@ def _box_loss(op: Op, run: Run, sizes: list[int]) -> Footprint:
 WEIGHTED = ("conv", "linear")  # what autocast runs in low precision, with copies of weights
 LOSSES = ("cross_entropy", "focal_loss", "box_loss")
 
-# Kinds that are not here keep nothing and take nothing beside their output.
+# Kinds that are not here take nothing beside their output, and keep nothing; a sigmoid keeps its
+# output, which the product with it keeps anyway.
 FOOTPRINTS: dict[str, Callable[[Op, Run, list[int]], Footprint]] = {
     "conv": _conv,
     "linear": _conv,
     "batch_norm": _batch_norm,
     "group_norm": _group_norm,
     "activation": _activation,
-    "sigmoid": _sigmoid,
     "multiply": _multiply,
     "add": _add,
-    "mean": _mean,
-    "concat": _concat,
+    "mean": _passing,
+    "concat": _passing,
     "max_pool": _max_pool,
     "dropout": _dropout,
     "fuse": _fuse,

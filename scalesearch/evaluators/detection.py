@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.detector import Detector
-from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
+from scalesearch.evaluators._images import require_images
 from scalesearch.history.jobs import Score
 from scalesearch.interfaces import BoxData
 from scalesearch.training.recipe import DetectionRecipe
@@ -27,17 +27,8 @@ class Evaluator(DetectionRecipe):
         "ap/CLASS",
     )
 
-    @property
-    def workload(self) -> Workload:
-        """A training step of this batch, with what the optimizer and the average keep."""
-        return Workload(
-            training_batch=self.batch_size,
-            optimizer_copies=self.optimizers[self.optimizer].copies,
-            ema=self.ema is not None,
-        )
-
     def check(self, architecture: Detector) -> None:
-        """Refuses what the options ask of a network that it has not; `UserError`."""
+        """Raises `UserError` if the options ask for what a network does not have."""
         from scalesearch.training.freezing import check_freeze
 
         check_freeze(architecture, self)
@@ -47,7 +38,8 @@ class Evaluator(DetectionRecipe):
     ) -> Generator[Score, None, None]:
         """Yields COCO's `ap`, `ap50`, … (0 to 1) on all validation images, and the mean `loss`."""
         # Here and not above: reading a study file must not wait for torch.
-        from scalesearch.training.detect import train_detector
+        from scalesearch.training.detect import Detection
+        from scalesearch.training.loop import train
 
         if not isinstance(architecture, Detector) or not isinstance(data, BoxData):
             raise UserError(
@@ -55,12 +47,6 @@ class Evaluator(DetectionRecipe):
                 key="evaluator",
                 hint="classifiers are scored by the evaluator `training`",
             )
-        for key, wanted, given in (
-            ("in_channels", data.channels, architecture.in_channels),
-            ("num_classes", len(data.classes), architecture.num_classes),
-        ):
-            if wanted != given:
-                raise UserError(
-                    f"the network has {given}, the data set {wanted}", key=key, allowed=str(wanted)
-                )
-        yield from train_detector(model, data, architecture, self, seed)
+        require_images(architecture, data)
+        task = Detection(architecture=architecture, data=data, recipe=self)
+        yield from train(model, task, seed)

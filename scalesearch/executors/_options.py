@@ -25,7 +25,7 @@ class Options:
         cpus: of one worker; its number of threads follows from it. A fraction of one is allowed.
         gpus: of one worker: 0 (it sees no GPU), a fraction of one, or several whole ones.
         address: `local`, or that of a Ray cluster (`auto`, `host:6379`, `ray://host:10001`).
-        retries: how often a job is retried whose worker died; its scores then start anew.
+        retries: how often a job is retried whose worker died; its scores then start again.
         timeout: seconds that a trial may take; None for no deadline.
     """
 

@@ -1,4 +1,4 @@
-"""What differs between an exported classifier and an exported detector, said once for each."""
+"""What differs between an exported classifier and an exported detector, stated once for each."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _detector(net: Detector, size: Size) -> ExportTask:
 
 
 def check_size(exporter: Any) -> None:
-    """Refuses a `size` of images that is neither None nor two sides; makes a tuple of a list."""
+    """Rejects a `size` of images that is neither None nor two sides; makes a tuple of a list."""
     size = exporter.size
     if size is None:
         return
@@ -119,7 +119,7 @@ def check_size(exporter: Any) -> None:
 
 
 def check_suffix(path: Path, suffix: str) -> None:
-    """Refuses a file whose name does not end as its format asks."""
+    """Rejects a file whose name does not end as its format asks."""
     if path.suffix != suffix:
         raise UserError(
             f"{path.name!r} does not end in {suffix}",

@@ -114,7 +114,7 @@ def translated(boxes: Any, ranks: Any, labels: Any, classes: int, most: int, ove
 def check_detections(
     outputs: tuple[Tensor, ...], task: ExportTask, selection: Selection, path: Path
 ) -> None:
-    """Refuses detections that do not follow from the raw outputs beside them as `detect` has it.
+    """Rejects detections that do not follow from the raw outputs beside them as `detect` has it.
 
     An overlap that is the limit but for rounding may fall on either side.
     """

@@ -58,7 +58,7 @@ def link(
 ) -> tuple[str, dict[str, str]]:
     """The import statements and definitions, by name, that `starts` need to run without us.
 
-    `entries` are the keys that a table, a dict written out under a global name, shall keep.
+    `entries` are the keys that a table, a dict written out under a global name, keeps.
     """
     kept = Kept(frozenset(), entries or {})
     while True:

@@ -83,7 +83,7 @@ def check_outputs(run: Network, model: Network, task: ExportTask, path: Path) ->
             assert actual.shape == expected.shape
             largest = float(expected.abs().max()) or 1.0
             difference = float((actual - expected).abs().max()) / largest
-            if not difference <= TOLERANCE:  # written so that NaN is refused
+            if not difference <= TOLERANCE:  # written so that NaN is rejected
                 raise UserError(
                     f"what would be written computes something else than the network: for {batch} "
                     f"random images the outputs differ by {difference:.1e} of the largest",

@@ -31,7 +31,7 @@ def architecture(source: str | Path, /, **fields: Any) -> Architecture:
     if ":" not in text:
         return published(text, **fields)
     try:
-        made = load_object(text)()
+        network = load_object(text)()
     except UserError:
         raise
     except Exception as error:  # whatever the user's function does
@@ -39,12 +39,12 @@ def architecture(source: str | Path, /, **fields: Any) -> Architecture:
             f"{text} failed: {type(error).__name__}: {error}",
             allowed="a function without arguments that returns a scalesearch.Backbone or Detector",
         ) from error
-    if not isinstance(made, Backbone | Detector):
+    if not isinstance(network, Backbone | Detector):
         raise UserError(
-            f"{text} gives {type(made).__name__}, not a scalesearch.Backbone or Detector",
+            f"{text} gives {type(network).__name__}, not a scalesearch.Backbone or Detector",
             hint="a torch model has no description: docs/recipes.md shows how to scale one",
         )
-    return replaced(made, fields)
+    return replaced(network, fields)
 
 
 def classifier(net: Architecture, what: str) -> Backbone:

@@ -194,7 +194,7 @@ def _check_tabs(text: str) -> None:
 
 
 def _check_events(text: str) -> None:
-    """Refuses tags and deep nesting before anything is built."""
+    """Rejects tags and deep nesting before anything is built."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         tag = getattr(event, "tag", None)

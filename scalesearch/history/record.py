@@ -116,7 +116,7 @@ class Record:
         """Records an intermediate score."""
         self._journal.report(number, step, value)
         trial = self.trials[number]
-        # A trial that is assessed again starts anew: later steps of the first attempt are void.
+        # A trial that is assessed again starts again: later steps of the first attempt are void.
         before = {s: v for s, v in trial.curve.items() if s < step}
         self.trials[number] = replace(trial, curve={**before, step: value})
 

@@ -33,5 +33,5 @@ class Stopping:
         """
         if step not in self.rungs or (len(peers) + 1) * self.keep < 1:
             return True
-        places = max(1, int((len(peers) + 1) * self.keep))
-        return sum(peer > value for peer in peers) < places
+        survivors = max(1, int((len(peers) + 1) * self.keep))
+        return sum(peer > value for peer in peers) < survivors

@@ -24,13 +24,13 @@ class FusionTable:
                 key="neck.max_level",
                 allowed=f"at least {levels.start + 1}",
             )
-        made: list[Node] = []
+        nodes: list[Node] = []
         inputs = {level: number for number, level in enumerate(levels)}
         latest = dict(inputs)
 
         def fuse(level: int, *sources: int) -> None:
-            made.append(Node(level, sources))
-            latest[level] = len(levels) + len(made) - 1
+            nodes.append(Node(level, sources))
+            latest[level] = len(levels) + len(nodes) - 1
 
         for level in reversed(levels[:-1]):
             fuse(level, inputs[level], latest[level + 1])
@@ -38,4 +38,4 @@ class FusionTable:
             # The top has not been fused yet: its input and what is latest there are the same.
             own = dict.fromkeys((inputs[level], latest[level]))
             fuse(level, *own, latest[level - 1])
-        return tuple(made)
+        return tuple(nodes)

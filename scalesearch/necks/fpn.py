@@ -14,8 +14,8 @@ class FusionTable:
     def nodes(self, levels: range) -> tuple[Node, ...]:
         """As many fusions as levels, coarse to fine."""
         above: tuple[int, ...] = ()
-        made = []
+        nodes = []
         for number in reversed(range(len(levels))):
-            made.append(Node(levels[number], (number, *above)))
-            above = (len(levels) + len(made) - 1,)
-        return tuple(made)
+            nodes.append(Node(levels[number], (number, *above)))
+            above = (len(levels) + len(nodes) - 1,)
+        return tuple(nodes)

@@ -9,7 +9,7 @@ from scalesearch.arch.neck import Node
 
 @dataclass(frozen=True, kw_only=True)
 class FusionTable:
-    """What each level puts out fuses all that the layer takes."""
+    """What each level outputs fuses all that the layer takes."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:
         """As many fusions as levels, each of all levels."""

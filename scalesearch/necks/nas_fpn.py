@@ -24,7 +24,7 @@ _LEVELS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class FusionTable:
-    """The published cell; a level above its five is fused with what is put out below it."""
+    """The published cell; a level above its five is fused with what is output below it."""
 
     def nodes(self, levels: range) -> tuple[Node, ...]:
         """Seven fusions, and one for each level above the fifth.
@@ -39,12 +39,12 @@ class FusionTable:
                 key="neck.max_level",
                 allowed=f"at least {levels[0] + _LEVELS - 1}",
             )
-        made = [
+        nodes = [
             Node(levels[level], tuple(i if i < _LEVELS else i + extra for i in inputs))
             for level, inputs in _MERGES
         ]
-        below = len(levels) + 5  # the merge that puts out the fifth level
+        below = len(levels) + 5  # the merge that outputs the fifth level
         for number in range(_LEVELS, len(levels)):
-            made.append(Node(levels[number], (number, below)))
-            below = len(levels) + len(made) - 1
-        return tuple(made)
+            nodes.append(Node(levels[number], (number, below)))
+            below = len(levels) + len(nodes) - 1
+        return tuple(nodes)

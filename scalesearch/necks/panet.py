@@ -15,14 +15,14 @@ class FusionTable:
         """2 * levels fusions: coarse to fine, then fine to coarse."""
         count = len(levels)
         before: tuple[int, ...] = ()
-        made: list[Node] = []
+        nodes: list[Node] = []
         down: dict[int, int] = {}
         for number in reversed(range(count)):
-            made.append(Node(levels[number], (number, *before)))
-            down[number] = count + len(made) - 1
+            nodes.append(Node(levels[number], (number, *before)))
+            down[number] = count + len(nodes) - 1
             before = (down[number],)
         before = ()
         for number in range(count):
-            made.append(Node(levels[number], (down[number], *before)))
-            before = (count + len(made) - 1,)
-        return tuple(made)
+            nodes.append(Node(levels[number], (down[number], *before)))
+            before = (count + len(nodes) - 1,)
+        return tuple(nodes)

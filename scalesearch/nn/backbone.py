@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.nn.blocks import BLOCKS, Place
+from scalesearch.nn.blocks import BLOCKS, BlockContext
 from scalesearch.nn.layers import ConvNorm, MaxPool, NormActive
 
 
@@ -29,8 +29,8 @@ class Trunk(nn.Module):
             for index in range(stage.depth):
                 # Linear decay rule of stochastic depth: the deeper the block, the likelier.
                 rate = net.drop_path * done / net.depth
-                place = Place(width, stage.stride if index == 0 else 1, rate)
-                blocks.append(BLOCKS[stage.block](net, stage, place))
+                context = BlockContext(width, stage.stride if index == 0 else 1, rate)
+                blocks.append(BLOCKS[stage.block](net, stage, context))
                 width, done = stage.width, done + 1
             self.stages.append(blocks)
 
@@ -63,7 +63,7 @@ class Classifier(Trunk):
 
 
 class Features(Trunk):
-    """What some stages of a backbone put out, for a neck."""
+    """What some stages of a backbone output, for a neck."""
 
     def __init__(self, net: Backbone, sources: Sequence[int]) -> None:
         super().__init__(net, sources[-1] + 1)

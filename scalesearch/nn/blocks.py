@@ -15,8 +15,8 @@ from scalesearch.nn.layers import Activation, ConvNorm, DropPath, NormActive, Sq
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a block stands: its input channels, its stride, and its stochastic depth."""
+class BlockContext:
+    """What a block depends on beside its stage: input channels, stride, stochastic depth."""
 
     width: int
     stride: int
@@ -26,18 +26,18 @@ class Place:
 class MBConv(nn.Module):
     """Inverted residual: expand, depthwise, squeeze-excite, project (MnasNet, Tan et al. 2019)."""
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        inner = place.width * stage.expand
-        self.expand = ConvNorm(net, place.width, inner) if stage.expand > 1 else nn.Identity()
+        inner = context.width * stage.expand
+        self.expand = ConvNorm(net, context.width, inner) if stage.expand > 1 else nn.Identity()
         self.depthwise = ConvNorm(
-            net, inner, inner, kernel=stage.kernel, stride=place.stride, groups=inner
+            net, inner, inner, kernel=stage.kernel, stride=context.stride, groups=inner
         )
-        squeezed = squeeze_width(place.width, stage.se)
+        squeezed = squeeze_width(context.width, stage.se)
         self.squeeze = SqueezeExcite(net, inner, squeezed) if stage.se else nn.Identity()
         self.project = ConvNorm(net, inner, stage.width, active=False)
-        self.residual = place.stride == 1 and place.width == stage.width
-        self.drop_path = DropPath(place.drop_path)
+        self.residual = context.stride == 1 and context.width == stage.width
+        self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
@@ -49,21 +49,21 @@ class MBConv(nn.Module):
 class FusedMBConv(nn.Module):
     """Inverted residual whose expansion is a full convolution (EfficientNetV2, Tan & Le 2021)."""
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        inner, expands = place.width * stage.expand, stage.expand > 1
+        inner, expands = context.width * stage.expand, stage.expand > 1
         # The stride is on the spatial convolution: the first, which without expansion projects.
-        spatial = partial(ConvNorm, net, kernel=stage.kernel, stride=place.stride)
-        self.expand = spatial(place.width, inner) if expands else nn.Identity()
-        squeezed = squeeze_width(place.width, stage.se)
+        spatial = partial(ConvNorm, net, kernel=stage.kernel, stride=context.stride)
+        self.expand = spatial(context.width, inner) if expands else nn.Identity()
+        squeezed = squeeze_width(context.width, stage.se)
         self.squeeze = SqueezeExcite(net, inner, squeezed) if stage.se else nn.Identity()
         self.project = (
             ConvNorm(net, inner, stage.width, active=False)
             if expands
             else spatial(inner, stage.width)
         )
-        self.residual = place.stride == 1 and place.width == stage.width
-        self.drop_path = DropPath(place.drop_path)
+        self.residual = context.stride == 1 and context.width == stage.width
+        self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
@@ -74,11 +74,11 @@ class FusedMBConv(nn.Module):
 class Separable(nn.Module):
     """Depthwise-separable convolution (MobileNetV1, Howard et al. 2017)."""
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        width = place.width
+        width = context.width
         self.depthwise = ConvNorm(
-            net, width, width, kernel=stage.kernel, stride=place.stride, groups=width
+            net, width, width, kernel=stage.kernel, stride=context.stride, groups=width
         )
         self.project = ConvNorm(net, width, stage.width)
 
@@ -90,13 +90,13 @@ class Separable(nn.Module):
 class Basic(nn.Module):
     """Residual block of two convolutions (He et al. 2016, Figure 5 left)."""
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         k, width = stage.kernel, stage.width
-        self.first = ConvNorm(net, place.width, width, kernel=k, stride=place.stride)
+        self.first = ConvNorm(net, context.width, width, kernel=k, stride=context.stride)
         self.second = ConvNorm(net, width, width, kernel=k, active=False)
-        self.shortcut = projection(net, stage, place, norm=True)
-        self.drop_path = DropPath(place.drop_path)
+        self.shortcut = projection(net, stage, context, norm=True)
+        self.drop_path = DropPath(context.drop_path)
         self.active = Activation(net.activation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,14 +111,14 @@ class Bottleneck(nn.Module):
     The stride is on the inner convolution, as in torchvision and timm.
     """
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         inner = reduced_width(stage.width, stage.reduce)
-        self.reduce = ConvNorm(net, place.width, inner)
-        self.spatial = ConvNorm(net, inner, inner, kernel=stage.kernel, stride=place.stride)
+        self.reduce = ConvNorm(net, context.width, inner)
+        self.spatial = ConvNorm(net, inner, inner, kernel=stage.kernel, stride=context.stride)
         self.expand = ConvNorm(net, inner, stage.width, active=False)
-        self.shortcut = projection(net, stage, place, norm=True)
-        self.drop_path = DropPath(place.drop_path)
+        self.shortcut = projection(net, stage, context, norm=True)
+        self.drop_path = DropPath(context.drop_path)
         self.active = Activation(net.activation)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,15 +133,15 @@ class Wide(nn.Module):
     Where the shortcut is a projection it takes the activated input, else the input itself.
     """
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         k, width = stage.kernel, stage.width
-        self.entry = NormActive(net, place.width)
-        self.first = ConvNorm(net, place.width, width, kernel=k, stride=place.stride)
+        self.entry = NormActive(net, context.width)
+        self.first = ConvNorm(net, context.width, width, kernel=k, stride=context.stride)
         self.second = ConvNorm(net, width, width, kernel=k, norm=False, active=False)
-        self.shortcut = projection(net, stage, place, norm=False)
+        self.shortcut = projection(net, stage, context, norm=False)
         self.projects = isinstance(self.shortcut, ConvNorm)
-        self.drop_path = DropPath(place.drop_path)
+        self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
@@ -153,19 +153,21 @@ class Wide(nn.Module):
         return self.drop_path(self.shortcut(x), y)
 
 
-def projection(net: Backbone, stage: Stage, place: Place, *, norm: bool) -> ConvNorm | nn.Identity:
+def projection(
+    net: Backbone, stage: Stage, context: BlockContext, *, norm: bool
+) -> ConvNorm | nn.Identity:
     """The shortcut: a 1x1 convolution where its two ends differ (He et al. 2016, option B)."""
-    if place.stride == 1 and place.width == stage.width:
+    if context.stride == 1 and context.width == stage.width:
         return nn.Identity()
-    return ConvNorm(net, place.width, stage.width, stride=place.stride, norm=norm, active=False)
+    return ConvNorm(net, context.width, stage.width, stride=context.stride, norm=norm, active=False)
 
 
 class Shortcut(nn.Module):
     """The parameter-free shortcut: every stride-th pixel, channels padded with zeros or cut."""
 
-    def __init__(self, net: Backbone, stage: Stage, place: Place) -> None:
+    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        self.stride, self.width = place.stride, stage.width
+        self.stride, self.width = context.stride, stage.width
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""

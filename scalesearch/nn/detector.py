@@ -40,8 +40,8 @@ class Predictor(nn.Module):
         """Maps [N, width, H, W] of each level to [N, anchors of all levels, values]."""
         # The last 1x1 convolution takes the pixels of all levels at once, channels last: what is
         # put in order is as narrow as the neck, and what comes out is in order already.
-        found = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
-        return found.reshape(found.shape[0], -1, self.values)
+        outputs = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
+        return outputs.reshape(outputs.shape[0], -1, self.values)
 
     def _pixels(self, maps: Sequence[Tensor]) -> Tensor:
         """What the last 1x1 convolution takes, [N, width, 1, pixels of all levels]."""
@@ -72,7 +72,7 @@ class DetectorNet(nn.Module):
                 last.bias.fill_(math.log(prior / (1 - prior)))  # type: ignore[union-attr]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [N, C, H, W] to class logits [N, anchors, num_classes] and box codes [.., 4].
+        """Images [N, C, H, W] to class logits [N, anchors, num_classes] and box deltas [.., 4].
 
         Anchors are ordered by level from the finest, row, column, then as in `Anchors`.
         """

@@ -19,7 +19,7 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-# Its backward reads what it puts out, so that it can always work in place. That of relu6 could, but
+# Its backward reads its output, so that it can always work in place. That of relu6 could, but
 # PyTorch's reads the input, of which it makes a copy before it works in place.
 _FROM_OUTPUT = "relu"
 
@@ -148,10 +148,10 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         """The sum of both, [N, C, H, W]; kept branches are divided by their chance to be kept.
 
-        Without gradients the sum takes the place of the branch, which nobody else needs.
+        Without gradients the sum takes the place of the branch, which nothing else needs.
         """
         if not self.training or self.rate == 0:
             return x + branch if torch.is_grad_enabled() else branch.add_(x)
         keep = 1 - self.rate
-        kept = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-        return torch.addcmul(x, branch, kept.div_(keep))
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return torch.addcmul(x, branch, mask.div_(keep))

@@ -58,11 +58,11 @@ class DetectionLoss:
     box_loss: Tensor
     images: Tensor
 
-    @property
-    def broken(self) -> list[int]:
-        """Which images of the batch, from 0, have a loss that is not a finite number."""
-        numbers: list[int] = (~self.images.isfinite()).nonzero().squeeze(1).tolist()
-        return numbers
+
+def broken_images(images: Tensor) -> list[int]:
+    """Which images of a batch, from 0, have a loss [N] that is not a finite number."""
+    numbers: list[int] = (~images.isfinite()).nonzero().squeeze(1).tolist()
+    return numbers
 
 
 def detection_loss(

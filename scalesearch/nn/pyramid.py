@@ -111,7 +111,7 @@ def norm(net: Detector) -> nn.Module:
     return nn.BatchNorm2d(width, net.norm_eps, net.norm_momentum)
 
 
-class Joint(nn.Module):
+class FusionNode(nn.Module):
     """One node of a layer: inputs resampled, fused, activated, convolved, normed."""
 
     def __init__(self, net: Detector, widths: Mapping[int, int]) -> None:
@@ -137,10 +137,10 @@ class Layer(nn.Module):
         super().__init__()
         levels = net.neck.levels
         self.nodes = nodes
-        self.put_out = outputs(nodes, levels)
+        self.outputs = outputs(nodes, levels)
         known = [*widths, *[net.neck.width] * len(nodes)]
         self.joints = nn.ModuleList(
-            Joint(net, {i: known[i] for i in node.inputs}) for node in nodes
+            FusionNode(net, {i: known[i] for i in node.inputs}) for node in nodes
         )
         self.first = levels.start
 
@@ -151,7 +151,7 @@ class Layer(nn.Module):
         for node, joint in zip(self.nodes, self.joints, strict=True):
             size = sizes[node.level - self.first]
             known.append(joint([known[i] for i in node.inputs], size))
-        return [known[i] for i in self.put_out]
+        return [known[i] for i in self.outputs]
 
 
 class Pyramid(nn.Module):

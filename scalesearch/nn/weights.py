@@ -55,8 +55,11 @@ class LoadReport:
 
     def check(self) -> None:
         """Raises `UserError` with every weight that did not fit, under both its names."""
-        if self.complete:
-            return
+        if not self.complete:
+            raise UserError("\n  ".join(["the weights do not fit the network", *self.misfits()]))
+
+    def misfits(self) -> list[str]:
+        """What did not fit, a line for each way in which weights can fail to."""
         shapes = [
             f"{self._both(m.name)} is {[*m.needed]}, given {[*m.given]}" for m in self.mismatched
         ]
@@ -65,8 +68,7 @@ class LoadReport:
             ("missing", [self._both(name) for name in self.missing]),
             ("not in the network", self.unexpected),
         )
-        lines = [_listed(title, items) for title, items in parts if items]
-        raise UserError("\n  ".join(["the weights do not fit the network", *lines]))
+        return [_listed(title, items) for title, items in parts if items]
 
     def _both(self, name: str) -> str:
         theirs = self.names.get(name, name)
@@ -83,7 +85,7 @@ def load_weights(
         source: a state dict, a .safetensors, .pt or .pth file, `timm:NAME`, `torchvision:NAME` or
             `effdet:NAME`. Layers may have our names or those of timm, torchvision, effdet,
             efficientnet_pytorch and pytorchcv.
-        strict: refuse, with the network left as it was, unless everything fits. Otherwise what
+        strict: raise, with the network left as it was, unless everything fits. Otherwise what
             fits is loaded and the report names the rest.
 
     Raises:
@@ -139,7 +141,7 @@ def _fits_but_for_classes(report: LoadReport) -> bool:
 def _check_outputs(
     model: nn.Module, weights: Mapping[str, Tensor], peer: nn.Module, source: str
 ) -> None:
-    """Refuses weights that fit a network which then computes something else than its namesake."""
+    """Rejects weights that fit a network which then computes something else than its namesake."""
     ours = copy.deepcopy(model).cpu().float().eval()
     _set_classes(ours, weights)
     ours.load_state_dict(weights, strict=False)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
+from scalesearch.history.trials import PHASES
 from scalesearch.report import classes, family, grid, latency, search, tables
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import cost, metric_word, objective_words, score
@@ -90,7 +91,7 @@ def facts(contents: Contents) -> list[Fact]:
         last = members[family.COMPOUND].iloc[-1]
         label, flops = f"compound, phi = {last['phi']:.4g}", cost("flops", last["flops"])
         headline.append(Fact(label, score(last[metric], metric), f"{flops} FLOPs"))
-    assessed = sum(len(contents.in_state(phase, "assessed")) for phase in tables.PHASES)
+    assessed = sum(len(contents.in_state(phase, "assessed")) for phase in PHASES)
     total = f"of {len(contents.trials):,} trials"
     return [*headline, Fact("networks assessed", f"{assessed:,}", total)]
 

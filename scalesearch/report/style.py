@@ -90,7 +90,7 @@ def cost_axis(axes: Axes, values: Sequence[float]) -> float:
 
 
 def lower_end(values: Sequence[float]) -> float:
-    """Where a y axis may start: at the smallest value that is no outlier far below the rest."""
+    """Where a y axis may start: at the smallest value that is not an outlier far below the rest."""
     ordered = sorted(values)
     low, high = (ordered[math.floor(share * (len(ordered) - 1))] for share in (0.25, 0.75))
     return min(value for value in ordered if value >= low - 3 * (high - low))

@@ -11,9 +11,10 @@ from typing import cast
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.cost.by_stage import by_stage
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limits
+from scalesearch.history.trials import PHASES
+from scalesearch.report.by_stage import by_stage
 from scalesearch.report.classes import best_by_phase
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND, words
@@ -31,7 +32,6 @@ from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.units import format_seconds
 
 TOP = 10
-PHASES = ("search", "grid", "family")
 STATES = ("assessed", "reused", "infeasible", "stopped", "failed", "running")
 MOST_FAILURES = 40
 _NAN = float("nan")

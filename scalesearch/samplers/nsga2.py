@@ -34,7 +34,7 @@ class Sampler:
     Attributes:
         population: trials of a generation; the first is drawn at random from within the limits.
         crossover: share of children that come from two parents rather than one.
-        mutation: share of choices drawn anew in a child; by default one choice on average.
+        mutation: share of choices drawn again in a child; by default one choice on average.
     """
 
     population: Annotated[int, Ge(2)] = 20
@@ -91,7 +91,7 @@ class _Nsga2(WholeSpace, NSGAIISampler):
 def _members(study: Study) -> list[tuple[FrozenTrial, float]]:
     """Assessed and infeasible trials by number, and how far each is over its limits in all.
 
-    Failed and stopped ones are no parents.
+    Failed and stopped ones are not parents.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     violations = (sum(over for over in t.constraints.values() if over > 0) for t in finished)

@@ -10,7 +10,7 @@ from typing import Any
 from scalesearch.errors import UserError
 
 # FLOPs about double with each phi: at 16 they are 65,000 times the baseline's. Far below 0 no pixel
-# is left, which is told as such.
+# is left, which is reported as such.
 LEAST_PHI, MOST_PHI = -1000.0, 16.0
 
 
@@ -49,7 +49,7 @@ class Coefficients:
         """The three multipliers at `phi`, which may be a fraction or negative.
 
         Raises:
-            UserError: a phi that is no number, or further from 0 than any network can be scaled.
+            UserError: a phi that is not a number, or further from 0 than any network can be scaled.
         """
         check_phi(phi)
         return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
@@ -67,18 +67,18 @@ class Coefficients:
     def load(cls, path: str | Path) -> Coefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""
         file, names = Path(path), ("alpha", "beta", "gamma")
-        found = read_numbers(file, names)
-        missing = [key for key in names if key not in found]
+        numbers = read_numbers(file, names)
+        missing = [key for key in names if key not in numbers]
         if missing:
             raise UserError(f"{missing[0]!r} is missing", file=str(file), allowed=", ".join(names))
         try:
-            return cls(**found)
+            return cls(**numbers)
         except UserError as error:
             raise error.at(file=str(file)) from None
 
 
 def check_phi(phi: float) -> None:
-    """Refuses a phi that is no number, or further from 0 than any network can be scaled."""
+    """Rejects a phi that is not a number, or further from 0 than any network can be scaled."""
     if not LEAST_PHI <= phi <= MOST_PHI:
         allowed = f"{LEAST_PHI:g} to {MOST_PHI:g}"
         raise UserError(f"{phi!r} cannot be used", key="phi", allowed=allowed)

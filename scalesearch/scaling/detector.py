@@ -56,9 +56,9 @@ class DetectorCoefficients:
         A key that is left out keeps the paper's value.
         """
         file = Path(path)
-        found = read_numbers(file, [field.name for field in fields(cls)])
+        numbers = read_numbers(file, [field.name for field in fields(cls)])
         try:
-            return cls(**found)
+            return cls(**numbers)
         except UserError as error:
             raise error.at(file=str(file)) from None
 

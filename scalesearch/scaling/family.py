@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.cost.closed_form import cost
+from scalesearch.cost.counts import counts
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
 
-STRATEGIES = ("compound", "depth", "width", "resolution")
-DETECTOR_STRATEGIES = (
-    "compound",
-    "backbone",
-    "neck_width",
-    "neck_depth",
-    "head_depth",
-    "resolution",
-)
+Strategy = Literal["compound", "depth", "width", "resolution"]
+DetectorStrategy = Literal[
+    "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+DETECTOR_STRATEGIES: tuple[DetectorStrategy, ...] = get_args(DetectorStrategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +53,16 @@ def members(
     EfficientDet, Figure 6). Where phi shrinks the network there is nothing to compare: single
     dimensions are only scaled up. All strategies by default.
     """
-    made = []
+    networks = []
     every = DETECTOR_STRATEGIES if isinstance(baseline, Detector) else STRATEGIES
-    smallest = cost(baseline).flops
+    smallest = counts(baseline).flops
     for phi in phis:
         compound = scale(baseline, coefficients, phi)
-        target = cost(compound).flops
+        target = counts(compound).flops
         for strategy in strategies or every:
             if strategy == "compound":
-                made.append(Member(strategy, phi, compound))
+                networks.append(Member(strategy, phi, compound))
             elif target >= smallest:
                 same = match_flops(baseline, strategy, target, coefficients)
-                made.append(Member(strategy, phi, same))
-    return tuple(made)
+                networks.append(Member(strategy, phi, same))
+    return tuple(networks)

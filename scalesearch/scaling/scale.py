@@ -27,7 +27,7 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     Raises:
         UserError: the image would shrink to nothing, or the coefficients are of the other kind.
     """
-    made: Any
+    scaled: Any
     if isinstance(net, Detector):
         if not isinstance(coefficients, DetectorCoefficients):
             raise UserError(
@@ -35,14 +35,14 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
                 key="coefficients",
                 hint="DetectorCoefficients also say how neck, heads and input grow",
             )
-        made = _scaled_detector(net, coefficients, phi)
+        scaled = _scaled_detector(net, coefficients, phi)
     elif isinstance(coefficients, DetectorCoefficients):
         raise UserError(
             "these coefficients scale a detector, and this is a classifier", key="coefficients"
         )
     else:
-        made = multiply(net, coefficients.at(phi))
-    return made
+        scaled = multiply(net, coefficients.at(phi))
+    return scaled
 
 
 def multiply(backbone: Backbone, by: Multipliers) -> Backbone:

@@ -12,6 +12,7 @@ from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, UNITS
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Multipliers
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
@@ -28,14 +29,14 @@ def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> floa
     depths are rounded; the phi returned is the end of the last step that fits.
 
     Raises:
-        UserError: a limit on something that is no cost, none at all, or one that the smallest
+        UserError: a limit on something that is not a cost, none at all, or one that the smallest
             network of the family is over already.
     """
     for name, value in limits.items():
         if name not in COUNTED:
-            said = "is measured, not computed" if name in UNITS else "is no cost"
+            reason = "is measured, not computed" if name in UNITS else "is not a cost"
             raise UserError(
-                f"{name!r} {said}", allowed=", ".join(COUNTED), hint=nearest(name, COUNTED)
+                f"{name!r} {reason}", allowed=", ".join(COUNTED), hint=nearest(name, COUNTED)
             )
         if not value > 0:
             raise UserError(f"{value!r} cannot be a limit", key=name, allowed="a number above 0")
@@ -102,7 +103,7 @@ def match_flops(
         candidates = _around(net, lambda high: _DETECTORS[strategy](net, by, high), target)
     else:
         candidates = _STRATEGIES[strategy](net, target)
-    return min(candidates, key=lambda each: abs(math.log(cost(each).flops / target)))
+    return min(candidates, key=lambda each: abs(math.log(counts(each).flops / target)))
 
 
 def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
@@ -114,15 +115,15 @@ def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
 
     # Blocks added in turn pass through every whole multiple: the last one below the target is near.
     low, high = 1, 2
-    while growing and cost(times(high)).flops < target:
+    while growing and counts(times(high)).flops < target:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if cost(times(middle)).flops < target else (low, middle)
+        low, high = (middle, high) if counts(times(middle)).flops < target else (low, middle)
     net = times(low)
     depths = [stage.depth for stage in net.stages]
     yield net
-    while growing and cost(net).flops < target:
+    while growing and counts(net).flops < target:
         lagging = min(growing, key=lambda i: (depths[i] / first[i], i))
         depths[lagging] += 1
         net = with_depths(backbone, tuple(depths))
@@ -139,13 +140,13 @@ def _by_multiplier(make: Callable[[float], Multipliers]) -> Callable[..., Iterat
 def _around(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[Any]:
     """The networks on the two sides of the step at which `grown(more)` passes the target."""
     low, high = 0.0, 1.0
-    while cost(grown(high)).flops < target:
+    while counts(grown(high)).flops < target:
         low, high = high, 2 * high
         if high > _FAR:  # an identity block has nothing that grows
             break
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if cost(grown(middle)).flops < target else (low, middle)
+        low, high = (middle, high) if counts(grown(middle)).flops < target else (low, middle)
     yield grown(low) if low else net
     yield grown(high)
 

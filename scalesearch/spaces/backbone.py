@@ -50,7 +50,7 @@ class BackboneSpace(base.Space):
     def _make_tables(self, workload: Workload) -> Tables:
         from scalesearch.population.space_tables import of_slots
 
-        return of_slots(self.slots, workload)
+        return of_slots(self.slots, self._make, workload)
 
 
 def backbone_slots(plain: Mapping[str, Any]) -> Iterator[Slot]:

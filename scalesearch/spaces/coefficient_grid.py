@@ -68,7 +68,7 @@ class CoefficientGrid(Listed):
         triple = tuple(parameters.get(name) for name in _NAMES)
         if triple not in self._positions or len(parameters) != len(_NAMES):
             raise UserError(
-                f"{dict(parameters)} is no triple of this grid",
+                f"{dict(parameters)} is not a triple of this grid",
                 allowed=f"alpha, beta, gamma on a step of {self.step:g} with "
                 f"|alpha * beta^2 * gamma^2 - {self.budget:g}| <= {self.tolerance:g}",
             )
@@ -100,19 +100,19 @@ class CoefficientGrid(Listed):
     @cached_property
     def _triples(self) -> tuple[tuple[float, ...], ...]:
         budget, tolerance, step = map(_exact, (self.budget, self.tolerance, self.step))
-        found = []
+        triples = []
         for beta, gamma in _squares(budget + tolerance, step):
             spent = beta**2 * gamma**2
             low = max(0, ceil(((budget - tolerance) / spent - 1) / step))
             high = floor(((budget + tolerance) / spent - 1) / step)
-            found += [(1 + n * step, beta, gamma) for n in range(low, high + 1)]
-            if len(found) > _MOST:
+            triples += [(1 + n * step, beta, gamma) for n in range(low, high + 1)]
+            if len(triples) > _MOST:
                 raise UserError(
                     f"a step of {self.step:g} gives more than {_MOST:,} triples",
                     key="step",
                     allowed="a coarser step, such as 0.05",
                 )
-        written = sorted(tuple(map(float, triple)) for triple in found)
+        written = sorted(tuple(map(float, triple)) for triple in triples)
         return tuple(triple for triple in written if self._is_near(triple))
 
     def _is_near(self, triple: tuple[float, ...]) -> bool:

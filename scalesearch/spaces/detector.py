@@ -94,10 +94,10 @@ class DetectorSpace(base.Space):
     def _make_tables(self, workload: Workload) -> Tables:
         from scalesearch.population.space_tables import of_slots
 
-        return of_slots(self.slots, workload)
+        return of_slots(self.slots, self._make, workload)
 
     def _check_levels(self) -> None:
-        """Refuses what would give some networks other levels than others, or none for a neck."""
+        """Rejects what would give some networks other levels than others, or none for a neck."""
         for name, values in self.slots.items():
             strides = {_stride(value) for value in values}
             if len(strides) > 1:

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import product
 
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.cost.closed_form import cost
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.detector import DetectorCoefficients
@@ -59,10 +59,10 @@ class DetectorCoefficientGrid(Listed):
 
     def coefficients(self, parameters: Parameters) -> DetectorCoefficients:
         """The coefficients of these parameters; `UserError` if they are none of the list."""
-        made = self._by_values.get(tuple(parameters.get(name) for name in NAMES))
-        if made is None or len(parameters) != len(NAMES):
-            raise UserError(f"{dict(parameters)} are no coefficients of this grid")
-        return made
+        coefficients = self._by_values.get(tuple(parameters.get(name) for name in NAMES))
+        if coefficients is None or len(parameters) != len(NAMES):
+            raise UserError(f"{dict(parameters)} are not coefficients of this grid")
+        return coefficients
 
     def decode(self, parameters: Parameters) -> Detector:
         """The baseline scaled by these coefficients."""
@@ -103,7 +103,7 @@ class DetectorCoefficientGrid(Listed):
         return {tuple(asdict(made).values()): made for made in self._places}
 
     def _ratio(self, made: DetectorCoefficients) -> float:
-        return cost(self._network(made)).flops / cost(self.baseline).flops
+        return counts(self._network(made)).flops / counts(self.baseline).flops
 
     def _named(self, place: DetectorCoefficients) -> dict[str, Choice]:
         return asdict(place)

@@ -31,14 +31,14 @@ class FamilySpace(Listed):
         for member in self.members:
             if _parameters(member) == dict(parameters):
                 return member.architecture
-        raise UserError(f"{dict(parameters)} is no member of this family")
+        raise UserError(f"{dict(parameters)} is not a member of this family")
 
     def encode(self, architecture: Architecture) -> dict[str, Choice]:
         """The first member that is this network; `UserError` if none is."""
         for member in self.members:
             if member.architecture == architecture:
                 return _parameters(member)
-        raise UserError("this architecture is no member of the family")
+        raise UserError("this architecture is not a member of the family")
 
     @property
     def _places(self) -> tuple[Member, ...]:

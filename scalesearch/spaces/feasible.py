@@ -47,7 +47,7 @@ class Feasible(abc.ABC):
             workload: what memory is counted for.
 
         Raises:
-            UserError: a limit on something that is no cost.
+            UserError: a limit on something that is not a cost.
         """
         return self.within(limits, workload).count()
 

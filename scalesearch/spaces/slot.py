@@ -72,8 +72,8 @@ def record_slot(name: str, kind: type[Any], plain: Mapping[str, Any], key: str) 
     make(kind, base, key)
     for field, values in options.items():
         for index, value in enumerate(values):
-            place = _place(f"{key}.{field}", plain[field], index)
-            _checked(partial(_with_field, kind, base, field), value, place)
+            path = _place(f"{key}.{field}", plain[field], index)
+            _checked(partial(_with_field, kind, base, field), value, path)
     listed = [field for field in options if isinstance(plain[field], list)]
     parameters = {f"{name}.{field}": options[field] for field in listed}
     _check_size(parameters, key)
@@ -119,21 +119,21 @@ def options_slot(
         raise UserError(
             f"{options!r} gives no options", key=f"{key}.options", allowed=f"a list of {what}s"
         )
-    made: dict[tuple[Choice, ...], Any] = {}
+    table: dict[tuple[Choice, ...], Any] = {}
     for index, option in enumerate(options):
-        place = f"{key}.options[{index}]"
+        path = f"{key}.options[{index}]"
         for field, value in option.items() if isinstance(option, Mapping) else ():
             if isinstance(value, list):
                 raise UserError(
                     f"an option is one whole {what} and holds no list",
-                    key=f"{place}.{field}",
+                    key=f"{path}.{field}",
                     hint="write one option for each value",
                 )
-        record = read(option, place)
-        if (record.label,) in made:
-            raise UserError(f"{record.label!r} stands twice among the options", key=place)
-        made[(record.label,)] = record
-    return _slot(name, {name: tuple(label for (label,) in made)}, lambda label: made[(label,)])
+        record = read(option, path)
+        if (record.label,) in table:
+            raise UserError(f"{record.label!r} stands twice among the options", key=path)
+        table[(record.label,)] = record
+    return _slot(name, {name: tuple(label for (label,) in table)}, lambda label: table[(label,)])
 
 
 def _slot(
@@ -153,12 +153,12 @@ def _choices(given: Any, key: str) -> tuple[Choice, ...]:
     if not given:
         raise UserError("an empty list leaves no choice", key=key, allowed="at least one value")
     for index, value in enumerate(given):
-        place = f"{key}[{index}]"
+        path = f"{key}[{index}]"
         if isinstance(value, list | dict) or value is None:
-            raise UserError(f"{value!r} is no choice", key=place, allowed="a number or a word")
+            raise UserError(f"{value!r} is not a choice", key=path, allowed="a number or a word")
         # True == 1 and 1.0 == 1 in Python: equal choices give the same network.
         if value in given[:index]:
-            raise UserError(f"{value!r} stands twice among the choices", key=place)
+            raise UserError(f"{value!r} stands twice among the choices", key=path)
     return tuple(given)
 
 

@@ -177,25 +177,25 @@ class Space(Feasible):
 
 
 def check_keys(plain: Mapping[str, Any], kind: type[Any], key: str = "") -> None:
-    """Refuses keys that are no fields of `kind`, and choices of what the data set decides."""
+    """Rejects keys that are not fields of `kind`, and choices of what the data set decides."""
     known = [field.name for field in fields(kind)]
     for name, value in plain.items():
-        place = f"{key}.{name}".removeprefix(".")
+        path = f"{key}.{name}".removeprefix(".")
         if name not in known:
             raise UserError(
                 f"unknown key {name!r}",
-                key=place,
+                key=path,
                 allowed=", ".join(known),
                 hint=nearest(name, known),
             )
         if name in FIXED and isinstance(value, list):
             raise UserError(
-                "the data set decides this, it cannot be searched", key=place, allowed="one number"
+                "the data set decides this, it cannot be searched", key=path, allowed="one number"
             )
 
 
 def check_stages(plain: Mapping[str, Any], key: str = "stages") -> None:
-    """Refuses a backbone without a list of stages."""
+    """Rejects a backbone without a list of stages."""
     stages = plain.get("stages")
     if not isinstance(stages, list) or not stages:
         raise UserError("a space needs a list of stages", key=key)
@@ -222,5 +222,7 @@ def _wrong(parameters: Parameters, choices: Mapping[str, tuple[Choice, ...]]) ->
         if name not in parameters:
             return UserError(f"the parameter {name!r} is missing", allowed=_some(allowed))
         if parameters[name] not in allowed:
-            return UserError(f"{parameters[name]!r} is no choice", key=name, allowed=_some(allowed))
+            return UserError(
+                f"{parameters[name]!r} is not a choice", key=name, allowed=_some(allowed)
+            )
     raise AssertionError("parameters that fit every choice give an architecture")

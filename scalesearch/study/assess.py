@@ -21,7 +21,7 @@ from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Infeasible, Job, Result, Score
 from scalesearch.interfaces import Data, Evaluator
 from scalesearch.nn.build import build
-from scalesearch.training.allocator import prepare_worker
+from scalesearch.training.device import prepare_worker
 
 _MEASUREMENTS = 3  # of a network before it is infeasible for its latency
 
@@ -33,16 +33,18 @@ class Assess:
     Attributes:
         deployment: that latency is measured for, before any training; None measures none.
         limits: of the phase, for what is known once latency was measured.
+        deterministic: GPUs may only take algorithms that give the same result each time.
     """
 
     evaluator: Evaluator
     data: Data
     deployment: Deployment | None = None
     limits: Limits = field(default_factory=dict)
+    deterministic: bool = False
 
     def prepare(self, threads: int) -> None:
         """Sets up a worker's process before its first job."""
-        prepare_worker(threads)
+        prepare_worker(threads, deterministic=self.deterministic)
 
     def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """Yields scores as they come and returns the result, or `Infeasible` if it is too slow.

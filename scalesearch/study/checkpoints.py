@@ -30,10 +30,10 @@ class Checkpoints:
         Beside them, of a detector, its detections in the validation images.
         """
         others = self.record.trials.values()
-        kept = self.phase == "family" or ranked([*others, trial])[0] is trial
-        if kept and result.detections_json is not None:
+        keeps = self.phase == "family" or ranked([*others, trial])[0] is trial
+        if keeps and result.detections_json is not None:
             write_bytes(self.folder.detections(self.phase, trial.number), result.detections_json)
-        if kept and result.weights is not None:
+        if keeps and result.weights is not None:
             write_bytes(self.folder.checkpoint(self.phase, trial.number), result.weights)
 
     def tidy(self, trial: Trial) -> None:

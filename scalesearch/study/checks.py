@@ -5,12 +5,13 @@ from __future__ import annotations
 from scalesearch import plugins
 from scalesearch.errors import UserError, nearest
 from scalesearch.history.stopping import Stopping
+from scalesearch.interfaces import hook
 from scalesearch.study.parts import Plugin
 
 
 def check_task(plugin: Plugin, task: str, key: str) -> None:
-    """Refuses a data set or an evaluator of another task; one's own may leave the word out."""
-    theirs = getattr(plugins.load(plugin.folder, plugin.name), "task", task)
+    """Rejects a data set or an evaluator of another task; one's own may leave the word out."""
+    theirs = hook(plugins.load(plugin.folder, plugin.name), "task") or task
     if theirs != task:
         raise UserError(
             f"{plugin.name!r} is for {theirs}, and the task is {task}",
@@ -20,8 +21,8 @@ def check_task(plugin: Plugin, task: str, key: str) -> None:
 
 
 def check_metric(evaluator: Plugin, metric: str) -> None:
-    """Refuses a metric that an evaluator does not give, where it says which it gives."""
-    known = getattr(plugins.load(evaluator.folder, evaluator.name), "metrics", None)
+    """Rejects a metric that an evaluator does not give, where it says which it gives."""
+    known = hook(plugins.load(evaluator.folder, evaluator.name), "metrics")
     if known is None or metric in known:
         return
     if f"{metric.partition('/')[0]}/CLASS" in known and "/" in metric:
@@ -35,7 +36,7 @@ def check_metric(evaluator: Plugin, metric: str) -> None:
 
 
 def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
-    """Refuses rungs at which there is no score, or nothing left to be stopped."""
+    """Rejects rungs at which there is no score, or nothing left to be stopped."""
     if stopping is None:
         return
     options = evaluator.options

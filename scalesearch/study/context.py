@@ -96,7 +96,13 @@ class Context:
 
             latency = self.study.latency
             deployment = None if latency is None else latency.deployment
-            assess = Assess(evaluator, self.data, deployment, plan.limits)
+            assess = Assess(
+                evaluator,
+                self.data,
+                deployment,
+                plan.limits,
+                deterministic=self.study.execution.deterministic,
+            )
             self.executor.run(ask, assess, loop.keep, loop.tell)
         trials = loop.finish()
         self.folder.write_trials()

@@ -11,31 +11,35 @@ from scalesearch.arch.detector import Anchors, Detector
 from scalesearch.errors import UserError
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
+from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
-    EvaluatorOf,
     Family,
     Limits,
+    ObjectiveOf,
+    Phase,
+    PhaseEvaluator,
     Phi,
     Positive,
+    Reads,
     Search,
-    Settings,
     Study,
     distinct,
-    reads,
+    plugin,
 )
 
-DetectorStrategy = Literal[
-    "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
-]
 METRIC = METRICS["detection"]
 _Strategies = Annotated[
     tuple[DetectorStrategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
 ]
 _Coefficients = Annotated[
-    DetectorCoefficients | None, reads(parts.read_detector_coefficients, optional=True)
+    DetectorCoefficients | None,
+    Reads(parts.read_detector_coefficients, "coefficients of detectors", optional=True),
 ]
-_Anchors = Annotated[Anchors | Literal["auto"] | None, reads(parts.read_anchors, optional=True)]
+_Anchors = Annotated[
+    Anchors | Literal["auto"] | None, Reads(parts.read_anchors, "anchors", optional=True)
+]
 
 
 def _listed(given: Any) -> Any:
@@ -60,10 +64,10 @@ def _values(name: str) -> Any:
 class DetectionSearch(Search):
     """Phase 1: the baseline is the best detector of a space."""
 
-    objective: Annotated[Objective, reads(parts.read_objective)] = Objective(metric=METRIC)
+    objective: ObjectiveOf = Objective(metric=METRIC)
 
 
-class DetectorGrid(Settings):
+class DetectorGrid(Phase):
     """Phase 2: the best coefficients for the baseline: all combinations of values that fit."""
 
     alpha: _values("alpha") = (1.2,)  # type: ignore[valid-type]
@@ -76,7 +80,7 @@ class DetectorGrid(Settings):
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
-    evaluator: EvaluatorOf
+    evaluator: PhaseEvaluator
 
     @property
     def choices(self) -> dict[str, tuple[float, ...]]:
@@ -103,7 +107,12 @@ class DetectionStudy(Study):
     task_name: ClassVar[str] = "detection"
 
     task: Literal["detection"] = "detection"  # type: ignore[assignment]
-    evaluator: EvaluatorOf = Field(default_factory=lambda: "detection", validate_default=True)
+    baseline: Annotated[
+        Baseline | None, Reads(parts.read_baseline, "baseline of detectors", optional=True)
+    ] = None
+    evaluator: Annotated[parts.Plugin, plugin("evaluators")] = Field(
+        default_factory=lambda: "detection", validate_default=True
+    )
     anchors: _Anchors = None
     search: DetectionSearch | None = None
     coefficients: _Coefficients = None  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from scalesearch.history.jobs import Job, Outcome, Result, Score
 from scalesearch.interfaces import BoxImages, Data, Evaluator, Executor, Images, Targets, hook
 from scalesearch.nn.build import build
 from scalesearch.study.inputs import GridOfNetworks
-from scalesearch.training.allocator import prepare_worker
+from scalesearch.training.device import prepare_worker
 
 if TYPE_CHECKING:
     import torch

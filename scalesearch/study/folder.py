@@ -22,7 +22,7 @@ from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import format_yaml, write_text
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.record import open_storage, read_trials
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import PHASES, Trial
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import Member
@@ -31,7 +31,6 @@ from scalesearch.study.parts import read_objective
 if TYPE_CHECKING:
     import pandas as pd
 
-PHASES = ("search", "grid", "family")
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
 
@@ -121,7 +120,7 @@ class RunFolder:
         return self.path / "detections" / "truth.json"
 
     def write_trials(self) -> Path:
-        """`trials.csv`, written anew from the record.
+        """`trials.csv`, rewritten from the record.
 
         AP of single classes is left to the record, except for one that is the objective.
         """
@@ -204,9 +203,13 @@ def _make(path: Path) -> None:
 
 
 def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
-    from scalesearch.study.load import differences
+    from scalesearch.study.load import differences, load_study, resolved
 
-    old = {key: value for key, value in folder.settings.items() if key not in _FREE}
+    try:  # an option that came with a later version has its default
+        before = resolved(load_study(folder.path / "resolved.yaml"))
+    except UserError:  # a file that the study names is gone
+        before = dict(folder.settings)
+    old = {key: value for key, value in before.items() if key not in _FREE}
     new = {key: value for key, value in settings.items() if key not in _FREE}
     if changed := differences(old, new):
         raise UserError(

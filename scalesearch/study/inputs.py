@@ -88,9 +88,9 @@ def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
     fitted = fit_anchors(data, first.resolution, first.neck.levels, **count)
     shapes = ", ".join(f"{width:.2f} x {height:.2f}" for width, height in fitted.anchors.shapes)
     return fitted.anchors, (
-        f"anchors: scale {fitted.anchors.scale:.3g}, shapes {shapes}: {fitted.reached:.1%} of "
+        f"anchors: scale {fitted.anchors.scale:.3g}, shapes {shapes}: {fitted.best_recall:.1%} of "
         f"{fitted.boxes:,} boxes reached at an intersection over union of .5 "
-        f"(by the default ones {fitted.before:.1%})"
+        f"(by the default ones {fitted.default_recall:.1%})"
     )
 
 

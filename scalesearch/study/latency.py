@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.cost.cost import Deployment
-from scalesearch.cost.covering import Slots, entries_of, fastest
 from scalesearch.cost.latency_table import (
     LatencyTable,
     predict,
@@ -19,6 +18,7 @@ from scalesearch.files.write import write_text
 from scalesearch.history.agreement import Agreement, agreement
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import SlottedSpace
+from scalesearch.spaces.covering import Slots, entries_of, fastest
 from scalesearch.study.schema import Study
 from scalesearch.units import format_latency
 

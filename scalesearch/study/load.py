@@ -14,6 +14,7 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
+from scalesearch.history.trials import PHASES
 from scalesearch.plugins import names
 from scalesearch.study.checks import check_task
 from scalesearch.study.detection import DetectionStudy
@@ -21,7 +22,6 @@ from scalesearch.study.options import Mistakes, translate
 from scalesearch.study.parts import Plugin, plain_limits, plain_objective, plain_options
 from scalesearch.study.schema import Study
 
-PHASES = ("search", "grid", "family")
 _TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}
 _NAMED = ("dataset", "evaluator", "sampler")
 
@@ -35,12 +35,12 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
         UserError: every mistake in it, each with file, line, key, value and what is allowed.
     """
     document = load_yaml(path)
-    _refuse_empty_sections(document)
+    _reject_empty_sections(document)
     plain, changed = _overridden(document.plain, overrides)
     context = {"folder": document.path.resolve().parent}
     task = plain.get("task")
     kind = _TASKS.get(task, Study) if isinstance(task, str) else Study
-    _refuse_other_task(plain, document, kind)
+    _reject_other_task(plain, document, kind)
     try:
         text = json.dumps(_with_phase_evaluators(plain, kind.default_evaluator))
         return kind.model_validate_json(text, strict=True, context=context)
@@ -66,7 +66,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _refuse_empty_sections(document: Document) -> None:
+def _reject_empty_sections(document: Document) -> None:
     for key, value in document.plain.items():
         if value is None:
             raise document.locate(
@@ -78,8 +78,8 @@ def _refuse_empty_sections(document: Document) -> None:
             )
 
 
-def _refuse_other_task(plain: Mapping[str, Any], document: Document, kind: type[Study]) -> None:
-    """Refuses a data set of the other task first of all: it makes most other keys wrong as well."""
+def _reject_other_task(plain: Mapping[str, Any], document: Document, kind: type[Study]) -> None:
+    """Rejects a data set of the other task first of all: it makes most other keys wrong as well."""
     given = _named(plain.get("dataset"))
     name = given.get("name") if isinstance(given, Mapping) else None
     if plain.get("task", kind.task_name) != kind.task_name or name not in names("datasets"):
@@ -100,7 +100,9 @@ def _overridden(
         key, equals, text = override.partition("=")
         path = parse_key(key.strip())
         if not equals or not path or not all(isinstance(word, str) for word in path):
-            raise UserError(f"{override!r} is no setting", file="command line", allowed="key=value")
+            raise UserError(
+                f"{override!r} is not a setting", file="command line", allowed="key=value"
+            )
         try:
             _set(changed, path, parse_value(text))
         except UserError as error:
@@ -139,17 +141,17 @@ def _named(given: Any) -> Any:
 
 
 def _own(mistakes: list[UserError], plain: Mapping[str, Any]) -> list[UserError]:
-    """By line, without what a phase has from the study's evaluator: that is told there."""
-    told = {m.key for m in mistakes if m.key.startswith("evaluator")}
-    kept = []
+    """By line, without what a phase has from the study's evaluator: that is reported there."""
+    reported = {m.key for m in mistakes if m.key.startswith("evaluator")}
+    own_mistakes = []
     for mistake in mistakes:
         phase, _, rest = mistake.key.partition(".")
         section = plain.get(phase) if phase in PHASES else None
         own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
-        inherited = rest in told and rest.removeprefix("evaluator.") not in own
+        inherited = rest in reported and rest.removeprefix("evaluator.") not in own
         if not inherited:
-            kept.append(mistake)
-    return sorted(kept, key=lambda mistake: (mistake.file == "command line", mistake.line))
+            own_mistakes.append(mistake)
+    return sorted(own_mistakes, key=lambda mistake: (mistake.file == "command line", mistake.line))
 
 
 def _placed(mistake: UserError, document: Document, changed: Sequence[Keys]) -> UserError:

@@ -6,7 +6,7 @@ members. It owns ask and tell; an executor only carries jobs to workers and outc
 A proposal is recorded in one of three ways: `infeasible` if arithmetic finds it over a limit,
 `reused` if it is a network whose outcome is known, else `running`; a running one becomes a job, or
 waits for the job of the same network. `tell` records a job's outcome. The sampler sees infeasible
-and reused trials at once and an outcome when it is published: when it is told or, with a result
+and reused trials at once and an outcome when it is published: at once or, with a result
 lag, in the order of the jobs.
 """
 
@@ -125,7 +125,7 @@ class Loop:
         self.record.open_sampler_study(unpublished)
 
     def ask(self) -> Job | None:
-        """The next job, or None: no more, or not before another outcome is told."""
+        """The next job, or None: no more, or not before another outcome is there."""
         job = None
         while job is None:
             if self._interrupted:

@@ -1,4 +1,4 @@
-"""Plain mappings to frozen records, with every mistake told in the words of the YAML file."""
+"""Plain mappings to frozen records, with every mistake in the words of the YAML file."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
     """An instance of a dataclass from its options; relative paths start at `folder`.
 
     Raises:
-        Mistakes: unknown and missing keys, wrong types, values the class refuses.
+        Mistakes: unknown and missing keys, wrong types, values that the class rejects.
     """
     if not dataclasses.is_dataclass(kind):
-        raise Mistakes([UserError(f"{kind.__name__} is no dataclass, so it has no options")])
+        raise Mistakes([UserError(f"{kind.__name__} is not a dataclass, so it has no options")])
     allowed = [field.name for field in dataclasses.fields(kind) if field.init]
     unknown = [_unknown(str(key), allowed) for key in plain if key not in allowed]
     known = {key: value for key, value in plain.items() if key in allowed}
@@ -80,14 +80,14 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
         if isinstance(known[key], str):
             known[key] = absolute(known[key], folder)
     try:
-        made = adapter(kind).validate_json(json.dumps(known), strict=True)
+        record = adapter(kind).validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
         raise Mistakes([*unknown, *translate(error, kind)]) from None
     except UserError as error:
         raise Mistakes([*unknown, error]) from None
     if unknown:
         raise Mistakes(unknown)
-    return made
+    return record
 
 
 def plain_record(record: Any) -> dict[str, Any]:
@@ -116,11 +116,11 @@ def adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def translate(error: ValidationError, kind: type[Any]) -> list[UserError]:
     """Pydantic's findings on a `kind` as user errors, each with its key; none twice."""
-    found: dict[tuple[str, str], UserError] = {}
+    mistakes: dict[tuple[str, str], UserError] = {}
     for detail in error.errors(include_url=False):
         for mistake in _mistakes(dict(detail), kind):
-            found.setdefault((mistake.key, mistake.problem), mistake)
-    return list(found.values())
+            mistakes.setdefault((mistake.key, mistake.problem), mistake)
+    return list(mistakes.values())
 
 
 def _mistakes(detail: dict[str, Any], kind: type[Any]) -> list[UserError]:
@@ -131,7 +131,7 @@ def _mistakes(detail: dict[str, Any], kind: type[Any]) -> list[UserError]:
         return list(cause.under(key).errors)
     if isinstance(cause, UserError):
         return [cause.at(under=key)]
-    if sort == "default_factory_not_called":  # follows from a mistake that is told already
+    if sort == "default_factory_not_called":  # follows from a mistake that is reported already
         return []
     if sort == "missing":
         return [UserError(f"{keys[-1]!r} is missing", key=format_key(keys[:-1]))]

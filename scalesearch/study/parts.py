@@ -43,7 +43,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where jobs run, and whether their results are told in the order of their numbers."""
+    """Where jobs run, and whether the sampler sees results in the order of their numbers."""
 
     executor: Plugin
     deterministic: bool
@@ -120,16 +120,16 @@ def read_coefficients(given: Any, folder: Path) -> Coefficients:
     """`{alpha: 1.2, beta: 1.1, gamma: 1.15}`, or the path of a `coefficients.yaml`."""
     if isinstance(given, str):
         return Coefficients.load(absolute(given, folder))
-    made: Coefficients = read_record(Coefficients, _mapping(given), folder)
-    return made
+    coefficients: Coefficients = read_record(Coefficients, _mapping(given), folder)
+    return coefficients
 
 
 def read_detector_coefficients(given: Any, folder: Path) -> DetectorCoefficients:
     """`{neck_width: 1.35, resolution: 128}` and others, or the path of a `coefficients.yaml`."""
     if isinstance(given, str):
         return DetectorCoefficients.load(absolute(given, folder))
-    made: DetectorCoefficients = read_record(DetectorCoefficients, _mapping(given), folder)
-    return made
+    coefficients: DetectorCoefficients = read_record(DetectorCoefficients, _mapping(given), folder)
+    return coefficients
 
 
 def read_anchors(given: Any, folder: Path) -> Anchors | Literal["auto"]:
@@ -138,29 +138,29 @@ def read_anchors(given: Any, folder: Path) -> Anchors | Literal["auto"]:
         if given != "auto":
             raise UserError(f"{given!r} is not known", allowed="auto, or {scale: …, ratios: …}")
         return "auto"
-    made: Anchors = make(Anchors, _mapping(given), "")
-    return made
+    anchors: Anchors = make(Anchors, _mapping(given), "")
+    return anchors
 
 
 def read_stopping(given: Any, folder: Path) -> Stopping:
     """`{rungs: [1, 3], keep: 0.5}`."""
-    made: Stopping = read_record(Stopping, _mapping(given), folder)
-    return made
+    stopping: Stopping = read_record(Stopping, _mapping(given), folder)
+    return stopping
 
 
 def read_limits(given: Any, folder: Path) -> dict[str, Limit]:
     """`{flops: {max: 400M}, training_bytes: {max: 2GiB}}`."""
-    found: dict[str, Limit] = {}
+    limits: dict[str, Limit] = {}
     mistakes: list[UserError] = []
     for name, bounds in _mapping(given).items():
         try:
             check_limits({name: Limit(min=1)})
-            found[name] = _limit(name, bounds)
+            limits[name] = _limit(name, bounds)
         except UserError as error:
             mistakes.append(error if error.key == name else error.at(under=name))
     if mistakes:
         raise Mistakes(mistakes)
-    return found
+    return limits
 
 
 def plain_limits(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
@@ -180,11 +180,11 @@ def read_objective(given: Any, folder: Path) -> Objective:
     if isinstance(given, list) and len(given) == 2 and all(isinstance(g, str) for g in given):
         return _objective(metric=_metric(given[0], forms), cost=given[1])
     if not isinstance(given, Mapping) or not isinstance(given.get("reward"), str):
-        raise UserError(f"{given!r} is no objective", allowed=forms)
+        raise UserError(f"{given!r} is not an objective", allowed=forms)
     costs = [key for key in given if key in UNITS]
     others = [key for key in given if key not in (*UNITS, "reward", "exponent")]
     if len(costs) != 1 or others:
-        raise UserError(f"{given!r} is no reward", allowed="{reward: accuracy, flops: 400M}")
+        raise UserError(f"{given!r} is not a reward", allowed="{reward: accuracy, flops: 400M}")
     exponent = given.get("exponent", -0.07)
     if isinstance(exponent, bool) or not isinstance(exponent, int | float):
         raise UserError(f"{exponent!r} cannot be used", key="exponent", allowed="a number")

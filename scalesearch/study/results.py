@@ -138,8 +138,8 @@ def _deployment(settings: Mapping[str, Any]) -> str:
 
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
     file = folder.path / "environment.json"
-    found: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    return found
+    environment: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return environment
 
 
 def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,10 +14,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
+    TypeAdapter,
     ValidationInfo,
     model_validator,
 )
+from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_function
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Deployment
@@ -26,7 +29,7 @@ from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
-from scalesearch.scaling.family import STRATEGIES
+from scalesearch.scaling.family import STRATEGIES, Strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import check_metric, check_rungs, check_task
 from scalesearch.study.options import absolute
@@ -36,8 +39,6 @@ from scalesearch.study.parts import Baseline, Execution, Plugin
 PROPOSALS_PER_TRIAL = 100
 TASKS = tuple(METRICS)
 
-Strategy = Literal["compound", "depth", "width", "resolution"]
-
 
 def _folder(info: ValidationInfo) -> Path:
     """Where relative paths start: the folder of the study file."""
@@ -45,24 +46,43 @@ def _folder(info: ValidationInfo) -> Path:
     return folder
 
 
-def reads(read: Callable[[Any, Path], Any], optional: bool = False) -> PlainValidator:
-    """A field that is written in several forms, by its reader in `parts`."""
+@dataclass(frozen=True)
+class Reads:
+    """A field that is written in several forms.
 
-    def validate(given: Any, info: ValidationInfo) -> Any:
-        return None if optional and given is None else read(given, _folder(info))
+    Attributes:
+        read: what was written, and where its relative paths start, to a record.
+        form: of what is written, by its name in `jsonschema.FORMS`.
+        optional: it may be null.
+    """
 
-    return PlainValidator(validate, json_schema_input_type=Any)
+    read: Callable[[Any, Path], Any]
+    form: str
+    optional: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        return with_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        from scalesearch.study.jsonschema import FORMS
+
+        written: dict[str, Any] = handler(TypeAdapter(FORMS[self.form]()).core_schema)
+        return written
+
+    def _validate(self, given: Any, info: ValidationInfo) -> Any:
+        return None if self.optional and given is None else self.read(given, _folder(info))
 
 
-def _plugin(kind: str) -> PlainValidator:
-    return reads(lambda given, folder: parts.read_plugin(kind, given, folder))
+def plugin(folder: str, form: str = "") -> Reads:
+    """A field that names a plug-in of a folder, with its options."""
+    return Reads(partial(parts.read_plugin, folder), form or folder)
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:
-    found = Path(absolute(str(path), _folder(info)))
-    if not found.is_file():
-        raise UserError(f"there is no file {found}")
-    return found
+    absolute_path = Path(absolute(str(path), _folder(info)))
+    if not absolute_path.is_file():
+        raise UserError(f"there is no file {absolute_path}")
+    return absolute_path
 
 
 def _existing_table(path: Path, info: ValidationInfo) -> Path:
@@ -96,8 +116,9 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Limits = Annotated[Mapping[str, Limit], reads(parts.read_limits)]
-EvaluatorOf = Annotated[Plugin, _plugin("evaluators")]
+ObjectiveOf = Annotated[Objective, Reads(parts.read_objective, "objective")]
+Limits = Annotated[Mapping[str, Limit], Reads(parts.read_limits, "limits")]
+PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -108,19 +129,29 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Search(Settings):
+class Phase(Settings):
+    """A phase: its evaluator is the study's own where it says nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema["required"].remove("evaluator")
+    )
+
+
+class Search(Phase):
     """Phase 1: the baseline is the best network of a space."""
 
     space: Annotated[Path, AfterValidator(_existing)]
-    sampler: Annotated[Plugin, _plugin("samplers")] = Field(
+    sampler: Annotated[Plugin, plugin("samplers")] = Field(
         default_factory=lambda: "tpe", validate_default=True
     )
     trials: int = Field(ge=1)
     proposals: int = Field(default_factory=_enough_proposals, ge=1)
     limits: Limits = Field(default_factory=dict)
-    objective: Annotated[Objective, reads(parts.read_objective)] = Objective()
-    stopping: Annotated[Stopping | None, reads(parts.read_stopping, optional=True)] = None
-    evaluator: EvaluatorOf
+    objective: ObjectiveOf = Objective()
+    stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
+        None
+    )
+    evaluator: PhaseEvaluator
 
     @model_validator(mode="after")
     def _check(self) -> Search:
@@ -135,7 +166,7 @@ class Search(Settings):
         return self
 
 
-class Grid(Settings):
+class Grid(Phase):
     """Phase 2: the best triple of coefficients for the baseline."""
 
     budget: Positive = 2.0
@@ -143,17 +174,17 @@ class Grid(Settings):
     step: Positive = 0.05
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
-    evaluator: EvaluatorOf
+    evaluator: PhaseEvaluator
 
 
-class Family(Settings):
+class Family(Phase):
     """Phase 3: the baseline scaled, and by single dimensions for comparison."""
 
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
-    ] = STRATEGIES  # type: ignore[assignment]
-    evaluator: EvaluatorOf
+    ] = STRATEGIES
+    evaluator: PhaseEvaluator
 
 
 class Latency(Settings):
@@ -173,6 +204,9 @@ class Latency(Settings):
 class Study(Settings):
     """A whole study file: every default filled in, every path absolute, every option checked."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["search"]}, {"required": ["baseline"]}]}
+    )
     default_evaluator: ClassVar[str] = "training"
     metric: ClassVar[str] = METRICS["classification"]
     network: ClassVar[type] = Backbone
@@ -181,20 +215,24 @@ class Study(Settings):
     name: Annotated[str, AfterValidator(safe_name)]
     task: Annotated[Literal["classification"], BeforeValidator(_known_task)] = "classification"
     seed: int = Field(default=0, ge=0)
-    dataset: Annotated[Plugin, _plugin("datasets")]
-    evaluator: EvaluatorOf = Field(default_factory=lambda: "training", validate_default=True)
+    dataset: Annotated[Plugin, plugin("datasets")]
+    evaluator: Annotated[Plugin, plugin("evaluators")] = Field(
+        default_factory=lambda: "training", validate_default=True
+    )
     latency: Latency | None = None
-    baseline: Annotated[Baseline | None, reads(parts.read_baseline, optional=True)] = None
-    search: Search | None = None
-    coefficients: Annotated[Coefficients | None, reads(parts.read_coefficients, optional=True)] = (
+    baseline: Annotated[Baseline | None, Reads(parts.read_baseline, "baseline", optional=True)] = (
         None
     )
+    search: Search | None = None
+    coefficients: Annotated[
+        Coefficients | None, Reads(parts.read_coefficients, "coefficients", optional=True)
+    ] = None
     grid: Grid | None = None
     family: Family | None = None
-    execution: Annotated[Execution, reads(parts.read_execution)] = Field(
+    execution: Annotated[Execution, Reads(parts.read_execution, "execution")] = Field(
         default_factory=dict, validate_default=True
     )
-    export: Annotated[tuple[Annotated[Plugin, _plugin("exporters")], ...], Field(strict=False)] = ()
+    export: Annotated[tuple[Annotated[Plugin, plugin("exporters")], ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Study:
@@ -242,7 +280,7 @@ class Study(Settings):
         return self.search.objective if self.search else Objective(metric=self.metric)
 
     def _check_task(self) -> None:
-        """Refuses a data set, an evaluator or a network that is of the other task."""
+        """Rejects a data set, an evaluator or a network that is of the other task."""
         phases = {"search": self.search, "grid": self.grid, "family": self.family}
         used = {"dataset": self.dataset, "evaluator": self.evaluator}
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
@@ -250,7 +288,7 @@ class Study(Settings):
             check_task(plugin, self.task, key)
         if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
             raise UserError(
-                f"{self.baseline.source} is no network of the task {self.task}",
+                f"{self.baseline.source} is not a network of the task {self.task}",
                 key="baseline",
                 allowed=f"a {self.network.__name__}",
                 hint="`task: detection` takes detectors, `task: classification` all others",

@@ -10,7 +10,6 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.plain import digest
 from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Deployment
-from scalesearch.cost.covering import best_network, entries_of
 from scalesearch.cost.latency import machine, measure_latency, measure_links, version
 from scalesearch.cost.latency_table import LatencyTable, entry_name, predict
 from scalesearch.errors import UserError
@@ -20,6 +19,7 @@ from scalesearch.history.jobs import seed_for
 from scalesearch.interfaces import SlottedSpace
 from scalesearch.nn.build import build
 from scalesearch.nn.links import links
+from scalesearch.spaces.covering import best_network, entries_of
 from scalesearch.study.latency import load_table, save_table
 
 # Networks that each entry is timed in, and networks that predictions are compared with.
@@ -126,6 +126,6 @@ def _opened(path: Path, deployment: Deployment) -> LatencyTable:
             raise UserError(
                 f"its {key} was {before}, now it is {now}: a table has one",
                 file=str(path),
-                hint="choose another --latency-out, or delete the file to measure it anew",
+                hint="choose another --latency-out, or delete the file to measure it again",
             )
     return table

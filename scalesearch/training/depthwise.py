@@ -69,11 +69,11 @@ class _Tall:
 
     def put(self, x: Tensor, lead: int, stride: int = 1) -> Tensor:
         """Pixels [2 * lead + pixels, C], with the images in their middle."""
-        made = x.new_zeros(2 * lead + self.pixels, self.channels)
-        rows = made[lead : lead + self.pixels]
+        padded = x.new_zeros(2 * lead + self.pixels, self.channels)
+        rows = padded[lead : lead + self.pixels]
         shaped = rows.view(self.images, self.height, self.width, self.channels)
         shaped[:, 1:-1:stride, 1:-1:stride] = x.permute(0, 2, 3, 1)
-        return made
+        return padded
 
     def view(self, pixels: Tensor, start: int) -> Tensor:
         """[1, C, N * height, width] from a pixel on, without a copy."""
@@ -115,10 +115,10 @@ def _gradients(
     """Of input, weight and bias, by torch's own backward of a convolution of (stride, padding)."""
     stride, padding = ([step, step] for step in steps)
     channels, one = x.shape[1], [1, 1]
-    found: tuple[Tensor, Tensor, Tensor] = _backward(
+    gradients: tuple[Tensor, Tensor, Tensor] = _backward(
         gradient, x, weight, None, stride, padding, one, False, [0, 0], channels, list(wanted)
     )
-    return found
+    return gradients
 
 
 def _fits(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Anchors that reach the objects of a data set, in place of COCO's."""
+"""Anchors that overlap the objects of a data set, in place of COCO's."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ class FittedAnchors:
 
     Attributes:
         anchors: the fitted ones.
-        reached: share of the training boxes that some anchor overlaps by at least half.
-        before: the same by the default anchors.
+        best_recall: best possible recall: the share of the training boxes that some anchor
+            overlaps by at least half.
+        default_recall: the same by the default anchors.
         boxes: how many there are.
     """
 
     anchors: Anchors
-    reached: float
-    before: float
+    best_recall: float
+    default_recall: float
     boxes: int
 
 
@@ -51,11 +52,11 @@ class _Grid:
 def fit_anchors(
     data: BoxData, resolution: int, levels: range, octaves: int = 3, ratios: int = 3
 ) -> FittedAnchors:
-    """Anchors whose scale and shapes reach most of the training boxes; the same ones each time.
+    """Anchors of the highest best possible recall of the training boxes; the same ones each time.
 
-    Of two that reach as many the one with the higher mean overlap is better. Shapes begin as
+    Of two with the same recall the one with the higher mean overlap is better. Shapes begin as
     clusters of the boxes' own (on a logarithmic scale), the scale as the best of some; then each
-    is moved while that pays. The default anchors are given back where they reach more.
+    is moved while that pays. The default anchors are returned where their recall is higher.
 
     Args:
         data: whose training images are letterboxed to the resolution; crowds are left out.
@@ -70,7 +71,7 @@ def fit_anchors(
     boxes, grid = boxes_of(data, resolution), _Grid(resolution, levels)
     some = boxes[np.linspace(0, len(boxes) - 1, min(_MOST, len(boxes))).astype(int)]
 
-    def made(logs: np.ndarray) -> Anchors:
+    def anchors_of(logs: np.ndarray) -> Anchors:
         shapes = tuple(
             (round(math.exp(x), _DIGITS), round(math.exp(-x), _DIGITS)) for x in logs[1:]
         )
@@ -81,27 +82,27 @@ def fit_anchors(
         )
 
     def worth(logs: np.ndarray) -> tuple[float, float]:
-        overlap = best_overlaps(some, made(logs), grid.side, grid.levels)
+        overlap = best_overlaps(some, anchors_of(logs), grid.side, grid.levels)
         return float((overlap >= _ENOUGH).mean()), float(overlap.mean())
 
     shapes = _clusters(np.log(some[:, 2] / some[:, 3]) / 2, ratios)
     starts = (np.array([math.log(scale), *shapes]) for scale in _SCALES)
-    anchors, default = made(_climbed(max(starts, key=worth), worth)), Anchors()
-    reached, before = (_share(boxes, one, grid) for one in (anchors, default))
-    if default.count <= octaves * ratios and before > reached:
-        anchors, reached = default, before
-    return FittedAnchors(anchors, reached, before, len(boxes))
+    anchors, default = anchors_of(_climbed(max(starts, key=worth), worth)), Anchors()
+    recall, default_recall = (_recall(boxes, one, grid) for one in (anchors, default))
+    if default.count <= octaves * ratios and default_recall > recall:
+        anchors, recall = default, default_recall
+    return FittedAnchors(anchors, recall, default_recall, len(boxes))
 
 
 def boxes_of(data: BoxData, resolution: int) -> np.ndarray:
     """The training boxes in pixels of the letterboxed input: centre x, y, width, height [M, 4]."""
-    found = []
+    parts = []
     for index in range(len(data.train)):
         objects, (height, width) = data.train.targets(index), data.train.size(index)
         corners = objects.boxes[~objects.crowd] * (resolution / max(height, width))
         sides = corners[:, 2:] - corners[:, :2]
-        found.append(np.concatenate([corners[:, :2] + sides / 2, sides], 1))
-    boxes = np.concatenate(found).astype(np.float64) if found else np.zeros((0, 4))
+        parts.append(np.concatenate([corners[:, :2] + sides / 2, sides], 1))
+    boxes = np.concatenate(parts).astype(np.float64) if parts else np.zeros((0, 4))
     boxes = boxes[(boxes[:, 2:] > 0).all(1)]
     if not len(boxes):
         raise UserError("no training image has a box to fit anchors to", key="anchors")
@@ -141,7 +142,7 @@ def _offsets(centres: np.ndarray, side: int, levels: range) -> Iterator[tuple[fl
         yield stride, np.abs(centres - nearest)
 
 
-def _share(boxes: np.ndarray, anchors: Anchors, grid: _Grid) -> float:
+def _recall(boxes: np.ndarray, anchors: Anchors, grid: _Grid) -> float:
     return float((best_overlaps(boxes, anchors, grid.side, grid.levels) >= _ENOUGH).mean())
 
 

@@ -23,13 +23,12 @@ def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
 
     report = load_weights(model, recipe.weights, strict=False)
     if not report.loaded:
-        raise UserError(
-            f"nothing in {recipe.weights} fits the network", key="weights", hint=str(report)
-        )
+        hint = "; ".join(report.misfits())
+        raise UserError(f"nothing in {recipe.weights} fits the network", key="weights", hint=hint)
 
 
 def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
-    """Refuses to freeze a stage that the backbone has not."""
+    """Raises `UserError` for a stage to freeze that the backbone does not have."""
     there = net.sources[-1] + 1
     if recipe.frozen_stages > there:
         raise UserError(

@@ -1,176 +1,270 @@
-"""The training loop: a model and a data set to one score an epoch."""
+"""The training loop of every task: a model and a task to one score an epoch."""
 
 from __future__ import annotations
 
+import abc
 import math
+import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Score, seed_for
-from scalesearch.training.augment import augment
-from scalesearch.training.average import moving_average
-from scalesearch.training.batches import in_order, prefetch, shuffled
+from scalesearch.nn.build import build
+from scalesearch.training.batches import prefetch, shuffled, steps_per_epoch
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
-from scalesearch.training.optimizers import make_optimizer, set_learning_rate
 from scalesearch.training.recipe import Recipe
-from scalesearch.training.run import Run
-from scalesearch.training.schedule import factor
+from scalesearch.training.updates import (
+    clip_gradients,
+    learning_rate,
+    make_optimizer,
+    moving_average,
+    set_learning_rate,
+)
 
 if TYPE_CHECKING:
-    from scalesearch.interfaces import ImageData, Images
+    from scalesearch.interfaces import Data
 
 # Losses are looked at this often: looking makes a GPU wait for its queue to run dry.
 _LOOK_EVERY = 20
-_Pair = tuple[torch.Tensor, torch.Tensor]
+Batch = TypeVar("Batch")
+
+
+class Loss(NamedTuple):
+    """The loss of one step.
+
+    Attributes:
+        total: a scalar with its gradient.
+        where: says what of the batch has a loss that is not a number, as in `, images with ids 3`.
+    """
+
+    total: Tensor
+    where: Callable[[], str] = str
+
+
+class Evaluation(NamedTuple):
+    """What a validation gives.
+
+    Attributes:
+        values: scores by name.
+        detections_json: writes detections as a COCO results file, where the task has them.
+    """
+
+    values: dict[str, float]
+    detections_json: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierRun(Run):
-    """The training of a classifier."""
+class Task(abc.ABC, Generic[Batch]):
+    """What a task brings to the loop: its batches, its loss and its evaluation.
 
-    data: ImageData
-    resolution: int
+    Attributes:
+        architecture: of the models; `data` has images for it.
+        metric: the score whose spread over several seeds is reported.
+    """
+
+    architecture: Any
+    data: Data
+    recipe: Recipe
+    metric: ClassVar[str]
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where it trains; `UserError` for a GPU that is not there."""
+        return pick_device(self.recipe.device)
+
+    def prepare(self, model: nn.Module) -> None:
+        """Changes a model before its first step: weights to begin with, and what is frozen."""
+
+    def train_mode(self, model: nn.Module) -> None:
+        """Puts a model into training mode."""
+        model.train()
+
+    @abc.abstractmethod
+    def reader(self, draws: torch.Generator, seed: int) -> Callable[[np.ndarray], Batch]:
+        """From indices of training images to a batch; augmented by `draws` or from `seed` alone.
+
+        The reader is called batch by batch in a thread of its own, while the one before is at work.
+        """
+
+    @abc.abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """The loss of a batch."""
+
+    @abc.abstractmethod
+    def evaluate(self, model: nn.Module) -> Evaluation:
+        """The scores of a model in evaluation mode, over every validation image once."""
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 images [N, C, R, R] as a network takes them, on the device in channels last."""
+        images = pixels.to(self.device, non_blocking=True).float()
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, -1, 1, 1) * 255
+            for values in (self.data.mean, self.data.std)
+        )
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of forward passes."""
+        bf16 = uses_bf16(self.recipe.precision, self.device)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+
+    def pinned(self, tensor: Tensor) -> Tensor:
+        """A tensor from where it can be sent to the device without waiting."""
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    @property
+    def validation_batch(self) -> int:
+        """Images at once in validation."""
+        return self.recipe.validation_batch or 2 * self.recipe.batch_size
 
 
-def train(
-    model: nn.Module, data: ImageData, resolution: int, recipe: Recipe, seed: int
-) -> Generator[Score, None, None]:
-    """Trains `model` and yields accuracy (0 to 1) and mean loss on validation after each epoch.
+@dataclass(kw_only=True)
+class State:
+    """All that training changes.
 
-    With the last score the model holds the weights that were scored, in eval mode, on the device
-    it was trained on. The same model, seed, threads and machine give bit-equal weights on a CPU.
-    Random numbers of the caller are never touched: each epoch draws from (seed, epoch).
+    Attributes:
+        average: the moving average of the weights, if the recipe asks for one.
+        epoch: how many epochs are done.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: AveragedModel | None
+    epoch: int = 0
+
+    @classmethod
+    def begin(cls, model: nn.Module, task: Task[Any]) -> State:
+        """The state before the first step."""
+        model.to(task.device)
+        model.to(memory_format=torch.channels_last)
+        task.prepare(model)
+        ema = task.recipe.ema
+        average = None if ema is None else moving_average(model, ema)
+        return cls(model=model, optimizer=make_optimizer(model, task.recipe), average=average)
+
+    @property
+    def scored(self) -> nn.Module:
+        """The module whose scores count."""
+        return self.model if self.average is None else self.average.module
+
+
+def train(model: nn.Module, task: Task[Any], seed: int) -> Generator[Score, None, None]:
+    """Trains `model` and yields its scores, and the mean `loss` where a task has none of its own.
+
+    It does so after every `validate_every`th epoch and the last; of several `seeds` once, at the
+    end of all. With the last score the model holds the weights that were scored, in eval mode, on
+    the device it was trained on. The same model, seed, threads and machine give bit-equal weights
+    on a CPU. Random numbers of the caller are never touched: each epoch draws from (seed, epoch).
 
     Raises:
-        TrialError: the loss is not a finite number, or an image cannot be decoded.
+        TrialError: a loss that is not a finite number, or an image that cannot be decoded.
+        UserError: the recipe asks for what the network or the machine does not have.
     """
-    run = _prepare(model, data, resolution, recipe)
-    for epoch in range(1, recipe.epochs + 1):
-        epoch_seed = seed_for(seed, "epoch", epoch)
-        with isolated(epoch_seed, run.device):
-            train_epoch(run, epoch, torch.Generator().manual_seed(epoch_seed))
-            values = score(run)
-        if not math.isfinite(values["loss"]):
-            raise TrialError(f"validation loss is {values['loss']} after epoch {epoch}")
-        if run.average is not None and epoch == recipe.epochs:
-            model.load_state_dict(run.average.module.state_dict())
+    if task.recipe.seeds > 1:
+        yield _repeated(model, task, seed)
+        return
+    state, recipe = State.begin(model, task), task.recipe
+    while state.epoch < recipe.epochs:
+        epoch_seed = seed_for(seed, "epoch", state.epoch + 1)
+        with isolated(epoch_seed, task.device):
+            values = _train_epoch(state, task, epoch_seed)
+            last = state.epoch == recipe.epochs
+            validates = last or state.epoch % recipe.validate_every == 0
+            if validates:
+                evaluation = _evaluate(state, task)
+        if state.average is not None and last:
+            model.load_state_dict(state.average.module.state_dict())
         model.eval()
-        yield Score(epoch, values)
+        if validates:
+            write = evaluation.detections_json
+            detections = write() if last and write is not None else None
+            added = {name: v for name, v in values.items() if name not in evaluation.values}
+            yield Score(state.epoch, evaluation.values | added, detections)
 
 
-def train_epoch(run: ClassifierRun, epoch: int, draws: torch.Generator) -> None:
-    """One pass over the training images, shuffled and augmented by `draws`."""
-    recipe, images = run.recipe, run.data.train
-    losses: list[torch.Tensor] = []
-    run.model.train()
-    batches = shuffled(len(images), recipe.batch_size, draws)
-    with quick_depthwise(run.model):
-        for pixels, labels in prefetch(_reader(run, images), batches):
-            step = (epoch - 1) * run.steps + len(losses)
-            share = factor(step, recipe.epochs * run.steps, recipe.warmup)
-            set_learning_rate(run.optimizer, recipe.peak_learning_rate * share)
-            if recipe.augment:
-                pixels = augment(pixels, run.data.flip, draws)
-            losses.append(_step(run, pixels, labels))
-            if len(losses) % _LOOK_EVERY == 0 or len(losses) == run.steps:
-                _check_losses(run, losses, epoch)
+def _repeated(model: nn.Module, task: Task[Any], seed: int) -> Score:
+    """The mean score of several trainings; the model ends with the weights of the last."""
+    alone, scores = replace(task, recipe=replace(task.recipe, seeds=1)), []
+    for number in range(task.recipe.seeds):
+        own = seed_for(seed, "repeat", number)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(own)
+            model.load_state_dict(build(task.architecture).state_dict())
+        *_, last = train(model, alone, own)
+        scores.append(last)
+    names = [name for name in last.values if all(name in score.values for score in scores)]
+    values = {name: fmean(score.values[name] for score in scores) for name in names}
+    if task.metric in values:
+        spread = stdev(score.values[task.metric] for score in scores)
+        values[f"{task.metric}_spread"] = spread
+    return Score(last.step, values, last.detections_json)
 
 
-@torch.no_grad()
-def score(run: ClassifierRun) -> dict[str, float]:
-    """Accuracy (0 to 1) and mean cross-entropy over every validation image once."""
-    images, model = run.data.validation, run.scored.eval()
-    size = run.recipe.validation_batch or 2 * run.recipe.batch_size
-    right, loss = 0, 0.0
-    for pixels, labels in prefetch(_reader(run, images), in_order(len(images), size)):
-        logits = _forward(run, model, pixels)
-        labels = labels.to(run.device, non_blocking=True)
-        right += int((logits.argmax(dim=1) == labels).sum())
-        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-    return {"accuracy": right / len(images), "loss": loss / len(images)}
+def _train_epoch(state: State, task: Task[Any], seed: int) -> dict[str, float]:
+    """One pass over the training images: the mean `loss`, and `step_seconds` if they are timed."""
+    recipe, count = task.recipe, len(task.data.train)
+    steps = steps_per_epoch(count, recipe.batch_size)
+    draws = torch.Generator().manual_seed(seed)
+    batches = shuffled(count, recipe.batch_size, draws)
+    pending, losses, seconds = list[Loss](), list[float](), list[float]()
+    task.train_mode(state.model)
+    with quick_depthwise(state.model):
+        for step, batch in enumerate(prefetch(task.reader(draws, seed), batches), 1):
+            rate = learning_rate(recipe, state.epoch * steps + step - 1, recipe.epochs * steps)
+            set_learning_rate(state.optimizer, rate)
+            began = time.perf_counter()
+            pending.append(_step(state, task, batch))
+            if recipe.timed or step % _LOOK_EVERY == 0 or step == steps:
+                losses += _finite(pending, task, state.epoch, len(losses), steps)
+                pending.clear()
+            seconds.append(time.perf_counter() - began)
+    state.epoch += 1
+    timed = {"step_seconds": median(seconds)} if recipe.timed else {}
+    return {"loss": sum(losses) / len(losses), **timed}
 
 
-def _prepare(model: nn.Module, data: ImageData, resolution: int, recipe: Recipe) -> ClassifierRun:
-    device = pick_device(recipe.device)
-    model.to(device)
-    model.to(memory_format=torch.channels_last)
-    average = None if recipe.ema is None else moving_average(model, recipe.ema)
-    optimizer = make_optimizer(model, recipe)
-    return ClassifierRun(
-        model=model,
-        average=average,
-        optimizer=optimizer,
-        data=data,
-        resolution=resolution,
-        recipe=recipe,
-        device=device,
-    )
+def _step(state: State, task: Task[Any], batch: Any) -> Loss:
+    """One update of the weights."""
+    state.optimizer.zero_grad(set_to_none=True)  # before activations take their room
+    loss = task.loss(state.model, batch)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    if task.recipe.clip is not None:
+        clip_gradients(state.model, task.recipe.clip, task.device)
+    state.optimizer.step()
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+    return Loss(loss.total.detach(), loss.where)
 
 
-def _step(run: ClassifierRun, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """One update of the weights; the loss as a scalar on the device."""
-    run.optimizer.zero_grad(set_to_none=True)  # before activations take their room
-    labels = labels.to(run.device, non_blocking=True)
-    logits = _forward(run, run.model, pixels)
-    loss = functional.cross_entropy(logits, labels, label_smoothing=run.recipe.label_smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
-    if run.recipe.clip is not None:
-        clip_gradients(list(run.model.parameters()), run.recipe.clip, run.device)
-    run.optimizer.step()
-    if run.average is not None:
-        run.average.update_parameters(run.model)
-    return loss.detach()
-
-
-def clip_gradients(parameters: list[nn.Parameter], clip: float, device: torch.device) -> None:
-    """Scales the gradients down to a norm of `clip` if theirs is larger."""
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    # Scaling by 1 reads and writes every gradient; only a CPU can look without waiting for a queue.
-    if device.type != "cpu" or not norm <= clip:
-        nn.utils.clip_grads_with_norm_(parameters, clip, norm, foreach=True)
-
-
-def _forward(run: ClassifierRun, model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """Logits [N, K] in float32 of uint8 images [N, C, R, R]."""
-    images = pixels.to(run.device, non_blocking=True).float()
-    shape = (1, -1, 1, 1)
-    mean = torch.tensor(run.data.mean, device=run.device).view(shape) * 255
-    std = torch.tensor(run.data.std, device=run.device).view(shape) * 255
-    images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-    bf16 = uses_bf16(run.recipe.precision, run.device)
-    with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=bf16):
-        logits: torch.Tensor = model(images)
-    return logits.float()
-
-
-def _reader(run: ClassifierRun, images: Images) -> Callable[[np.ndarray], _Pair]:
-    """A function from indices to uint8 images and labels, ready to be sent to the device."""
-
-    def read(indices: np.ndarray) -> _Pair:
-        pixels = images.batch(indices, run.resolution)
-        labels = torch.from_numpy(images.labels[indices])
-        return (pixels.pin_memory(), labels.pin_memory()) if on_gpu else (pixels, labels)
-
-    on_gpu = run.device.type == "cuda"
-    return read
-
-
-def _check_losses(run: ClassifierRun, losses: list[torch.Tensor], epoch: int) -> None:
-    """Raises `TrialError` for the first loss that is no finite number."""
-    first = len(losses) - 1 - (len(losses) - 1) % _LOOK_EVERY
-    for step, loss in enumerate(torch.stack(losses[first:]).tolist(), first + 1):
-        if not math.isfinite(loss):
-            done = (epoch - 1) * run.steps + step - 1
-            share = factor(done, run.recipe.epochs * run.steps, run.recipe.warmup)
-            rate = run.recipe.peak_learning_rate * share
+def _finite(pending: list[Loss], task: Task[Any], epoch: int, done: int, steps: int) -> list[float]:
+    """The losses of the steps after `done` as numbers; `TrialError` for one that is not finite."""
+    values: list[float] = torch.stack([loss.total for loss in pending]).tolist()
+    for step, (value, loss) in enumerate(zip(values, pending, strict=True), done + 1):
+        if not math.isfinite(value):
+            taken = epoch * steps + step - 1
+            rate = learning_rate(task.recipe, taken, task.recipe.epochs * steps)
             raise TrialError(
-                f"loss is {loss} in epoch {epoch}, step {step} (learning rate {rate:.3g})"
+                f"loss is {value} in epoch {epoch + 1}, step {step} "
+                f"(learning rate {rate:.3g}){loss.where()}"
             )
+    return values
+
+
+def _evaluate(state: State, task: Task[Any]) -> Evaluation:
+    with torch.no_grad():
+        evaluation = task.evaluate(state.scored.eval())
+    loss = evaluation.values.get("loss", 0.0)
+    if not math.isfinite(loss):
+        raise TrialError(f"validation loss is {loss} after epoch {state.epoch}")
+    return evaluation

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 
 
@@ -67,13 +68,17 @@ class Recipe:
         warmup: share of all steps in which the rate rises from 0; then it falls as a half cosine.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
         clip: largest norm of the gradient, or null. The default lets ordinary steps pass and
-            bounds the accidents of networks nobody has looked at (5, as in DARTS).
+            bounds the steps of networks that were never tried before (5, as in DARTS).
         ema: decay of a moving average of the weights, which is then what is scored; null is none.
         augment: random shifts by up to 1/8 of the side, and mirroring where labels allow it.
         precision: `bf16` is mixed precision; `auto` takes it on GPUs that support it, since it
             slows CPUs down.
         device: `auto` (a GPU if the process sees one), `cpu`, `cuda` or `cuda:N`.
         validation_batch: images at once in validation; by default twice `batch_size`.
+        validate_every: epochs from one validation to the next; the last is always validated.
+        seeds: trainings with weights and draws of their own; scores are means, and
+            `accuracy_spread` (`ap_spread`) is the standard deviation over them.
+        timed: `step_seconds`, the median time of a training step, is among the scores.
     """
 
     optimizers: ClassVar[Mapping[str, OptimizerDefaults]] = OPTIMIZERS
@@ -91,9 +96,13 @@ class Recipe:
     precision: Literal["auto", "bf16", "float32"] = "auto"
     device: str = "auto"
     validation_batch: int | None = None
+    validate_every: int = 1
+    seeds: int = 1
+    timed: bool = False
 
     def __post_init__(self) -> None:
-        _check("epochs", self.epochs, self.epochs >= 1, "1 or more")
+        for key in ("epochs", "validate_every", "seeds"):
+            _check(key, getattr(self, key), getattr(self, key) >= 1, "1 or more")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more")
         known = self.optimizer in self.optimizers
         _check("optimizer", self.optimizer, known, ", ".join(self.optimizers))
@@ -124,6 +133,20 @@ class Recipe:
         return default.learning_rate * (math.sqrt(growth) if default.scaling == "root" else growth)
 
     @property
+    def workload(self) -> Workload:
+        """A training step of this batch, with what the optimizer and the average keep.
+
+        Which precision `auto` takes only a worker's GPU can tell: float32 is counted, which takes
+        more wherever activations outweigh weights.
+        """
+        return Workload(
+            training_batch=self.batch_size,
+            optimizer_copies=self.optimizers[self.optimizer].copies,
+            ema=self.ema is not None,
+            precision="bf16" if self.precision == "bf16" else "float32",
+        )
+
+    @property
     def decay(self) -> float:
         """The weight decay in force."""
         default = self.optimizers[self.optimizer].weight_decay
@@ -139,15 +162,11 @@ class DetectionRecipe(Recipe):
         augment: images at a random scale and place, and mirrored where the data set allows it.
         jitter: that scale, from and to, as a multiple of the one at which an image just fits.
             EfficientDet has 0.1 to 2 for 300 epochs; in the few of a search less teaches more.
-        validate_every: epochs from one validation to the next; the last is always validated.
         weights: a file of weights to begin with (.safetensors, .pt, .pth; also effdet's): those
             that fit by name and shape are taken, all else is drawn.
         freeze: `stem` or `stageN`: the backbone up to and with it is not trained, as those weights
             on little data ask for.
         frozen_norm: batch norms of the backbone keep statistics and weights.
-        seeds: trainings with weights and draws of their own; scores are means, and `ap_spread` is
-            the standard deviation of `ap` over them.
-        timed: `step_seconds`, the median time of a training step, is among the scores.
     """
 
     optimizers: ClassVar[Mapping[str, OptimizerDefaults]] = DETECTION_OPTIMIZERS
@@ -157,18 +176,14 @@ class DetectionRecipe(Recipe):
     label_smoothing: float = 0.0
     clip: float | None = 10.0
     jitter: tuple[float, float] = (0.8, 1.25)
-    validate_every: int = 1
     weights: Path | None = None
     freeze: str | None = None
     frozen_norm: bool = False
-    seeds: int = 1
-    timed: bool = False
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)
         named = self.freeze is None or _PARTS.fullmatch(self.freeze) is not None
         _check("freeze", self.freeze, named, "stem, or stage1, stage2 and so on")
-        _check("seeds", self.seeds, self.seeds >= 1, "1 or more")
         if self.weights is None and (self.freeze is not None or self.frozen_norm):
             raise UserError(
                 "weights that were never trained would be kept as they are",
@@ -178,7 +193,6 @@ class DetectionRecipe(Recipe):
         least, most = self.jitter
         right = 0 < least <= most < math.inf
         _check("jitter", self.jitter, right, "two numbers above 0, the smaller first")
-        _check("validate_every", self.validate_every, self.validate_every >= 1, "1 or more")
 
     @property
     def frozen_stages(self) -> int:

@@ -72,8 +72,8 @@ def _area(every: _Found, label: int, count: int) -> float:
     _, earliest = np.unique(thing, return_index=True)
     right[earliest] = True
     right &= thing >= 0
-    found = np.cumsum(right)
-    precision = found / np.arange(1, len(found) + 1)
+    hits = np.cumsum(right)
+    precision = hits / np.arange(1, len(hits) + 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float(best[right].sum() / count)  # recall grows by 1 / count at each right one
 

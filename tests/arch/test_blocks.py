@@ -5,162 +5,224 @@ Every block here takes 6 channels of 9 x 14 pixels; a stride of 2 leaves 5 x 7.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 
-from scalesearch.arch.blocks import BLOCKS, reduced_width, squeeze_width
-from scalesearch.arch.graph import Op, shrink
+from scalesearch.arch.blocks import BLOCKS, BlockContext, Style, reduced_width, squeeze_width
+from scalesearch.arch.graph import FeatureMap, shrink
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
+from tests.graphs import by_hand, lines
 from tests.strategies import SIZES, WIDTHS, stages
 
-BIG, SMALL, ONE = (9, 14), (5, 7), (1, 1)
+STYLE = Style("silu", "symmetric")
 
 
-def conv(name, inputs, outputs, size_in, size_out, kernel=1, **more):
-    """A convolution with norm and activation: what most of them have."""
-    flags = {"norm": True, "active": True} | more
-    stride = 1 if size_in == size_out else 2
-    return Op("conv", name, inputs, outputs, size_in, size_out, kernel, stride=stride, **flags)
+def graph_of(stage, width=6, size=(9, 14), style=STYLE):
+    return BLOCKS[stage.block](stage, BlockContext(width, size, stage.stride, style))
 
 
-def squeeze(width, squeezed, size):
-    """Squeeze-excite: two convolutions with bias on the channels' means, then the gate."""
-    plain = {"norm": False, "bias": True}
-    return [
-        Op("pool", "squeeze.pool", width, width, size, ONE),
-        conv("squeeze.reduce", width, squeezed, ONE, ONE, **plain),
-        conv("squeeze.expand", squeezed, width, ONE, ONE, **plain, active=False),
-        Op("gate", "squeeze", width, width, size, size),
-    ]
-
-
-def add(width, size, **more):
-    return Op("add", "add", width, width, size, size, **more)
-
-
-LINEAR = {"active": False}
-BARE = {"norm": False, "active": False}
 # Each block where its two ends differ (stride 2, 10 channels), and where they are equal.
 BY_HAND = {
     # Tan et al. 2019 (MnasNet), Figure 7: the stride is on the depthwise convolution.
     "mbconv, strided": (
         Stage(width=10, stride=2, kernel=5, expand=3, se=0.5),
-        [
-            conv("expand", 6, 18, BIG, BIG),
-            conv("depthwise", 18, 18, BIG, SMALL, 5, groups=18),
-            *squeeze(18, 3, SMALL),
-            conv("project", 18, 10, SMALL, SMALL, **LINEAR),
-        ],
+        """
+        expand.conv conv 0 -> 18x9x14 k1 s1
+        expand.norm batch_norm 1 -> 18x9x14
+        expand.active activation 2 -> 18x9x14 silu
+        depthwise.conv conv 3 -> 18x5x7 k5 s2 g18
+        depthwise.norm batch_norm 4 -> 18x5x7
+        depthwise.active activation 5 -> 18x5x7 silu
+        squeeze.mean mean 6 -> 18x1x1
+        squeeze.reduce conv 7 -> 3x1x1 k1 s1 bias
+        squeeze.active activation 8 -> 3x1x1 silu
+        squeeze.expand conv 9 -> 18x1x1 k1 s1 bias
+        squeeze.sigmoid sigmoid 10 -> 18x1x1
+        squeeze.multiply multiply 6,11 -> 18x5x7
+        project.conv conv 12 -> 10x5x7 k1 s1
+        project.norm batch_norm 13 -> 10x5x7
+        """,
     ),
     "mbconv, plain": (
         Stage(width=6),
-        [
-            conv("depthwise", 6, 6, BIG, BIG, 3, groups=6),
-            conv("project", 6, 6, BIG, BIG, **LINEAR),
-            add(6, BIG),
-        ],
+        """
+        depthwise.conv conv 0 -> 6x9x14 k3 s1 g6
+        depthwise.norm batch_norm 1 -> 6x9x14
+        depthwise.active activation 2 -> 6x9x14 silu
+        project.conv conv 3 -> 6x9x14 k1 s1
+        project.norm batch_norm 4 -> 6x9x14
+        drop_path add 0,5 -> 6x9x14
+        """,
     ),
     # Tan & Le 2021, Figure 2: one full convolution, strided, in place of the first two.
     "fused_mbconv, strided": (
         Stage(block="fused_mbconv", width=10, stride=2, expand=4, se=0.5),
-        [
-            conv("expand", 6, 24, BIG, SMALL, 3),
-            *squeeze(24, 3, SMALL),
-            conv("project", 24, 10, SMALL, SMALL, **LINEAR),
-        ],
+        """
+        expand.conv conv 0 -> 24x5x7 k3 s2
+        expand.norm batch_norm 1 -> 24x5x7
+        expand.active activation 2 -> 24x5x7 silu
+        squeeze.mean mean 3 -> 24x1x1
+        squeeze.reduce conv 4 -> 3x1x1 k1 s1 bias
+        squeeze.active activation 5 -> 3x1x1 silu
+        squeeze.expand conv 6 -> 24x1x1 k1 s1 bias
+        squeeze.sigmoid sigmoid 7 -> 24x1x1
+        squeeze.multiply multiply 3,8 -> 24x5x7
+        project.conv conv 9 -> 10x5x7 k1 s1
+        project.norm batch_norm 10 -> 10x5x7
+        """,
     ),
     "fused_mbconv, plain": (
         Stage(block="fused_mbconv", width=6, kernel=5),
-        [conv("project", 6, 6, BIG, BIG, 5), add(6, BIG)],
+        """
+        project.conv conv 0 -> 6x9x14 k5 s1
+        project.norm batch_norm 1 -> 6x9x14
+        project.active activation 2 -> 6x9x14 silu
+        drop_path add 0,3 -> 6x9x14
+        """,
     ),
     "fused_mbconv, squeezed before its one convolution": (
         Stage(block="fused_mbconv", width=10, stride=2, se=0.5),
-        [*squeeze(6, 3, BIG), conv("project", 6, 10, BIG, SMALL, 3)],
+        """
+        squeeze.mean mean 0 -> 6x1x1
+        squeeze.reduce conv 1 -> 3x1x1 k1 s1 bias
+        squeeze.active activation 2 -> 3x1x1 silu
+        squeeze.expand conv 3 -> 6x1x1 k1 s1 bias
+        squeeze.sigmoid sigmoid 4 -> 6x1x1
+        squeeze.multiply multiply 0,5 -> 6x9x14
+        project.conv conv 6 -> 10x5x7 k3 s2
+        project.norm batch_norm 7 -> 10x5x7
+        project.active activation 8 -> 10x5x7 silu
+        """,
     ),
     # Howard et al. 2017, Figure 3 right: both convolutions are activated, and nothing is added.
     "separable, strided": (
         Stage(block="separable", width=10, stride=2, kernel=5),
-        [
-            conv("depthwise", 6, 6, BIG, SMALL, 5, groups=6),
-            conv("project", 6, 10, SMALL, SMALL),
-        ],
+        """
+        depthwise.conv conv 0 -> 6x5x7 k5 s2 g6
+        depthwise.norm batch_norm 1 -> 6x5x7
+        depthwise.active activation 2 -> 6x5x7 silu
+        project.conv conv 3 -> 10x5x7 k1 s1
+        project.norm batch_norm 4 -> 10x5x7
+        project.active activation 5 -> 10x5x7 silu
+        """,
     ),
     "separable, plain": (
         Stage(block="separable", width=6),
-        [conv("depthwise", 6, 6, BIG, BIG, 3, groups=6), conv("project", 6, 6, BIG, BIG)],
+        """
+        depthwise.conv conv 0 -> 6x9x14 k3 s1 g6
+        depthwise.norm batch_norm 1 -> 6x9x14
+        depthwise.active activation 2 -> 6x9x14 silu
+        project.conv conv 3 -> 6x9x14 k1 s1
+        project.norm batch_norm 4 -> 6x9x14
+        project.active activation 5 -> 6x9x14 silu
+        """,
     ),
     # He et al. 2016, Figure 5 left, with option B's projection where the ends differ.
     "basic, strided": (
         Stage(block="basic", width=10, stride=2, kernel=5),
-        [
-            conv("first", 6, 10, BIG, SMALL, 5),
-            conv("second", 10, 10, SMALL, SMALL, 5, **LINEAR),
-            conv("shortcut", 6, 10, BIG, SMALL, **LINEAR, aside=True),
-            add(10, SMALL, active=True),
-        ],
+        """
+        first.conv conv 0 -> 10x5x7 k5 s2
+        first.norm batch_norm 1 -> 10x5x7
+        first.active activation 2 -> 10x5x7 silu
+        second.conv conv 3 -> 10x5x7 k5 s1
+        second.norm batch_norm 4 -> 10x5x7
+        shortcut.conv conv 0 -> 10x5x7 k1 s2
+        shortcut.norm batch_norm 6 -> 10x5x7
+        drop_path add 7,5 -> 10x5x7
+        active activation 8 -> 10x5x7 silu
+        """,
     ),
     "basic, plain": (
         Stage(block="basic", width=6),
-        [
-            conv("first", 6, 6, BIG, BIG, 3),
-            conv("second", 6, 6, BIG, BIG, 3, **LINEAR),
-            add(6, BIG, active=True),
-        ],
+        """
+        first.conv conv 0 -> 6x9x14 k3 s1
+        first.norm batch_norm 1 -> 6x9x14
+        first.active activation 2 -> 6x9x14 silu
+        second.conv conv 3 -> 6x9x14 k3 s1
+        second.norm batch_norm 4 -> 6x9x14
+        drop_path add 0,5 -> 6x9x14
+        active activation 6 -> 6x9x14 silu
+        """,
     ),
     # The same, Figure 5 right; the stride on the 3x3 convolution, as torchvision has it.
     "bottleneck, strided": (
         Stage(block="bottleneck", width=10, stride=2, reduce=3),
-        [
-            conv("reduce", 6, 3, BIG, BIG),
-            conv("spatial", 3, 3, BIG, SMALL, 3),
-            conv("expand", 3, 10, SMALL, SMALL, **LINEAR),
-            conv("shortcut", 6, 10, BIG, SMALL, **LINEAR, aside=True),
-            add(10, SMALL, active=True),
-        ],
+        """
+        reduce.conv conv 0 -> 3x9x14 k1 s1
+        reduce.norm batch_norm 1 -> 3x9x14
+        reduce.active activation 2 -> 3x9x14 silu
+        spatial.conv conv 3 -> 3x5x7 k3 s2
+        spatial.norm batch_norm 4 -> 3x5x7
+        spatial.active activation 5 -> 3x5x7 silu
+        expand.conv conv 6 -> 10x5x7 k1 s1
+        expand.norm batch_norm 7 -> 10x5x7
+        shortcut.conv conv 0 -> 10x5x7 k1 s2
+        shortcut.norm batch_norm 9 -> 10x5x7
+        drop_path add 10,8 -> 10x5x7
+        active activation 11 -> 10x5x7 silu
+        """,
     ),
     "bottleneck, plain": (
         Stage(block="bottleneck", width=6),
-        [
-            conv("reduce", 6, 1, BIG, BIG),
-            conv("spatial", 1, 1, BIG, BIG, 3),
-            conv("expand", 1, 6, BIG, BIG, **LINEAR),
-            add(6, BIG, active=True),
-        ],
+        """
+        reduce.conv conv 0 -> 1x9x14 k1 s1
+        reduce.norm batch_norm 1 -> 1x9x14
+        reduce.active activation 2 -> 1x9x14 silu
+        spatial.conv conv 3 -> 1x9x14 k3 s1
+        spatial.norm batch_norm 4 -> 1x9x14
+        spatial.active activation 5 -> 1x9x14 silu
+        expand.conv conv 6 -> 6x9x14 k1 s1
+        expand.norm batch_norm 7 -> 6x9x14
+        drop_path add 0,8 -> 6x9x14
+        active activation 9 -> 6x9x14 silu
+        """,
     ),
     # Zagoruyko & Komodakis 2016, Figure 1: BN-ReLU-conv twice; no norm behind the second.
     "wide, strided": (
         Stage(block="wide", width=10, stride=2),
-        [
-            Op("norm", "entry", 6, 6, BIG, BIG, norm=True, active=True),
-            conv("first", 6, 10, BIG, SMALL, 3),
-            conv("second", 10, 10, SMALL, SMALL, 3, **BARE),
-            conv("shortcut", 6, 10, BIG, SMALL, **BARE, aside=True),
-            add(10, SMALL),
-        ],
+        """
+        entry.norm batch_norm 0 -> 6x9x14
+        entry.active activation 1 -> 6x9x14 silu
+        first.conv conv 2 -> 10x5x7 k3 s2
+        first.norm batch_norm 3 -> 10x5x7
+        first.active activation 4 -> 10x5x7 silu
+        second.conv conv 5 -> 10x5x7 k3 s1
+        shortcut.conv conv 2 -> 10x5x7 k1 s2
+        drop_path add 7,6 -> 10x5x7
+        """,
     ),
     "wide, plain": (
         Stage(block="wide", width=6),
-        [
-            Op("norm", "entry", 6, 6, BIG, BIG, norm=True, active=True),
-            conv("first", 6, 6, BIG, BIG, 3),
-            conv("second", 6, 6, BIG, BIG, 3, **BARE),
-            add(6, BIG),
-        ],
+        """
+        entry.norm batch_norm 0 -> 6x9x14
+        entry.active activation 1 -> 6x9x14 silu
+        first.conv conv 2 -> 6x9x14 k3 s1
+        first.norm batch_norm 3 -> 6x9x14
+        first.active activation 4 -> 6x9x14 silu
+        second.conv conv 5 -> 6x9x14 k3 s1
+        drop_path add 0,6 -> 6x9x14
+        """,
     ),
     "identity, strided": (
         Stage(block="identity", width=10, stride=2),
-        [Op("cut", "cut", 6, 10, BIG, SMALL, stride=2)],
+        """
+        shortcut 0 -> 10x5x7
+        """,
     ),
-    "identity, plain": (Stage(block="identity", width=6), []),
+    "identity, plain": (
+        Stage(block="identity", width=6),
+        """
+        """,
+    ),
 }
 
 
 @pytest.mark.parametrize("case", BY_HAND)
 def test_operations_by_hand(case):
     stage, expected = BY_HAND[case]
-    assert list(BLOCKS[stage.block](stage, 6, BIG, stage.stride)) == expected
+    graph = graph_of(stage)
+    assert lines(graph) == by_hand(expected)
+    assert graph.outputs == (len(graph.ops),)
 
 
 def test_every_block_kind_is_shown_with_equal_and_with_different_ends():
@@ -169,28 +231,39 @@ def test_every_block_kind_is_shown_with_equal_and_with_different_ends():
         assert {f"{kind}, strided", f"{kind}, plain"} <= set(BY_HAND)
 
 
-@pytest.mark.parametrize("kind", ["basic", "bottleneck", "wide"])
-@pytest.mark.parametrize(("width", "stride"), [(6, 1), (6, 2), (7, 1), (7, 2)])
-def test_a_shortcut_is_projected_where_its_ends_differ(kind, width, stride):
-    ops = BLOCKS[kind](Stage(block=kind, width=width, stride=stride), 6, BIG, stride)
-    assert ("shortcut" in [op.name for op in ops]) == ((width, stride) != (6, 1))
+def test_a_shortcut_is_projected_where_its_ends_differ():
+    for kind in ("basic", "bottleneck", "wide"):
+        for width, stride in ((6, 1), (6, 2), (7, 1), (7, 2)):
+            graph = graph_of(Stage(block=kind, width=width, stride=stride))
+            projected = "shortcut.conv" in [op.name for op in graph.ops]
+            assert projected == ((width, stride) != (6, 1)), (kind, width, stride)
+
+
+def test_what_a_network_shares_is_in_its_blocks():
+    stage = Stage(width=6)
+    *_, add = graph_of(stage, style=Style("relu", "same", drop_path=True)).ops
+    assert (add.kind, add.function) == ("add", "drop_path")
+    strided = graph_of(Stage(width=6, stride=2), style=Style("relu", "same"))
+    assert lines(strided)[:4] == by_hand("""
+        depthwise.pad pad 0 -> 6x11x15
+        depthwise.conv conv 1 -> 6x5x7 k3 s2 g6
+        depthwise.norm batch_norm 2 -> 6x5x7
+        depthwise.active activation 3 -> 6x5x7 relu
+    """)
 
 
 @given(stages(), WIDTHS, SIZES)
 def test_a_block_makes_what_its_stage_says(stage, width, size):
-    ops = BLOCKS[stage.block](stage, width, size, stage.stride)
-    out = (stage.width, shrink(size, stage.stride))
-    last = (ops[-1].outputs, ops[-1].size_out) if ops else (width, size)
-    assert last == out
-    for before, op in pairwise(ops):
-        if op.aside:  # from what the branch took to what it made
-            entry = ops[0]
-            assert (op.inputs, op.size_in) == (entry.inputs, entry.size_in)
-            assert (op.outputs, op.size_out) == (before.outputs, before.size_out)
-        elif op.kind == "gate":  # what was pooled, times its weights
-            assert (op.inputs, op.size_in) == (op.outputs, op.size_out)
-        else:
-            assert (op.inputs, op.size_in) == (before.outputs, before.size_out)
+    graph = graph_of(stage, width, size)
+    (output,) = graph.outputs
+    assert graph.map(output) == FeatureMap(stage.width, shrink(size, stage.stride))
+    for number, op in enumerate(graph.ops, 1):
+        assert op.source == graph.map(op.inputs[0])
+        assert max(op.inputs) < number  # what was made before
+        if op.kind == "add":
+            assert {graph.map(i) for i in op.inputs} == {op.output}
+    used = {i for op in graph.ops for i in op.inputs} | {output}
+    assert used == set(range(len(graph.ops) + 1))
 
 
 @pytest.mark.parametrize(

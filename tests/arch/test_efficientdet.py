@@ -97,7 +97,7 @@ def test_effdets_settings(name):
 
 
 def backbone_of(name):
-    return {**EFFICIENTDETS, **EFFICIENTDET_LITES}[name][0]
+    return {**EFFICIENTDETS, **EFFICIENTDET_LITES}[name].backbone
 
 
 def test_symmetric_padding_gives_effdets_own():

@@ -201,7 +201,7 @@ def test_parts_of_stem_and_head_are_replaced():
     assert replaced(NET, {"stem": Stem(width=8)}).stem == Stem(width=8)
     with pytest.raises(UserError, match=r"stem\.with: unknown key 'with'"):
         replaced(NET, {"stem": {"with": 8}})
-    with pytest.raises(UserError, match="head: 3 is no head"):
+    with pytest.raises(UserError, match="head: 3 cannot be a head"):
         replaced(NET, {"head": 3})
 
 
@@ -350,7 +350,7 @@ def test_a_mistake_in_a_detector_names_its_place(change, text):
         ),
         ({"backbone": NET, "resolution": 8}, "backbone: resolution and a whole backbone are given"),
         ({"backbone": 3}, "backbone: 3 cannot be used\n  allowed: a Backbone"),
-        ({"neck": "fpn"}, "neck: 'fpn' is no neck\n  allowed: key: value pairs"),
+        ({"neck": "fpn"}, "neck: 'fpn' cannot be a neck\n  allowed: key: value pairs"),
     ],
 )
 def test_a_detectors_field_that_cannot_be_replaced(change, text):

@@ -21,10 +21,10 @@ from tests.peers import CLASSIFIERS, PEERS, described
 def convolutions(net):
     """Channels, kernel, stride, groups and bias of every convolution in forward order."""
     return [
-        (op.inputs, op.outputs, op.kernel, op.stride, op.groups, op.bias)
+        (op.source.width, op.output.width, op.kernel, op.stride, op.groups, op.bias)
         for part in walk(net)
         for _ in range(part.repeats)
-        for op in part.ops
+        for op in part.graph.ops
         if op.kind == "conv"
     ]
 
@@ -205,7 +205,7 @@ def test_hints_of_every_family(wrong, hint):
             {"head": {"width": -8}},
             "head.width: -8 cannot be used\n  allowed: a whole number >= 0",
         ),
-        ({"head": 1280}, "head: 1280 is no head\n  allowed: key: value pairs"),
+        ({"head": 1280}, "head: 1280 cannot be a head\n  allowed: key: value pairs"),
         ({"padding": "valid"}, "padding: 'valid' is not known\n  allowed: symmetric, same"),
         ({"stages": [{"width": 8}]}, "stages[0]: {'width': 8} cannot be used\n  allowed: a Stage"),
     ],

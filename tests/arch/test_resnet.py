@@ -63,7 +63,7 @@ def test_a_wide_network_has_the_depth_of_its_name(name):
     projections = 2 if factor == "1" else 3
     assert 2 * net.depth + 1 + 3 == int(depth)
     assert [stage.width for stage in net.stages] == [k * int(factor) for k in (16, 32, 64)]
-    shortcuts = [op for part in walk(net) for op in part.ops if op.name == "shortcut"]
+    shortcuts = [op for part in walk(net) for op in part.graph.ops if op.name == "shortcut.conv"]
     assert len(shortcuts) == projections
     assert (net.resolution, net.num_classes, net.head.norm, net.stem.norm) == (32, 10, True, False)
 

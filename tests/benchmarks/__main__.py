@@ -72,7 +72,13 @@ def table(title: str, rows: list[dict[str, Any]]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the numbers were taken on."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:  # as Ray on a machine for GPU benchmarks alone
+            return None
 
     packages = ("torch", "ray", "optuna", "fvcore", "timm")
     return {
@@ -80,7 +86,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: installed(name) for name in packages},
     }
 
 

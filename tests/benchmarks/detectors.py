@@ -23,8 +23,8 @@ from scalesearch.nn.losses import detection_loss
 from scalesearch.nn.matching import match
 from scalesearch.nn.postprocess import Letterbox, detect
 from scalesearch.nn.weights import load_weights
-from scalesearch.training.allocator import prepare_worker
 from scalesearch.training.depthwise import quick_depthwise
+from scalesearch.training.device import prepare_worker
 from tests.benchmarks.duels import row, take_turns
 from tests.effdets import config, effdet, effdet_bench, swapped
 

@@ -18,8 +18,8 @@ from scalesearch.nn.build import build
 from scalesearch.nn.losses import detection_loss
 from scalesearch.nn.matching import match
 from scalesearch.spaces.detector import DetectorSpace
-from scalesearch.training.allocator import prepare_worker
 from scalesearch.training.depthwise import quick_depthwise
+from scalesearch.training.device import prepare_worker
 from tests.benchmarks.duels import row, take_turns
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "necks.yaml"

@@ -197,7 +197,7 @@ def ours(threads: int) -> Iterator[None]:
     from scalesearch.evaluators.training import Evaluator
     from scalesearch.interfaces import ImageData
     from scalesearch.nn.build import build
-    from scalesearch.training.allocator import prepare_worker
+    from scalesearch.training.device import prepare_worker
 
     prepare_worker(threads)
     pixels, labels = _images()

@@ -44,7 +44,7 @@ ENTRIES = [
 
 
 def names(net):
-    return [entry_name(part.args, net.activation, net.padding) for part in walk(net)]
+    return [entry_name(part.args) for part in walk(net)]
 
 
 def table_of(**fields):
@@ -100,9 +100,12 @@ def test_what_changes_the_work_is_in_the_name_and_nothing_else(subtests):
 
 
 def work(part, net):
-    """All that a block computes: its operations but for dropout."""
-    ops = tuple(op for op in part.ops if op.kind != "dropout")
-    return ops, net.activation, net.padding
+    """All that a block computes: its operations but for what drops values in training."""
+    ops = [op for op in part.graph.ops if op.kind != "dropout"]
+    shapes = tuple(
+        (op.kind, op.name, op.source, op.output, op.kernel, op.stride, op.groups) for op in ops
+    )
+    return shapes, net.activation, net.padding
 
 
 @given(st.lists(backbones(), min_size=2, max_size=4))

@@ -81,7 +81,7 @@ def test_a_limit_on_no_cost_is_told_with_the_nearest():
     with pytest.raises(UserError) as told:
         check_limits({"flop": Limit(max=1)})
     assert str(told.value) == (
-        "flop: 'flop' is no cost\n"
+        "flop: 'flop' is not a cost\n"
         "  allowed: flops, flops_total, params, activations, inference_bytes, training_bytes, "
         "latency\n"
         "  did you mean 'flops'?"

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from scalesearch import plugins
 from scalesearch.arch.published import published
+from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.datasets.mnist_canvas import Dataset as Canvases
 from scalesearch.errors import UserError
@@ -102,6 +103,16 @@ def test_a_classifier_is_not_scored():
 def test_workload_counts_what_the_optimizer_and_the_average_keep(options, copies, ema):
     wanted = Workload(training_batch=12, optimizer_copies=copies, ema=ema)
     assert Evaluator(batch_size=12, **options).workload == wanted
+
+
+def test_memory_is_counted_in_the_precision_that_is_trained():
+    """What bf16 halves are the activations: a limit must not be judged by those of float32."""
+    low, full = Evaluator(precision="bf16").workload, Evaluator(precision="float32").workload
+    assert (low.precision, full.precision) == ("bf16", "float32")
+    assert Evaluator().workload == full  # which precision `auto` takes only a worker can tell
+    net = published("efficientdet_d0")
+    share = cost(net, workload=low).training_bytes / cost(net, workload=full).training_bytes
+    assert 0.5 < share < 0.7
 
 
 def test_is_the_plug_in_of_that_name_with_options_read_from_yaml():

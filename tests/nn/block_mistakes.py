@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
-from scalesearch.nn.blocks import BLOCKS, Place
+from scalesearch.nn.blocks import BLOCKS, BlockContext
 from scalesearch.nn.layers import Activation, ConvNorm, NormActive, SqueezeExcite
 
 Mistake = Callable[[nn.Module], None]
@@ -65,7 +65,7 @@ def in_every_layer(kind: str) -> Iterator[tuple[str, Mistake]]:
     wanted = {"expand": 3, "reduce": 2}
     read = {key: value for key, value in wanted.items() if key in BLOCK_FIELDS[kind]}
     stage = Stage(block=kind, width=16, stride=2, **read)
-    block = BLOCKS[kind](Backbone(stages=(stage,)), stage, Place(8, 2, 0.0))
+    block = BLOCKS[kind](Backbone(stages=(stage,)), stage, BlockContext(8, 2, 0.0))
     for name, layer in block.named_modules():
         if not isinstance(layer, ConvNorm | NormActive):
             continue

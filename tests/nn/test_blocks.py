@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from scalesearch.arch.backbone import ACTIVATIONS as NAMES
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
-from scalesearch.nn.blocks import BLOCKS, MBConv, Place, Shortcut
+from scalesearch.nn.blocks import BLOCKS, BlockContext, MBConv, Shortcut
 from tests.nn.block_mistakes import IN_DROPPING, IN_TRAINING, RESIDUAL, SPECIFIC, in_every_layer
 from tests.nn.peer_blocks import PEERS, WIDTH, copy_weights, padded_same, theirs
 
@@ -23,7 +23,7 @@ def net(**fields):
 
 def block_of(stage, *, rate=0.0, width=WIDTH, **fields):
     """The first block of a stage."""
-    return BLOCKS[stage.block](net(**fields), stage, Place(width, stage.stride, rate))
+    return BLOCKS[stage.block](net(**fields), stage, BlockContext(width, stage.stride, rate))
 
 
 def randomise(module):
@@ -125,7 +125,7 @@ def test_a_wide_block_written_out(width, stride):
 
 
 def test_an_mbconv_block_without_expansion_has_no_expanding_convolution():
-    block = MBConv(net(), Stage(width=8, expand=1), Place(8, 1, 0.0))
+    block = MBConv(net(), Stage(width=8, expand=1), BlockContext(8, 1, 0.0))
     assert isinstance(block.expand, nn.Identity)
     # Depthwise 8 * 9 and its norm, projection 8 * 8 and its norm.
     assert sum(p.numel() for p in block.parameters()) == 72 + 16 + 64 + 16
@@ -134,7 +134,7 @@ def test_an_mbconv_block_without_expansion_has_no_expanding_convolution():
 @pytest.mark.parametrize(("width", "stride"), [(2, 1), (2, 2), (3, 2), (1, 2), (3, 1)])
 def test_an_identity_block_by_hand(width, stride):
     x = torch.arange(2 * 3 * 5, dtype=torch.float32).view(1, 2, 3, 5)
-    y = Shortcut(net(), Stage(block="identity", width=width), Place(2, stride, 0.0))(x)
+    y = Shortcut(net(), Stage(block="identity", width=width), BlockContext(2, stride, 0.0))(x)
     assert y.shape == (1, width, math.ceil(3 / stride), math.ceil(5 / stride))
     for channel in range(width):
         for row in range(y.shape[2]):
@@ -144,13 +144,13 @@ def test_an_identity_block_by_hand(width, stride):
 
 
 def test_an_identity_block_keeps_no_pixel_that_it_leaves_out():
-    block = Shortcut(net(), Stage(block="identity", width=2), Place(2, 2, 0.0))
+    block = Shortcut(net(), Stage(block="identity", width=2), BlockContext(2, 2, 0.0))
     y = block(torch.randn(1, 2, 8, 8))
     assert y.untyped_storage().nbytes() == 4 * 2 * 4 * 4
 
 
 def test_an_identity_block_has_no_parameters_and_may_be_nothing():
-    block = Shortcut(net(), Stage(block="identity", width=2), Place(2, 1, 0.0))
+    block = Shortcut(net(), Stage(block="identity", width=2), BlockContext(2, 1, 0.0))
     x = torch.randn(1, 2, 4, 4)
     assert list(block.parameters()) == []
     assert torch.equal(block(x), x)

@@ -12,7 +12,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from scalesearch.errors import UserError
 from scalesearch.nn import losses
-from scalesearch.nn.losses import Criterion, detection_loss
+from scalesearch.nn.losses import Criterion, broken_images, detection_loss
 from scalesearch.nn.matching import Match, match
 from tests.effdets import effdet_anchors, effdet_loss, flat, peer_anchors, swapped
 
@@ -222,7 +222,7 @@ def test_the_surest_logits_have_finite_losses(sign):
     logits = torch.full((1, 7, CLASSES), sign * 2e4, requires_grad=True)
     loss = detection_loss(logits, torch.zeros(1, 7, 4), MATCHES[:1])
     loss.total.backward()
-    assert loss.broken == []
+    assert broken_images(loss.images) == []
     assert logits.grad.isfinite().all()
     # Wrong about all but the positives, or about these: |x| each, weighted.
     wrong = 0.75 * (5 * CLASSES - 3) if sign > 0 else 0.25 * 3
@@ -242,13 +242,13 @@ def test_a_tiny_loss_keeps_its_digits():
 
 def test_a_loss_that_is_no_number_names_its_images():
     logits, deltas = predicted(3, 7)
-    assert detection_loss(logits, deltas, MATCHES).broken == []
+    assert broken_images(detection_loss(logits, deltas, MATCHES).images) == []
     with torch.no_grad():
         logits[1, 2, 0] = math.nan
         deltas[0, 5] = math.nan  # no positive: nobody reads it
         deltas[2, 6] = math.inf
     loss = detection_loss(logits, deltas, MATCHES)
-    assert loss.broken == [1, 2]
+    assert broken_images(loss.images) == [1, 2]
     assert not loss.total.isfinite()
 
 

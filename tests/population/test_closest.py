@@ -12,7 +12,7 @@ from scalesearch.cost.limits import Limit
 from scalesearch.population.closest import closest, none_within, over
 from scalesearch.population.space_tables import of_slots
 from scalesearch.spaces.backbone import BackboneSpace
-from tests.populations import every_row, slots
+from tests.populations import backbone, every_row, slots
 
 MNASNET = BackboneSpace.load("search_spaces/mnasnet_imagenet.yaml").tables()
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,7 +21,7 @@ SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(of=slots(), names=st.lists(st.sampled_from(COUNTED), min_size=1, max_size=3, unique=True))
 @settings(SLOW, max_examples=30)
 def test_the_closest_of_all_networks(of, names):
-    tables, rows = of_slots(of, Workload()), every_row(of)
+    tables, rows = of_slots(of, backbone, Workload()), every_row(of)
     spent = tables.cost(rows).known()
     limits = {name: Limit(max=0.7 * float(spent[name].min())) for name in names}
     violations = np.max([spent[name] / limits[name].max - 1 for name in names], axis=0)

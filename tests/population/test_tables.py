@@ -16,7 +16,7 @@ from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.errors import UserError
 from scalesearch.population.space_tables import of_list, of_slots
 from scalesearch.spaces.backbone import BackboneSpace
-from tests.populations import WORKLOADS, every_row, network, one_by_one, slots
+from tests.populations import WORKLOADS, backbone, every_row, network, one_by_one, slots
 
 ROOT = Path(__file__).parents[2]
 CSV = ROOT.parent / "shared" / "data" / "mbconv_imagenet.csv"
@@ -31,7 +31,7 @@ def test_a_population_costs_what_its_networks_do(of, workload, data):
     if len(rows) > 40:
         few = st.lists(st.integers(0, len(rows) - 1), min_size=40, max_size=40, unique=True)
         rows = rows[data.draw(few)]
-    found = of_slots(of, workload).cost(rows)
+    found = of_slots(of, backbone, workload).cost(rows)
     expected = one_by_one([network(of, row) for row in rows], workload)
     for name in COUNTED:
         assert getattr(found, name).tolist() == expected[name].tolist(), name
@@ -92,9 +92,9 @@ def test_a_population_of_nobody():
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([1, 2], "an array of int64 [2] is no population"),
+        ([1, 2], "an array of int64 [2] is not a population"),
         ([[0, 1]], "allowed: whole numbers [n, 18]"),
-        (np.zeros((1, 18)), "an array of float64 [1, 18] is no population"),
+        (np.zeros((1, 18)), "an array of float64 [1, 18] is not a population"),
         ([[0] * 6 + [36] + [0] * 11], "a position in slot 6 is not one of its 36 values"),
         ([[0] * 6 + [-1] + [0] * 11], "allowed: 0 to 35"),
     ],

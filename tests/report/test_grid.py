@@ -136,19 +136,10 @@ def test_a_network_that_several_triples_give_is_ranked_once_and_drawn_for_each(s
     trials = small.trials.copy()
     # Trial 4 has the result of trial 0: it is no runner-up of itself.
     trials.loc[grid_rows & (trials["number"] == 4), "state"] = "reused"
-    reused = replace(small, trials=trials)
-    assert list(grid.ranked(reused)["number"]) == [0, 2, 3, 1]
+    reused = replace(small, trials=trials, rankings=rankings(trials))
+    assert list(reused.ranking("grid")["number"]) == [0, 2, 3, 1]
     figure = grid.draw(reused)
     assert len(figure.axes[0].lines[0].get_xdata()) == 5
     assert len(figure.axes[3].collections[0].get_offsets()) == 5
     assert [t.get_text() for t in figure.axes[3].texts if t.get_text().isdigit()] == ["2", "3", "4"]
     assert grid.summary(reused).startswith("Accuracy of 5 triples")
-
-
-def test_ties_go_to_the_network_with_fewer_flops_as_in_the_grid(small):
-    trials = small.trials.copy()
-    rows = trials["phase"] == "grid"
-    trials.loc[rows, ["accuracy", "objective"]] = 0.9
-    tied = replace(small, trials=trials, coefficients=None)
-    flops = list(grid.ranked(tied)["flops"])
-    assert flops == sorted(flops)

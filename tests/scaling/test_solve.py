@@ -60,7 +60,7 @@ def test_the_tightest_of_several_limits_counts():
         ({}, "solve_phi needs a limit\n  allowed: flops=1.8e9 or another cost"),
         (
             {"flop": 1e9},
-            "'flop' is no cost\n  allowed: flops, flops_total, params, activations, "
+            "'flop' is not a cost\n  allowed: flops, flops_total, params, activations, "
             "inference_bytes, training_bytes\n  did you mean 'flops'?",
         ),
         (

@@ -229,8 +229,8 @@ BAD = [
     (stage(kernel=[3, 3]), "stages[1].kernel[1]: 3 stands twice"),
     (stage(se=[0, 0.0]), "stages[1].se[1]: 0.0 stands twice"),
     (stage(kernel=[3, 4]), "stages[1].kernel[1]: 4 cannot be used\n  allowed: an odd whole number"),
-    (stage(kernel=[3, [5]]), "stages[1].kernel[1]: [5] is no choice"),
-    (stage(kernel=[3, None]), "stages[1].kernel[1]: None is no choice"),
+    (stage(kernel=[3, [5]]), "stages[1].kernel[1]: [5] is not a choice"),
+    (stage(kernel=[3, None]), "stages[1].kernel[1]: None is not a choice"),
     (stage(se=[0, 2]), "stages[1].se[1]: 2 cannot be used\n  allowed: a number from 0 to 1"),
     (stage(kernal=[3, 5]), "stages[1].kernal: unknown key 'kernal'"),
     (stage(block="mbconf"), "stages[1].block: 'mbconf' is not known"),
@@ -290,11 +290,14 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"stage1.kernel": 7}, "stage1.kernel: 7 is no choice\n  allowed: 3, 5"),
+        ({"stage1.kernel": 7}, "stage1.kernel: 7 is not a choice\n  allowed: 3, 5"),
         ({"stage1.kernle": 3}, "stage1.kernle: this space has no parameter 'stage1.kernle'"),
-        ({"stage2": "mbconv"}, "stage2: 'mbconv' is no choice\n  allowed: identity_w24_s2, mbconv"),
-        ({"stage1.kernel": [3]}, "stage1.kernel: [3] is no choice"),
-        ({"stage1.kernel": "3"}, "stage1.kernel: '3' is no choice"),
+        (
+            {"stage2": "mbconv"},
+            "stage2: 'mbconv' is not a choice\n  allowed: identity_w24_s2, mbconv",
+        ),
+        ({"stage1.kernel": [3]}, "stage1.kernel: [3] is not a choice"),
+        ({"stage1.kernel": "3"}, "stage1.kernel: '3' is not a choice"),
     ],
 )
 def test_parameters_that_are_none_of_the_space(change, text):

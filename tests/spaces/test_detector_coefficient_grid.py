@@ -44,7 +44,7 @@ def test_coefficients_of_a_place():
     assert space.coefficients(point) == DetectorCoefficients(neck_width=1.2, resolution=64.0)
     assert space.decode(point) == scale(D0, space.coefficients(point), 1.0)
     for wrong in ({**point, "neck_width": 9.0}, {**point, "more": 1}, {}):
-        with pytest.raises(UserError, match="are no coefficients of this grid"):
+        with pytest.raises(UserError, match="are not coefficients of this grid"):
             space.decode(wrong)
     with pytest.raises(UserError, match="scale the baseline to this network"):
         space.encode(D0)

@@ -16,8 +16,8 @@ from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
 from scalesearch.spaces.backbone import BackboneSpace
-from scalesearch.spaces.coefficient_grid import BackboneSpace as CoefficientGrid
-from scalesearch.spaces.family import BackboneSpace as FamilySpace
+from scalesearch.spaces.coefficient_grid import CoefficientGrid
+from scalesearch.spaces.family import FamilySpace
 
 SMALL = {
     "resolution": [16, 24],

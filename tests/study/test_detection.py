@@ -93,7 +93,7 @@ def test_a_resolved_study_is_the_same_study(write, tmp_path, space):
         ({"evaluator": "training"}, "evaluator: 'training' is for classification"),
         ({"task": "classification"}, "dataset: 'mnist_canvas' is for detection"),
         ({"task": "segmentation"}, "task: 'segmentation' is not known"),
-        ({"baseline": "efficientnet_b0"}, "baseline: efficientnet_b0 is no network of the task"),
+        ({"baseline": "efficientnet_b0"}, "baseline: efficientnet_b0 is not a network of the task"),
         ({"anchors": "automatic"}, "anchors: 'automatic' is not known"),
         ({"anchors": {"scale": 0}}, "anchors.scale: 0 cannot be used"),
         ({"grid": {"step": 0.1}}, "grid.step: unknown key 'step'"),

@@ -9,7 +9,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.spaces.backbone import BackboneSpace
-from scalesearch.spaces.coefficient_grid import BackboneSpace as CoefficientGrid
+from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.study.feasible import require_feasible, survey
 from tests.pool import space
 

@@ -1,5 +1,7 @@
 """The schemas for editors: current, and of one mind with what the programs read."""
 
+import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -24,8 +26,11 @@ def read(path):
 @pytest.mark.parametrize("schema", [study_schema(), space_schema()], ids=["study", "space"])
 def test_they_are_schemas(schema):
     jsonschema.Draft202012Validator.check_schema(schema)
-    # A reference would not be found from where it stands.
-    assert "$ref" not in format_schema(schema)
+    # Every reference is found, and everything that is defined is used.
+    text = format_schema(schema)
+    used = set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', text))
+    assert used == set(schema["$defs"])
+    assert json.loads(text) == schema
 
 
 @pytest.mark.parametrize(("name", "schema"), [("study", study_schema), ("space", space_schema)])

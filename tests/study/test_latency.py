@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from scalesearch.cost.cost import Cost, Deployment
-from scalesearch.cost.covering import entries_of
 from scalesearch.cost.latency_table import LatencyTable
 from scalesearch.errors import UserError
 from scalesearch.history.trials import Trial
+from scalesearch.spaces.covering import entries_of
 from scalesearch.study.latency import (
     agreement_of,
     fitting_table,

@@ -96,7 +96,6 @@ def test_phases_override_the_evaluator(study):
     ("text", "objective"),
     [
         ("accuracy", Objective(metric="accuracy")),
-        ("f1", Objective(metric="f1")),
         ("[accuracy, flops]", Objective(metric="accuracy", cost="flops")),
         (
             "{reward: accuracy, flops: 1.5M}",
@@ -108,13 +107,27 @@ def test_phases_override_the_evaluator(study):
         ),
         ("[accuracy, latency]\nlatency: {}", Objective(metric="accuracy", cost="latency")),
         (
-            "{reward: top1, training_bytes: 1GiB, exponent: -0.1}",
-            Objective(metric="top1", cost="training_bytes", target=2**30, exponent=-0.1),
+            "{reward: accuracy, training_bytes: 1GiB, exponent: -0.1}",
+            Objective(metric="accuracy", cost="training_bytes", target=2**30, exponent=-0.1),
         ),
     ],
 )
 def test_objectives(study, text, objective):
     assert load_study(study(more=f"  objective: {text}\n")).search.objective == objective
+
+
+def test_a_metric_that_the_evaluator_does_not_give_is_rejected(study):
+    for text in ("acuracy", "[acuracy, flops]", "{reward: acuracy, flops: 1M}"):
+        with pytest.raises(UserError) as told:
+            load_study(study(more=f"  objective: {text}\n"))
+        assert "the evaluator gives no 'acuracy'" in str(told.value)
+        assert "allowed: accuracy" in str(told.value)
+        assert "did you mean 'accuracy'?" in str(told.value)
+
+
+def test_the_scores_of_ones_own_evaluator_are_not_known_before_the_first(study):
+    path = study(more="  objective: f1\n  evaluator: tests.fakes:Evaluator\n")
+    assert load_study(path).search.objective == Objective(metric="f1")
 
 
 def test_latency_is_measured_for_a_deployment(study, tmp_path):
@@ -317,7 +330,7 @@ MISTAKES = [
         "",
         "execution: {timeout: soon}\n",
         7,
-        "execution.timeout: 'soon' is no time\n  allowed: a number of",
+        "execution.timeout: 'soon' is not a time\n  allowed: a number of",
     ),
     (
         "",
@@ -346,7 +359,7 @@ MISTAKES = [
         "search.sampler.startup: 0 cannot be used\n  allowed: at",
     ),
     ("  ", "sampler: {name: tpe, start: 9}\n", 7, "search.sampler.start: unknown key 'start'"),
-    ("  ", "limits: {flop: {max: 3}}\n", 7, "search.limits.flop: 'flop' is no cost"),
+    ("  ", "limits: {flop: {max: 3}}\n", 7, "search.limits.flop: 'flop' is not a cost"),
     (
         "  ",
         "limits: {flops: 400M}\n",
@@ -374,13 +387,13 @@ MISTAKES = [
         7,
         "search.objective: 'flops' is a cost; an objective begins with",
     ),
-    ("  ", "objective: [accuracy]\n", 7, "search.objective: ['accuracy'] is no objective"),
+    ("  ", "objective: [accuracy]\n", 7, "search.objective: ['accuracy'] is not an objective"),
     ("  ", "objective: [accuracy, speed]\n", 7, "search.objective: 'speed' is not a cost"),
     (
         "  ",
         "objective: {reward: accuracy}\n",
         7,
-        "search.objective: {'reward': 'accuracy'} is no reward",
+        "search.objective: {'reward': 'accuracy'} is not a reward",
     ),
     (
         "  ",
@@ -421,7 +434,7 @@ MISTAKES = [
         "  ",
         "limits: {latency: {max: 20M}}\n",
         7,
-        "search.limits.latency.max: '20M' is no time\n  allowed: a number of seconds, or one with",
+        "search.limits.latency.max: '20M' is not a time\n  allowed: a number of seconds, or one",
     ),
     (
         "",
@@ -505,7 +518,7 @@ REPLACED = [
         "name: training",
         "name: collections:OrderedDict",
         3,
-        "evaluator: OrderedDict is no dataclass",
+        "evaluator: OrderedDict is not a dataclass",
     ),
 ]
 
@@ -556,7 +569,7 @@ def test_all_mistakes_are_told_at_once(study):
         ("{name: efficientnet_b0, resolutoin: 3}", "baseline.resolutoin: unknown key"),
         ("{name: efficientnet_b0, stages: []}", "baseline.stages: 'stages' cannot be replaced"),
         ("{name: efficientnet_b0, stem: {with: 3}}", "baseline.stem.with: unknown key 'with'"),
-        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 is no head"),
+        ("{name: efficientnet_b0, head: 3}", "baseline.head: 3 cannot be a head"),
         ("{name: efficientnet_b0, resolution: 0}", "baseline.resolution: 0 cannot be used"),
     ],
 )
@@ -613,8 +626,8 @@ def test_a_section_can_be_switched_off(study):
     [
         ("search.trails=7", "command line: search.trails: unknown key 'trails'"),
         ("search.trials=x", "command line: search.trials: 'x' cannot be used"),
-        ("search.trials", "command line: 'search.trials' is no setting\n  allowed: key=value"),
-        ("=3", "command line: '=3' is no setting"),
+        ("search.trials", "command line: 'search.trials' is not a setting\n  allowed: key=value"),
+        ("=3", "command line: '=3' is not a setting"),
         ("name.of=3", "command line: name.of: 'name' is 'tiny' and has no settings below it"),
         ("seed={a", "command line: seed: this is not YAML"),
         ("seed=!!int 3", "command line: seed: the tag"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from optuna.storages.journal import JournalFileBackend
 
 from scalesearch.errors import UserError
@@ -103,6 +104,20 @@ def test_a_changed_study_is_told_and_stopped(tmp_path, quick):
         run(file, ["search.trials=7", "seed=1"], folder=tmp_path / "run")
     assert "search.trials: 6 -> 7" in str(error.value)
     assert "seed: 0 -> 1" in str(error.value)
+
+
+def test_a_run_of_a_version_with_fewer_options_is_resumed(tmp_path, quick):
+    """What it did not know has its default; another value is another study."""
+    file = write_study(tmp_path, without=("grid", "family"))
+    run(file, folder=tmp_path / "run")
+    resolved = tmp_path / "run" / "resolved.yaml"
+    settings = yaml.safe_load(resolved.read_text())
+    for section in (settings, settings["search"]):
+        del section["evaluator"]["delay"]
+    resolved.write_text(yaml.safe_dump(settings))
+    run(file, folder=tmp_path / "run")
+    with pytest.raises(UserError, match=r"evaluator\.delay: .* -> 0\.01"):
+        run(file, ["evaluator.delay=0.01"], folder=tmp_path / "run")
 
 
 def test_a_changed_space_file_is_told_and_stopped(tmp_path, quick):

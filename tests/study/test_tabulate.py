@@ -10,10 +10,10 @@ import torch
 from scalesearch.arch.plain import digest
 from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Deployment
-from scalesearch.cost.covering import entries_of
 from scalesearch.cost.latency_table import entry_name, predict
 from scalesearch.errors import UserError
 from scalesearch.history.agreement import agreement
+from scalesearch.spaces.covering import entries_of
 from scalesearch.study import tabulate as module
 from scalesearch.study.latency import load_table
 from scalesearch.study.tabulate import READINGS, tabulate, time_blocks, time_whole
@@ -28,7 +28,7 @@ def seconds(entry):
 
 
 def blocks(net):
-    return [entry_name(part.args, net.activation, net.padding) for part in walk(net)]
+    return [entry_name(part.args) for part in walk(net)]
 
 
 def whole(net):

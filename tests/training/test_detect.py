@@ -24,10 +24,11 @@ from scalesearch.errors import TrialError
 from scalesearch.history.jobs import seed_for
 from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.build import build
-from scalesearch.training.average import kept
 from scalesearch.training.average_precision import average_precision
-from scalesearch.training.detect import _prepare, detections, score, train_detector
+from scalesearch.training.detect import Detection
+from scalesearch.training.loop import train
 from scalesearch.training.recipe import DetectionRecipe
+from scalesearch.training.updates import kept
 from scalesearch.training.voc_precision import voc_precision
 from tests.shapes import Squares, detector, squares
 
@@ -35,6 +36,14 @@ from tests.shapes import Squares, detector, squares
 def built(net, seed=0):
     torch.manual_seed(seed)
     return build(net)
+
+
+def task_of(data, net, recipe):
+    return Detection(architecture=net, data=data, recipe=recipe)
+
+
+def train_detector(model, data, net, recipe, seed):
+    return train(model, task_of(data, net, recipe), seed)
 
 
 def trained(net, data, seed=0, **options):
@@ -55,8 +64,8 @@ def equal(one, other):
 def test_a_small_detector_learns():
     """AP50 goes where no untrained one is, and the loss falls."""
     net, data = detector(), squares(train=192)
-    run = _prepare(built(net), data, net, DetectionRecipe(device="cpu"))
-    untrained = score(run)[0]["ap50"]
+    task = task_of(data, net, DetectionRecipe(device="cpu"))
+    untrained = task.evaluate(built(net).eval()).values["ap50"]
     scores, model = trained(net, data, epochs=6)
     assert [one.step for one in scores] == [1, 2, 3, 4, 5, 6]
     losses = [one.values["loss"] for one in scores]
@@ -71,8 +80,7 @@ def test_a_small_detector_learns():
     assert last["ap"] == pytest.approx((last["ap/full"] + last["ap/hollow"]) / 2)
     # The model is left as it was scored.
     assert not model.training
-    after = _prepare(model, data, net, DetectionRecipe(device="cpu"))
-    assert score(after)[0] == {name: value for name, value in last.items() if name != "loss"}
+    assert task.evaluate(model).values == {n: value for n, value in last.items() if n != "loss"}
 
 
 @pytest.mark.slow
@@ -291,7 +299,8 @@ def test_a_loss_that_is_no_number_names_its_images():
         next(run)
     ids = sorted(1000 + 7 * i for i in range(16) if levels[i] >= third)
     text = str(told.value)
-    assert text.startswith("loss is nan in epoch 1, images with the ids ")
+    assert text.startswith("loss is nan in epoch 1, step 1 (learning rate ")
+    assert "), images with the ids " in text
     assert sorted(map(int, text.rpartition("ids ")[2].split(", "))) == ids
 
 
@@ -329,8 +338,8 @@ def test_detections_are_in_pixels_of_the_image_itself():
         logits[:, chosen, 1] = 3.0
         return logits, codes
 
-    run = _prepare(Stub(net, of), data, net, DetectionRecipe(device="cpu"))
-    found = detections(run, run.model.eval(), data.validation)
+    task = task_of(data, net, DetectionRecipe(device="cpu"))
+    found = task.detections(Stub(net, of).eval())
     assert sorted(found) == [0, 1, 2]
     for one in found.values():
         assert one.labels[0] == 1
@@ -340,11 +349,11 @@ def test_detections_are_in_pixels_of_the_image_itself():
 
 def test_scores_are_those_of_the_detections():
     net, data = detector(), squares(train=16, validation=8)
-    run = _prepare(built(net), data, net, DetectionRecipe(device="cpu", validation_batch=3))
-    found = detections(run, run.model.eval(), data.validation)
-    assert score(run)[0] == average_precision(data.validation, found, data.classes) | {
-        "ap50_voc": voc_precision(data.validation, found)
-    }
+    task, model = task_of(data, net, DetectionRecipe(device="cpu", validation_batch=3)), built(net)
+    found = task.detections(model.eval())
+    assert task.evaluate(model).values == average_precision(
+        data.validation, found, data.classes
+    ) | {"ap50_voc": voc_precision(data.validation, found)}
 
 
 def test_nothing_found_is_0_and_no_error():
@@ -355,8 +364,8 @@ def test_nothing_found_is_0_and_no_error():
         return logits, codes + 1000.0
 
     model = Stub(net, of)
-    recipe = DetectionRecipe(device="cpu")
-    assert score(_prepare(model, data, net, recipe))[0]["ap"] == 0.0
+    task = task_of(data, net, DetectionRecipe(device="cpu"))
+    assert task.evaluate(model.eval()).values["ap"] == 0.0
 
 
 def test_images_without_any_box_can_be_trained_on():

@@ -68,28 +68,28 @@ def test_overlaps_are_those_with_all_anchors(seed, side, last):
 def test_a_fit_finds_the_one_shape_that_reaches():
     """Boxes of 10 x 64 pixels: no default anchor is as slender. Off a centre by 2 at most."""
     corners = [[x, 0, x + 10, 64] for x in (7, 9, 15, 17, 23, 25, 31, 33)]
-    found = fit_anchors(data_of(corners), 64, range(3, 5), octaves=1, ratios=1)
-    assert found.before == 0.0
-    assert found.reached == 1.0
-    ((width, height),) = found.anchors.shapes
+    fitted = fit_anchors(data_of(corners), 64, range(3, 5), octaves=1, ratios=1)
+    assert fitted.default_recall == 0.0
+    assert fitted.best_recall == 1.0
+    ((width, height),) = fitted.anchors.shapes
     assert height / width > 4
-    assert found.boxes == len(corners)
+    assert fitted.boxes == len(corners)
 
 
 def test_boxes_of_the_default_shapes_keep_the_default_anchors_or_better():
     """Every default anchor of levels 3 and 4 at a centre of its level, as boxes of a data set."""
     every = anchor_boxes(Anchors(), range(3, 5), (64, 64)).numpy()
     inside = every[((every >= 0) & (every <= 64)).all(1)]
-    found = fit_anchors(data_of(inside), 64, range(3, 5))
-    assert found.before == found.reached == 1.0
+    fitted = fit_anchors(data_of(inside), 64, range(3, 5))
+    assert fitted.default_recall == fitted.best_recall == 1.0
 
 
 def test_default_anchors_stay_where_none_are_better(monkeypatch):
     """A fit that looks at the first and the last box only."""
     monkeypatch.setattr("scalesearch.training.fit_anchors._MOST", 2)
     corners = [[0, 0, 6, 6], *[[16, 16, 48, 48]] * 9, [0, 0, 6, 6]]
-    found = fit_anchors(data_of(corners), 64, range(3, 4))
-    assert (found.anchors, found.reached) == (Anchors(), pytest.approx(9 / 11))
+    fitted = fit_anchors(data_of(corners), 64, range(3, 4))
+    assert (fitted.anchors, fitted.best_recall) == (Anchors(), pytest.approx(9 / 11))
 
 
 def test_crowds_are_left_out_and_boxes_are_letterboxed():
@@ -102,7 +102,7 @@ def test_crowds_are_left_out_and_boxes_are_letterboxed():
 def test_digits_on_canvases(tmp_path):
     """Digits from 20 pixels on are smaller than COCO's objects: the default begins at 32."""
     data = plugins.load("datasets", "mnist_canvas")(train=200, validation=10, path=tmp_path).load(0)
-    found = fit_anchors(data, 128, range(3, 6))
-    assert found.reached > found.before + 0.1
-    assert found.reached > 0.93
-    assert found == fit_anchors(data, 128, range(3, 6))
+    fitted = fit_anchors(data, 128, range(3, 6))
+    assert fitted.best_recall > fitted.default_recall + 0.1
+    assert fitted.best_recall > 0.93
+    assert fitted == fit_anchors(data, 128, range(3, 6))

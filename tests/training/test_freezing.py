@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from scalesearch.errors import UserError
 from scalesearch.nn.build import build
-from scalesearch.training.detect import train_detector
+from scalesearch.training.detect import Detection
 from scalesearch.training.freezing import begin
+from scalesearch.training.loop import train
 from scalesearch.training.recipe import DetectionRecipe
 from tests.shapes import detector, squares
 
@@ -29,7 +30,7 @@ def trained(folder, **options):
         model.load_state_dict(load_file(file))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     recipe = DetectionRecipe(epochs=1, batch_size=8, device="cpu", **options)
-    list(train_detector(model, data, net, recipe, 0))
+    list(train(model, Detection(architecture=net, data=data, recipe=recipe), 0))
     after = model.state_dict()
     return {name: not torch.equal(value, after[name]) for name, value in before.items()}
 
@@ -93,5 +94,8 @@ def test_weights_to_begin_with(tmp_path):
     for name, value in model.state_dict().items():
         assert torch.equal(value, given[name]) == ("class_head.predict.pointwise" not in name), name
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"nothing in .*other.safetensors fits the network"):
+    with pytest.raises(UserError, match=r"nothing in .*other.safetensors fits the network") as told:
         begin(model, DetectionRecipe(weights=tmp_path / "other.safetensors"))
+    # In words, as of weights that are loaded whole.
+    assert told.value.hint.startswith("missing (75): backbone.stem.conv.weight, ")
+    assert told.value.hint.endswith("; not in the network (1): other")

@@ -1,5 +1,6 @@
 import math
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,15 @@ from scalesearch.datasets._array_images import ArrayImages
 from scalesearch.datasets.mnist5k import Dataset
 from scalesearch.errors import TrialError
 from scalesearch.interfaces import ImageData
-from scalesearch.training.loop import train
+from scalesearch.training.classify import Classification
+from scalesearch.training.loop import train as train_task
 from scalesearch.training.recipe import Recipe
+
+
+def train(model, data, side, recipe, seed):
+    """The scores of a model of any kind for images of that many pixels."""
+    net = SimpleNamespace(resolution=side)
+    return train_task(model, Classification(architecture=net, data=data, recipe=recipe), seed)
 
 
 def network(classes=3, side=8):

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from scalesearch.interfaces import Targets
 
 _LEAST_SIDE = 1.0  # pixels of the input: what is left of an object below this is none
-_LEAST_SHARE = 0.25  # of an object's area that must be inside, or nobody could tell what it is
+_LEAST_SHARE = 0.25  # of an object's area that must be inside, or it cannot be recognised
 
 
 @dataclass(frozen=True)
-class Scene:
+class Sample:
     """An image in the network's input, with its objects there.
 
     Attributes:
@@ -30,7 +30,7 @@ class Scene:
         labels: int64 [M].
         crowd: bool [M].
         index: of the image in its data set.
-        place: how the image stands in the input, of one that was letterboxed.
+        letterbox: how the image lies in the input, if it was letterboxed.
     """
 
     pixels: Tensor
@@ -38,17 +38,17 @@ class Scene:
     labels: Tensor
     crowd: Tensor
     index: int
-    place: Letterbox | None = None
+    letterbox: Letterbox | None = None
 
 
 @dataclass(frozen=True)
-class Input:
-    """What images are made ready for.
+class Canvas:
+    """The input of a network before an image is put into it.
 
     Attributes:
         resolution: side of the square input in pixels.
-        mean: of each channel on the scale 0 to 1: what is no image has this colour, so that it is
-            nothing after normalisation.
+        mean: of each channel on the scale 0 to 1: the colour beside the image, which is 0 after
+            normalisation.
     """
 
     resolution: int
@@ -60,14 +60,14 @@ class Input:
         return colour.view(-1, 1, 1).repeat(1, self.resolution, self.resolution)
 
 
-def letterbox(image: Tensor, targets: Targets, index: int, into: Input) -> Scene:
+def letterbox(image: Tensor, targets: Targets, index: int, canvas: Canvas) -> Sample:
     """An image [C, H, W] as large as fits into the upper left of the input, its shape kept."""
     height, width = image.shape[-2:]
-    inner = _scaled(height, width, into.resolution / max(height, width))
-    pixels = _pasted(_resized(image, inner), into.empty(), 0, 0)
+    inner = _scaled(height, width, canvas.resolution / max(height, width))
+    pixels = _pasted(_resized(image, inner), canvas.empty(), 0, 0)
     boxes = torch.from_numpy(targets.boxes) * _factors(height, width, inner)
     labels, crowd = torch.from_numpy(targets.labels), torch.from_numpy(targets.crowd)
-    return Scene(pixels, boxes, labels, crowd, index, Letterbox((height, width), inner))
+    return Sample(pixels, boxes, labels, crowd, index, Letterbox((height, width), inner))
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,22 @@ class Jitter:
     flip: bool
 
     def __call__(
-        self, image: Tensor, targets: Targets, index: int, into: Input, draws: np.random.Generator
-    ) -> Scene:
+        self,
+        image: Tensor,
+        targets: Targets,
+        index: int,
+        canvas: Canvas,
+        draws: np.random.Generator,
+    ) -> Sample:
         """An image [C, H, W] at a random scale and place in the input, mirrored or not.
 
         What is larger than the input is cut at random, what is smaller leaves the rest empty.
         Objects of which less than a quarter is left are dropped; crowds are not.
         """
-        side, (height, width) = into.resolution, image.shape[-2:]
+        side, (height, width) = canvas.resolution, image.shape[-2:]
         inner = _scaled(height, width, side / max(height, width) * draws.uniform(*self.scale))
         top, left = (int(draws.integers(min(0, side - s), max(0, side - s) + 1)) for s in inner)
-        pixels = _pasted(_resized(image, inner), into.empty(), top, left)
+        pixels = _pasted(_resized(image, inner), canvas.empty(), top, left)
         boxes = torch.from_numpy(targets.boxes) * _factors(height, width, inner)
         boxes = boxes + torch.tensor([left, top, left, top])
         if self.flip and draws.random() < 0.5:
@@ -106,7 +111,7 @@ class Jitter:
         # What is seen of a crowd is still no background, however little of it that is.
         enough = crowd | (sides.prod(1) >= _LEAST_SHARE * before.prod(1))
         seen = (sides >= _LEAST_SIDE).all(1) & enough
-        return Scene(pixels, cut[seen], labels[seen], crowd[seen], index)
+        return Sample(pixels, cut[seen], labels[seen], crowd[seen], index)
 
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:

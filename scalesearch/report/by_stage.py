@@ -61,7 +61,7 @@ def _row(net: Any, name: str, parts: Sequence[Part]) -> StageCost:
     elif name == "neck":
         neck = net.neck
         block = f"{neck.kind} {neck.fusion} p{neck.min_level} to p{neck.max_level}"
-        depth, output = neck.depth, graph.inputs[0]
+        depth = neck.depth
     else:
         block, depth = f"separable k3, {net.anchors.count} anchors", net.heads.depth
         output = graph.inputs[0]

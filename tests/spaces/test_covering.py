@@ -10,9 +10,9 @@ import yaml
 
 from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Deployment
-from scalesearch.cost.covering import best_network, entries_of, fastest
 from scalesearch.cost.latency_table import LatencyTable, entry_name, predict
 from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.covering import best_network, entries_of, fastest
 
 ROOT = Path(__file__).parents[2]
 SPACES = {
@@ -46,7 +46,7 @@ def space(request):
 
 
 def entries(net):
-    return [entry_name(part.args, net.activation, net.padding) for part in walk(net)]
+    return [entry_name(part.args) for part in walk(net)]
 
 
 def repeats(net):

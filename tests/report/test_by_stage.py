@@ -9,8 +9,8 @@ from hypothesis import given, settings
 
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
-from scalesearch.cost.by_stage import ADDITIVE, by_stage
 from scalesearch.cost.closed_form import cost
+from scalesearch.report.by_stage import ADDITIVE, by_stage
 from tests.strategies import SIZES, backbones
 
 

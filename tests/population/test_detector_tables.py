@@ -109,7 +109,11 @@ def _strided(stage: Stage, stride: int) -> Stage:
 
 def network(of: dict[str, tuple[Any, ...]], row: Any) -> Detector:
     """The detector of a row."""
-    parts = {name: values[i] for (name, values), i in zip(of.items(), row, strict=True)}
+    return detector({name: v[i] for (name, v), i in zip(of.items(), row, strict=True)})
+
+
+def detector(parts: dict[str, Any]) -> Detector:
+    """The detector of one value for each slot."""
     body = tuple(part for part in parts.values() if isinstance(part, Stage))
     own = {name: part for name, part in parts.items() if name in OWN}
     rest = {
@@ -127,7 +131,7 @@ def every_row(of: dict[str, tuple[Any, ...]]) -> np.ndarray:
 @given(of=slots(), workload=WORKLOADS, seed=st.integers(0, 99))
 @settings(SLOW, max_examples=30)
 def test_a_population_costs_what_its_detectors_do(of, workload, seed):
-    tables = of_slots(of, workload)
+    tables = of_slots(of, detector, workload)
     rows = tables.uniform(20, np.random.default_rng(seed))
     found = tables.cost(rows)
     expected = [cost(network(of, row), workload=workload) for row in rows]
@@ -165,20 +169,15 @@ SMALL = REST | {
 }
 
 
-def test_what_leaves_one_width_and_one_neck_is_one_state():
-    shapes = [level.after.shape for level in of_slots(SMALL, Workload()).levels]
-    # Eight necks all along; a width behind the second stage; behind the third only whether both
-    # maps that feed the neck are as wide as it.
-    assert shapes[:4] == [(1, 8), (8, 1), (8, 4), (8, 8)]
-    # P3 of 8 or 12 channels is as wide as one of two necks, and its own width goes on.
-    assert shapes[4] == (16, 8)
-    # P3 is or is not as wide as the neck; P4 may be only where the neck has 12 channels.
-    assert shapes[5] == (4 * 2 + 4 * 4, 2)
-    assert len(shapes) == 6
+def test_states_are_what_blocks_behind_depend_on():
+    shapes = [level.after.shape for level in of_slots(SMALL, detector, Workload()).levels]
+    # One state up to the second stage; behind it its 2 widths, which the neck takes; behind the
+    # third their 2 x 2 combinations, each with 8 necks and 2 heads.
+    assert shapes == [(1, 1), (1, 1), (1, 4), (1, 8), (2, 8), (4, 16)]
 
 
 def test_counts_and_draws_within_limits_are_what_going_through_all_gives(monkeypatch):
-    tables = of_slots(SMALL, Workload(training_batch=2))
+    tables = of_slots(SMALL, detector, Workload(training_batch=2))
     (rows,) = tables.every()
     spent = tables.cost(rows)
     limits = {name: Limit(max=int(np.median(getattr(spent, name)))) for name in COUNTED[:2]}
@@ -204,13 +203,14 @@ def test_counts_and_draws_within_limits_are_what_going_through_all_gives(monkeyp
 
 
 def test_too_many_necks_are_refused():
+    sides = tuple(range(32, 1032))
     many = tuple(Neck(width=width, max_level=5) for width in range(1, 1002))
     with pytest.raises(UserError, match="too many to be counted") as error:
-        of_slots(SMALL | {"neck": many, "resolution": tuple(range(32, 1032))}, Workload())
+        of_slots(SMALL | {"neck": many, "resolution": sides}, detector, Workload())
     assert error.value.key == "neck"
 
 
 def test_numbers_beyond_int64_are_refused():
     huge = SMALL | {"resolution": (2**20,), "neck": (Neck(width=2**24, max_level=5),)}
     with pytest.raises(UserError, match="more than 2\\^63"):
-        of_slots(huge, Workload(training_batch=2**16))
+        of_slots(huge, detector, Workload(training_batch=2**16))

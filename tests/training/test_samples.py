@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from scalesearch.interfaces import Targets
 from scalesearch.nn.postprocess import Letterbox
-from scalesearch.training.scenes import Input, Jitter, letterbox
+from scalesearch.training.samples import Canvas, Jitter, letterbox
 
-INPUT = Input(64, (0.0,))
+INPUT = Canvas(64, (0.0,))
 NONE = Targets(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0))
 SIDES = st.integers(8, 150)
 
@@ -50,51 +50,51 @@ def sides(box):
 @given(marked())
 def test_a_letterboxed_patch_is_where_its_box_says(pair):
     image, objects = pair
-    scene = letterbox(image, objects, 3, INPUT)
-    assert scene.pixels.shape == (1, 64, 64)
-    assert scene.pixels.dtype == torch.uint8
-    assert (scene.index, scene.labels.tolist(), scene.crowd.tolist()) == (3, [0], [False])
-    (box,) = scene.boxes
+    sample = letterbox(image, objects, 3, INPUT)
+    assert sample.pixels.shape == (1, 64, 64)
+    assert sample.pixels.dtype == torch.uint8
+    assert (sample.index, sample.labels.tolist(), sample.crowd.tolist()) == (3, [0], [False])
+    (box,) = sample.boxes
     assume(min(sides(box)) >= 2)  # narrower ones fade while shrinking
-    assert white(scene.pixels) == pytest.approx(box.tolist(), abs=1.01)
+    assert white(sample.pixels) == pytest.approx(box.tolist(), abs=1.01)
 
 
 @given(marked())
 def test_a_letterbox_keeps_the_shape_and_touches_two_borders(pair):
     image, objects = pair
     height, width = image.shape[-2:]
-    scene = letterbox(torch.full_like(image, 255), objects, 0, INPUT)
-    rows, columns = scene.place.inner
+    sample = letterbox(torch.full_like(image, 255), objects, 0, INPUT)
+    rows, columns = sample.letterbox.inner
     assert max(rows, columns) == 64
     assert rows == pytest.approx(64 * height / max(height, width), abs=0.5 + 1e-9)
     assert columns == pytest.approx(64 * width / max(height, width), abs=0.5 + 1e-9)
-    assert scene.place == Letterbox((height, width), (rows, columns))
-    assert bool((scene.pixels[:, :rows, :columns] == 255).all())
-    assert int(scene.pixels.long().sum()) == 255 * rows * columns
+    assert sample.letterbox == Letterbox((height, width), (rows, columns))
+    assert bool((sample.pixels[:, :rows, :columns] == 255).all())
+    assert int(sample.pixels.long().sum()) == 255 * rows * columns
 
 
 def test_a_letterbox_by_hand():
-    """100 x 50 pixels into 64: times 0.64."""
-    scene = letterbox(
+    """100 x 50 pixels canvas 64: times 0.64."""
+    sample = letterbox(
         torch.zeros(1, 50, 100, dtype=torch.uint8), targets((50, 25, 100, 50)), 0, INPUT
     )
-    assert scene.place == Letterbox((50, 100), (32, 64))
-    assert scene.boxes.tolist() == [[32, 16, 64, 32]]
+    assert sample.letterbox == Letterbox((50, 100), (32, 64))
+    assert sample.boxes.tolist() == [[32, 16, 64, 32]]
 
 
 def test_an_image_of_the_inputs_size_is_taken_as_it_is():
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    scene = letterbox(image, targets((1, 2, 3, 4)), 0, Input(64, (0.5, 0.4, 0.3)))
-    assert torch.equal(scene.pixels, image)
-    assert scene.boxes.tolist() == [[1, 2, 3, 4]]
+    sample = letterbox(image, targets((1, 2, 3, 4)), 0, Canvas(64, (0.5, 0.4, 0.3)))
+    assert torch.equal(sample.pixels, image)
+    assert sample.boxes.tolist() == [[1, 2, 3, 4]]
 
 
 def test_what_is_no_image_has_the_mean_colour():
     """So that it is 0 once it is normalised, as in effdet and the official code."""
-    into = Input(8, (0.485, 0.456, 0.406))
-    scene = letterbox(torch.zeros(3, 4, 8, dtype=torch.uint8), NONE, 0, into)
-    assert scene.pixels[:, 4:].unique(dim=2).unique(dim=1).flatten().tolist() == [124, 116, 104]
-    assert not scene.pixels[:, :4].any()
+    canvas = Canvas(8, (0.485, 0.456, 0.406))
+    sample = letterbox(torch.zeros(3, 4, 8, dtype=torch.uint8), NONE, 0, canvas)
+    assert sample.pixels[:, 4:].unique(dim=2).unique(dim=1).flatten().tolist() == [124, 116, 104]
+    assert not sample.pixels[:, :4].any()
 
 
 @given(
@@ -105,15 +105,15 @@ def test_what_is_no_image_has_the_mean_colour():
 )
 def test_a_jittered_patch_is_where_its_box_says(pair, seed, scale, flip):
     image, objects = pair
-    scene = Jitter(scale, flip)(image, objects, 5, INPUT, np.random.default_rng(seed))
-    assert scene.pixels.shape == (1, 64, 64)
-    assert (scene.index, scene.place) == (5, None)
-    seen = white(scene.pixels)
-    if not len(scene.boxes):
+    sample = Jitter(scale, flip)(image, objects, 5, INPUT, np.random.default_rng(seed))
+    assert sample.pixels.shape == (1, 64, 64)
+    assert (sample.index, sample.letterbox) == (5, None)
+    seen = white(sample.pixels)
+    if not len(sample.boxes):
         # Less than a quarter is there, or nothing that could be seen.
-        assert len(scene.labels) == len(scene.crowd) == 0
+        assert len(sample.labels) == len(sample.crowd) == 0
         return
-    (box,) = scene.boxes
+    (box,) = sample.boxes
     assert 0 <= box[0] < box[2] <= 64
     assert 0 <= box[1] < box[3] <= 64
     assume(min(sides(box)) >= 2)
@@ -156,7 +156,7 @@ def test_an_object_of_which_less_than_a_quarter_is_left_is_dropped():
     jitter = Jitter((2.0, 2.0), False)
     for seed in range(40):
         draws = np.random.default_rng(seed)
-        scene = jitter(image, objects, 0, INPUT, draws)
+        sample = jitter(image, objects, 0, INPUT, draws)
         again = np.random.default_rng(seed)
         again.uniform(2.0, 2.0)
         top, left = (int(again.integers(-64, 1)) for _ in "yx")
@@ -166,15 +166,15 @@ def test_an_object_of_which_less_than_a_quarter_is_left_is_dropped():
             cut = [min(max(v, 0), 64) for v in moved]
             if np.prod(sides(cut)) >= 0.25 * np.prod(sides(moved)):
                 wanted.append((label, cut))
-        assert list(zip(scene.labels.tolist(), scene.boxes.tolist(), strict=True)) == wanted
+        assert list(zip(sample.labels.tolist(), sample.boxes.tolist(), strict=True)) == wanted
 
 
 def test_of_a_tenth_of_the_size_the_smallest_objects_are_none():
     """A side below one pixel of the input; 0.1 is the least that EfficientDet jitters to."""
     image = torch.zeros(1, 64, 64, dtype=torch.uint8)
     objects = targets((0, 0, 9, 64), (0, 0, 11, 64), (3, 3, 12, 12))
-    scene = Jitter((0.1, 0.1), True)(image, objects, 0, INPUT, np.random.default_rng(0))
-    assert scene.labels.tolist() == [1]
+    sample = Jitter((0.1, 0.1), True)(image, objects, 0, INPUT, np.random.default_rng(0))
+    assert sample.labels.tolist() == [1]
     gone = Jitter((0.01, 0.01), True)(image, objects, 0, INPUT, np.random.default_rng(0))
     assert gone.boxes.shape == (0, 4)
     assert gone.pixels.shape == (1, 64, 64)
@@ -187,10 +187,10 @@ def test_of_twice_the_size_objects_are_cut_and_some_are_lost():
     jitter, counts = Jitter((2.0, 2.0), True), set()
     for seed in range(60):
         draws = np.random.default_rng(seed)
-        scene = jitter(image, targets((0, 0, 64, 64), *corners), 0, INPUT, draws)
-        whole = scene.boxes[scene.labels == 0]
+        sample = jitter(image, targets((0, 0, 64, 64), *corners), 0, INPUT, draws)
+        whole = sample.boxes[sample.labels == 0]
         assert whole.tolist() == [[0, 0, 64, 64]]
-        counts.add(len(scene.labels) - len(whole))
+        counts.add(len(sample.labels) - len(whole))
     assert counts == {0, 1}
 
 
@@ -198,12 +198,12 @@ def test_a_crowd_stays_one_and_images_without_boxes_are_fine():
     image, draws = torch.zeros(1, 20, 30, dtype=torch.uint8), np.random.default_rng(0)
     crowd = Jitter((0.5, 0.5), False)(image, targets((0, 0, 30, 20), crowd=True), 0, INPUT, draws)
     assert crowd.crowd.tolist() == [True]
-    for scene in (
+    for sample in (
         letterbox(image, NONE, 0, INPUT),
         Jitter((0.1, 2.0), True)(image, NONE, 0, INPUT, draws),
     ):
-        assert scene.boxes.shape == (0, 4)
-        assert len(scene.labels) == 0
+        assert sample.boxes.shape == (0, 4)
+        assert len(sample.labels) == 0
 
 
 def test_a_crowd_is_kept_however_little_of_it_is_seen():

@@ -1,0 +1,62 @@
+"""Every study of `studies/` in a smoke size: the same path, with next to no training."""
+
+from __future__ import annotations
+
+# Name of a study to the settings in place of its own.
+SMOKE = {
+    "quickstart": [
+        "search.trials=3",
+        "grid.step=0.4",
+        "grid.tolerance=0.5",
+        "family.phi=[0,1]",
+        "family.strategies=[compound,width]",
+        "dataset.limit=500",
+        "evaluator.epochs=1",
+        "family.evaluator.epochs=1",
+    ],
+    "latency_quickstart": [
+        "search.trials=2",
+        "dataset.limit=400",
+        "evaluator.epochs=1",
+        "search.limits.latency.max=1s",
+    ],
+    "mnasnet_reward": [
+        "search.trials=2",
+        "search.sampler.startup=1",
+        "search.stopping.rungs=[1]",
+        "evaluator.epochs=2",
+        "evaluator.batch_size=4",
+        "search.limits.flops.max=200M",
+        "grid.step=0.5",
+        "grid.tolerance=0.5",
+        "grid.limits.flops.max=450M",
+        "grid.evaluator.epochs=1",
+        "family.phi=[0]",
+        "family.evaluator.epochs=1",
+        "execution.executor=serial",
+        "execution.workers=1",
+        "execution.gpus=0",
+    ],
+    "detection_quickstart": [
+        "dataset.train=64",
+        "dataset.validation=32",
+        "search.trials=2",
+        "search.sampler.startup=2",
+        "grid.alpha=[1.0]",
+        "grid.beta=[1.0]",
+        "grid.neck_width=[1.35]",
+        "grid.budget=null",
+        "grid.resolution=[32]",
+        "evaluator.epochs=1",
+        "grid.evaluator.epochs=1",
+        "family.phi=[0,1]",
+        "family.evaluator.epochs=1",
+    ],
+    "necks": [
+        "dataset.train=32",
+        "dataset.validation=16",
+        "search.trials=2",
+        "evaluator.epochs=1",
+        "evaluator.seeds=2",
+    ],
+}

@@ -1,0 +1,78 @@
+"""Every study of `studies/` runs from its search to its export, in a smoke size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from scalesearch.cli.main import app
+from scalesearch.study.load import load_study
+from tests.smoke import SMOKE
+
+STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
+
+
+def test_every_study_is_valid_and_has_a_smoke_size():
+    assert {path.stem for path in STUDIES} == set(SMOKE)
+    for path in STUDIES:
+        assert load_study(path).name == path.stem
+        load_study(path, SMOKE[path.stem])
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Some images of two classes, which every study of one's own images can be run on."""
+    draws = np.random.default_rng(0)
+    for label in ("dark", "light"):
+        folder = tmp_path / "images" / label
+        folder.mkdir(parents=True)
+        for number in range(8):
+            pixels = draws.integers(0, 128, (40, 48, 3)) + 127 * (label == "light")
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "images"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_runs(path, tmp_path, photographs):
+    folder, overrides = tmp_path / "run", list(SMOKE[path.stem])
+    if "image_folder" in path.read_text():
+        overrides.append(f"dataset.path={photographs}")
+    result = CliRunner().invoke(app, ["run", str(path), "--folder", str(folder), *overrides])
+    assert result.exit_code == 0, f"{result.output}\n{result.exception}"
+    study = load_study(path, overrides)
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert (folder / "trials.csv").read_text().count("assessed") >= 2
+    assert (folder / "detections" / "truth.json").is_file() == (study.task == "detection")
+    exports = sorted((folder / "export").glob("*.py")) if study.export else []
+    assert bool(exports) == bool(study.export)
+    if exports:
+        run_alone(exports[-1])
+
+
+def run_alone(path):
+    """An exported network runs where scalesearch cannot be imported."""
+    code = f"""
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "scalesearch":
+            raise ImportError(name)
+sys.meta_path.insert(0, Hidden())
+sys.path.insert(0, {str(path.parent)!r})
+import torch, {path.stem} as exported
+net = exported.ARCHITECTURE
+backbone = getattr(net, "backbone", net)
+side = backbone.resolution
+outputs = exported.build()(torch.zeros(1, backbone.in_channels, side, side))
+print(type(outputs).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("Tensor", "tuple")

@@ -1,0 +1,146 @@
+import math
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from scalesearch.training.recipe import OPTIMIZERS, Recipe
+from scalesearch.training.updates import (
+    kept,
+    learning_rate,
+    make_optimizer,
+    moving_average,
+    parameter_groups,
+    set_learning_rate,
+)
+
+
+def recipe(warmup):
+    return Recipe(learning_rate=1.0, warmup=warmup)
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_norms_and_biases_do_not_decay():
+    model = network()
+    decaying, others = parameter_groups(model, 0.1)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert [names[id(p)] for p in decaying["params"]] == ["0.weight", "3.weight"]
+    assert [names[id(p)] for p in others["params"]] == ["0.bias", "1.weight", "1.bias", "3.bias"]
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+def test_frozen_parameters_are_left_out():
+    model = network()
+    model[0].weight.requires_grad_(False)
+    listed = [p for group in parameter_groups(model, 0.1) for p in group["params"]]
+    assert all(p is not model[0].weight for p in listed)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_the_state_holds_as_many_copies_as_memory_is_counted_for(name):
+    model = network()
+    optimizer = make_optimizer(model, Recipe(optimizer=name))
+    model(torch.randn(2, 1, 3, 3)).sum().backward()
+    optimizer.step()
+    for parameter in model.parameters():
+        state = optimizer.state[parameter].values()
+        copies = sum(value.numel() for value in state if torch.is_tensor(value) and value.ndim)
+        assert copies == OPTIMIZERS[name].copies * parameter.numel()
+
+
+def test_sgd_takes_nesterov_steps_by_hand():
+    weight = nn.Linear(1, 1, bias=False)
+    weight.weight.data.fill_(1.0)
+    optimizer = make_optimizer(weight, Recipe(optimizer="sgd", learning_rate=0.1, weight_decay=0.0))
+    for _ in range(2):
+        weight.weight.grad = torch.ones(1, 1)
+        optimizer.step()
+    # Buffers 1 and 1.9; steps 0.1 * (1 + 0.9 * 1) and 0.1 * (1 + 0.9 * 1.9).
+    assert weight.weight.item() == pytest.approx(1 - 0.19 - 0.271)
+
+
+def test_rmsprops_first_step_equals_tensorflows():
+    weight = nn.Linear(1, 1, bias=False)
+    weight.weight.data.fill_(0.0)
+    optimizer = make_optimizer(
+        weight, Recipe(optimizer="rmsprop", learning_rate=0.1, weight_decay=0.0)
+    )
+    weight.weight.grad = torch.full((1, 1), 1e-4)
+    optimizer.step()
+    # TensorFlow: rate * g / sqrt(mean square + 0.001), mean square = 0.1 * g^2.
+    assert weight.weight.item() == pytest.approx(-0.1 * 1e-4 / (1e-9 + 1e-3) ** 0.5, rel=2e-3)
+
+
+def test_every_group_gets_the_learning_rate():
+    optimizer = make_optimizer(network(), Recipe())
+    set_learning_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+def test_ten_steps_with_two_of_warm_up_by_hand():
+    rates = [learning_rate(recipe(0.2), step, 10) for step in range(10)]
+    cosine = [0.5 * (1 + math.cos(math.pi * k / 8)) for k in range(8)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, *cosine])
+
+
+@pytest.mark.parametrize(("steps", "warmup", "rising"), [(40, 0.25, 10), (30, 0.1, 3)])
+def test_equals_torchs_own_schedulers(steps, warmup, rising):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    schedulers = [
+        torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rising + 1), 1.0, total_iters=rising),
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - rising),
+    ]
+    whole = torch.optim.lr_scheduler.SequentialLR(optimizer, schedulers, milestones=[rising])
+    for step in range(steps):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(
+            learning_rate(recipe(warmup), step, steps)
+        )
+        optimizer.step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own use of a deprecated argument
+            whole.step()
+
+
+@given(st.integers(1, 200), st.floats(0, 0.99))
+def test_every_step_learns_and_none_exceeds_the_peak(steps, warmup):
+    rates = [learning_rate(recipe(warmup), step, steps) for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates)
+    assert max(rates) == 1
+
+
+def test_follows_the_hand_formula():
+    model = nn.Linear(1, 1, bias=False)
+    average = moving_average(model, 0.5)
+    seen, expected = [4.0, 8.0, 16.0, 3.0], None
+    for updates, value in enumerate(seen):
+        model.weight.data.fill_(value)
+        average.update_parameters(model)
+        decay = min(0.5, (1 + updates) / (10 + updates))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+        assert average.module.weight.item() == pytest.approx(expected)
+    # By hand: 4, then 2/11 * 4 + 9/11 * 8 = 80/11.
+    assert kept(0.5, 1) == pytest.approx(2 / 11)
+
+
+def test_decay_warms_up_to_its_value():
+    assert kept(0.999, 0) == pytest.approx(0.1)
+    assert kept(0.9, 80) == 0.9
+    assert kept(0.9999, 990) == pytest.approx(991 / 1000)
+
+
+def test_batch_norm_statistics_are_averaged_and_counters_copied():
+    model = nn.BatchNorm2d(2)
+    average = moving_average(model, 0.9)
+    for _ in range(3):
+        model(torch.randn(4, 2, 3, 3) + 5)
+        average.update_parameters(model)
+    assert average.module.num_batches_tracked == 3
+    assert not torch.equal(average.module.running_mean, torch.zeros(2))
+    assert not torch.equal(average.module.running_mean, model.running_mean)
