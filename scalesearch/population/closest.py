@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from scalesearch.cost.cost import ADDITIVE
 from scalesearch.cost.limits import Limits, violations
 from scalesearch.errors import UserError
 from scalesearch.population.counting import added, least_row
@@ -17,35 +16,20 @@ _DRAWS, _WALKS = 5_000, 10
 _MOST_NEIGHBOURS = 1_000  # by one slot
 
 
-class Closest(NamedTuple):
-    """A network that is least over its limits.
-
-    Attributes:
-        row: int [slots].
-        over: its largest violation: 0 or less is within every limit.
-        sure: no network of the space is less over; otherwise none was found.
-    """
-
-    row: np.ndarray
-    over: float
-    sure: bool = False
-
-
 def over(tables: Tables, limits: Limits, rows: Rows) -> np.ndarray:
     """The largest violation of each network, float [n]: 0 or less is within every limit."""
     shares: Mapping[str, Any] = violations(tables.cost(rows), limits)
     return np.max(list(shares.values()), axis=0)
 
 
-def closest(tables: Tables, limits: Limits, listable: int) -> Closest:
-    """The closest network: of all in a space of at most `listable`, or where walks lead.
+def closest(tables: Tables, limits: Limits, *, all_of_them: bool) -> Rows:
+    """The network whose largest violation is the smallest: of all, or where walks lead; one row.
 
-    Walks start from the networks with the least (or most) of each limited cost and from the best of
-    some random ones. They change one slot at a time, to what is least over, until nothing is.
+    Walks start from the networks with the least (or most) of each limited cost and from the best
+    random ones. They change one slot at a time to what violates least, until nothing is better.
     """
-    if tables.size <= listable:
-        best_of_chunks = (_best(tables, limits, rows) for rows in tables.every())
-        return min(best_of_chunks, key=lambda best: best.over)._replace(sure=True)
+    if all_of_them:
+        return _best(tables, limits, [_best(tables, limits, [rows]) for rows in tables.every()])
     extremes = [
         least_row(tables, [sign * part for part in added(tables, name)])
         for name, limit in limits.items()
@@ -53,54 +37,46 @@ def closest(tables: Tables, limits: Limits, listable: int) -> Closest:
         if end is not None
     ]
     drawn = tables.uniform(_DRAWS, np.random.default_rng(0))
-    starts = drawn[over(tables, limits, drawn).argsort(kind="stable")[:_WALKS]]
-    walks = (_walk(tables, limits, row) for row in (*extremes, *starts))
-    # The extreme of one cost that is a sum cannot be improved.
-    sure = len(extremes) == 1 and limits.keys() <= set(ADDITIVE)
-    return min(walks, key=lambda walk: walk.over)._replace(sure=sure)
+    best = over(tables, limits, drawn).argsort(kind="stable")[:_WALKS]
+    starts = [row[None] for row in (*extremes, *drawn[best])]
+    return _best(tables, limits, [_walk(tables, limits, row) for row in starts])
 
 
-def none_within(tables: Tables, limits: Limits, near: Closest, proven: bool) -> UserError:
-    """The error for limits that nothing meets, or nothing that was found."""
-    cost = tables.cost(near.row[None])
+def none_within(
+    tables: Tables, limits: Limits, row: Rows, *, proven: bool, closest_of_all: bool
+) -> UserError:
+    """The error for limits that nothing meets, or nothing found; it names the closest `row`."""
+    cost = tables.cost(row)
     shares: Mapping[str, Any] = violations(cost, limits)
     worst = max(shares, key=lambda key: shares[key][0])
     name, _, end = worst.partition(".")
-    problem = (
-        "nothing in the space can meet the limits"
-        if proven
-        else "nothing was found within the limits"
-    )
+    nothing = "in the space can meet the limits" if proven else "was found within the limits"
+    found = "" if closest_of_all else " found"
     return UserError(
-        f"{problem}: the closest network{'' if near.sure else ' found'} has {name} "
-        f"{getattr(cost, name)[0]:,}, and {worst} is {getattr(limits[name], end):,.10g}",
+        f"nothing {nothing}: the closest network{found} has {name} {getattr(cost, name)[0]:,}, "
+        f"and {worst} is {getattr(limits[name], end):,.10g}",
         key="limits",
         hint="loosen the limits or give the space smaller (or larger) choices",
     )
 
 
-def _walk(tables: Tables, limits: Limits, row: np.ndarray) -> Closest:
-    here = _best(tables, limits, row[None])
-    while here.over > 0:
-        there = _best(tables, limits, _neighbours(tables, here.row))
-        if there.over >= here.over:
-            break
-        here = there
-    return here
+def _walk(tables: Tables, limits: Limits, row: Rows) -> Rows:
+    while True:
+        better = _best(tables, limits, [row, *_neighbours(tables, row)])
+        if np.array_equal(better, row):
+            return row
+        row = better
 
 
-def _best(tables: Tables, limits: Limits, rows: Rows) -> Closest:
-    violated = over(tables, limits, rows)
-    first = int(violated.argmin())
-    return Closest(rows[first], float(violated[first]))
+def _best(tables: Tables, limits: Limits, several: Sequence[Rows]) -> Rows:
+    rows = np.concatenate(several)
+    return rows[[over(tables, limits, rows).argmin()]]
 
 
-def _neighbours(tables: Tables, row: np.ndarray) -> Rows:
+def _neighbours(tables: Tables, row: Rows) -> Iterator[Rows]:
     """The networks that differ from one in one slot at most."""
-    neighbours = []
     for slot, size in enumerate(tables.sizes):
         positions = np.arange(0, size, -(-size // _MOST_NEIGHBOURS))
-        changed = np.repeat(row[None], len(positions), axis=0)
+        changed = row.repeat(len(positions), axis=0)
         changed[:, slot] = positions
-        neighbours.append(changed)
-    return np.concatenate(neighbours)
+        yield changed

@@ -20,8 +20,7 @@ from scalesearch.cost.limits import Limit
 from scalesearch.cost.memory import FULL
 from scalesearch.population.tables import Rows, Tables
 
-_MOST_STEPS, _FEWEST_STEPS = 2**20, 2**8
-_MOST_WORK, _WORK_OF_STATE = 10**9, 50  # additions: about a second, and 160 MB for the states
+_MOST_WORK, _WORK_OF_STATE = 10**9, 50  # additions, and as many for the memory of a state
 _MOST_WEIGHTS = 2**22  # at once while drawing: 32 MB
 
 
@@ -44,8 +43,8 @@ class Ways:
     certain: np.ndarray
 
     @classmethod
-    def within(cls, tables: Tables, name: str, limit: Limit, most: int = _MOST_STEPS) -> Ways:
-        """Those that may be within a limit, told apart by at most `most` steps.
+    def within(cls, tables: Tables, name: str, limit: Limit, most: int) -> Ways:
+        """Those that may be within a limit, whose sums are counted in `most` steps.
 
         A minimum of memory rules out nothing, as the sum is below the cost.
         """
@@ -63,7 +62,7 @@ class Ways:
             above.append(np.where(least_with + peak > high, high + 1, least_with))
         kept = [part[part <= high] for part in above]
         unit = max(1, int(np.gcd.reduce(np.concatenate(kept), initial=0)))
-        step = unit * -(-(high + 1) // (unit * min(most, _affordable_steps(tables))))
+        step = unit * max(1, -(-(high + 1) // (unit * most)))
         totals = np.arange(high // step + 1) * step
         lost = sum(int((part % step).max(initial=0)) for part in kept)  # at most, by rounding down
         return cls(
@@ -78,10 +77,10 @@ class Ways:
         """How many networks there are."""
         return float(self._onward[0][0, :1].sum())
 
-    def split(self) -> tuple[Ways, Ways]:
-        """Those that are certainly within the limit, and those of which that is open."""
-        sure, undecided = self.accepted & self.certain, self.accepted & ~self.certain
-        return replace(self, accepted=sure), replace(self, accepted=undecided)
+    def split(self) -> tuple[float, Ways]:
+        """How many are certainly within the limit, and the ways of which that is open."""
+        sure = replace(self, accepted=self.accepted & self.certain)
+        return sure.total, replace(self, accepted=self.accepted & ~self.certain)
 
     def draw(self, n: int, random: np.random.Generator) -> Rows:
         """`n` of the networks, each equally likely; `total` must not be 0."""
@@ -169,7 +168,7 @@ def least_row(tables: Tables, parts: list[np.ndarray]) -> np.ndarray:
     return row[0]
 
 
-def _affordable_steps(tables: Tables) -> int:
-    states = sum(level.after.shape[0] for level in tables.levels)
-    choices = sum(level.after.size for level in tables.levels)
-    return max(_FEWEST_STEPS, _MOST_WORK // (choices + _WORK_OF_STATE * states))
+def most_steps(tables: Tables) -> int:
+    """How many totals can be counted in about a second and 160 MB."""
+    work = sum(level.after.size + _WORK_OF_STATE * len(level.after) for level in tables.levels)
+    return max(2**8, min(2**20, _MOST_WORK // work))

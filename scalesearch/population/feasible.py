@@ -13,7 +13,7 @@ from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limits, check_limits
 from scalesearch.errors import UserError
 from scalesearch.population.closest import closest, none_within, over
-from scalesearch.population.counting import Ways
+from scalesearch.population.counting import Ways, most_steps
 from scalesearch.population.tables import Rows, Tables
 
 # A space of so many networks is listed in about two seconds; of a larger one, those that dynamic
@@ -85,16 +85,17 @@ class FeasibleSet:
         if self._listed is not None:
             return Count(len(self._listed), 0.0, True)
         sure, rest = 0.0, self._ways
-        if len(self.limits) == 1:
-            certain, rest = rest.split()
-            sure = certain.total
+        if len(self.limits) == 1 and rest.certain.any():
+            sure, rest = rest.split()
         if rest.total <= _LISTABLE_REST:
-            value = sure + sum(len(self._within(rows)) for rows in rest.every())
-            exact = value <= _ROUNDED
-            return Count(round(value), 0.0 if exact else value / _ROUNDED, exact)
-        share = len(self._sample(rest)) / _SAMPLE
-        error = max(1.96 * math.sqrt(share * (1 - share) / _SAMPLE), 3 / _SAMPLE)
-        return Count(round(sure + rest.total * share), rest.total * error, False)
+            within, error = float(sum(len(self._within(rows)) for rows in rest.every())), 0.0
+        else:
+            share = len(self._sample(rest)) / _SAMPLE
+            deviation = math.sqrt(share * (1 - share) / _SAMPLE)
+            within, error = rest.total * share, rest.total * max(1.96 * deviation, 3 / _SAMPLE)
+        value = sure + within
+        error = max(error, value / _ROUNDED if value > _ROUNDED else 0.0)
+        return Count(round(value), error, error == 0)
 
     def draw(self, n: int, seed: int) -> Rows:
         """`n` networks, independent and each equally likely, as rows; the same for the same seed.
@@ -130,17 +131,15 @@ class FeasibleSet:
         Raises:
             UserError: with the network that comes closest, if none is found within the limits.
         """
-        random = np.random.default_rng(0)
-        if not self.limits:
-            return self.tables.uniform(_SAMPLE, random)
+        if not self.limits or (self._listed is not None and len(self._listed) > _SAMPLE):
+            return self.draw(_SAMPLE, 0)
         rows = self._sample(self._ways) if self._listed is None else self._listed
         if not len(rows):
-            near = closest(self.tables, self.limits, _LISTABLE_SPACE)
-            if near.over > 0:
-                raise none_within(self.tables, self.limits, near, self._listed is not None)
-            return near.row[None]
-        if len(rows) > _SAMPLE:
-            rows = rows[random.integers(0, len(rows), _SAMPLE)]
+            few = self.tables.size <= _LISTABLE_SPACE
+            rows = closest(self.tables, self.limits, all_of_them=few)
+            if not len(self._within(rows)):
+                proven = self._listed is not None
+                raise none_within(self.tables, self.limits, rows, proven=proven, closest_of_all=few)
         return rows.astype(np.intp)
 
     def _within(self, rows: Rows) -> Rows:
@@ -166,6 +165,9 @@ class FeasibleSet:
     @cached_property
     def _ways(self) -> Ways:
         """All that the tightest limit does not rule out."""
-        rough = {n: Ways.within(self.tables, n, self.limits[n], _FEW_STEPS) for n in self.limits}
-        tightest = min(self.limits, key=lambda name: rough[name].total)
-        return Ways.within(self.tables, tightest, self.limits[tightest])
+
+        def ways(name: str, steps: int) -> Ways:
+            return Ways.within(self.tables, name, self.limits[name], steps)
+
+        tightest = min(self.limits, key=lambda name: ways(name, _FEW_STEPS).total)
+        return ways(tightest, most_steps(self.tables))
