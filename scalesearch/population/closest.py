@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scalesearch.cost.cost import ADDITIVE
 from scalesearch.cost.limits import Limits, violations
 from scalesearch.errors import UserError
 from scalesearch.population.counting import added, least_row
@@ -22,13 +23,13 @@ def over(tables: Tables, limits: Limits, rows: Rows) -> np.ndarray:
     return np.max(list(shares.values()), axis=0)
 
 
-def closest(tables: Tables, limits: Limits, *, all_of_them: bool) -> Rows:
+def closest(tables: Tables, limits: Limits, *, of_all: bool) -> Rows:
     """The network whose largest violation is the smallest: of all, or where walks lead; one row.
 
     Walks start from the networks with the least (or most) of each limited cost and from the best
     random ones. They change one slot at a time to what violates least, until nothing is better.
     """
-    if all_of_them:
+    if of_all:
         return _best(tables, limits, [_best(tables, limits, [rows]) for rows in tables.every()])
     extremes = [
         least_row(tables, [sign * part for part in added(tables, name)])
@@ -43,7 +44,7 @@ def closest(tables: Tables, limits: Limits, *, all_of_them: bool) -> Rows:
 
 
 def none_within(
-    tables: Tables, limits: Limits, row: Rows, *, proven: bool, closest_of_all: bool
+    tables: Tables, limits: Limits, row: Rows, *, proven: bool, of_all: bool
 ) -> UserError:
     """The error for limits that nothing meets, or nothing found; it names the closest `row`."""
     cost = tables.cost(row)
@@ -51,7 +52,8 @@ def none_within(
     worst = max(shares, key=lambda key: shares[key][0])
     name, _, end = worst.partition(".")
     nothing = "in the space can meet the limits" if proven else "was found within the limits"
-    found = "" if closest_of_all else " found"
+    # Walks start from the least of a cost, and no sum is less than that.
+    found = "" if of_all or (len(shares) == 1 and name in ADDITIVE) else " found"
     return UserError(
         f"nothing {nothing}: the closest network{found} has {name} {getattr(cost, name)[0]:,}, "
         f"and {worst} is {getattr(limits[name], end):,.10g}",

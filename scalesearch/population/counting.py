@@ -84,35 +84,34 @@ class Ways:
 
     def draw(self, n: int, random: np.random.Generator) -> Rows:
         """`n` of the networks, each equally likely; `total` must not be 0."""
-        chunks = [self._rows(np.zeros(len(each)), random) for each in self._chunks(n)]
-        return np.concatenate([self.tables.uniform(0, random), *chunks])
+        return np.concatenate([self.tables.uniform(0, random), *self._chunks(n, random)])
 
     def every(self) -> Iterator[Rows]:
-        """All the networks once; only where `total` is small."""
-        return (self._rows(positions.astype(float)) for positions in self._chunks(int(self.total)))
+        """All the networks once, many at a time; only where `total` is small."""
+        return self._chunks(int(self.total))
 
-    def _chunks(self, n: int) -> list[np.ndarray]:
-        """The numbers below `n`, as many at once as memory allows."""
+    def _chunks(self, n: int, random: np.random.Generator | None = None) -> Iterator[Rows]:
+        """The first `n` of the networks in the order of choices, or `n` random ones."""
         size = max(1, _MOST_WEIGHTS // max(level.after.shape[1] for level in self.tables.levels))
-        return [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
-
-    def _rows(self, position: np.ndarray, random: np.random.Generator | None = None) -> Rows:
-        """The networks at these positions of `total`, or at random ones."""
-        rows = np.zeros((len(position), len(self.tables.sizes)), np.intp)
-        state, total = np.zeros(len(position), np.intp), np.zeros(len(position), np.intp)
-        each = np.arange(len(position))
-        for index, (level, steps) in enumerate(zip(self.tables.levels, self.steps, strict=True)):
-            to, after = total[:, None] + steps[state], level.after[state]
-            inside = to < len(self.accepted)
-            weights = np.where(inside, self._onward[index + 1][after, np.where(inside, to, 0)], 0.0)
-            up_to = weights.cumsum(axis=1)
-            if random is not None:
-                position = random.random(len(rows)) * up_to[:, -1]
-            choice = (up_to <= position[:, None]).sum(axis=1)
-            position = position - (up_to - weights)[each, choice]
-            level.assign(rows, choice)
-            state, total = after[each, choice], to[each, choice]
-        return rows
+        for start in range(0, n, size):
+            position = np.arange(start, min(start + size, n), dtype=float)
+            each = np.arange(len(position))
+            rows = np.zeros((len(each), len(self.tables.sizes)), np.intp)
+            state, total = np.zeros_like(each), np.zeros_like(each)
+            for level, steps, onward in zip(
+                self.tables.levels, self.steps, self._onward[1:], strict=True
+            ):
+                after, to = level.after[state], total[:, None] + steps[state]
+                inside = to < len(self.accepted)
+                weights = np.where(inside, onward[after, np.where(inside, to, 0)], 0.0)
+                up_to = weights.cumsum(axis=1)
+                if random is not None:
+                    position = random.random(len(each)) * up_to[:, -1]
+                choice = (up_to <= position[:, None]).sum(axis=1)
+                level.assign(rows, choice)
+                position = position - (up_to - weights)[each, choice]
+                state, total = after[each, choice], to[each, choice]
+            yield rows
 
     @cached_property
     def _onward(self) -> list[np.ndarray]:
@@ -137,7 +136,7 @@ def added(tables: Tables, name: str) -> list[np.ndarray]:
     work = tables.workload
     parts = []
     for level in tables.levels:
-        costs, weights = level.costs, FULL * np.asarray(level.costs.params)
+        costs, weights = level.costs, FULL * level.costs.params
         if name in ADDITIVE:
             part = getattr(costs, name)
         elif name == "inference_bytes":

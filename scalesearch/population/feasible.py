@@ -10,7 +10,7 @@ import numpy as np
 
 from scalesearch.arch import check
 from scalesearch.cost.cost import COUNTED
-from scalesearch.cost.limits import Limits, check_limits
+from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
 from scalesearch.population.closest import closest, none_within, over
 from scalesearch.population.counting import Ways, most_steps
@@ -59,12 +59,7 @@ class FeasibleSet:
 
     @classmethod
     def make(cls, tables: Tables, limits: Limits) -> FeasibleSet:
-        """The set within the limits; one on latency is left out, as no arithmetic gives that.
-
-        Raises:
-            UserError: a limit on something that is not a cost.
-        """
-        check_limits(limits)
+        """The set within the limits; one on latency is left out, as no arithmetic gives that."""
         # In one order, so that the same limits give the same draws however they were written.
         counted = {name: limits[name] for name in sorted(limits) if name in COUNTED}
         if counted and tables.size > _LARGEST_SPACE:
@@ -136,10 +131,10 @@ class FeasibleSet:
         rows = self._sample(self._ways) if self._listed is None else self._listed
         if not len(rows):
             few = self.tables.size <= _LISTABLE_SPACE
-            rows = closest(self.tables, self.limits, all_of_them=few)
+            rows = closest(self.tables, self.limits, of_all=few)
             if not len(self._within(rows)):
                 proven = self._listed is not None
-                raise none_within(self.tables, self.limits, rows, proven=proven, closest_of_all=few)
+                raise none_within(self.tables, self.limits, rows, proven=proven, of_all=few)
         return rows.astype(np.intp)
 
     def _within(self, rows: Rows) -> Rows:
