@@ -52,14 +52,15 @@ class Ways:
         ends = least(tables, sums)
         start = int(ends[0][0])
         largest = -int(least(tables, [-part for part in sums])[0][0])
-        high = math.floor(largest if limit.max is None else min(limit.max, largest)) - start
+        most_above = (math.inf if limit.max is None else limit.max) - start
+        high = math.floor(min(most_above, largest - start))
         low = limit.min - start if name in ADDITIVE and limit.min is not None else 0
         # How far the smallest sum with each choice is above the smallest of all.
         above = []
         for level, part, before, after in zip(tables.levels, sums, ends, ends[1:], strict=False):
             least_with = part + after[level.after] - before[:, None]
             peak = level.costs.inference_peak if name == "inference_bytes" else 0
-            above.append(np.where(least_with + peak > high, high + 1, least_with))
+            above.append(np.where(least_with + peak > most_above, high + 1, least_with))
         kept = [part[part <= high] for part in above]
         unit = max(1, int(np.gcd.reduce(np.concatenate(kept), initial=0)))
         step = unit * max(1, -(-(high + 1) // (unit * most)))
@@ -69,7 +70,7 @@ class Ways:
             tables,
             steps=tuple(np.where(part <= high, part // step, len(totals)) for part in above),
             accepted=totals + lost >= low,
-            certain=(totals >= low) & (totals + lost <= high) & (name in ADDITIVE),
+            certain=(totals >= low) & (totals + lost <= most_above) & (name in ADDITIVE),
         )
 
     @cached_property
