@@ -65,7 +65,7 @@ def test_twenty_dice_by_their_polynomial():
 
 
 def test_more_choices_than_are_weighed_at_once():
-    tables = dice(1, sides=100_000)
+    tables = dice(1, sides=50_000)
     ways = Ways.within(tables, "flops", Limit(max=100), 1000)
     assert [row for chunk in ways.every() for row in chunk.tolist()] == [[n] for n in range(100)]
     drawn = ways.draw(500, np.random.default_rng(0))

@@ -149,8 +149,8 @@ def test_one_in_a_million_is_drawn_at_once():
     ):
         rare = FeasibleSet.make(MNASNET, limits)
         assert 0 < rare.count().value / MNASNET.size < 1e-6
-        rows = rare.draw(200, 0)
-        assert len(as_set(rows)) > 190
+        rows = rare.draw(100, 0)
+        assert len(as_set(rows)) > 95
         violated = violations(MNASNET.cost(rows), limits)
         assert all(share.max() <= 0 for share in violated.values()), limits
 
