@@ -17,7 +17,7 @@ from scalesearch.population.tables import Level, Tables
 from tests.populations import DETECTORS, WORKLOADS, chi_square_bound, slots, tables_of
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-STEPS = st.sampled_from([1, 7, 300, 2**20])
+STEPS = st.sampled_from([1, 7, 300, 20_000])
 
 
 def dice(number, sides=6):
@@ -105,7 +105,7 @@ def test_what_a_limit_does_not_rule_out(question, most):
     undecided = {tuple(row) for chunk in undecided.every() for row in chunk.tolist()}
     assert len(listed) == sure + len(undecided)
     assert set(listed) - undecided <= as_set(rows[within])
-    if name in ADDITIVE and most == 2**20:
+    if name in ADDITIVE and np.ptp(cost) < most:
         assert set(listed) == as_set(rows[within])
         assert sure == within.sum()
 
