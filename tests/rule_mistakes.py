@@ -21,13 +21,12 @@ Change = Callable[[Op], list[Op]]
 
 
 class Mistake(NamedTuple):
-    """A wrong rule of a block kind, and who must see it: a count, or what a built network runs."""
+    """A wrong rule of a block kind, and whether a count of the network changes with it."""
 
     kind: str
     words: str
     rule: Rule
     counts: bool
-    runs: bool = True
 
 
 def probe(kind: str) -> Backbone:
@@ -55,7 +54,7 @@ def every_mistake(kind: str) -> Iterator[Mistake]:
         for mistake in _wrong(op):
             rule = _changed(right, name, mistake.change)
             words = f"{name}: {mistake.words}"
-            yield Mistake(kind, words, rule, mistake.counts, mistake.runs)
+            yield Mistake(kind, words, rule, mistake.counts)
     if len(ops) > 1:
         yield Mistake(kind, "operations backwards", _backwards(right), counts=False)
     for words, rule in SPECIFIC.get(kind, {}).items():
@@ -63,29 +62,36 @@ def every_mistake(kind: str) -> Iterator[Mistake]:
 
 
 class _Wrong(NamedTuple):
-    """What can be wrong with one operation, and who must see it."""
+    """What can be wrong with one operation, and whether a count shows it."""
 
     words: str
     change: Change
     counts: bool
-    runs: bool = True
 
 
 def _wrong(op: Op) -> Iterator[_Wrong]:
-    if op.kind == "mean":  # a sum in squeeze-excite, of which there is no module
-        yield _Wrong("counted", _with(kind="avg_pool"), counts=True, runs=False)
-        return
-    if op.kind == "sigmoid":  # a function that nobody counts
-        return
     counted = op.kind in ("conv", "batch_norm")
     yield _Wrong("left out", lambda op: [], counted)
     yield _Wrong("twice", lambda op: [op, op], counted)
     yield _Wrong("renamed", _with(name="other"), counts=False)
+    yield _Wrong("another kind", _with(kind="dropout"), counted)
     wider = op.output._replace(width=op.output.width + 1)
     yield _Wrong("a channel more", _with(output=wider), counted)
     if op.source.size != op.output.size:
         unshrunk = op.output._replace(size=op.source.size)
         yield _Wrong("not shrunk", _with(output=unshrunk), counted)
+    if op.inputs[-1]:
+        yield _Wrong("of the input before", _of_the_input_before, counts=False)
+    if len(op.inputs) > 1:
+        yield _Wrong("inputs swapped", lambda op: [op._replace(inputs=op.inputs[::-1])], False)
+    if op.kind != "activation":
+        yield _Wrong("activation added", _with_another("activation"), counts=False)
+    if op.kind != "batch_norm":
+        yield _Wrong("norm added", _with_another("batch_norm"), counts=True)
+    if op.kind in ("activation", "add"):
+        yield _Wrong("function", _with(function="tanh"), counts=False)
+    if op.kind == "mean":  # fvcore counts pooling, but not a mean
+        yield _Wrong("counted", _with(kind="avg_pool"), counts=True)
     if op.kind == "conv":
         yield _Wrong("stride", _with(stride=op.stride + 1), counts=False)
         yield _Wrong("kernel", _with(kernel=op.kernel + 2), counts=True)
@@ -93,6 +99,15 @@ def _wrong(op: Op) -> Iterator[_Wrong]:
         groups = 1 if op.groups > 1 else op.output.width
         if groups != op.groups and op.source.width % groups == 0:
             yield _Wrong("groups", _with(groups=groups), counts=True)
+
+
+def _of_the_input_before(op: Op) -> list[Op]:
+    return [op._replace(inputs=(*op.inputs[:-1], op.inputs[-1] - 1))]
+
+
+def _with_another(kind: str) -> Change:
+    """The operation, and one of this kind that takes its first input and output."""
+    return lambda op: [op, op._replace(kind=kind, name="other")]
 
 
 def _with(**fields: object) -> Change:

@@ -166,7 +166,7 @@ class GraphBuilder:
         norm: bool = True,
         act: bool = True,
     ) -> int:
-        """A convolution without bias, a batch norm and the activation (`nn.layers.ConvNorm`)."""
+        """A convolution without bias, a batch norm and the activation (`nn.layers.ConvNormAct`)."""
         size = shrink(self._maps[x].size, stride)
         if stride > 1 and self._same:
             x = self.pad(f"{name}.pad", x, kernel, stride)
@@ -175,7 +175,7 @@ class GraphBuilder:
         return self.act(f"{name}.active", y) if act else y
 
     def norm_act(self, name: str, x: int) -> int:
-        """A batch norm and the activation (`nn.layers.NormActive`)."""
+        """A batch norm and the activation (`nn.layers.NormAct`)."""
         return self.act(f"{name}.active", self.op("batch_norm", f"{name}.norm", x))
 
     def act(self, name: str, x: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,17 @@ from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.boxes import decode
 from scalesearch.nn.postprocess import Detections, Letterbox, Selection, detect
 
-DETECTIONS = ("boxes", "scores", "labels", "counts")
+
+class PaddedDetections(NamedTuple):
+    """The detections in N images, each padded to M of them: [N, M, 4], [N, M], [N, M], [N]."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    counts: Tensor
+
+
+DETECTIONS = PaddedDetections._fields
 _OVERLAP_SLACK = 1e-5  # rounding of an overlap in float32
 _BOX_SLACK = 1e-5  # as a share of the image's longer side
 
@@ -49,14 +59,13 @@ class WithDetections(nn.Module):
         )
         left, index = (ranks * kept).topk(self.most, 1)
         real = left > 0
-        return (
-            _rows(boxes, index) * real.unsqueeze(-1),
-            scores.gather(1, index) * real,
-            torch.where(real, labels.gather(1, index), -1),
-            real.sum(1),
-            logits,
-            deltas,
+        detections = PaddedDetections(
+            boxes=_rows(boxes, index) * real.unsqueeze(-1),
+            scores=scores.gather(1, index) * real,
+            labels=torch.where(real, labels.gather(1, index), -1),
+            counts=real.sum(1),
         )
+        return *detections, logits, deltas
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.nn.blocks import BLOCKS, BlockContext
-from scalesearch.nn.layers import ConvNorm, MaxPool, NormActive
+from scalesearch.nn.layers import ConvNormAct, MaxPool, NormAct
 
 
 class Trunk(nn.Module):
@@ -17,21 +17,21 @@ class Trunk(nn.Module):
 
     def __init__(self, net: Backbone, count: int) -> None:
         super().__init__()
-        stem, width, done = net.stem, net.stem.width, 0
-        kernel, stride, norm = stem.kernel, stem.stride, stem.norm
-        self.stem = ConvNorm(
-            net, net.in_channels, width, kernel=kernel, stride=stride, norm=norm, active=norm
+        stem, width, k, s = net.stem, net.stem.width, net.stem.kernel, net.stem.stride
+        self.stem = ConvNormAct(
+            net, net.in_channels, width, kernel=k, stride=s, norm=stem.norm, act=stem.norm
         )
         self.stem_pool = MaxPool(net, stem.pool) if stem.pool > 1 else nn.Identity()
         self.stages = nn.ModuleList()
+        depth = 0  # blocks so far
         for stage in net.stages[:count]:
             blocks = nn.ModuleList()
             for index in range(stage.depth):
                 # Linear decay rule of stochastic depth: the deeper the block, the likelier.
-                rate = net.drop_path * done / net.depth
-                context = BlockContext(width, stage.stride if index == 0 else 1, rate)
-                blocks.append(BLOCKS[stage.block](net, stage, context))
-                width, done = stage.width, done + 1
+                drop_path, stride = net.drop_path * depth / net.depth, 1 if index else stage.stride
+                context = BlockContext(net=net, width=width, stride=stride, drop_path=drop_path)
+                blocks.append(BLOCKS[stage.block](stage, context))
+                width, depth = stage.width, depth + 1
             self.stages.append(blocks)
 
 
@@ -43,9 +43,9 @@ class Classifier(Trunk):
         head, width = net.head, net.stages[-1].width
         self.head: nn.Module = nn.Identity()
         if head.width:
-            self.head = ConvNorm(net, width, head.width)
+            self.head = ConvNormAct(net, width, head.width)
         elif head.norm:
-            self.head = NormActive(net, width)
+            self.head = NormAct(net, width)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(head.dropout)
         self.classifier = nn.Linear(net.features, net.num_classes)
@@ -63,7 +63,7 @@ class Classifier(Trunk):
 
 
 class Features(Trunk):
-    """What some stages of a backbone output, for a neck."""
+    """The outputs of some stages of a backbone, for a neck."""
 
     def __init__(self, net: Backbone, sources: Sequence[int]) -> None:
         super().__init__(net, sources[-1] + 1)

@@ -1,7 +1,8 @@
-"""Blocks of a backbone: the modules of the operations in `arch/blocks.py`, in the same words."""
+"""Blocks of a backbone: the modules of the graphs in `arch/blocks.py`, in the same words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,32 +12,36 @@ from torch.nn import functional as F
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.blocks import reduced_width, squeeze_width
 from scalesearch.arch.stage import Stage
-from scalesearch.nn.layers import Activation, ConvNorm, DropPath, NormActive, SqueezeExcite
+from scalesearch.nn.layers import Activation, ConvNormAct, DropPath, NormAct, SqueezeExcite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BlockContext:
-    """What a block depends on beside its stage: input channels, stride, stochastic depth."""
+    """What a block depends on beside its stage; `drop_path` is the rate of its stochastic depth."""
 
+    net: Backbone
     width: int
     stride: int
-    drop_path: float
+    drop_path: float = 0.0
+
+    def keeps(self, stage: Stage) -> bool:
+        """Whether the block's output has the size and channels of its input."""
+        return self.stride == 1 and self.width == stage.width
 
 
 class MBConv(nn.Module):
     """Inverted residual: expand, depthwise, squeeze-excite, project (MnasNet, Tan et al. 2019)."""
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        inner = context.width * stage.expand
-        self.expand = ConvNorm(net, context.width, inner) if stage.expand > 1 else nn.Identity()
-        self.depthwise = ConvNorm(
+        net, width, inner = context.net, context.width, context.width * stage.expand
+        self.expand = ConvNormAct(net, width, inner) if stage.expand > 1 else nn.Identity()
+        self.depthwise = ConvNormAct(
             net, inner, inner, kernel=stage.kernel, stride=context.stride, groups=inner
         )
-        squeezed = squeeze_width(context.width, stage.se)
-        self.squeeze = SqueezeExcite(net, inner, squeezed) if stage.se else nn.Identity()
-        self.project = ConvNorm(net, inner, stage.width, active=False)
-        self.residual = context.stride == 1 and context.width == stage.width
+        self.squeeze = _squeeze_excite(stage, context, inner)
+        self.project = ConvNormAct(net, inner, stage.width, act=False)
+        self.residual = context.keeps(stage)
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,20 +54,20 @@ class MBConv(nn.Module):
 class FusedMBConv(nn.Module):
     """Inverted residual whose expansion is a full convolution (EfficientNetV2, Tan & Le 2021)."""
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        inner, expands = context.width * stage.expand, stage.expand > 1
+        net, width, inner = context.net, context.width, context.width * stage.expand
+        expands = stage.expand > 1
         # The stride is on the spatial convolution: the first, which without expansion projects.
-        spatial = partial(ConvNorm, net, kernel=stage.kernel, stride=context.stride)
-        self.expand = spatial(context.width, inner) if expands else nn.Identity()
-        squeezed = squeeze_width(context.width, stage.se)
-        self.squeeze = SqueezeExcite(net, inner, squeezed) if stage.se else nn.Identity()
+        spatial = partial(ConvNormAct, net, kernel=stage.kernel, stride=context.stride)
+        self.expand = spatial(width, inner) if expands else nn.Identity()
+        self.squeeze = _squeeze_excite(stage, context, inner)
         self.project = (
-            ConvNorm(net, inner, stage.width, active=False)
+            ConvNormAct(net, inner, stage.width, act=False)
             if expands
             else spatial(inner, stage.width)
         )
-        self.residual = context.stride == 1 and context.width == stage.width
+        self.residual = context.keeps(stage)
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,13 +79,13 @@ class FusedMBConv(nn.Module):
 class Separable(nn.Module):
     """Depthwise-separable convolution (MobileNetV1, Howard et al. 2017)."""
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        width = context.width
-        self.depthwise = ConvNorm(
-            net, width, width, kernel=stage.kernel, stride=context.stride, groups=width
+        net, width, stride = context.net, context.width, context.stride
+        self.depthwise = ConvNormAct(
+            net, width, width, kernel=stage.kernel, stride=stride, groups=width
         )
-        self.project = ConvNorm(net, width, stage.width)
+        self.project = ConvNormAct(net, width, stage.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
@@ -90,12 +95,12 @@ class Separable(nn.Module):
 class Basic(nn.Module):
     """Residual block of two convolutions (He et al. 2016, Figure 5 left)."""
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        k, width = stage.kernel, stage.width
-        self.first = ConvNorm(net, context.width, width, kernel=k, stride=context.stride)
-        self.second = ConvNorm(net, width, width, kernel=k, active=False)
-        self.shortcut = projection(net, stage, context, norm=True)
+        net, width, kernel = context.net, stage.width, stage.kernel
+        self.first = ConvNormAct(net, context.width, width, kernel=kernel, stride=context.stride)
+        self.second = ConvNormAct(net, width, width, kernel=kernel, act=False)
+        self.shortcut = _projection(stage, context, norm=True)
         self.drop_path = DropPath(context.drop_path)
         self.active = Activation(net.activation)
 
@@ -111,13 +116,13 @@ class Bottleneck(nn.Module):
     The stride is on the inner convolution, as in torchvision and timm.
     """
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        inner = reduced_width(stage.width, stage.reduce)
-        self.reduce = ConvNorm(net, context.width, inner)
-        self.spatial = ConvNorm(net, inner, inner, kernel=stage.kernel, stride=context.stride)
-        self.expand = ConvNorm(net, inner, stage.width, active=False)
-        self.shortcut = projection(net, stage, context, norm=True)
+        net, inner = context.net, reduced_width(stage.width, stage.reduce)
+        self.reduce = ConvNormAct(net, context.width, inner)
+        self.spatial = ConvNormAct(net, inner, inner, kernel=stage.kernel, stride=context.stride)
+        self.expand = ConvNormAct(net, inner, stage.width, act=False)
+        self.shortcut = _projection(stage, context, norm=True)
         self.drop_path = DropPath(context.drop_path)
         self.active = Activation(net.activation)
 
@@ -130,17 +135,17 @@ class Bottleneck(nn.Module):
 class Wide(nn.Module):
     """Pre-activation residual block (Zagoruyko & Komodakis 2016, B(3,3)).
 
-    Where the shortcut is a projection it takes the activated input, else the input itself.
+    A shortcut that is a projection takes the activated input, an identity the input itself.
     """
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        k, width = stage.kernel, stage.width
-        self.entry = NormActive(net, context.width)
-        self.first = ConvNorm(net, context.width, width, kernel=k, stride=context.stride)
-        self.second = ConvNorm(net, width, width, kernel=k, norm=False, active=False)
-        self.shortcut = projection(net, stage, context, norm=False)
-        self.projects = isinstance(self.shortcut, ConvNorm)
+        net, width, kernel = context.net, stage.width, stage.kernel
+        self.entry = NormAct(net, context.width)
+        self.first = ConvNormAct(net, context.width, width, kernel=kernel, stride=context.stride)
+        self.second = ConvNormAct(net, width, width, kernel=kernel, norm=False, act=False)
+        self.shortcut = _projection(stage, context, norm=False)
+        self.projects = not context.keeps(stage)
         self.drop_path = DropPath(context.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,19 +158,10 @@ class Wide(nn.Module):
         return self.drop_path(self.shortcut(x), y)
 
 
-def projection(
-    net: Backbone, stage: Stage, context: BlockContext, *, norm: bool
-) -> ConvNorm | nn.Identity:
-    """The shortcut: a 1x1 convolution where its two ends differ (He et al. 2016, option B)."""
-    if context.stride == 1 and context.width == stage.width:
-        return nn.Identity()
-    return ConvNorm(net, context.width, stage.width, stride=context.stride, norm=norm, active=False)
-
-
 class Shortcut(nn.Module):
     """The parameter-free shortcut: every stride-th pixel, channels padded with zeros or cut."""
 
-    def __init__(self, net: Backbone, stage: Stage, context: BlockContext) -> None:
+    def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
         self.stride, self.width = context.stride, stage.width
 
@@ -179,7 +175,22 @@ class Shortcut(nn.Module):
         return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing else x
 
 
-BLOCKS: dict[str, type[nn.Module]] = {
+def _squeeze_excite(stage: Stage, context: BlockContext, inner: int) -> nn.Module:
+    """Squeeze-excite of `inner` channels, if the stage has it."""
+    if not stage.se:
+        return nn.Identity()
+    return SqueezeExcite(context.net, inner, squeeze_width(context.width, stage.se))
+
+
+def _projection(stage: Stage, context: BlockContext, *, norm: bool) -> nn.Module:
+    """The shortcut: a 1x1 convolution where its two ends differ (He et al. 2016, option B)."""
+    if context.keeps(stage):
+        return nn.Identity()
+    net, width, stride = context.net, context.width, context.stride
+    return ConvNormAct(net, width, stage.width, stride=stride, norm=norm, act=False)
+
+
+BLOCKS: dict[str, Callable[[Stage, BlockContext], nn.Module]] = {
     "mbconv": MBConv,
     "fused_mbconv": FusedMBConv,
     "separable": Separable,

@@ -38,8 +38,8 @@ class Predictor(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps [N, width, H, W] of each level to [N, anchors of all levels, values]."""
-        # The last 1x1 convolution takes the pixels of all levels at once, channels last: what is
-        # put in order is as narrow as the neck, and what comes out is in order already.
+        # The last 1x1 convolution takes the pixels of all levels at once, channels last: only maps
+        # as narrow as the neck are permuted, and its output is in order already.
         outputs = self.predict.pointwise(self._pixels(maps)).permute(0, 2, 3, 1)
         return outputs.reshape(outputs.shape[0], -1, self.values)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from scalesearch.nn.layers import ConvNorm
+from scalesearch.nn.layers import ConvNormAct
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -28,7 +28,7 @@ def fold(model: Network) -> Network:
         ValueError: it is not a network of ours, so nothing would be folded.
     """
     layers = model.modules() if isinstance(model, nn.Module) else ()
-    if not any(isinstance(layer, ConvNorm) for layer in layers):
+    if not any(isinstance(layer, ConvNormAct) for layer in layers):
         raise ValueError(f"{type(model).__name__} has no batch norms that can be folded")
     folded = copy.deepcopy(model).eval()
     for layer in list(folded.modules()):

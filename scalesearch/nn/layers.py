@@ -17,15 +17,13 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu6": F.relu6,
     "hardswish": F.hardswish,
 }
-
-
-# Its backward reads its output, so that it can always work in place. That of relu6 could, but
-# PyTorch's reads the input, of which it makes a copy before it works in place.
+# Its backward reads its output, so that it can always work in place. That of relu6 could as well,
+# but PyTorch's reads the input, and copies it before it works in place.
 _FROM_OUTPUT = "relu"
 
 
 class Activation(nn.Module):
-    """The backbone's activation; in place where no gradient needs the input, which saves memory."""
+    """The network's activation; in place where no gradient needs the input, which saves memory."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -58,8 +56,8 @@ class SamePad(nn.Module):
         return max(self.kernel - self.stride + -side % self.stride, 0)
 
 
-class ConvNorm(nn.Module):
-    """Convolution without bias, batch norm if `norm`, and the activation if `active`."""
+class ConvNormAct(nn.Module):
+    """Convolution without bias, batch norm if `norm`, and the activation if `act`."""
 
     def __init__(
         self,
@@ -71,7 +69,7 @@ class ConvNorm(nn.Module):
         stride: int = 1,
         groups: int = 1,
         norm: bool = True,
-        active: bool = True,
+        act: bool = True,
     ) -> None:
         super().__init__()
         # Where nothing is strided the two paddings are the same, and the convolution pads faster.
@@ -80,14 +78,14 @@ class ConvNorm(nn.Module):
         padding = 0 if same else kernel // 2
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.norm = batch_norm(net, outputs) if norm else nn.Identity()
-        self.active = Activation(net.activation) if active else nn.Identity()
+        self.active = Activation(net.activation) if act else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] to [N, outputs, ceil(H / stride), ceil(W / stride)]."""
         return self.active(self.norm(self.conv(self.pad(x))))
 
 
-class NormActive(nn.Module):
+class NormAct(nn.Module):
     """Batch norm and activation on their own, as pre-activation networks have them."""
 
     def __init__(self, net: Backbone, width: int) -> None:
@@ -148,7 +146,7 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         """The sum of both, [N, C, H, W]; kept branches are divided by their chance to be kept.
 
-        Without gradients the sum takes the place of the branch, which nothing else needs.
+        Without gradients the sum overwrites the branch, which nothing else needs.
         """
         if not self.training or self.rate == 0:
             return x + branch if torch.is_grad_enabled() else branch.add_(x)

@@ -26,7 +26,7 @@ class Resample(nn.Module):
         if inputs != width:
             self.conv = nn.Conv2d(inputs, width, 1, bias=net.norm_bias)
             self.norm = norm(net)
-        self.same = net.backbone.padding == "same"
+        self.same = net.padding == "same"
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """[N, inputs, H, W] to [N, width, *size]: max-pooled or the nearest pixels repeated."""
@@ -68,7 +68,7 @@ class Fusion(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Tensors [N, C, H, W] to one."""
         if self.weights is None:
-            # What comes out is activated in place, so that it must never be what came in.
+            # The output is activated in place, so it must never share memory with an input.
             total = maps[0] + maps[1] if len(maps) > 1 else maps[0].clone()
             for other in maps[2:]:
                 total += other
@@ -130,19 +130,18 @@ class FusionNode(nn.Module):
         return self.norm(self.conv(self.active(self.fusion(same))))
 
 
-class Layer(nn.Module):
+class NeckLayer(nn.Module):
     """One layer of a neck: its nodes in order."""
 
     def __init__(self, net: Detector, nodes: tuple[Node, ...], widths: Sequence[int]) -> None:
         super().__init__()
         levels = net.neck.levels
-        self.nodes = nodes
+        self.nodes, self.first = nodes, levels.start
         self.outputs = outputs(nodes, levels)
         known = [*widths, *[net.neck.width] * len(nodes)]
         self.joints = nn.ModuleList(
             FusionNode(net, {i: known[i] for i in node.inputs}) for node in nodes
         )
-        self.first = levels.start
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """One tensor [N, C, H, W] for each level to one [N, width, H, W] for each."""
@@ -166,7 +165,7 @@ class Pyramid(nn.Module):
             widths.append(net.neck.width)
         self.layers = nn.ModuleList()
         for _ in range(net.neck.depth):
-            self.layers.append(Layer(net, nodes, widths))
+            self.layers.append(NeckLayer(net, nodes, widths))
             widths = [net.neck.width] * len(widths)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:

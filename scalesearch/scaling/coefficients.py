@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from scalesearch.errors import UserError
 
 # FLOPs about double with each phi: at 16 they are 65,000 times the baseline's. Far below 0 no pixel
 # is left, which is reported as such.
 LEAST_PHI, MOST_PHI = -1000.0, 16.0
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +66,7 @@ class Coefficients:
     @classmethod
     def load(cls, path: str | Path) -> Coefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""
-        file, names = Path(path), ("alpha", "beta", "gamma")
-        numbers = read_numbers(file, names)
-        missing = [key for key in names if key not in numbers]
-        if missing:
-            raise UserError(f"{missing[0]!r} is missing", file=str(file), allowed=", ".join(names))
-        try:
-            return cls(**numbers)
-        except UserError as error:
-            raise error.at(file=str(file)) from None
+        return load_fields(cls, Path(path))
 
 
 def check_phi(phi: float) -> None:
@@ -84,9 +76,16 @@ def check_phi(phi: float) -> None:
         raise UserError(f"{phi!r} cannot be used", key="phi", allowed=allowed)
 
 
-def read_numbers(file: Path, names: Sequence[str]) -> dict[str, Any]:
-    """What a YAML file says of these names; a coefficients file also holds scores."""
+def load_fields(kind: type[Loaded], file: Path) -> Loaded:
+    """The record whose fields a YAML file gives, which may hold more, such as scores."""
     from scalesearch.files.strict import load_yaml
 
-    plain = load_yaml(file).plain
-    return {name: plain[name] for name in names if name in plain}
+    members = fields(kind)  # type: ignore[arg-type]
+    plain, names = load_yaml(file).plain, [field.name for field in members]
+    for field in members:
+        if field.default is MISSING and field.name not in plain:
+            raise UserError(f"{field.name!r} is missing", file=str(file), allowed=", ".join(names))
+    try:
+        return kind(**{name: plain[name] for name in names if name in plain})
+    except UserError as error:
+        raise error.at(file=str(file)) from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scalesearch.errors import UserError
-from scalesearch.scaling.coefficients import Coefficients, read_numbers
+from scalesearch.scaling.coefficients import Coefficients, load_fields
 
 _MOST = 1e4  # no coefficient, nor pixels of a step, is as large
 FACTORS = ("alpha", "beta", "neck_width")
@@ -55,12 +55,7 @@ class DetectorCoefficients:
 
         A key that is left out keeps the paper's value.
         """
-        file = Path(path)
-        numbers = read_numbers(file, [field.name for field in fields(cls)])
-        try:
-            return cls(**numbers)
-        except UserError as error:
-            raise error.at(file=str(file)) from None
+        return load_fields(cls, Path(path))
 
 
 Scaling = Coefficients | DetectorCoefficients

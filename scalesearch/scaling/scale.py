@@ -10,7 +10,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.rounding import round_depth, round_resolution, round_width
 from scalesearch.errors import UserError
-from scalesearch.scaling.coefficients import Multipliers, check_phi
+from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 
 Net = TypeVar("Net", Backbone, Detector, Architecture)
@@ -27,21 +27,18 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     Raises:
         UserError: the image would shrink to nothing, or the coefficients are of the other kind.
     """
-    scaled: Any
-    if isinstance(net, Detector):
-        if not isinstance(coefficients, DetectorCoefficients):
-            raise UserError(
-                "alpha, beta and gamma scale a classifier, and this is a detector",
-                key="coefficients",
-                hint="DetectorCoefficients also say how neck, heads and input grow",
-            )
+    scaled: Any = None
+    if isinstance(net, Detector) and isinstance(coefficients, DetectorCoefficients):
         scaled = _scaled_detector(net, coefficients, phi)
-    elif isinstance(coefficients, DetectorCoefficients):
-        raise UserError(
-            "these coefficients scale a detector, and this is a classifier", key="coefficients"
-        )
-    else:
+    elif isinstance(net, Backbone) and isinstance(coefficients, Coefficients):
         scaled = multiply(net, coefficients.at(phi))
+    if scaled is None:
+        raise UserError(
+            f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
+            key="coefficients",
+            allowed="Coefficients for a Backbone; DetectorCoefficients, which also say how neck, "
+            "heads and input grow, for a Detector",
+        )
     return scaled
 
 

@@ -11,7 +11,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import COUNTED, UNITS
+from scalesearch.cost.cost import ADDITIVE, COUNTED, UNITS
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Multipliers
@@ -45,18 +45,18 @@ def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> floa
     if not coefficients.grows:
         raise UserError("coefficients of which none is above 1 do not grow a network")
 
+    # Memory is simulated, which only limits on bytes are worth.
+    measure: Callable[[Architecture], Any] = counts if limits.keys() <= {*ADDITIVE} else cost
+
     def fits(phi: float) -> bool:
         try:
-            spent = cost(scale(net, coefficients, phi))
+            spent = measure(scale(net, coefficients, phi))
         except UserError:  # no pixel left: too small rather than too large
             return True
         return all(getattr(spent, name) <= value for name, value in limits.items())
 
     wanted = ", ".join(f"{name} {value:g}" for name, value in limits.items())
-    low, high = _bracket(fits, wanted)
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+    low, _ = _bisect(*_bracket(fits, wanted), fits)
     try:
         scale(net, coefficients, low)
     except UserError:
@@ -81,6 +81,14 @@ def _bracket(fits: Callable[[float], bool], wanted: str) -> tuple[float, float]:
     return low, high
 
 
+def _bisect(low: float, high: float, fits: Callable[[float], bool]) -> tuple[float, float]:
+    """The last number that fits and the first that does not, of which `low` and `high` are some."""
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low, high
+
+
 def match_flops(
     net: Architecture, strategy: str, target: int, coefficients: Scaling | None = None
 ) -> Architecture:
@@ -94,15 +102,18 @@ def match_flops(
     Raises:
         UserError: a detector without coefficients of its kind.
     """
+    strategies: dict[str, Any] = _CLASSIFIERS
     if isinstance(net, Detector):
+        strategies = _DETECTORS
         if not isinstance(coefficients, DetectorCoefficients):
             raise UserError(
                 "a detector's backbone grows by its DetectorCoefficients", key="coefficients"
             )
-        by = coefficients
-        candidates = _around(net, lambda high: _DETECTORS[strategy](net, by, high), target)
-    else:
-        candidates = _STRATEGIES[strategy](net, target)
+    candidates: Iterator[Architecture] = (
+        _by_depth(net.trunk, target)
+        if strategy == "depth"
+        else _around(net, lambda more: strategies[strategy](net, coefficients, more), target)
+    )
     return min(candidates, key=lambda each: abs(math.log(counts(each).flops / target)))
 
 
@@ -130,13 +141,6 @@ def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
         yield net
 
 
-def _by_multiplier(make: Callable[[float], Multipliers]) -> Callable[..., Iterator[Any]]:
-    def candidates(backbone: Backbone, target: int) -> Iterator[Any]:
-        return _around(backbone, lambda more: multiply(backbone, make(1 + more)), target)
-
-    return candidates
-
-
 def _around(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[Any]:
     """The networks on the two sides of the step at which `grown(more)` passes the target."""
     low, high = 0.0, 1.0
@@ -144,9 +148,7 @@ def _around(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[An
         low, high = high, 2 * high
         if high > _FAR:  # an identity block has nothing that grows
             break
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if counts(grown(middle)).flops < target else (low, middle)
+    low, high = _bisect(low, high, lambda more: counts(grown(more)).flops < target)
     yield grown(low) if low else net
     yield grown(high)
 
@@ -162,6 +164,10 @@ def _larger_input(net: Detector, by: DetectorCoefficients, more: float) -> Detec
 
 
 # More of one dimension, from nothing upwards.
+_CLASSIFIERS: dict[str, Callable[[Backbone, Any, float], Backbone]] = {
+    "width": lambda net, by, more: multiply(net, Multipliers(width=1 + more)),
+    "resolution": lambda net, by, more: multiply(net, Multipliers(resolution=1 + more)),
+}
 _DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector]] = {
     "backbone": _deeper_backbone,
     "neck_width": lambda net, by, more: replace(
@@ -174,9 +180,4 @@ _DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector
         net, heads=replace(net.heads, depth=net.heads.depth + math.floor(more))
     ),
     "resolution": _larger_input,
-}
-_STRATEGIES: dict[str, Callable[[Backbone, int], Iterator[Backbone]]] = {
-    "depth": _by_depth,
-    "width": _by_multiplier(lambda by: Multipliers(width=by)),
-    "resolution": _by_multiplier(lambda by: Multipliers(resolution=by)),
 }

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.detector import Architecture
 from scalesearch.arch.stage import Stage
-from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.spaces import space as base
 from scalesearch.spaces.slot import Slot, record_slot, scalar_slot, stage_slot
-
-if TYPE_CHECKING:
-    from scalesearch.population.tables import Tables
 
 _RECORDS = {"stem": Stem, "head": Head}
 
@@ -46,11 +42,6 @@ class BackboneSpace(base.Space):
         if not isinstance(architecture, Backbone):
             raise UserError("a detector is not in this space", allowed="a network that classifies")
         return backbone_parts(architecture)
-
-    def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.population.space_tables import of_slots
-
-        return of_slots(self.slots, self._make, workload)
 
 
 def backbone_slots(plain: Mapping[str, Any]) -> Iterator[Slot]:

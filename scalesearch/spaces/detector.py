@@ -6,21 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Anchors, Architecture, Detector, Heads
 from scalesearch.arch.neck import Neck
 from scalesearch.arch.plain import CLASSIFYING, make
 from scalesearch.arch.stage import Stage
-from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.spaces import space as base
 from scalesearch.spaces.backbone import backbone_parts, backbone_slots
 from scalesearch.spaces.slot import Slot, options_slot, record_slot, scalar_slot
-
-if TYPE_CHECKING:
-    from scalesearch.population.tables import Tables
 
 _RECORDS = {"neck": Neck, "heads": Heads, "anchors": Anchors}
 _SCALARS = {f.name: f.default for f in fields(Detector) if f.default is not MISSING}
@@ -53,9 +49,8 @@ class DetectorSpace(base.Space):
         backbone = plain.get("backbone", {})
         if not isinstance(backbone, Mapping):
             raise UserError(f"{backbone!r} is not a mapping", key="backbone")
-        for key in CLASSIFYING:
-            if key in backbone:
-                raise UserError("a detector's backbone has none", key=f"backbone.{key}")
+        for key in (key for key in CLASSIFYING if key in backbone):
+            raise UserError("a detector's backbone has none", key=f"backbone.{key}")
         base.check_keys(backbone, Backbone, "backbone")
         base.check_stages(backbone, "backbone.stages")
         space = cls.of_slots(_slots(plain, backbone))
@@ -91,19 +86,14 @@ class DetectorSpace(base.Space):
         left = {_slot_name(name): part for name, part in parts.items() if name not in CLASSIFYING}
         return own | left
 
-    def _make_tables(self, workload: Workload) -> Tables:
-        from scalesearch.population.space_tables import of_slots
-
-        return of_slots(self.slots, self._make, workload)
-
     def _check_levels(self) -> None:
         """Rejects what would give some networks other levels than others, or none for a neck."""
         for name, values in self.slots.items():
-            strides = {_stride(value) for value in values}
+            strides = {getattr(v, "stride", 1) * getattr(v, "pool", 1) for v in values}
             if len(strides) > 1:
                 raise UserError(
                     f"{name} has strides of {', '.join(map(str, sorted(strides)))}",
-                    key=f"backbone.{_place(name)}.stride",
+                    key=f"backbone.{_path(name)}.stride",
                     allowed="one stride: which stage feeds which level of the neck follows from it",
                 )
         first = {name: values[0] for name, values in self.slots.items()}
@@ -142,22 +132,12 @@ def _slot_name(field: str) -> str:
 
 def _with_shapes(key: str, given: Any) -> Any:
     """Shapes of anchors are a list in every network: not one of choices."""
-    if key != "anchors" or not isinstance(given, Mapping) or "ratios" not in given:
-        return given
-    ratios = given["ratios"]
-    shapes = tuple(map(_fixed, ratios)) if isinstance(ratios, list) else ratios
-    return {**given, "ratios": shapes}
+    if key == "anchors" and isinstance(given, Mapping) and isinstance(given.get("ratios"), list):
+        return {**given, "ratios": tuple(given["ratios"])}
+    return given
 
 
-def _fixed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _stride(part: Any) -> int:
-    return getattr(part, "stride", 1) * getattr(part, "pool", 1)
-
-
-def _place(name: str) -> str:
+def _path(name: str) -> str:
     number = name.removeprefix("stage")
     return f"stages[{int(number) - 1}]" if number.isdigit() else name
 

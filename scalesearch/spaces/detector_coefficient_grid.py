@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import product
+from typing import ClassVar
 
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Detector
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
-from scalesearch.interfaces import Choice, Parameters
 from scalesearch.scaling.detector import DetectorCoefficients
-from scalesearch.scaling.scale import scale
-from scalesearch.spaces.listed import Listed
+from scalesearch.spaces.listed import ListedCoefficients
 
-NAMES = tuple(field.name for field in fields(DetectorCoefficients))
 _MOST = 20_000  # more could be neither listed nor trained
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorCoefficientGrid(Listed):
-    """The grid that EfficientDet calls prohibitive (section 4.2), and in its place chose by rule.
+class DetectorCoefficientGrid(ListedCoefficients[DetectorCoefficients]):
+    """The grid that EfficientDet calls prohibitive (section 4.2), and replaces by fixed rules.
 
     Attributes:
         baseline: the detector that coefficients scale.
@@ -32,19 +31,20 @@ class DetectorCoefficientGrid(Listed):
         phi: at which coefficients are tried.
     """
 
+    noun: ClassVar[str] = "combination of this grid"
     baseline: Detector
     choices: Mapping[str, tuple[float, ...]]
     budget: float | None = None
     tolerance: float = 0.1
-    phi: float = 1.0
 
     def __post_init__(self) -> None:
-        if self._count > _MOST:
+        combinations = math.prod(map(len, self.choices.values()))
+        if combinations > _MOST:
             raise UserError(
-                f"{self._count:,} combinations of coefficients", allowed=f"{_MOST:,} at most"
+                f"{combinations:,} combinations of coefficients", allowed=f"{_MOST:,} at most"
             )
-        if not self._places:
-            ratios = sorted(self._ratio(made) for made in self._every)
+        if not self._entries:
+            ratios = sorted(map(self._ratio, self._combinations))
             raise UserError(
                 f"no combination gives {self.budget:g} times the FLOPs, within {self.tolerance:g}",
                 key="budget",
@@ -52,61 +52,22 @@ class DetectorCoefficientGrid(Listed):
             )
 
     @cached_property
-    def parameters(self) -> Mapping[str, tuple[Choice, ...]]:
-        """Each coefficient's values among those listed, ascending."""
-        columns = {name: {getattr(made, name) for made in self._places} for name in NAMES}
-        return {name: tuple(sorted(values)) for name, values in columns.items()}
-
-    def coefficients(self, parameters: Parameters) -> DetectorCoefficients:
-        """The coefficients of these parameters; `UserError` if they are none of the list."""
-        coefficients = self._by_values.get(tuple(parameters.get(name) for name in NAMES))
-        if coefficients is None or len(parameters) != len(NAMES):
-            raise UserError(f"{dict(parameters)} are not coefficients of this grid")
-        return coefficients
-
-    def decode(self, parameters: Parameters) -> Detector:
-        """The baseline scaled by these coefficients."""
-        return self._network(self.coefficients(parameters))
-
-    def encode(self, architecture: Architecture) -> dict[str, Choice]:
-        """The first coefficients, in the order of `points`, that scale the baseline to this."""
-        for made in self._places:
-            if self._network(made) == architecture:
-                return self._named(made)
-        raise UserError("no coefficients of this grid scale the baseline to this network")
-
-    @property
-    def _count(self) -> int:
-        count = 1
-        for values in self.choices.values():
-            count *= len(values)
-        return count
-
-    @cached_property
-    def _every(self) -> Sequence[DetectorCoefficients]:
-        paper = DetectorCoefficients()
-        listed = [self.choices.get(name, (getattr(paper, name),)) for name in NAMES]
+    def _combinations(self) -> Sequence[DetectorCoefficients]:
+        paper = asdict(DetectorCoefficients())
+        listed = [self.choices.get(name, (value,)) for name, value in paper.items()]
         return [
-            DetectorCoefficients(**dict(zip(NAMES, values, strict=True)))
+            DetectorCoefficients(**dict(zip(paper, values, strict=True)))
             for values in product(*listed)
         ]
 
     @cached_property
-    def _places(self) -> Sequence[DetectorCoefficients]:
+    def _entries(self) -> Sequence[DetectorCoefficients]:
         if self.budget is None:
-            return self._every
+            return self._combinations
         within = self.tolerance + 1e-9
-        return [made for made in self._every if abs(self._ratio(made) - self.budget) <= within]
+        return [
+            each for each in self._combinations if abs(self._ratio(each) - self.budget) <= within
+        ]
 
-    @cached_property
-    def _by_values(self) -> Mapping[tuple[object, ...], DetectorCoefficients]:
-        return {tuple(asdict(made).values()): made for made in self._places}
-
-    def _ratio(self, made: DetectorCoefficients) -> float:
-        return counts(self._network(made)).flops / counts(self.baseline).flops
-
-    def _named(self, place: DetectorCoefficients) -> dict[str, Choice]:
-        return asdict(place)
-
-    def _network(self, place: DetectorCoefficients) -> Detector:
-        return scale(self.baseline, place, self.phi)
+    def _ratio(self, coefficients: DetectorCoefficients) -> float:
+        return counts(self._network(coefficients)).flops / counts(self.baseline).flops

@@ -1,15 +1,20 @@
-"""Spaces whose networks stand in a list: those of coefficients, and of a family's members."""
+"""Spaces whose points stand in a list: those of coefficients, and of a family's members."""
 
 from __future__ import annotations
 
 import abc
 import random
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Workload
-from scalesearch.interfaces import Choice
+from scalesearch.errors import UserError
+from scalesearch.interfaces import Choice, Parameters
+from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.scale import scale
 from scalesearch.spaces.feasible import Feasible
 
 if TYPE_CHECKING:
@@ -17,41 +22,110 @@ if TYPE_CHECKING:
 
     from scalesearch.population.tables import Tables
 
+Entry = TypeVar("Entry")
+Coefficient = TypeVar("Coefficient", bound=Scaling)
 
-class Listed(Feasible):
-    """A space that is gone through one by one; rounding may give two places one network."""
+
+class Listed(Feasible, Generic[Entry]):
+    """A space of listed entries, each with a network; rounding may give two the same network.
+
+    Attributes:
+        noun: what an entry is called in messages.
+    """
+
+    noun: ClassVar[str]
+
+    @property
+    def choices_hint(self) -> str:
+        """Which entries there are, in messages."""
+        return ""
 
     @property
     def size(self) -> int:
-        """How many places there are in the list."""
-        return len(self._places)
+        """How many entries there are."""
+        return len(self._entries)
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[Choice, ...]]:
+        """Each parameter's values, each once, in the order of the entries."""
+        points = list(self.points())
+        return {name: tuple(dict.fromkeys(point[name] for point in points)) for name in points[0]}
+
+    def decode(self, parameters: Parameters) -> Any:
+        """The network of these parameters; `UserError` if no entry has them."""
+        return self._network(self.entry(parameters))
+
+    def encode(self, architecture: Architecture) -> dict[str, Choice]:
+        """The parameters of the first entry with this network; `UserError` if there is none."""
+        if architecture not in self._first_entries:
+            raise UserError(f"no {self.noun} gives this network")
+        return self._parameters_of(self._first_entries[architecture])
+
+    def entry(self, parameters: Parameters) -> Entry:
+        """The entry with these parameters; `UserError` if there is none."""
+        entry = self._by_parameters.get(frozenset(parameters.items()))
+        if entry is None:
+            problem = f"{dict(parameters)} is not a {self.noun}"
+            raise UserError(problem, allowed=self.choices_hint)
+        return entry
 
     def at(self, row: np.ndarray) -> Any:
-        """The network whose place in `points` is the row's one number."""
-        return self._network(self._places[row[0]])
+        """The network whose position in `points` is the row's one number."""
+        return self._network(self._entries[row[0]])
 
     def sample(self, seed: int) -> Any:
-        """The network of one place, each equally likely, the same for the same seed."""
-        return self._network(self._places[random.Random(seed).randrange(self.size)])
+        """The network of one entry, each equally likely, the same for the same seed."""
+        return self._network(self._entries[random.Random(seed).randrange(self.size)])
 
     def points(self) -> Iterator[dict[str, Choice]]:
-        """The parameters of every place once, in the order of the list."""
-        return map(self._named, self._places)
+        """The parameters of every entry once, in the order of the list."""
+        return map(self._parameters_of, self._entries)
 
     @property
     @abc.abstractmethod
-    def _places(self) -> Sequence[Any]:
+    def _entries(self) -> Sequence[Entry]:
         """What is listed."""
 
     @abc.abstractmethod
-    def _named(self, place: Any) -> dict[str, Choice]:
-        """The parameters of one of them."""
+    def _parameters_of(self, entry: Entry) -> dict[str, Choice]:
+        """The parameters of an entry."""
 
     @abc.abstractmethod
-    def _network(self, place: Any) -> Architecture:
-        """The network of one of them."""
+    def _network(self, entry: Entry) -> Any:
+        """The network of an entry."""
+
+    @cached_property
+    def _by_parameters(self) -> Mapping[frozenset[tuple[str, Choice]], Entry]:
+        return {frozenset(self._parameters_of(entry).items()): entry for entry in self._entries}
+
+    @cached_property
+    def _first_entries(self) -> Mapping[Architecture, Entry]:
+        return {self._network(entry): entry for entry in reversed(self._entries)}
 
     def _make_tables(self, workload: Workload) -> Tables:
         from scalesearch.population.space_tables import of_list
 
-        return of_list([self._network(place) for place in self._places], workload)
+        return of_list([self._network(entry) for entry in self._entries], workload)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCoefficients(Listed[Coefficient]):
+    """Coefficients, each of which scales the baseline at `phi`."""
+
+    baseline: Any
+    phi: float = 1.0
+
+    @cached_property
+    def parameters(self) -> Mapping[str, tuple[Choice, ...]]:
+        """Each coefficient's values, ascending."""
+        return {name: tuple(sorted(values)) for name, values in super().parameters.items()}
+
+    def coefficients(self, parameters: Parameters) -> Coefficient:
+        """The coefficients of these parameters; `UserError` if the space does not have them."""
+        return self.entry(parameters)
+
+    def _parameters_of(self, entry: Coefficient) -> dict[str, Choice]:
+        return asdict(entry)
+
+    def _network(self, entry: Coefficient) -> Any:
+        return scale(self.baseline, entry, self.phi)

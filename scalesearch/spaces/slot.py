@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
@@ -44,8 +44,8 @@ class Slot:
 
     @cached_property
     def positions(self) -> Mapping[Any, int]:
-        """Value to its place among `values`."""
-        return {value: place for place, value in enumerate(self.first)}
+        """Value to its position among `values`."""
+        return {value: position for position, value in enumerate(self.first)}
 
     def renamed(self, name: str) -> Slot:
         """The same slot under another name; parameters of its fields follow."""
@@ -55,28 +55,33 @@ class Slot:
 
 def scalar_slot(name: str, given: Any, check: Callable[[Any], object]) -> Slot:
     """The slot of one number or word of the network."""
-    options = _choices(given, name)
-    for index, value in enumerate(options):
-        _checked(check, value, _place(name, given, index))
-    listed = isinstance(given, list)
-    parameters = {name: options} if listed else {}
-    return _slot(name, parameters, lambda *chosen: chosen[0] if listed else given)
+    choices = _choices(given, name)
+    for path, value in choices.items():
+        _checked(check, value, path)
+    parameters = {name: tuple(choices.values())} if isinstance(given, list) else {}
+    return _slot(name, parameters, lambda value=given: value)
 
 
 def record_slot(name: str, kind: type[Any], plain: Mapping[str, Any], key: str) -> Slot:
-    """The slot of a record whose fields may be lists; `key` is its place in the file."""
+    """The slot of a record whose fields may be lists; `key` is its path in the file."""
     if not isinstance(plain, Mapping):
         raise UserError(f"{plain!r} is not a mapping", key=key, allowed="key: value pairs")
-    options = {field: _choices(value, f"{key}.{field}") for field, value in plain.items()}
-    base = {field: values[0] for field, values in options.items()}
+    choices = {field: _choices(given, f"{key}.{field}") for field, given in plain.items()}
+    base = {field: next(iter(values.values())) for field, values in choices.items()}
     make(kind, base, key)
-    for field, values in options.items():
-        for index, value in enumerate(values):
-            path = _place(f"{key}.{field}", plain[field], index)
+    for field, values in choices.items():
+        for path, value in values.items():
             _checked(partial(_with_field, kind, base, field), value, path)
-    listed = [field for field in options if isinstance(plain[field], list)]
-    parameters = {f"{name}.{field}": options[field] for field in listed}
-    _check_size(parameters, key)
+    listed = [field for field in plain if isinstance(plain[field], list)]
+    parameters = {f"{name}.{field}": tuple(choices[field].values()) for field in listed}
+    combinations = math.prod(map(len, parameters.values()))
+    if combinations > _MOST:
+        raise UserError(
+            f"{combinations:,} combinations in one stage are too many",
+            key=key,
+            allowed=f"{_MOST:,}",
+            hint="list the stages you mean as `options`, or take fewer values",
+        )
     return _slot(
         name, parameters, lambda *chosen: kind(**base | dict(zip(listed, chosen, strict=True)))
     )
@@ -88,12 +93,12 @@ def stage_slot(number: int, plain: Mapping[str, Any]) -> Slot:
     if isinstance(plain, Mapping) and "options" in plain:
         return options_slot(name, plain, key, make_stage)
     slot = record_slot(name, Stage, plain, key)
-    blocks = _choices(plain.get("block", "mbconv"), key)
-    read = {"block", "width", "stride"}.union(*(BLOCK_FIELDS[str(block)] for block in blocks))
+    blocks = [str(block) for block in _choices(plain.get("block", "mbconv"), key).values()]
+    read = {"block", "width", "stride"}.union(*map(BLOCK_FIELDS.__getitem__, blocks))
     for field in plain:
         if field not in read:
             raise UserError(
-                f"the block {'/'.join(map(str, blocks))!r} has no {field!r}",
+                f"the block {'/'.join(blocks)!r} has no {field!r}",
                 key=f"{key}.{field}",
                 allowed=", ".join(field.name for field in fields(Stage) if field.name in read),
             )
@@ -103,9 +108,9 @@ def stage_slot(number: int, plain: Mapping[str, Any]) -> Slot:
 def options_slot(
     name: str, plain: Mapping[str, Any], key: str, read: Callable[[Any, str], Any]
 ) -> Slot:
-    """The slot of `options: […]`: whole stages or necks, told apart by their labels.
+    """The slot of `options: […]`: whole stages or necks, distinguished by their labels.
 
-    `read` makes one of them from its mapping and its place in the file.
+    `read` makes one of them from its mapping and its path in the file.
     """
     for other in plain:
         if other != "options":
@@ -119,7 +124,7 @@ def options_slot(
         raise UserError(
             f"{options!r} gives no options", key=f"{key}.options", allowed=f"a list of {what}s"
         )
-    table: dict[tuple[Choice, ...], Any] = {}
+    records: dict[str, Any] = {}
     for index, option in enumerate(options):
         path = f"{key}.options[{index}]"
         for field, value in option.items() if isinstance(option, Mapping) else ():
@@ -130,10 +135,10 @@ def options_slot(
                     hint="write one option for each value",
                 )
         record = read(option, path)
-        if (record.label,) in table:
+        if record.label in records:
             raise UserError(f"{record.label!r} stands twice among the options", key=path)
-        table[(record.label,)] = record
-    return _slot(name, {name: tuple(label for (label,) in table)}, lambda label: table[(label,)])
+        records[record.label] = record
+    return _slot(name, {name: tuple(records)}, records.__getitem__)
 
 
 def _slot(
@@ -146,43 +151,30 @@ def _slot(
     return Slot(name, parameters, table, first)
 
 
-def _choices(given: Any, key: str) -> tuple[Choice, ...]:
-    """The choices of a field: those of its list, or its one value."""
+def _choices(given: Any, key: str) -> dict[str, Choice]:
+    """The choices of a field, by their paths in the file: those of its list, or its one value."""
     if not isinstance(given, list):
-        return (given,)
+        return {key: given}
     if not given:
         raise UserError("an empty list leaves no choice", key=key, allowed="at least one value")
+    choices: dict[str, Choice] = {}
     for index, value in enumerate(given):
         path = f"{key}[{index}]"
         if isinstance(value, list | dict) or value is None:
             raise UserError(f"{value!r} is not a choice", key=path, allowed="a number or a word")
         # True == 1 and 1.0 == 1 in Python: equal choices give the same network.
-        if value in given[:index]:
+        if value in choices.values():
             raise UserError(f"{value!r} stands twice among the choices", key=path)
-    return tuple(given)
-
-
-def _checked(check: Callable[[Any], object], value: Any, place: str) -> None:
-    try:
-        check(value)
-    except UserError as error:
-        raise UserError(error.problem, key=place, allowed=error.allowed, hint=error.hint) from None
+        choices[path] = value
+    return choices
 
 
 def _with_field(kind: type[Any], base: Mapping[str, Any], field: str, value: Any) -> Any:
     return make(kind, {**base, field: value}, "")
 
 
-def _place(key: str, given: Any, index: int) -> str:
-    return f"{key}[{index}]" if isinstance(given, list) else key
-
-
-def _check_size(parameters: Mapping[str, Sequence[Choice]], key: str) -> None:
-    combinations = math.prod(map(len, parameters.values()))
-    if combinations > _MOST:
-        raise UserError(
-            f"{combinations:,} combinations in one stage are too many",
-            key=key,
-            allowed=f"{_MOST:,}",
-            hint="list the stages you mean as `options`, or take fewer values",
-        )
+def _checked(check: Callable[[Any], object], value: Any, path: str) -> None:
+    try:
+        check(value)
+    except UserError as error:
+        raise UserError(error.problem, key=path, allowed=error.allowed, hint=error.hint) from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.arch.stage import Stage
+from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.strict import load_yaml
 from scalesearch.interfaces import Choice, Parameters
@@ -22,6 +23,8 @@ from scalesearch.spaces.slot import Slot, scalar_slot
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from scalesearch.population.tables import Tables
 
 # The data set decides these, not the search.
 FIXED = ("in_channels", "num_classes")
@@ -147,6 +150,11 @@ class Space(Feasible):
         names = tuple(self.parameters)
         for combination in product(*(slot.first.values() for slot in self._slots)):
             yield dict(zip(names, (c for chosen in combination for c in chosen), strict=True))
+
+    def _make_tables(self, workload: Workload) -> Tables:
+        from scalesearch.population.space_tables import of_slots
+
+        return of_slots(self.slots, self._make, workload)
 
     @abc.abstractmethod
     def _make(self, parts: Mapping[str, Any]) -> Any:

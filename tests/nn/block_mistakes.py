@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.nn.blocks import BLOCKS, BlockContext
-from scalesearch.nn.layers import Activation, ConvNorm, NormActive, SqueezeExcite
+from scalesearch.nn.layers import Activation, ConvNormAct, NormAct, SqueezeExcite
 
 Mistake = Callable[[nn.Module], None]
 RESIDUAL = tuple(kind for kind in BLOCKS if kind not in ("separable", "identity"))
@@ -39,7 +39,9 @@ def _active_too_many(layer: nn.Module) -> None:
 
 
 def _active_before_norm(layer: nn.Module) -> None:
-    inner = nn.Sequential(layer.pad, layer.conv) if isinstance(layer, ConvNorm) else nn.Identity()
+    inner = (
+        nn.Sequential(layer.pad, layer.conv) if isinstance(layer, ConvNormAct) else nn.Identity()
+    )
     layer.forward = lambda x: layer.norm(layer.active(inner(x)))
 
 
@@ -65,9 +67,9 @@ def in_every_layer(kind: str) -> Iterator[tuple[str, Mistake]]:
     wanted = {"expand": 3, "reduce": 2}
     read = {key: value for key, value in wanted.items() if key in BLOCK_FIELDS[kind]}
     stage = Stage(block=kind, width=16, stride=2, **read)
-    block = BLOCKS[kind](Backbone(stages=(stage,)), stage, BlockContext(8, 2, 0.0))
+    block = BLOCKS[kind](stage, BlockContext(net=Backbone(stages=(stage,)), width=8, stride=2))
     for name, layer in block.named_modules():
-        if not isinstance(layer, ConvNorm | NormActive):
+        if not isinstance(layer, ConvNormAct | NormAct):
             continue
         has_norm = isinstance(layer.norm, nn.BatchNorm2d)
         has_active = isinstance(layer.active, Activation)
@@ -79,7 +81,7 @@ def in_every_layer(kind: str) -> Iterator[tuple[str, Mistake]]:
             yield f"activation of {name} too many", _within(name, _active_too_many)
         if has_norm and has_active:
             yield f"activation of {name} before its norm", _within(name, _active_before_norm)
-        if isinstance(layer, ConvNorm) and layer.conv.kernel_size[0] > 1:
+        if isinstance(layer, ConvNormAct) and layer.conv.kernel_size[0] > 1:
             yield f"padding of {name} on one side", _within(name, _padding_on_one_side)
 
 

@@ -18,10 +18,10 @@ from scalesearch.arch.stage import Stage
 from scalesearch.nn.layers import (
     ACTIVATIONS,
     Activation,
-    ConvNorm,
+    ConvNormAct,
     DropPath,
     MaxPool,
-    NormActive,
+    NormAct,
     SamePad,
     SqueezeExcite,
 )
@@ -103,7 +103,7 @@ def test_max_pooling_is_torchs_and_timms(height, width, stride, padding):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [8, 9])
 def test_a_convolution_with_norm_is_timms(padding, stride, side):
-    layer = ConvNorm(net(padding=padding), 3, 4, kernel=5, stride=stride).eval()
+    layer = ConvNormAct(net(padding=padding), 3, 4, kernel=5, stride=stride).eval()
     layer.norm.running_mean.normal_()
     layer.norm.running_var.uniform_(0.5, 2)
     peer = timm.layers.create_conv2d(
@@ -117,23 +117,23 @@ def test_a_convolution_with_norm_is_timms(padding, stride, side):
 
 def test_norm_and_activation_may_be_left_out_of_a_convolution():
     x = torch.randn(8, 3, 4, 4)
-    linear = ConvNorm(net(activation="relu"), 3, 4, active=False)
+    linear = ConvNormAct(net(activation="relu"), 3, 4, act=False)
     torch.testing.assert_close(linear(x), linear.norm(linear.conv(x)))
     assert (linear(x) < 0).any()
-    bare = ConvNorm(net(activation="relu"), 3, 4, norm=False, active=False)
+    bare = ConvNormAct(net(activation="relu"), 3, 4, norm=False, act=False)
     assert torch.equal(bare(x), F.conv2d(x, bare.conv.weight))
     assert [name for name, _ in bare.named_parameters()] == ["conv.weight"]
 
 
 def test_norm_then_activation_on_their_own():
-    layer, x = NormActive(net(activation="relu"), 3).train(), torch.randn(8, 3, 4, 4)
+    layer, x = NormAct(net(activation="relu"), 3).train(), torch.randn(8, 3, 4, 4)
     # Before anything is learnt a batch norm in training gives mean 0 and deviation 1.
     mean, deviation = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False).add(1e-5).sqrt()
     expected = (x - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1)
     torch.testing.assert_close(layer(x.clone()), expected.clamp(min=0))
 
 
-@pytest.mark.parametrize("make", [lambda net: ConvNorm(net, 3, 4), lambda net: NormActive(net, 4)])
+@pytest.mark.parametrize("make", [lambda net: ConvNormAct(net, 3, 4), lambda net: NormAct(net, 4)])
 def test_norm_constants_are_the_networks(make):
     norm = make(net(norm_eps=1e-3, norm_momentum=0.01)).norm
     assert (norm.eps, norm.momentum, norm.num_features) == (1e-3, 0.01, 4)

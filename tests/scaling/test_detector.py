@@ -135,9 +135,9 @@ def test_a_phi_out_of_reach():
 
 
 def test_coefficients_of_the_other_kind():
-    with pytest.raises(UserError, match="alpha, beta and gamma scale a classifier"):
+    with pytest.raises(UserError, match="Coefficients cannot scale a Detector"):
         scale(D0, Coefficients(1.2, 1.1, 1.15), 1)
-    with pytest.raises(UserError, match="these coefficients scale a detector"):
+    with pytest.raises(UserError, match="DetectorCoefficients cannot scale a Backbone"):
         scale(published("efficientnet_b0"), PAPER, 1)
 
 

@@ -117,5 +117,5 @@ def test_a_triple_off_the_grid_is_refused():
     space = CoefficientGrid(baseline=B0)
     with pytest.raises(UserError, match="is not a triple of this grid"):
         space.decode({"alpha": 3.0, "beta": 1.0, "gamma": 1.0})
-    with pytest.raises(UserError, match="no triple of this grid scales"):
+    with pytest.raises(UserError, match="no triple of this grid gives this network"):
         space.encode(published("efficientnet_b7"))

@@ -38,15 +38,15 @@ def test_the_budget_is_a_ratio_of_counted_flops():
     assert list(within.points()) == fits
 
 
-def test_coefficients_of_a_place():
+def test_coefficients_of_a_point():
     space = DetectorCoefficientGrid(baseline=D0, choices=CHOICES)
     point = next(iter(space.points()))
     assert space.coefficients(point) == DetectorCoefficients(neck_width=1.2, resolution=64.0)
     assert space.decode(point) == scale(D0, space.coefficients(point), 1.0)
     for wrong in ({**point, "neck_width": 9.0}, {**point, "more": 1}, {}):
-        with pytest.raises(UserError, match="are not coefficients of this grid"):
+        with pytest.raises(UserError, match="is not a combination of this grid"):
             space.decode(wrong)
-    with pytest.raises(UserError, match="scale the baseline to this network"):
+    with pytest.raises(UserError, match="no combination of this grid gives"):
         space.encode(D0)
 
 
