@@ -10,13 +10,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scalesearch.arch.neck import Neck
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.errors import UserError
-from scalesearch.population.space_tables import of_list, of_slots
+from scalesearch.population.space_tables import of_list
 from scalesearch.spaces.backbone import BackboneSpace
-from tests.populations import WORKLOADS, backbone, every_row, network, one_by_one, slots
+from tests.populations import (
+    DETECTORS,
+    WORKLOADS,
+    detector_slots,
+    every_row,
+    network,
+    one_by_one,
+    slots,
+    tables_of,
+)
 
 ROOT = Path(__file__).parents[2]
 CSV = ROOT.parent / "shared" / "data" / "mbconv_imagenet.csv"
@@ -24,27 +34,32 @@ MNASNET = BackboneSpace.load(ROOT / "search_spaces" / "mnasnet_imagenet.yaml")
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@given(of=slots(), workload=WORKLOADS, data=st.data())
-@settings(SLOW, max_examples=60)
-def test_a_population_costs_what_its_networks_do(of, workload, data):
-    rows = every_row(of)
-    if len(rows) > 40:
-        few = st.lists(st.integers(0, len(rows) - 1), min_size=40, max_size=40, unique=True)
-        rows = rows[data.draw(few)]
-    found = of_slots(of, backbone, workload).cost(rows)
+@given(of=slots() | detector_slots(), workload=WORKLOADS, seed=st.integers(0, 99))
+@settings(SLOW, max_examples=80)
+def test_a_population_costs_what_its_networks_do(of, workload, seed):
+    tables = tables_of(of, workload)
+    rows = tables.uniform(30, np.random.default_rng(seed))
+    population = tables.cost(rows)
     expected = one_by_one([network(of, row) for row in rows], workload)
     for name in COUNTED:
-        assert getattr(found, name).tolist() == expected[name].tolist(), name
-    assert found.latency is None
+        assert getattr(population, name).tolist() == expected[name].tolist(), name
+    assert population.latency is None
 
 
-@given(of=slots(), workload=WORKLOADS)
+@given(of=slots() | detector_slots(), workload=WORKLOADS)
 @settings(SLOW, max_examples=20)
 def test_networks_without_slots_are_a_population_too(of, workload):
-    networks = [network(of, row) for row in every_row(of)[:30]]
-    found = of_list(networks, workload).cost(np.arange(len(networks))[:, None])
+    networks = [network(of, row) for row in every_row(of)[:20]]
+    population = of_list(networks, workload).cost(np.arange(len(networks))[:, None])
     for name, expected in one_by_one(networks, workload).items():
-        assert getattr(found, name).tolist() == expected.tolist(), name
+        assert getattr(population, name).tolist() == expected.tolist(), name
+
+
+def test_states_are_what_parts_behind_depend_on():
+    shapes = [level.after.shape for level in tables_of(DETECTORS, Workload()).levels]
+    # One state up to the second stage; behind it its 2 widths, which the neck takes; behind the
+    # third their 2 x 2 combinations, each with 8 necks and 2 heads.
+    assert shapes == [(1, 1), (1, 1), (1, 4), (1, 8), (2, 8), (4, 16)]
 
 
 def test_rows_are_the_networks_in_the_order_of_points():
@@ -105,10 +120,19 @@ def test_rows_that_are_none_of_the_space(rows, said):
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("fields", "batch"), [({"resolution": [224, 10**9]}, 1), ({"resolution": [224, 500]}, 10**13)]
-)
-def test_costs_that_int64_does_not_hold(fields, batch):
-    space = BackboneSpace.from_plain({"stages": [{"width": 16}], **fields})
+def test_costs_that_int64_does_not_hold():
+    classifier = {"stages": [{"width": 16}], "resolution": [224, 500]}
+    for fields, batch in (({"resolution": [224, 10**9]}, 1), ({}, 10**13)):
+        space = BackboneSpace.from_plain(classifier | fields)
+        with pytest.raises(UserError, match=r"cost more than 2\^63"):
+            space.tables(Workload(training_batch=batch))
+    huge = DETECTORS | {"resolution": (2**20,), "neck": (Neck(width=2**24, max_level=5),)}
     with pytest.raises(UserError, match=r"cost more than 2\^63"):
-        space.tables(Workload(training_batch=batch))
+        tables_of(huge, Workload(training_batch=2**16))
+
+
+def test_a_table_that_would_take_minutes():
+    necks = tuple(Neck(width=width, max_level=5) for width in range(1, 1002))
+    with pytest.raises(UserError, match="2,002 choices behind 4,000 states are too many") as error:
+        tables_of(DETECTORS | {"neck": necks, "resolution": tuple(range(32, 1032))}, Workload())
+    assert error.value.key == "neck"

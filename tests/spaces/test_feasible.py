@@ -61,6 +61,8 @@ def test_counting_and_drawing_within_limits(space):
     # Points are equally likely: a network of two triples comes twice as often. Five deviations.
     assert all(abs(drawn[n] - 100 * times) < 50 * times**0.5 for n, times in within.items())
     assert space.feasible(limits, 4, 7) == space.feasible(limits, 4, 7)
+    with pytest.raises(UserError, match=r"'flop' is not a cost[^$]*flops"):
+        space.count({"flop": Limit(max=1)})
     with pytest.raises(UserError, match="the closest network has flops"):
         space.feasible({"flops": Limit(max=flops[0] - 1)}, 1, 0)
 
