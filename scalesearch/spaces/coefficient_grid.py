@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import ceil, floor
+from itertools import product
+from math import floor, sqrt
 from typing import ClassVar
 
+from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.spaces.listed import ListedCoefficients
 
-Triple = tuple[Fraction, Fraction, Fraction]
+Triple = tuple[float, float, float]
 # A finer grid than this could be neither listed nor trained.
 _MOST = 20_000
 
@@ -41,10 +43,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
 
     def __post_init__(self) -> None:
         for key in ("budget", "step", "phi"):
-            if not getattr(self, key) > 0:
-                raise UserError(
-                    f"{getattr(self, key)!r} cannot be used", key=key, allowed="above 0"
-                )
+            check.above_zero(key, getattr(self, key))
         if not self.tolerance >= 0:
             raise UserError(f"{self.tolerance!r} cannot be used", key="tolerance", allowed="from 0")
         if not self._entries:
@@ -63,61 +62,44 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
 
     @cached_property
     def _entries(self) -> Sequence[Coefficients]:
-        budget, tolerance, step = map(_exact, (self.budget, self.tolerance, self.step))
         triples: list[Triple] = []
-        for beta, gamma in _squares(budget + tolerance, step):
-            spent = beta**2 * gamma**2
-            low = max(0, ceil(((budget - tolerance) / spent - 1) / step))
-            high = floor(((budget + tolerance) / spent - 1) / step)
-            triples += [(1 + n * step, beta, gamma) for n in range(low, high + 1)]
+        for triple in self._around(self.tolerance):
+            # As a loop over these floats, written by anyone, compares them: of some on the very
+            # edge it leaves out those that are 0.10000000000000009 off, as (1.9, 1, 1) is off 2.
+            if abs(_product(triple) - self.budget) <= self.tolerance:
+                triples.append(triple)
             if len(triples) > _MOST:
                 raise UserError(
                     f"a step of {self.step:g} gives more than {_MOST:,} triples",
                     key="step",
                     allowed="a coarser step, such as 0.05",
                 )
-        return [
-            c for c in (Coefficients(*map(float, t)) for t in sorted(triples)) if self._is_near(c)
-        ]
+        return [Coefficients(*triple) for triple in sorted(triples)]
 
-    def _is_near(self, triple: Coefficients) -> bool:
-        """Whether a loop over these floats, written by anyone, finds the triple near as well.
-
-        It leaves out some that lie on the very edge: (1.9, 1, 1) is 0.10000000000000009 off 2.
-        """
-        return abs(triple.growth - self.budget) <= self.tolerance
+    def _around(self, tolerance: float) -> Iterator[Triple]:
+        """The triples on the grid whose product is within `tolerance`, and their neighbours."""
+        step = Fraction(repr(self.step))  # 0.05 is one twentieth, not its nearest binary fraction
+        most = max(1, self.budget + tolerance) + 1e-9
+        if most / step**2 > 1e8:
+            raise UserError(
+                f"a step of {self.step:g} is too fine", key="step", allowed="such as 0.05"
+            )
+        axis = [float(1 + n * step) for n in range(floor((sqrt(most) - 1) / step) + 1)]
+        for beta, gamma in product(axis, axis):
+            spent = beta**2 * gamma**2
+            if spent <= most:
+                first, last = (
+                    floor(((self.budget + way * tolerance) / spent - 1) / step) for way in (-1, 1)
+                )
+                for n in range(max(0, first), max(0, last + 1) + 1):
+                    yield float(1 + n * step), beta, gamma
 
     def _closest(self) -> str:
-        budget, step = _exact(self.budget), _exact(self.step)
-        near: list[Triple] = [(Fraction(1), Fraction(1), Fraction(1))]
-        for beta, gamma in _squares(budget, step):
-            alpha = max(0, floor((budget / (beta * gamma) ** 2 - 1) / step))
-            near += [(1 + (alpha + extra) * step, beta, gamma) for extra in (0, 1)]
-        best = min(near, key=lambda triple: abs(_product(triple) - budget))
-        names = ", ".join(f"{float(value):g}" for value in best)
-        return f"the closest product is {float(_product(best)):g} of ({names})"
+        triple = min(self._around(0), key=lambda triple: abs(_product(triple) - self.budget))
+        names = ", ".join(f"{value:g}" for value in triple)
+        return f"the closest product is {_product(triple):g} of ({names})"
 
 
-def _squares(most: Fraction, step: Fraction) -> Iterator[tuple[Fraction, Fraction]]:
-    """Every (beta, gamma) on the grid whose squares alone do not pass `most`."""
-    if most / step**2 > 1e8:
-        raise UserError(
-            f"a step of {float(step):g} is too fine", key="step", allowed="such as 0.05"
-        )
-    beta = Fraction(1)
-    while beta**2 <= most:
-        gamma = Fraction(1)
-        while (beta * gamma) ** 2 <= most:
-            yield beta, gamma
-            gamma += step
-        beta += step
-
-
-def _product(triple: Triple) -> Fraction:
+def _product(triple: Triple) -> float:
     alpha, beta, gamma = triple
     return alpha * beta**2 * gamma**2
-
-
-def _exact(value: float) -> Fraction:
-    """The number as it is written: 0.05 is one twentieth, not its nearest binary fraction."""
-    return Fraction(repr(value))
