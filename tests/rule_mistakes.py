@@ -7,7 +7,7 @@ doubled, renamed, reordered, and each of its sizes and flags is got wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from scalesearch.arch import blocks
@@ -50,15 +50,19 @@ def every_mistake(kind: str) -> Iterator[Mistake]:
     for part in walk(probe(kind), PROBE_SIZE):
         for op in part.graph.ops if part.rule is right else ():
             ops.setdefault(op.name, op)  # of the first block, which has the stride
-    for name, op in ops.items():
-        for mistake in _wrong(op):
-            rule = _changed(right, name, mistake.change)
-            words = f"{name}: {mistake.words}"
-            yield Mistake(kind, words, rule, mistake.counts)
+    for words, rule, counts in mistakes_in(right, ops.values()):
+        yield Mistake(kind, words, rule, counts)
     if len(ops) > 1:
         yield Mistake(kind, "operations backwards", _backwards(right), counts=False)
     for words, rule in SPECIFIC.get(kind, {}).items():
         yield Mistake(kind, words, rule, counts=True)
+
+
+def mistakes_in(right: Rule, ops: Iterable[Op]) -> Iterator[tuple[str, Rule, bool]]:
+    """Each mistake in each operation of a rule: in words, the wrong rule, whether a count shows it."""
+    for op in ops:
+        for wrong in _wrong(op):
+            yield f"{op.name}: {wrong.words}", _changed(right, op.name, wrong.change), wrong.counts
 
 
 class _Wrong(NamedTuple):
@@ -88,13 +92,14 @@ def _wrong(op: Op) -> Iterator[_Wrong]:
         yield _Wrong("activation added", _with_another("activation"), counts=False)
     if op.kind != "batch_norm":
         yield _Wrong("norm added", _with_another("batch_norm"), counts=True)
-    if op.kind in ("activation", "add"):
+    if op.kind in ("activation", "add", "fuse"):
         yield _Wrong("function", _with(function="tanh"), counts=False)
     if op.kind == "mean":  # fvcore counts pooling, but not a mean
         yield _Wrong("counted", _with(kind="avg_pool"), counts=True)
     if op.kind == "conv":
         yield _Wrong("stride", _with(stride=op.stride + 1), counts=False)
         yield _Wrong("kernel", _with(kernel=op.kernel + 2), counts=True)
+        yield _Wrong("shared", _with(shared=not op.shared), counts=True)
         yield _Wrong("bias", _with(bias=not op.bias), counts=True)
         groups = 1 if op.groups > 1 else op.output.width
         if groups != op.groups and op.source.width % groups == 0:

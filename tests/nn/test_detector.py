@@ -9,16 +9,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from scalesearch.arch import walk as walk_module
 from scalesearch.arch.backbone import Backbone, Stem
 from scalesearch.arch.detector import Anchors, Detector, Heads
 from scalesearch.arch.neck import Neck
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
+from scalesearch.arch.walk import walk
 from scalesearch.cost.closed_form import cost
 from scalesearch.nn.build import build
 from scalesearch.nn.weights import load_weights
 from tests.detectors import SIDES, detectors
 from tests.effdets import config, effdet, flat
+from tests.nn.correspondence import ran, walked
+from tests.rule_mistakes import mistakes_in
 
 SMALL = Detector(
     backbone=Backbone(
@@ -183,6 +187,34 @@ def test_any_detector_runs_and_has_the_described_params(net, height, width):
     assert logits.shape == (2, pixels * net.anchors.count, net.num_classes)
     assert deltas.shape == (2, pixels * net.anchors.count, 4)
     assert sum(p.numel() for p in model.parameters()) == cost(net).params
+
+
+@settings(max_examples=40, deadline=None)
+@given(detectors(), SIDES, SIDES)
+def test_what_runs_is_what_is_walked(net, height, width):
+    """Every operation of backbone, neck and heads: name, order, inputs, sizes, options."""
+    images = torch.randn(1, net.in_channels, height, width)
+    assert ran(build(net), images) == walked(net, (height, width))
+
+
+def test_every_mistake_in_the_graphs_of_necks_and_heads_is_seen(monkeypatch):
+    net, size = replace(SMALL, heads=Heads(depth=1)), (37, 52)
+    right = ran(build(net), torch.randn(1, 3, *size))
+    assert walked(net, size) == right
+    unseen, planted = [], 0
+    for name in ("neck_layer", "head"):
+        rule = getattr(walk_module, name)
+        ops = {
+            op.name: op for part in walk(net, size) if part.rule is rule for op in part.graph.ops
+        }
+        for words, wrong, _ in mistakes_in(rule, ops.values()):
+            planted += 1
+            with monkeypatch.context() as patched:
+                patched.setattr(walk_module, name, wrong)
+                if walked(net, size) == right:
+                    unseen.append((name, words))
+    assert unseen == []
+    assert planted > 100
 
 
 def test_images_of_a_batch_are_found_alone():
