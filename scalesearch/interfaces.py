@@ -1,8 +1,8 @@
 """Every contract on one page: all that the core calls on a plug-in, a space or a data set.
 
 A plug-in is a frozen dataclass whose fields are its options in YAML; its file's name is its name
-there. `package.module:Name` in place of a name takes anyone's class that keeps the same contract;
-it need not subclass anything. What it may leave out stands in `Hooks`, with what holds then.
+there. `package.module:Name` in place of a name takes any class that keeps the same contract; it
+need not subclass anything. What it may leave out is declared in `Hooks`, with its default.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Targets:
         labels: int64 [M], from 0.
         crowd: bool [M]: ignored in evaluation, whether detected or not.
         areas: float64 [M]: pixels of the objects themselves, which decide whether they count as
-            small, medium or large; of their boxes where nothing else is known.
+            small, medium or large; of their boxes by default.
     """
 
     boxes: np.ndarray

@@ -59,7 +59,7 @@ def every_mistake(kind: str) -> Iterator[Mistake]:
 
 
 def mistakes_in(right: Rule, ops: Iterable[Op]) -> Iterator[tuple[str, Rule, bool]]:
-    """Each mistake in each operation of a rule: in words, the wrong rule, whether a count shows it."""
+    """Each mistake in each operation of a rule: words, wrong rule, whether a count shows it."""
     for op in ops:
         for wrong in _wrong(op):
             yield f"{op.name}: {wrong.words}", _changed(right, op.name, wrong.change), wrong.counts

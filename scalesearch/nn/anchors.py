@@ -18,7 +18,7 @@ def anchor_boxes(anchors: Anchors, levels: Sequence[int], size: tuple[int, int])
     Their order is that of the predictions: level from the finest, row, column, octave, ratio. As in
     the official code a level's stride is the image's side by the level's, ceil(side / 2^level), for
     rows and columns alone: a bit less than 2^level where that does not divide the side, and an
-    anchor's sides with it. Centres stand at (i + 1/2) strides; anchors may reach over the border.
+    anchor's sides with it. Centres are at (i + 1/2) strides; anchors may reach over the border.
     """
     return torch.cat([_level(anchors, level, size) for level in levels])
 

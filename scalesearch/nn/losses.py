@@ -71,7 +71,7 @@ def detection_loss(
     matches: Sequence[Match],
     criterion: Criterion = Criterion(),
 ) -> DetectionLoss:
-    """The loss of predictions for N images; in float32 whatever is predicted in, or float64.
+    """The loss of predictions for N images; computed in float32, or in float64 if they are.
 
     Args:
         logits: of the classes, [N, A, K].

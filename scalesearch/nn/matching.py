@@ -35,10 +35,10 @@ def match(anchors: Tensor, boxes: Tensor, labels: Tensor, crowd: Tensor) -> Matc
     """Assigns the objects of one image to anchors; all tensors on one device.
 
     An anchor is assigned the object that it overlaps most (the first of equals) if their
-    intersection over union is 0.5 or more. Each object is also assigned its best anchor whatever
-    the overlap, if there is any; where several objects have the same best anchor, the first of them
-    gets it. A crowd is not an object: anchors without object of which at least half lies within a
-    crowd are ignored. Boxes without area or with sides that are not finite are skipped.
+    intersection over union is 0.5 or more. Each object is also assigned its best anchor, however
+    small their overlap, unless it is 0; where several objects have the same best anchor, the first
+    of them gets it. A crowd is not an object: anchors without object of which at least half lies
+    within a crowd are ignored. Boxes without area or with sides that are not finite are skipped.
 
     Args:
         anchors: [A, 4] as x0, y0, x1, y1.

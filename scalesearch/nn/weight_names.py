@@ -1,4 +1,4 @@
-"""How other libraries name the weights of our networks; our names stand on the left."""
+"""How other libraries name the weights of our networks; our names are on the left."""
 
 from __future__ import annotations
 

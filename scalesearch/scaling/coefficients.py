@@ -9,7 +9,7 @@ from typing import TypeVar
 from scalesearch.errors import UserError
 
 # FLOPs about double with each phi: at 16 they are 65,000 times the baseline's. Far below 0 no pixel
-# is left, which is reported as such.
+# is left, which `scale` reports.
 LEAST_PHI, MOST_PHI = -1000.0, 16.0
 Loaded = TypeVar("Loaded")
 

@@ -80,7 +80,9 @@ def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Det
         times = Multipliers(depth=by.alpha**phi, width=by.beta**phi)
         wider = by.neck_width**phi
     except OverflowError:
-        raise UserError(f"{phi!r} scales to no number", key="phi") from None
+        raise UserError(
+            f"{phi!r} is too large: the scaled network has no finite width", key="phi"
+        ) from None
     backbone = multiply(net.backbone, times)
     pixels = net.resolution + by.resolution * phi
     if pixels < 1:

@@ -1,4 +1,4 @@
-"""Scaling to a target: how far one may go within a limit, and how to meet the same FLOPs."""
+"""Scaling to a target: the largest phi within a limit, and networks of equal FLOPs."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     def _entries(self) -> Sequence[Coefficients]:
         triples: list[Triple] = []
         for triple in self._around(self.tolerance):
-            # As a loop over these floats, written by anyone, compares them: of some on the very
-            # edge it leaves out those that are 0.10000000000000009 off, as (1.9, 1, 1) is off 2.
+            # Compared as floats, as a user's own loop would: (1.9, 1, 1) is 0.10000000000000009
+            # off 2 and therefore left out.
             if abs(_product(triple) - self.budget) <= self.tolerance:
                 triples.append(triple)
             if len(triples) > _MOST:

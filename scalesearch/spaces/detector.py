@@ -43,7 +43,7 @@ class DetectorSpace(base.Space):
             raise UserError(
                 "this is a space of classifiers",
                 key="stages",
-                hint="a detector's stages stand below `backbone`, beside `neck` and `heads`",
+                hint="a detector's stages are listed below `backbone`, beside `neck` and `heads`",
             )
         base.check_keys(plain, Detector)
         backbone = plain.get("backbone", {})

@@ -1,4 +1,4 @@
-"""Spaces whose points stand in a list: those of coefficients, and of a family's members."""
+"""Spaces given as a list of points: those of coefficients, and of a family's members."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def options_slot(
                 )
         record = read(option, path)
         if record.label in records:
-            raise UserError(f"{record.label!r} stands twice among the options", key=path)
+            raise UserError(f"{record.label!r} is listed twice among the options", key=path)
         records[record.label] = record
     return _slot(name, {name: tuple(records)}, records.__getitem__)
 
@@ -164,7 +164,7 @@ def _choices(given: Any, key: str) -> dict[str, Choice]:
             raise UserError(f"{value!r} is not a choice", key=path, allowed="a number or a word")
         # True == 1 and 1.0 == 1 in Python: equal choices give the same network.
         if value in choices.values():
-            raise UserError(f"{value!r} stands twice among the choices", key=path)
+            raise UserError(f"{value!r} is listed twice among the choices", key=path)
         choices[path] = value
     return choices
 

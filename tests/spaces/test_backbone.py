@@ -226,8 +226,8 @@ BAD = [
     ({"stages": []}, "stages: a space needs a list of stages"),
     ({"stages": [{"width": 8}]}, "every field has one value: there is nothing to search"),
     (stage(kernel=[]), "stages[1].kernel: an empty list leaves no choice"),
-    (stage(kernel=[3, 3]), "stages[1].kernel[1]: 3 stands twice"),
-    (stage(se=[0, 0.0]), "stages[1].se[1]: 0.0 stands twice"),
+    (stage(kernel=[3, 3]), "stages[1].kernel[1]: 3 is listed twice"),
+    (stage(se=[0, 0.0]), "stages[1].se[1]: 0.0 is listed twice"),
     (stage(kernel=[3, 4]), "stages[1].kernel[1]: 4 cannot be used\n  allowed: an odd whole number"),
     (stage(kernel=[3, [5]]), "stages[1].kernel[1]: [5] is not a choice"),
     (stage(kernel=[3, None]), "stages[1].kernel[1]: None is not a choice"),
@@ -253,7 +253,7 @@ BAD = [
     ),
     (
         {"stages": [{"options": [{"width": 8}, {"width": 8, "kernel": 3}]}]},
-        "stages[0].options[1]: 'mbconv_w8_d1_s1_k3_e1_se0' stands twice",
+        "stages[0].options[1]: 'mbconv_w8_d1_s1_k3_e1_se0' is listed twice",
     ),
     (
         {"stages": [{"options": [{"width": 8, "kernel": [3, 5]}]}]},
