@@ -50,6 +50,9 @@ def run(
     except PermissionError as error:
         raise UserError(f"{error.filename or run_folder.path}: permission denied") from error
     except OSError as error:
+        # Optuna tidies up its lock when Ctrl-C ends a write, and may find nothing to tidy up.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise UserError(
             f"no space is left on the disk of {run_folder.path}" if full else str(error),

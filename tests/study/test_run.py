@@ -97,6 +97,19 @@ def test_runs_lie_below_the_current_folder_by_the_studys_name(tmp_path, quick, m
     assert (tmp_path / "runs" / "small" / "trials.csv").exists()
 
 
+def test_ctrl_c_while_the_record_is_unlocked_is_an_interrupt(tmp_path, quick, monkeypatch):
+    def interrupted(context):
+        try:
+            raise KeyboardInterrupt
+        except BaseException:
+            (tmp_path / "record.journal.lock").unlink()  # as Optuna does it
+            raise
+
+    monkeypatch.setattr("scalesearch.study.run.carry_out", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(write_study(tmp_path), folder=tmp_path / "run")
+
+
 def test_a_changed_study_is_told_and_stopped(tmp_path, quick):
     file = write_study(tmp_path, without=("grid", "family"))
     run(file, folder=tmp_path / "run")
