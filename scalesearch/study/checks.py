@@ -20,10 +20,14 @@ def check_task(plugin: Plugin, task: str, key: str) -> None:
         )
 
 
-def check_metric(evaluator: Plugin, metric: str) -> None:
-    """Rejects a metric that an evaluator does not give, where it says which it gives."""
-    known = hook(plugins.load(evaluator.folder, evaluator.name), "metrics")
-    if known is None or metric in known:
+def check_metric(evaluator: Plugin, metric: str, task: str) -> None:
+    """Rejects a metric that an evaluator of this task does not give, where it says which it gives.
+
+    That an evaluator is of another task is a mistake of its own (`check_task`).
+    """
+    kind = plugins.load(evaluator.folder, evaluator.name)
+    known = hook(kind, "metrics")
+    if known is None or metric in known or hook(kind, "task") not in (None, task):
         return
     if f"{metric.partition('/')[0]}/CLASS" in known and "/" in metric:
         return

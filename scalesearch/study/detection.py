@@ -64,6 +64,8 @@ def _values(name: str) -> Any:
 class DetectionSearch(Search):
     """Phase 1: the baseline is the best detector of a space."""
 
+    task_name: ClassVar[str] = "detection"
+
     objective: ObjectiveOf = Objective(metric=METRIC)
 
 

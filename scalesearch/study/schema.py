@@ -140,6 +140,8 @@ class Phase(Settings):
 class Search(Phase):
     """Phase 1: the baseline is the best network of a space."""
 
+    task_name: ClassVar[str] = "classification"
+
     space: Annotated[Path, AfterValidator(_existing)]
     sampler: Annotated[Plugin, plugin("samplers")] = Field(
         default_factory=lambda: "tpe", validate_default=True
@@ -162,7 +164,7 @@ class Search(Phase):
                 allowed=f"at least {self.trials}",
             )
         check_rungs(self.stopping, self.evaluator)
-        check_metric(self.evaluator, self.objective.metric)
+        check_metric(self.evaluator, self.objective.metric, self.task_name)
         return self
 
 

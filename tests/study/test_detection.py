@@ -112,6 +112,12 @@ def test_mistakes(write, sections, text):
     assert text in str(told.value)
 
 
+def test_an_evaluator_of_the_other_task_is_named_before_its_metrics(write, space):
+    with pytest.raises(UserError) as told:
+        load_study(write(search=SEARCHED, evaluator={"name": "training"}))
+    assert "'training' is for classification, and the task is detection" in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("search", "evaluator", "text"),
     [
