@@ -117,8 +117,8 @@ class BoxCheck:
             words = " or ".join(_words(form) for form in self._others)
             guess = f"; as {words} all lie within" if words else ""
             notes.append(
-                f"{self._clipped:,} of {self._total:,} boxes reach over their image and are clipped "
-                f"at its border{guess}"
+                f"{self._clipped:,} of {self._total:,} boxes reach over their image and are "
+                f"clipped at its border{guess}"
             )
         return notes
 

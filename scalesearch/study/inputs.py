@@ -154,7 +154,10 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
         space = DetectorCoefficientGrid(baseline=baseline, choices=grid.choices, **shared)
         noun = "combinations"
     else:
-        space, noun = CoefficientGrid(baseline=baseline, step=grid.step, **shared), "triples"
+        space = CoefficientGrid(
+            baseline=baseline, step=grid.step, head_scaling=grid.head_scaling, **shared
+        )
+        noun = "triples"
     workload = grid.evaluator.make().workload
     networks = {space.decode(point) for point in space.points()}
     costs = {network: cost(network, workload=workload) for network in networks}
