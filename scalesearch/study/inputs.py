@@ -11,7 +11,7 @@ from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import violations, worst
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
@@ -19,6 +19,7 @@ from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
 from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.schema import Study
+from scalesearch.text import shortened
 
 # Of the validation images: if more are of one class, accuracy hardly tells networks apart.
 _OUTWEIGHS = 0.8
@@ -30,6 +31,15 @@ def load_data(study: Study) -> Data:
         data: Data = study.dataset.make().load(study.seed)
     except UserError as error:
         raise error if error.file else error.at(under="dataset") from error
+    kind, _, name = study.objective.metric.partition("/")
+    if name and name not in data.classes:
+        raise UserError(
+            f"the data set has no class {shortened(name)!r}, so that there is no "
+            f"{kind}/{shortened(name)}",
+            key="search.objective",
+            allowed=f"one of {len(data.classes)} classes",
+            hint=nearest(name, data.classes),
+        )
     return data
 
 
