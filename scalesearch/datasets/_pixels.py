@@ -107,8 +107,8 @@ def choose_levels(
 ) -> tuple[Levels, tuple[str, ...]]:
     """The levels of the images of more than 8 bits, and what is to be said of them.
 
-    Where none are given and the images use less than half of 16 bits, they are those that the
-    images use, but for a thousandth at either end of each.
+    Where none are given and the images use less than half of 16 bits, or more than these hold,
+    they are those that the images use.
 
     Raises:
         UserError: colour of 16 bits that would be read as a few levels.
@@ -117,8 +117,9 @@ def choose_levels(
     many = [path for path, header in zip(paths, headers, strict=True) if _is_many(header.mode)]
     levels = given or SIXTEEN_BITS
     if many:
-        low, high, share = _used(many)
-        if given is None and share < 0.5:
+        low, high = _used(many)
+        share = (high - low) / SIXTEEN_BITS[1]
+        if given is None and (share < 0.5 or low < 0 or high > SIXTEEN_BITS[1]):
             levels = (low, high)
         notes.append(
             f"16 bits: {len(many):,} images have more than 8 bits a pixel and use {share:.2g} of "
@@ -177,8 +178,8 @@ def _is_many(mode: str) -> bool:
     return mode == "F" or mode.startswith("I")
 
 
-def _used(paths: Sequence[str]) -> tuple[float, float, float]:
-    """The least and the highest value in use, and their distance as a share of 16 bits."""
+def _used(paths: Sequence[str]) -> Levels:
+    """The least and the highest value in use, but for a thousandth at either end of each image."""
     lows, highs = [], []
     for path in _spread(paths):
         values = np.asarray(_loaded(path), np.float64)
@@ -190,7 +191,7 @@ def _used(paths: Sequence[str]) -> tuple[float, float, float]:
     low, high = min(lows, default=0.0), max(highs, default=0.0)
     if high <= low:
         high = low + 1
-    return float(low), float(high), float(high - low) / 65535
+    return float(low), float(high)
 
 
 def _spread(paths: Sequence[str]) -> Sequence[str]:
