@@ -6,6 +6,7 @@ here knows our architectures.
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections import Counter
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.cost.measured_memory import (
@@ -22,7 +24,9 @@ from scalesearch.cost.measured_memory import (
     Shape,
     measure_inference_bytes,
     measure_training_bytes,
+    running,
 )
+from scalesearch.errors import UserError
 
 with warnings.catch_warnings():
     # fvcore scripts a loss function when it is imported, which torch calls outdated.
@@ -30,9 +34,12 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.jit_handles import generic_activation_jit
 
-# fvcore's names of the operations that count as `flops`; batch norm and pooling come on top.
-_CONV_AND_LINEAR = ("conv", "linear", "addmm", "matmul", "bmm", "einsum")
-_ACTIVATION_OPS = ("aten::_convolution", "aten::addmm", "aten::linear", "aten::matmul")
+    from scalesearch.cost.operators import HANDLES, PRODUCTS, without_a_count
+
+_ACTIVATION_OPS = (
+    *("aten::_convolution", "aten::_convolution_mode", "aten::addmm", "aten::linear"),
+    "aten::matmul",
+)
 
 
 def measure(
@@ -40,16 +47,24 @@ def measure(
 ) -> Cost:
     """The cost of a model: counts by fvcore, memory by following live tensors.
 
+    `flops` are the multiply-adds of convolutions, linear layers and all other matrix products,
+    attention and recurrent layers included. An operator that may do work and has no count is named
+    in a warning, once.
+
     Args:
         model: any classifier, or any module that `loss` is for; its parameters, buffers and mode
-            are left as they are.
-        shape: [N, C, H, W] of the images that counts are taken for, on the CPU; N = 1 gives the
-            counts of one image.
+            are left as they are. Lazy layers are given their shapes in a copy.
+        shape: [N, C, H, W] of the images that counts are taken for; N = 1 gives the counts of one
+            image.
         workload: batches, optimizer and precision that memory is counted for.
         loss: from the model's outputs to the scalar that it is trained with; by default cross
             entropy of its logits.
+
+    Raises:
+        UserError: the model cannot be run on such images, or cannot be followed.
     """
     workload = workload or Workload()
+    model = _followable(model, shape)
     counts = measure_counts(model, shape)
     inference = measure_inference_bytes(model, shape, workload)
     training = measure_training_bytes(model, shape, workload, loss)
@@ -57,24 +72,77 @@ def measure(
 
 
 def measure_counts(model: nn.Module, shape: Shape) -> dict[str, int]:
-    """flops, flops_total, params and activations of a forward pass, by one fvcore trace."""
+    """flops, flops_total, params and activations of a forward pass, by one fvcore trace.
+
+    Raises:
+        UserError: the model cannot be run on such images, or cannot be followed.
+    """
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    model = _followable(model, shape)
     first = next(model.parameters(), torch.empty(0))
-    images = torch.zeros(shape, dtype=first.dtype, device=first.device)
+    dtype = first.dtype if first.is_floating_point() else torch.float32
+    images = torch.zeros(shape, dtype=dtype, device=first.device)
     activations: Counter[str] = Counter()
-    with _evaluating(model), torch.no_grad():
+    with _evaluating(model), torch.no_grad(), _without_fast_path():
         analysis = FlopCountAnalysis(model, images)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        analysis.set_op_handle(**HANDLES)
         for op in _ACTIVATION_OPS:
             analysis.set_op_handle(op, _with_activations(op, analysis._op_handles, activations))
-        by_operator = analysis.by_operator()
-    flops = sum(n for op, n in by_operator.items() if op in _CONV_AND_LINEAR)
+        with running(model, shape):
+            by_operator = analysis.by_operator()
+    _warn(analysis.unsupported_ops())
+    flops = sum(n for op, n in by_operator.items() if op in PRODUCTS)
     return {
         "flops": round(flops),
         "flops_total": round(sum(by_operator.values())),
         "params": sum(p.numel() for p in model.parameters()),
         "activations": round(sum(activations.values())),
     }
+
+
+def _followable(model: nn.Module, shape: Shape) -> nn.Module:
+    """The model, or a copy whose lazy layers have their shapes.
+
+    Raises:
+        UserError: scripted modules, and those on the meta device.
+    """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise UserError(
+            f"{type(model).__name__} holds scripted or traced modules, whose operators cannot be "
+            "followed",
+            hint="measure the module that torch.jit.script or torch.jit.trace was given",
+        )
+    model = getattr(model, "_orig_mod", model)  # what torch.compile was given
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(tensor.is_meta for tensor in tensors):
+        raise UserError(
+            f"{type(model).__name__} is on the meta device, where nothing can be followed",
+            hint='give it memory: model.to_empty(device="cpu")',
+        )
+    if not any(map(is_lazy, tensors)):
+        return model
+    shaped = copy.deepcopy(model)
+    with _evaluating(shaped), torch.no_grad(), running(model, shape):
+        shaped(torch.zeros(shape))
+    return shaped
+
+
+def _warn(operators: Counter[str]) -> None:
+    unknown = without_a_count(sorted(operators))
+    if unknown:
+        warnings.warn(f"flops leave out what has no count here: {', '.join(unknown)}", stacklevel=4)
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Attention layers as the operators that they stand for, not as one that has no count."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from scalesearch.cost.cost import Workload
+from scalesearch.errors import UserError
+from scalesearch.text import shortened
 
 Shape = tuple[int, int, int, int]
 Loss = Callable[[Any], Tensor]
@@ -37,8 +40,9 @@ def measure_inference_bytes(model: nn.Module, shape: Shape, workload: Workload) 
     """
     with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
         fake = _fake_copy(model, fakes).eval()
-        images = torch.empty(workload.inference_batch, *shape[1:])
-        with torch.no_grad(), _LiveBytes([*_held(fake), images]) as live:
+        images = _images(fake, workload.inference_batch, shape)
+        held = [*_held(fake), images]
+        with running(model, images.shape), torch.no_grad(), _LiveBytes(held) as live:
             _outputs(fake, images, workload)
     return live.peak
 
@@ -63,15 +67,34 @@ def measure_training_bytes(
         fake = _fake_copy(model, fakes).train()
         average = [torch.empty_like(t) for t in _held(fake)] if workload.ema else []
         optimizer = _optimizer(fake, workload.optimizer_copies)
-        images = torch.empty(workload.training_batch, *shape[1:])
+        images = _images(fake, workload.training_batch, shape)
         for p in fake.parameters():
             p.grad = torch.zeros_like(p) if p.requires_grad else None
         optimizer.step()
         optimizer.zero_grad()
         state = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
-        with _LiveBytes(_held(fake) + average + state + [images]) as live:
+        held = _held(fake) + average + state + [images]
+        with running(model, images.shape), _LiveBytes(held) as live:
             _step(fake, optimizer, images, loss, workload)
     return live.peak
+
+
+@contextmanager
+def running(model: nn.Module, shape: Sequence[int]) -> Iterator[None]:
+    """Makes one sentence of whatever a model raises when it is run on images of a shape."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = shortened(" ".join(str(error).split()) or type(error).__name__)
+        sides = " x ".join(map(str, shape))
+        hint = "give the images another shape, or mend the model"
+        if "more than 1 value per channel" in reason:
+            hint = "take two images or more (--batch 2), or larger ones (--resolution)"
+        raise UserError(
+            f"{type(model).__name__} cannot be run on images of {sides}: {reason}", hint=hint
+        ) from error
 
 
 def _step(
@@ -81,11 +104,26 @@ def _step(
     loss: Loss,
     workload: Workload,
 ) -> None:
-    loss(_outputs(model, images, workload)).backward()
+    total = loss(_outputs(model, images, workload))
+    if total.requires_grad:  # nothing learns in a frozen model
+        total.backward()
     optimizer.step()
 
 
-def _cross_entropy(logits: Tensor) -> Tensor:
+def _images(model: nn.Module, count: int, shape: Shape) -> Tensor:
+    """Images in the type of the model's weights."""
+    types = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    return torch.empty(count, *shape[1:], dtype=types[0] if types else torch.float32)
+
+
+def _cross_entropy(logits: Any) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.ndim < 2:
+        raise UserError(
+            f"the model gives {type(logits).__name__}, of which no cross entropy can be taken",
+            key="loss",
+            allowed="logits [N, K]",
+            hint="pass `loss=`, from the model's outputs to a scalar",
+        )
     labels = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
     return nn.functional.cross_entropy(logits, labels)
 
@@ -99,10 +137,12 @@ def _outputs(model: nn.Module, images: Tensor, workload: Workload) -> Any:
 
 
 def _optimizer(model: nn.Module, copies: int) -> torch.optim.Optimizer:
+    # An optimizer wants a parameter, and a model may have none.
+    parameters = list(model.parameters()) or [nn.Parameter(torch.empty(0))]
     if copies >= 2:
-        return torch.optim.AdamW(model.parameters(), foreach=False)
+        return torch.optim.AdamW(parameters, foreach=False)
     momentum = 0.9 if copies else 0.0
-    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum, foreach=False)
+    return torch.optim.SGD(parameters, lr=0.1, momentum=momentum, foreach=False)
 
 
 def _fake_copy(model: nn.Module, fakes: FakeTensorMode) -> nn.Module:

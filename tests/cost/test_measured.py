@@ -19,6 +19,7 @@ from scalesearch.cost.measured import (
     measure_inference_bytes,
     measure_training_bytes,
 )
+from scalesearch.errors import UserError
 from scalesearch.nn.build import build
 
 SHAPE = (1, 3, 32, 32)
@@ -140,7 +141,7 @@ def test_the_model_is_left_as_it_was(training):
 
 def test_modes_come_back_even_when_the_model_fails():
     model = small().train()
-    with pytest.raises(RuntimeError, match="channels"):
+    with pytest.raises(UserError, match="channels"):
         measure_counts(model, (1, 5, 32, 32))
     assert all(module.training for module in model.modules())
 
