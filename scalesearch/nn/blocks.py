@@ -163,11 +163,11 @@ class Shortcut(nn.Module):
 
     def __init__(self, stage: Stage, context: BlockContext) -> None:
         super().__init__()
-        self.stride, self.width = context.stride, stage.width
+        self.stride, self.missing = context.stride, stage.width - context.width
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, stage width, ceil(H / stride), ceil(W / stride)]."""
-        missing = self.width - x.shape[1]
+        missing = self.missing
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
             # A copy, so that backward need not keep the pixels that are left out.

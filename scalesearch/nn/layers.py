@@ -31,8 +31,9 @@ class Activation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same shape."""
-        in_place = self.name == _FROM_OUTPUT or not torch.is_grad_enabled()
-        return ACTIVATIONS[self.name](x, inplace=in_place)
+        # What a full backward hook lets through is a view, which must not be overwritten.
+        in_place = self.name == _FROM_OUTPUT and x._base is None
+        return ACTIVATIONS[self.name](x, inplace=in_place or not torch.is_grad_enabled())
 
     def extra_repr(self) -> str:
         """The activation's name."""
@@ -48,12 +49,16 @@ class SamePad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C, H + rows, W + columns]."""
-        rows, columns = (self._missing(side) for side in x.shape[-2:])
-        around = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        return F.pad(x, around, value=self.value)
+        return same_pad(x, self.kernel, self.stride, self.value)
 
-    def _missing(self, side: int) -> int:
-        return max(self.kernel - self.stride + -side % self.stride, 0)
+
+# A call of its own in what torch.fx traces, as it depends on the size of the image.
+@torch.fx.wrap
+def same_pad(x: Tensor, kernel: int, stride: int, value: float) -> Tensor:
+    """An image [N, C, H, W] padded for a kernel and a stride."""
+    rows, columns = (max(kernel - stride + -side % stride, 0) for side in x.shape[-2:])
+    around = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+    return F.pad(x, around, value=value)
 
 
 class ConvNormAct(nn.Module):
@@ -128,12 +133,21 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same shape."""
-        # A sum, then a small division: the backward of `mean` would divide a whole image. float16
-        # ends at 65504, which the sum over an image of a few hundred pixels' side can exceed.
-        wide = torch.float32 if x.dtype == torch.float16 else None
-        means = x.sum((2, 3), keepdim=True, dtype=wide) / (x.shape[2] * x.shape[3])
-        weights = self.expand(self.active(self.reduce(means.to(x.dtype))))
+        weights = self.expand(self.active(self.reduce(channel_means(x))))
         return x * torch.sigmoid(weights)
+
+
+# A call of its own in what torch.fx traces, as it depends on the type of the numbers.
+@torch.fx.wrap
+def channel_means(x: Tensor) -> Tensor:
+    """The mean of each channel: [N, C, H, W] to [N, C, 1, 1]."""
+    if not torch.is_grad_enabled():
+        return x.mean((2, 3), keepdim=True)
+    # A sum, then a small division: the backward of `mean` would divide a whole image. float16
+    # ends at 65504, which the sum over an image of a few hundred pixels' side can exceed.
+    wide = torch.float32 if x.dtype == torch.float16 else None
+    means = x.sum((2, 3), keepdim=True, dtype=wide) / (x.shape[2] * x.shape[3])
+    return means.to(x.dtype)
 
 
 class DropPath(nn.Module):
@@ -151,5 +165,5 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x + branch if torch.is_grad_enabled() else branch.add_(x)
         keep = 1 - self.rate
-        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
+        mask = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep)
         return torch.addcmul(x, branch, mask.div_(keep))

@@ -109,7 +109,13 @@ class Recorder(TorchFunctionMode):
 
 
 # Functions that squeeze-excite calls, to the operations of its graph.
-SQUEEZING = {"truediv": "mean", "div": "mean", "sigmoid": "sigmoid", "mul": "multiply"}
+SQUEEZING = {
+    "mean": "mean",
+    "truediv": "mean",
+    "div": "mean",
+    "sigmoid": "sigmoid",
+    "mul": "multiply",
+}
 
 
 def layer(module, given, out):
