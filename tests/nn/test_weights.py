@@ -181,7 +181,7 @@ def test_sources_that_are_none(subtests):
         ({}, "holds no weights"),
         ({"epoch": 3}, "'epoch' is not a tensor but of type int"),
         (torch.nn.Linear(1, 1), "weights are a mapping, not a module"),
-        ("weights.zip", "not read from this kind of file"),
+        ("resnet50", "resnet50: there is no such file"),
         ("nowhere.pt", "nowhere.pt: there is no such file"),
     ):
         with subtests.test(message), pytest.raises(UserError, match=re.escape(message)):
