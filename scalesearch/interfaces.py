@@ -63,6 +63,10 @@ class Hooks:
         """Of an evaluator: sentences shown before a phase of networks with this norm."""
         return ()
 
+    def notes_on(self, architecture: Architecture) -> Sequence[str]:
+        """Of an evaluator: sentences shown before a phase, about its first network."""
+        return ()
+
     def prepare(self, threads: int) -> None:
         """Of `Assess`: sets up a worker's process before its first job."""
 
@@ -263,7 +267,7 @@ class Dataset(Protocol):
 class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores.
 
-    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`.
+    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`, `notes_on`.
     """
 
     @property

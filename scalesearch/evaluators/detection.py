@@ -29,9 +29,16 @@ class Evaluator(DetectionRecipe):
 
     def check(self, architecture: Detector) -> None:
         """Raises `UserError` if the options ask for what a network does not have."""
-        from scalesearch.training.freezing import check_freeze
+        from scalesearch.training.freezing import check_freeze, weights_note
 
         check_freeze(architecture, self)
+        weights_note(architecture, self)
+
+    def notes_on(self, architecture: Detector) -> tuple[str, ...]:
+        """What a network takes of the weights to begin with, if some are named."""
+        from scalesearch.training.freezing import weights_note
+
+        return tuple(filter(None, [weights_note(architecture, self)]))
 
     def evaluate(
         self, model: torch.nn.Module, architecture: Detector, data: BoxData, seed: int

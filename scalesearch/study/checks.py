@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from scalesearch import plugins
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError, nearest
 from scalesearch.history.stopping import Stopping
-from scalesearch.interfaces import hook
+from scalesearch.interfaces import Evaluator, hook
 from scalesearch.study.parts import Plugin
 
 
@@ -63,3 +64,17 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
             key="stopping.rungs",
             allowed=f"1 to {epochs - 1}, as the evaluator trains {epochs} epochs",
         )
+
+
+def evaluator_notes(evaluator: Evaluator, network: Architecture) -> list[str]:
+    """What a user may want to know before a phase whose first network this is, in sentences.
+
+    Raises:
+        UserError: the evaluator's options do not fit the network.
+    """
+    try:
+        hook(evaluator, "check")(network)
+        norm = getattr(network, "norm", "batch")
+        return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(network)]
+    except UserError as error:
+        raise error.at(under="evaluator") from None

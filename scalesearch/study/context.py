@@ -8,14 +8,15 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 
-from scalesearch.arch.detector import Anchors, Architecture
+from scalesearch.arch.detector import Anchors
 from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, hook
+from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
+from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.inputs import anchors_of
 from scalesearch.study.loop import Listener, Loop, Plan
@@ -88,7 +89,8 @@ class Context:
         self.watch.phase(plan.phase, networks or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
-            self._prepare(evaluator, first.architecture)
+            for note in evaluator_notes(evaluator, first.architecture):
+                self.watch.note(note)
             jobs = [first]
 
             def ask() -> Job | None:
@@ -108,12 +110,6 @@ class Context:
         self.folder.write_trials()
         self.watch.end(loop.counts)
         return trials
-
-    def _prepare(self, evaluator: Evaluator, network: Architecture) -> None:
-        """Checks an evaluator's options against a phase's first network, and logs its notes."""
-        hook(evaluator, "check")(network)
-        for note in hook(evaluator, "notes")(getattr(network, "norm", "batch")):
-            self.watch.note(note)
 
     def _listener(self, plan: Plan, record: Record) -> Listener:
         checkpoints = Checkpoints(self.folder, plan.phase, record)
