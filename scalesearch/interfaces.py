@@ -63,8 +63,10 @@ class Hooks:
         """Of an evaluator: sentences shown before a phase of networks with this norm."""
         return ()
 
-    def notes_on(self, architecture: Architecture) -> Sequence[str]:
-        """Of an evaluator: sentences shown before a phase, about its first network."""
+    def notes_on(self, architectures: Sequence[Architecture]) -> Sequence[str]:
+        """Of an evaluator: sentences shown before a phase, about its networks as far as they are
+        known, the first at least; `UserError` if none of them can be trained so.
+        """
         return ()
 
     def prepare(self, threads: int) -> None:

@@ -114,7 +114,7 @@ def _search(
     if study.latency is not None:
         source = "" if table is None else f", predicted by {study.latency.table}"
         lines.append(f"latency       measured on {study.latency.deployment}{source}")
-    notes = evaluator_notes(evaluator, sizes.typical)
+    notes = evaluator_notes(evaluator, [sizes.typical])
     seconds = trial_seconds(executor, evaluator, sizes.typical, data)
     total = None if seconds is None else seconds * search.trials
     return sizes.typical, Share(f"search        {search.trials} trials", total, notes), lines
@@ -133,7 +133,7 @@ def _family(
     family: Any = study.family
     every = members(network, coefficients, family.phi, family.strategies)
     evaluator: Evaluator = family.evaluator.make()
-    networks = list({member.architecture for member in every})
+    networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"
     return _share(executor, evaluator, text, networks, data)
 
@@ -145,8 +145,8 @@ def _share(
     networks: Sequence[Architecture],
     data: Data,
 ) -> Share:
-    """A phase of these networks; `UserError` if its options do not fit the first of them."""
-    notes = evaluator_notes(evaluator, networks[0]) if networks else []
+    """A phase of these networks; `UserError` if the evaluator's options do not fit them."""
+    notes = evaluator_notes(evaluator, networks) if networks else []
     return Share(text, phase_seconds(executor, evaluator, networks, data), notes)
 
 

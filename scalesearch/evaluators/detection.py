@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,16 +29,15 @@ class Evaluator(DetectionRecipe):
 
     def check(self, architecture: Detector) -> None:
         """Raises `UserError` if the options ask for what a network does not have."""
-        from scalesearch.training.freezing import check_freeze, weights_note
+        from scalesearch.training.freezing import check_freeze
 
         check_freeze(architecture, self)
-        weights_note(architecture, self)
 
-    def notes_on(self, architecture: Detector) -> tuple[str, ...]:
-        """What a network takes of the weights to begin with, if some are named."""
-        from scalesearch.training.freezing import weights_note
+    def notes_on(self, architectures: Sequence[Detector]) -> tuple[str, ...]:
+        """What networks take of the weights to begin with; `UserError` if none can use them."""
+        from scalesearch.training.freezing import weights_notes
 
-        return tuple(filter(None, [weights_note(architecture, self)]))
+        return weights_notes(architectures, self)
 
     def evaluate(
         self, model: torch.nn.Module, architecture: Detector, data: BoxData, seed: int

@@ -179,5 +179,6 @@ def _explained(error: Exception, path: Path) -> UserError:
         return UserError("asks for more memory than there is", file=file, hint=_AGAIN)
     about = ""
     if isinstance(error, SafetensorError):
-        about = f" ({shortened(text.partition(chr(10))[0].removeprefix('Error while '), 120)})"
+        reason = text.partition("\n")[0].removeprefix("Error while deserializing header: ")
+        about = f" ({shortened(reason, 120)})"
     return UserError(f"cannot be read{about}", file=file, hint=_AGAIN)

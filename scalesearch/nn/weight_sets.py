@@ -59,7 +59,15 @@ def weight_set(content: object, source: str = "", key: str = "") -> WeightSet:
     if not sets:
         raise _nothing(content, source)
     path, notes = _chosen(sets, source, key)
-    return WeightSet(_without_wrappers(sets[path]), notes)
+    state = _without_wrappers(sets[path])
+    if notes and any(_is_average(word) for word in path):
+        raw = [other for other in sets if not any(_is_average(word) for word in other)]
+        full = _without_wrappers(sets[raw[0]]) if len(raw) == 1 else {}
+        # Some keep an average of what is trained alone, without the statistics of norms.
+        if rest := full.keys() - state.keys() if state.keys() < full.keys() else set():
+            notes = (*notes, f"{len(rest)} tensors that it lacks are from {_words(raw[0])}")
+        state = {**full, **state} if rest else state
+    return WeightSet(state, notes)
 
 
 def is_wrapper(prefix: str) -> bool:
@@ -163,7 +171,7 @@ def _is_usual(path: tuple[str, ...]) -> bool:
 
 
 def _words(path: tuple[str, ...]) -> str:
-    return repr(shortened(".".join(path), 80)) if path else "the names without a prefix"
+    return repr(shortened(".".join(path), 80)) if path else "the other names"
 
 
 def _without_wrappers(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -181,9 +189,14 @@ def _nothing(content: object, source: str) -> UserError:
     allowed = "a mapping from names to tensors, or one under 'state_dict' or 'model'"
     if not isinstance(content, Mapping):
         kind = type(content).__name__
-        return UserError(f"holds no weights but a {kind}", file=source, allowed=allowed)
+        return UserError(
+            f"holds no weights but a value of type {kind}", file=source, allowed=allowed
+        )
+    if any(isinstance(value, Mapping) for value in content.values()):
+        keys = _listed([shortened(repr(key), 40) for key in content])
+        return UserError(f"holds no weights under its keys {keys}", file=source, allowed=allowed)
     for name, value in content.items():
-        if not isinstance(value, (torch.Tensor, Mapping)):
+        if not isinstance(value, torch.Tensor):
             return UserError(
                 f"{shortened(repr(name))} is not a tensor but of type {type(value).__name__}",
                 file=source,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scalesearch.errors import UserError
 from scalesearch.nn.weight_files import PEER_SIDE, pretrained, read_weights
 from scalesearch.nn.weight_names import names_in
-from scalesearch.nn.weight_sets import weight_set
+from scalesearch.nn.weight_sets import WeightSet, weight_set
 from scalesearch.text import shortened
 
 # The layers that predict classes, of another shape where these are replaced.
@@ -59,7 +59,8 @@ class LoadReport:
         new = _counted((*self.missing, *(mismatch.name for mismatch in self.mismatched)))
         parts = [f"{len(taken)} of {len(taken) + len(new)} weights are taken"]
         if new:
-            parts.append("new: " + _cut(_new_parts(taken, new)))
+            layers = _new_parts(taken, new)
+            parts.append(f"new {'are' if len(layers) > 1 else 'is'} the {_cut(layers)}")
         if left := _counted(self.unexpected):
             parts.append(f"left out of the source ({len(left)}): {_cut(left)}")
         return "; ".join([*parts, *self.notes])
@@ -118,31 +119,33 @@ def load_weights(
     if isinstance(source, nn.Module):
         raise UserError("weights are a mapping, not a module", hint="pass model.state_dict()")
     peer = pretrained(source)
-    state, report = matched(model.state_dict(), source if peer is None else peer.state_dict(), key)
-    if strict:
-        report.check()
+    file = str(source) if peer is None and isinstance(source, str | Path) else ""
+    given = _given(source if peer is None else peer.state_dict(), key)
+    try:
+        state, report = matched(model.state_dict(), given)
+        if strict:
+            report.check()
+    except UserError as error:
+        raise error.at(file=file) from None
     if peer is not None and _fits_but_for_classes(report):
-        given, names = peer.state_dict(), report.names.items()
-        weights = {name: given[theirs] for name, theirs in names if theirs in given} | state
-        _check_outputs(model, weights, peer, str(source))
+        names = report.names.items()
+        weights = {name: given.state[theirs] for name, theirs in names if theirs in given.state}
+        _check_outputs(model, weights | state, peer, str(source))
     model.load_state_dict(state, strict=False)
     return report
 
 
-def matched(
-    needed: Mapping[str, Tensor], source: Mapping[str, Any] | Path | str, key: str = ""
-) -> tuple[dict[str, Tensor], LoadReport]:
-    """As `fit`, for a source that is read first; `UserError` for weights that are not finite."""
-    if isinstance(source, str | Path):
-        given = read_weights(Path(source), key)
-    else:
-        given = weight_set(source, key=key)
+def matched(needed: Mapping[str, Tensor], given: WeightSet) -> tuple[dict[str, Tensor], LoadReport]:
+    """As `fit`, with the notes on the set; `UserError` for weights that are not finite."""
     state, report = fit(needed, given.state)
-    try:
-        _check_values(state, report)
-    except UserError as error:
-        raise error.at(file=str(source) if isinstance(source, str | Path) else "") from None
+    _check_values(state, report)
     return state, replace(report, notes=(*given.notes, *report.notes))
+
+
+def _given(source: Mapping[str, Any] | Path | str, key: str) -> WeightSet:
+    if isinstance(source, str | Path):
+        return read_weights(Path(source), key)
+    return weight_set(source, key=key)
 
 
 def fit(
@@ -163,11 +166,20 @@ def fit(
             notes.append("the first convolution is summed over three channels, for grey images")
         else:
             mismatched.append(Mismatch(name, tuple(expected.shape), tuple(value.shape)))
+            if name in _STEMS and value.shape[:1] + value.shape[2:] == _but_channels(expected):
+                notes.append(
+                    f"the first convolution is for {value.shape[1]} channels, the network's for "
+                    f"{expected.shape[1]}: only three are made one"
+                )
     claimed = set(names.values())
     unexpected = tuple(name for name in given if name not in claimed)
     return state, LoadReport(
         tuple(state), tuple(missing), unexpected, tuple(mismatched), names, tuple(notes)
     )
+
+
+def _but_channels(first: Tensor) -> torch.Size:
+    return first.shape[:1] + first.shape[2:]
 
 
 def _of_three_channels(first: Tensor) -> tuple[int, ...]:
@@ -278,9 +290,10 @@ def _cut(items: Sequence[str]) -> str:
     """The first few items and how many more there are: a message stays short."""
     shown, room = list[str](), _LONGEST
     for item in items[:_SHOWN]:
-        room -= len(item)
+        word = shortened(item if item.isprintable() else repr(item), _LONGEST)
+        room -= len(word)
         if shown and room < 0:
             break
-        shown.append(shortened(item, _LONGEST))
+        shown.append(word)
     more = [f"and {len(items) - len(shown):,} more"] if len(items) > len(shown) else []
     return ", ".join([*shown, *more])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError, nearest
@@ -66,15 +68,15 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
         )
 
 
-def evaluator_notes(evaluator: Evaluator, network: Architecture) -> list[str]:
-    """What a user may want to know before a phase whose first network this is, in sentences.
+def evaluator_notes(evaluator: Evaluator, networks: Sequence[Architecture]) -> list[str]:
+    """What a user may want to know before a phase of these networks, in sentences.
 
     Raises:
-        UserError: the evaluator's options do not fit the network.
+        UserError: the evaluator's options do not fit them.
     """
+    norm = getattr(networks[0], "norm", "batch")
     try:
-        hook(evaluator, "check")(network)
-        norm = getattr(network, "norm", "batch")
-        return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(network)]
+        hook(evaluator, "check")(networks[0])
+        return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
     except UserError as error:
         raise error.at(under="evaluator") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from optuna.storages import JournalStorage
 
-from scalesearch.arch.detector import Anchors
+from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
@@ -78,18 +79,18 @@ class Context:
         return replace(plan, **others)
 
     def carry_out(
-        self, plan: Plan, evaluator: Evaluator, networks: int | None = None
+        self, plan: Plan, evaluator: Evaluator, networks: Sequence[Architecture] = ()
     ) -> list[Trial]:
         """Runs a phase to its end and returns all of its trials, those of earlier runs included.
 
-        `networks` is how many different ones there are to assess, where that is known.
+        `networks` are the different ones that there are to assess, where they are known.
         """
         record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
         loop = Loop(plan, record, self._listener(plan, record))
-        self.watch.phase(plan.phase, networks or plan.trials, loop.done)
+        self.watch.phase(plan.phase, len(networks) or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
-            for note in evaluator_notes(evaluator, first.architecture):
+            for note in evaluator_notes(evaluator, networks or [first.architecture]):
                 self.watch.note(note)
             jobs = [first]
 

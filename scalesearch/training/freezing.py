@@ -1,8 +1,8 @@
-"""What of a detector is not trained: the beginning of its backbone, or its backbone's norms."""
+"""What a detector begins with, and what of it is not trained: stages of its backbone, or norms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import TrialError, UserError
-from scalesearch.nn import weights
 from scalesearch.nn.build import build
+from scalesearch.nn.weight_files import read_weights
+from scalesearch.nn.weight_sets import WeightSet
+from scalesearch.nn.weights import LoadReport, matched
 from scalesearch.training.recipe import DetectionRecipe
+
+_TRIED = 30  # networks of a phase for which weights are looked at before it
 
 
 def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
@@ -25,61 +29,83 @@ def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
     """
     if recipe.weights is None:
         return
-    state, report = _matched(model.state_dict(), recipe.weights)
-    if problem := _unusable(state, model.state_dict(), recipe):
+    given, needed = _read(recipe.weights), model.state_dict()
+    state, report = _matched(needed, given, recipe.weights)
+    if problem := _unusable(state, needed, recipe):
         if not (state or report.mismatched):
             raise UserError(problem, key="weights", hint="; ".join(report.misfits()))
         raise TrialError("; ".join([problem, *report.misfits()]))
     model.load_state_dict(state, strict=False)
 
 
-def weights_note(net: Detector, recipe: DetectionRecipe) -> str:
-    """What a network takes of the recipe's weights, in one sentence; empty if none are named.
+def weights_notes(nets: Sequence[Detector], recipe: DetectionRecipe) -> tuple[str, ...]:
+    """What the first of these networks takes of the recipe's weights, and how many can't be used.
 
     Raises:
-        UserError: the file cannot be read, nothing in it fits the network, or what would be frozen
-            is not in it.
+        UserError: the file cannot be read, or none of the networks can begin with it: nothing in
+            it fits, or what would be frozen is not in it.
     """
     if recipe.weights is None:
-        return ""
-    with torch.device("meta"):  # names and shapes alone
-        needed = build(net).state_dict()
-    state, report = _matched(needed, recipe.weights)
-    if problem := _unusable(state, needed, recipe):
-        raise UserError(problem, key="weights", hint="; ".join(report.misfits()))
-    return f"{recipe.weights.name}: {report}"
+        return ()
+    given = _read(recipe.weights)
+    notes, problems, hint = list[str](), list[str](), ""
+    tried = nets[:: max(1, len(nets) // _TRIED)]
+    for net in tried:
+        with torch.device("meta"):  # names and shapes alone
+            needed = build(net).state_dict()
+        state, report = _matched(needed, given, recipe.weights)
+        if problem := _unusable(state, needed, recipe):
+            problems.append(problem)
+            hint = hint or "; ".join(report.misfits())
+        elif not notes:
+            notes.append(f"{recipe.weights.name}: {report}")
+    if not notes:
+        raise UserError(problems[0], key="weights", hint=hint)
+    if problems:
+        notes.append(
+            f"{len(problems)} of {len(tried)} networks of this phase cannot begin with "
+            f"{recipe.weights.name}, and their trials fail: {problems[0]}"
+        )
+    return tuple(notes)
 
 
 def _unusable(
     state: Mapping[str, Tensor], needed: Mapping[str, Tensor], recipe: DetectionRecipe
 ) -> str:
-    """Why weights to begin with can't be meant, or an empty text."""
+    """Why a network cannot begin with the recipe's weights, or an empty text."""
     if not any(value.ndim > 1 for value in state.values()):  # vectors fit by accident
         return f"nothing in {recipe.weights} fits the network"
-    frozen = [f"backbone.stages.{stage}." for stage in range(recipe.frozen_stages)]
-    if recipe.frozen_stages >= 0:
-        frozen.append("backbone.stem.")
+    stages = [f"backbone.stages.{stage}." for stage in range(recipe.frozen_stages)]
+    frozen = ("backbone.stem.", *stages) if recipe.frozen_stages >= 0 else ()
     drawn = [
         name
-        for name, value in needed.items()
-        if name.startswith(tuple(frozen)) and name not in state and value.ndim
+        for name in needed.keys() - state.keys()
+        if name.startswith(frozen)
+        or (recipe.frozen_norm and name.startswith("backbone.") and ".norm." in name)
     ]
+    drawn = [name for name in drawn if needed[name].ndim]  # not counters of batches
     if drawn:
         return (
-            f"`freeze: {recipe.freeze}` would keep {len(drawn)} weights as they are drawn, as "
-            f"{recipe.weights} has none for them: {drawn[0]} is the first"
+            f"{len(drawn)} weights that are not in {recipe.weights} would be frozen as they are "
+            f"drawn, such as {min(drawn)}"
         )
     return ""
 
 
-def _matched(
-    needed: Mapping[str, Tensor], path: Path
-) -> tuple[dict[str, Tensor], weights.LoadReport]:
-    """As `weights.matched`, with the setting's name in a message."""
+def _read(path: Path) -> WeightSet:
     try:
-        return weights.matched(needed, path)
+        return read_weights(path)
     except UserError as error:
         raise error.at(under="weights") from None
+
+
+def _matched(
+    needed: Mapping[str, Tensor], given: WeightSet, path: Path
+) -> tuple[dict[str, Tensor], LoadReport]:
+    try:
+        return matched(needed, given)
+    except UserError as error:
+        raise error.at(file=str(path), under="weights") from None
 
 
 def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
