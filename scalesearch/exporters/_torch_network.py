@@ -16,7 +16,7 @@ from scalesearch.nn.backbone import Classifier
 from scalesearch.nn.build import build
 from scalesearch.nn.detector import DetectorNet
 from scalesearch.nn.weight_sets import weight_set
-from scalesearch.nn.weights import fit
+from scalesearch.nn.weights import fit, needed_by
 
 # Outputs on random images may differ by so much of the largest: other kernels sum in other orders.
 TOLERANCE = 1e-4
@@ -27,8 +27,7 @@ Network = Callable[[Tensor], Outputs]  # of images [N, C, H, W]
 
 def fitted(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every weight of the network under its name, on the CPU; `UserError` if some do not fit."""
-    with torch.device("meta"):  # shapes alone: no time, and no draw from the global generator
-        needed = build(architecture).state_dict()
+    needed = needed_by(architecture)
     state, report = fit(needed, weight_set(weights).state)
     report.check()
     # Copies, as safetensors takes no tensors that share memory and none in channels_last.

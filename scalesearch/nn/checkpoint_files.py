@@ -25,7 +25,6 @@ _AGAIN = "it is cut short or damaged: copy or download it again"
 _STATE_ALONE = (
     "in the program that wrote it, save the weights alone: torch.save(model.state_dict(), FILE)"
 )
-_ALLOWED = "a file of safetensors or of torch.save, timm:NAME, torchvision:NAME or effdet:NAME"
 _HEAD = 4096  # bytes from which a file is recognised
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # a pickle of torch's own magic number
 _HEADER = 8  # bytes that say how long the header of a safetensors file is
@@ -69,7 +68,7 @@ def _size(path: Path) -> int:
     if not path.is_file():
         if path.exists():
             raise UserError("is no regular file", file=str(path))
-        raise UserError("there is no such file", file=str(path), allowed=_ALLOWED)
+        raise UserError("there is no such file", file=str(path))
     return path.stat().st_size
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
-from scalesearch.nn.weight_files import PEER_SIDE, pretrained, read_weights
+from scalesearch.nn.build import build
+from scalesearch.nn.weight_files import PEER_SIDE, PEERS, pretrained, read_weights
 from scalesearch.nn.weight_names import names_in
 from scalesearch.nn.weight_sets import WeightSet, weight_set
 from scalesearch.text import shortened
@@ -135,6 +138,12 @@ def load_weights(
     return report
 
 
+def needed_by(net: Architecture) -> dict[str, Tensor]:
+    """The state dict of a network, names and shapes alone: no time, and no draw of a number."""
+    with torch.device("meta"):
+        return build(net).state_dict()
+
+
 def matched(needed: Mapping[str, Tensor], given: WeightSet) -> tuple[dict[str, Tensor], LoadReport]:
     """As `fit`, with the notes on the set; `UserError` for weights that are not finite."""
     state, report = fit(needed, given.state)
@@ -143,9 +152,12 @@ def matched(needed: Mapping[str, Tensor], given: WeightSet) -> tuple[dict[str, T
 
 
 def _given(source: Mapping[str, Any] | Path | str, key: str) -> WeightSet:
-    if isinstance(source, str | Path):
-        return read_weights(Path(source), key)
-    return weight_set(source, key=key)
+    if not isinstance(source, str | Path):
+        return weight_set(source, key=key)
+    if isinstance(source, str) and not os.path.lexists(source):
+        names = ", ".join(f"{library}:NAME" for library in PEERS)
+        raise UserError("there is no such file", file=source, allowed=f"a file, {names}")
+    return read_weights(Path(source), key)
 
 
 def fit(

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import TrialError, UserError
-from scalesearch.nn.build import build
 from scalesearch.nn.weight_files import read_weights
 from scalesearch.nn.weight_sets import WeightSet
-from scalesearch.nn.weights import LoadReport, matched
+from scalesearch.nn.weights import LoadReport, matched, needed_by
 from scalesearch.training.recipe import DetectionRecipe
 
 _TRIED = 30  # networks of a phase for which weights are looked at before it
@@ -51,8 +49,7 @@ def weights_notes(nets: Sequence[Detector], recipe: DetectionRecipe) -> tuple[st
     notes, problems, hint = list[str](), list[str](), ""
     tried = nets[:: max(1, len(nets) // _TRIED)]
     for net in tried:
-        with torch.device("meta"):  # names and shapes alone
-            needed = build(net).state_dict()
+        needed = needed_by(net)
         state, report = _matched(needed, given, recipe.weights)
         if problem := _unusable(state, needed, recipe):
             problems.append(problem)
@@ -64,7 +61,8 @@ def weights_notes(nets: Sequence[Detector], recipe: DetectionRecipe) -> tuple[st
     if problems:
         notes.append(
             f"{len(problems)} of {len(tried)} networks of this phase cannot begin with "
-            f"{recipe.weights.name}, and their trials fail: {problems[0]}"
+            f"{recipe.weights.name}, and their trials fail: {problems[0]}; "
+            "`evaluator: {weights: null}` below the phase trains it without"
         )
     return tuple(notes)
 
