@@ -46,12 +46,13 @@ def read_checkpoint(path: Path) -> object:
             kind = _kind(head, size)
             if kind == "zip":
                 _check_archive(file, path, size)
-        if not kind:
-            problem, hint = described(head, path)
-            raise UserError(problem, file=str(path), hint=hint)
+            if kind in ("zip", "legacy"):
+                file.seek(0)  # the file and not its path: torch.load looks at a path's ending
+                return torch.load(file, map_location="cpu", weights_only=True)
         if kind == "safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        problem, hint = described(head, path)
+        raise UserError(problem, file=str(path), hint=hint)
     except UserError:
         raise
     except MemoryError as error:
