@@ -29,6 +29,7 @@ _HEAD = 4096  # bytes from which a file is recognised
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # a pickle of torch's own magic number
 _HEADER = 8  # bytes that say how long the header of a safetensors file is
 _GROWTH, _SLACK = 20, 1 << 20  # torch.save does not compress; some programs pack its files again
+_TABLE = 64 << 20  # bytes of the pickle that names the tensors; each may become an object of 64
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -114,6 +115,12 @@ def _check_archive(file: BinaryIO, path: Path, size: int) -> None:
                     f"would unpack from {size:,} to {unpacked:,} bytes, which no weights do",
                     file=str(path),
                     hint="take it from where it was published, and do not compress it",
+                )
+            if (table := max(e.file_size for e in entries if e.filename.endswith(".pkl"))) > _TABLE:
+                raise UserError(
+                    f"describes its tensors in {table:,} bytes, which no weights need",
+                    file=str(path),
+                    hint=_STATE_ALONE,
                 )
             if damaged := _damaged(archive):
                 raise UserError(

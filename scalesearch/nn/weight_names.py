@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scalesearch.nn.weight_sets import is_wrapper
 
@@ -34,8 +35,21 @@ class Layout:
     kinds: tuple[Mapping[str, str], ...]
 
 
-def names_in(given: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
-    """Maps each of our names `needed` to the name of the same weight in another state dict.
+class Names(NamedTuple):
+    """Where the weights of a network are in another state dict.
+
+    Attributes:
+        theirs: each of our names to the name of the same weight there.
+        prefixes: what stands before the names of the network or of its parts; what has none of
+            them belongs to something else, such as a loss that was saved with the network.
+    """
+
+    theirs: dict[str, str]
+    prefixes: tuple[str, ...]
+
+
+def names_in(given: Iterable[str], needed: Iterable[str]) -> Names:
+    """Where the weights of a network with our names `needed` are in another state dict.
 
     The library is the one by whose names most weights are found in `given`, below whatever prefix
     (`model.`, `student.encoder.`); our own names are the first choice. A layer that the library
@@ -50,7 +64,8 @@ def names_in(given: Iterable[str], needed: Iterable[str]) -> dict[str, str]:
     alone = [name.removeprefix(_BACKBONE) for name in backbone]
     inside = _best(names, [dict(zip(alone, backbone, strict=True)), *_libraries(alone)])
     outside = _best(names, [{name: name for name in rest}, effdet_names(rest)])
-    return {_BACKBONE + name: theirs for name, theirs in inside.items()} | outside
+    theirs = {_BACKBONE + name: other for name, other in inside.theirs.items()} | outside.theirs
+    return Names(theirs, inside.prefixes + outside.prefixes)
 
 
 def _libraries(ours: list[str]) -> list[dict[str, str]]:
@@ -59,13 +74,13 @@ def _libraries(ours: list[str]) -> list[dict[str, str]]:
     return [own, *(_backbone_names(layout, ours) for layout in LAYOUTS)]
 
 
-def _best(given: list[str], libraries: list[dict[str, str]]) -> dict[str, str]:
+def _best(given: list[str], libraries: list[dict[str, str]]) -> Names:
     """The names of the library that finds most in `given` below one prefix, with that prefix."""
     having: dict[str, list[int]] = {}
     for library, names in enumerate(libraries):
         for name in names.values():
             having.setdefault(name, []).append(library)
-    found: Counter[tuple[int, str]] = Counter({(0, ""): 0})
+    found: Counter[tuple[int, str]] = Counter()
     for name in given:
         if len(name) > _LONGEST:
             continue
@@ -81,8 +96,14 @@ def _best(given: list[str], libraries: list[dict[str, str]]) -> dict[str, str]:
         for library, prefix in found
         if is_wrapper(prefix) or 2 * found[library, prefix] >= len(libraries[library])
     ]
-    library, prefix = max(likely, key=lambda pair: (found[pair], -pair[0], -len(pair[1])))
-    return {ours: prefix + theirs for ours, theirs in libraries[library].items()}
+    if not likely:
+        return Names(libraries[0], ())
+    best = max(likely, key=lambda pair: (found[pair], -pair[0], -len(pair[1])))
+    library, prefix = best
+    # Where another prefix has the network, too, nothing says which one is meant.
+    alike = [pair for pair in likely if pair[0] == library and 2 * found[pair] >= found[best]]
+    names = {ours: prefix + theirs for ours, theirs in libraries[library].items()}
+    return Names(names, (prefix,) if len(alike) == 1 else ("",))
 
 
 def _backbone_names(layout: Layout, ours: list[str]) -> dict[str, str]:

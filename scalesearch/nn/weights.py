@@ -164,7 +164,7 @@ def fit(
     needed: Mapping[str, Tensor], given: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """What of the given weights fits a network whose state dict is `needed`, under its names."""
-    names = names_in(given, needed)
+    names, prefixes = names_in(given, needed)
     state: dict[str, Tensor] = {}
     missing, mismatched, notes = list[str](), list[Mismatch](), list[str]()
     for name, expected in needed.items():
@@ -184,7 +184,10 @@ def fit(
                     f"{expected.shape[1]}: only three are made one"
                 )
     claimed = set(names.values())
-    unexpected = tuple(name for name in given if name not in claimed)
+    left = [name for name in given if name not in claimed]
+    unexpected = tuple(name for name in left if not prefixes or name.startswith(prefixes))
+    if others := _counted(name for name in left if prefixes and not name.startswith(prefixes)):
+        notes.append(_listed("what is saved beside the network is left out", others))
     return state, LoadReport(
         tuple(state), tuple(missing), unexpected, tuple(mismatched), names, tuple(notes)
     )

@@ -81,7 +81,7 @@ KNOWN = {
 def test_a_known_name_of_each_kind(subtests):
     needed = build(SMALL).state_dict()
     for library, known in KNOWN.items():
-        names = names_in(known.values(), needed)
+        names = names_in(known.values(), needed).theirs
         # torchvision's plain block begins with its squeeze-excite's number where it has none.
         actual = {ours: names[ours] for ours in known}
         if library == "torchvision":
@@ -92,7 +92,7 @@ def test_a_known_name_of_each_kind(subtests):
 
 def test_our_own_names_are_the_first_choice():
     needed = build(SMALL).state_dict()
-    assert names_in(needed, needed) == {name: name for name in needed}
+    assert names_in(needed, needed).theirs == {name: name for name in needed}
 
 
 def test_files_wrappers_and_prefixes(tmp_path, subtests):
@@ -205,9 +205,29 @@ def test_names_below_any_prefix(prefix, library):
     assert_same_outputs(ours, source.eval())
 
 
+def test_what_is_saved_beside_the_network_is_left_out_and_said():
+    """As a LightningModule has the weights of its loss and the states of its metrics."""
+    state = {f"model.{name}": value for name, value in build(SMALL).state_dict().items()}
+    state |= {"criterion.weight": torch.ones(3), "accuracy.tp": torch.zeros(3)}
+    report = load_weights(build(SMALL), {"state_dict": state})
+    assert report.complete
+    assert report.notes == (
+        "what is saved beside the network is left out (2): criterion.weight, accuracy.tp",
+    )
+    with pytest.raises(UserError, match=re.escape("not in the network (1): model.extra")):
+        load_weights(build(SMALL), {"state_dict": state | {"model.extra": torch.ones(3)}})
+
+
+def test_of_two_networks_in_one_mapping_none_is_taken_unsaid():
+    small = build(SMALL).state_dict()
+    state = {f"{who}.{k}": v for who in ("student", "teacher") for k, v in small.items()}
+    with pytest.raises(UserError, match=r"not in the network \(\d+\): teacher\.stem"):
+        load_weights(build(SMALL), state)
+
+
 def test_names_that_repeat_inside_of_blocks_are_no_prefix():
     """`layer1.0.bn1` of a ResNet is not the first norm of a network below `layer1.0.`."""
-    names = names_in(timm.create_model("resnet18").state_dict(), build(SMALL).state_dict())
+    names = names_in(timm.create_model("resnet18").state_dict(), build(SMALL).state_dict()).theirs
     assert names["stem.norm.weight"] == "bn1.weight"
 
 
