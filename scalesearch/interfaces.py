@@ -164,6 +164,51 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Files that a data set does not take, for one reason.
+
+    Attributes:
+        reason: in words that follow a number: `links to nothing`.
+        count: how many they are.
+        names: the first few.
+    """
+
+    reason: str
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileAccount:
+    """What became of every file that a data set saw.
+
+    Attributes:
+        taken: how many files of each ending train or validate.
+        left_out: the others, by reason.
+    """
+
+    taken: Mapping[str, int]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def seen(self) -> int:
+        """All of them."""
+        return sum(self.taken.values()) + sum(one.count for one in self.left_out)
+
+    def __str__(self) -> str:
+        """`9 files seen, 8 taken (6 .png, 2 .jpg), left out: 1 links to nothing (cat/a.png)`."""
+        kinds = ", ".join(f"{count:,} {ending}" for ending, count in self.taken.items())
+        head = f"{self.seen:,} files seen, {sum(self.taken.values()):,} taken ({kinds})"
+        if not self.left_out:
+            return head
+        parts = []
+        for one in self.left_out:
+            more = f" and {one.count - len(one.names):,} more" if one.count > len(one.names) else ""
+            parts.append(f"{one.count:,} {one.reason} ({', '.join(one.names)}{more})")
+        return f"{head}, left out: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
 class ImageData:
     """A data set split for a study.
 
@@ -173,6 +218,7 @@ class ImageData:
         mean, std: of each channel over the training images, on the scale 0 to 1.
         flip: whether a mirrored image keeps its label.
         notes: what is irregular in it and how that was handled, in sentences.
+        files: what became of its files, if it was read from some.
     """
 
     train: Images
@@ -183,6 +229,7 @@ class ImageData:
     std: tuple[float, ...]
     flip: bool
     notes: tuple[str, ...] = ()
+    files: FileAccount | None = None
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -238,6 +285,7 @@ class BoxData:
         mean, std: of each channel, on the scale 0 to 1.
         flip: whether objects may be mirrored.
         notes: what is irregular in it and how that was handled, in sentences.
+        files: what became of its files, if it was read from some.
     """
 
     train: BoxImages
@@ -249,6 +297,7 @@ class BoxData:
     std: tuple[float, ...]
     flip: bool
     notes: tuple[str, ...] = ()
+    files: FileAccount | None = None
 
     @property
     def outputs(self) -> dict[str, Any]:

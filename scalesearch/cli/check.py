@@ -18,7 +18,9 @@ from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import (
     GridOfNetworks,
     anchors_of,
+    data_notes,
     grid_of,
+    load_data,
     named_baseline,
     searched_space,
 )
@@ -39,14 +41,14 @@ class Share(NamedTuple):
 def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     """Prints the size of space and grid, the share within limits, and about how long it takes."""
     study = load_study(file, overrides)
-    data: Data = study.dataset.make().load(study.seed)
+    data = load_data(study)
     lines = [
         f"{file} is valid",
         f"data          {study.dataset.name}: {len(data.train):,} training and "
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
     anchors, fitted = anchors_of(study, data)
-    notes = [*data.notes, *([fitted] if fitted else [])]
+    notes = [*data_notes(data), *([fitted] if fitted else [])]
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()

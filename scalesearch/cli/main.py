@@ -154,6 +154,9 @@ def scale(
     alpha: Annotated[float | None, Option(help="Coefficient of depth.")] = None,
     beta: Annotated[float | None, Option(help="Coefficient of width.")] = None,
     gamma: Annotated[float | None, Option(help="Coefficient of resolution.")] = None,
+    head_scaling: Annotated[
+        str | None, Option(help="Width of the head: scale (default), keep, or grow.")
+    ] = None,
     neck_width: Annotated[float | None, Option(help="Detectors: width of the neck.")] = None,
     neck_depth: Annotated[float | None, Option(help="Detectors: neck layers per phi.")] = None,
     head_depth: Annotated[float | None, Option(help="Detectors: head layers per phi.")] = None,
@@ -171,7 +174,8 @@ def scale(
 
     numbers = {"alpha": alpha, "beta": beta, "gamma": gamma, "resolution": resolution}
     numbers |= {"neck_width": neck_width, "neck_depth": neck_depth, "head_depth": head_depth}
-    show_scaled(network, numbers, coefficients, phi, output)
+    given = {**numbers, "head_scaling": head_scaling}
+    show_scaled(network, given, coefficients, phi, output)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
@@ -32,7 +33,11 @@ _COSTS = {
 
 
 def show_scaled(
-    name: str, given: Mapping[str, float | None], file: Path | None, phi: float, output: Path | None
+    name: str,
+    given: Mapping[str, float | str | None],
+    file: Path | None,
+    phi: float,
+    output: Path | None,
 ) -> None:
     """Prints widths, depths and costs before and after; writes the result if asked to."""
     before = architecture(name)
@@ -64,16 +69,16 @@ def show_scaled(
 
 
 def choose_coefficients(
-    net: Architecture, given: Mapping[str, float | None], file: Path | None
+    net: Architecture, given: Mapping[str, float | str | None], file: Path | None
 ) -> Scaling:
-    """The coefficients of a network's kind: of a file, or the numbers given.
+    """The coefficients of a network's kind: of a file, or the options given.
 
     A detector's that are not given are the paper's; a classifier's three are all required.
 
     Raises:
         UserError: a file and numbers, too few of them, or one of the other kind.
     """
-    numbers = {name: value for name, value in given.items() if value is not None}
+    numbers: dict[str, Any] = {name: one for name, one in given.items() if one is not None}
     kind = _KINDS[type(net)]
     names = [field.name for field in fields(kind)]
     options = " ".join(f"--{name.replace('_', '-')}" for name in names)

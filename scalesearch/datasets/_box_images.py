@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from scalesearch.datasets._boxes import BoxCheck, Size, turned
 from scalesearch.datasets._image_files import (
+    ROTATED,
+    Header,
     check_headers,
-    first_few,
+    content_groups,
     imagenet_statistics,
+)
+from scalesearch.datasets._listing import LeftOutFiles, first_few
+from scalesearch.datasets._pixels import (
+    Levels,
+    Reading,
+    all_undecodable,
+    choose_levels,
+    notes_on,
     read_upright,
 )
-from scalesearch.datasets._split import limited
+from scalesearch.datasets._split import DEFAULT_VALIDATION, limited, take_groups
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData, Targets
 
 if TYPE_CHECKING:
     import torch
-
-_MIN_SIDE = 1e-3  # pixels: a box with a shorter side has no area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +46,10 @@ class BoxImage:
 
 @dataclass(frozen=True)
 class FolderBoxes:
-    """Image files with their objects; 3 channels for colour, 1 for grey."""
+    """Image files with their objects, and how pixels are read."""
 
     images: tuple[BoxImage, ...]
-    channels: int
+    reading: Reading
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,12 +65,21 @@ class FolderBoxes:
         return tuple(image.path for image in self.images)
 
     def image(self, index: int) -> torch.Tensor:
-        """An image as uint8 [C, H, W]; `TrialError` if it cannot be decoded."""
+        """An image as uint8 [C, H, W].
+
+        Raises:
+            UserError: its file is damaged; all that are, of all of these images, are named.
+            TrialError: its file cannot be read now.
+        """
         # Here and not above: the process that only lists the images needs no torch.
         import torch
 
-        pixels = np.array(read_upright(self.images[index].path, self.channels))
-        return torch.from_numpy(pixels.reshape(*pixels.shape[:2], self.channels)).permute(2, 0, 1)
+        try:
+            pixels = np.array(read_upright(self.images[index].path, self.reading))
+        except UserError as error:
+            raise all_undecodable(error, self.paths) from error
+        shape = (*pixels.shape[:2], self.reading.channels)
+        return torch.from_numpy(pixels.reshape(shape)).permute(2, 0, 1)
 
     def targets(self, index: int) -> Targets:
         """The objects of an image."""
@@ -75,129 +91,253 @@ class FolderBoxes:
 
     def choose(self, indices: Sequence[int] | np.ndarray) -> FolderBoxes:
         """Some of the images, in the order of the indices."""
-        return FolderBoxes(tuple(self.images[index] for index in indices), self.channels)
-
-    def limited(self, limit: int | None, seed: int) -> FolderBoxes:
-        """At most `limit` of the images, drawn from the seed."""
-        return self.choose(limited(np.zeros(len(self), np.int64), limit, seed))
-
-    def split(self, share: float, seed: int) -> tuple[FolderBoxes, FolderBoxes]:
-        """Training and validation images: `share` of all validates, drawn from the seed."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        count = round(len(self) * share)
-        if not 0 < count < len(self):
-            raise UserError(
-                f"{share:g} of {len(self)} images leaves nothing to train or to validate with",
-                key="validation",
-            )
-        return self.choose(np.sort(order[count:])), self.choose(np.sort(order[:count]))
+        return replace(self, images=tuple(self.images[index] for index in indices))
 
 
 class BoxObject(NamedTuple):
-    """One object: its box as x0, y0, x1, y1; an area of 0 stands for that of the box."""
+    """One object: its box as written; an area of 0 stands for that of the box."""
 
     box: Sequence[float]
-    category: int | str
+    category: Any
     crowd: bool
     area: float = 0.0
 
 
-def make_targets(objects: Sequence[BoxObject], labels: Mapping[Any, int]) -> Targets:
-    """The objects of an image as arrays; `labels` are those of the categories."""
-    boxes = np.array([one.box for one in objects]).reshape(-1, 4)
-    areas = np.array([one.area for one in objects], np.float64)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotated:
+    """An image as its annotations have it.
+
+    Attributes:
+        id: of the image.
+        path: of its file.
+        size: height and width; None where the annotations do not say.
+        objects: boxes in pixels, not yet clipped.
+    """
+
+    id: int
+    path: str
+    size: tuple[int, int] | None
+    objects: Sequence[BoxObject]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxFiles:
+    """All images of a data set before they are split.
+
+    Attributes:
+        images: with their objects.
+        groups: int64 [N], the same for files that are equal byte for byte.
+        notes: what is irregular in them, in sentences.
+    """
+
+    images: FolderBoxes
+    groups: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_box_files(
+    annotated: Sequence[Annotated],
+    labels: Mapping[Any, int],
+    *,
+    check: BoxCheck,
+    channels: int,
+    levels: Levels | None,
+) -> BoxFiles:
+    """Opens every image once, and lays its boxes into it; `labels` are those of the categories.
+
+    Boxes are of the upright image, unless the annotations show that they are of the image as it is
+    stored, by a width and height that are those of the stored image. They are turned then.
+
+    Raises:
+        UserError: images that cannot be read, or differ in size from their annotations; boxes
+            that cannot be what they are taken for.
+    """
+    paths = [one.path for one in annotated]
+    headers = check_headers(paths)
+    _check_sizes(annotated, headers)
+    chosen, of_levels = choose_levels(levels, paths, headers)
+    reading = Reading(channels=channels, levels=chosen)
+    stored = _stored_frames(annotated, headers)
+    images = tuple(
+        BoxImage(
+            id=one.id,
+            path=one.path,
+            size=header.size,
+            targets=_make_targets(one.objects, labels, header, of_stored, check),
+        )
+        for one, header, of_stored in zip(annotated, headers, stored, strict=True)
+    )
+    check.check()
+    groups = content_groups(paths, headers)
+    notes = [*check.notes(), *of_levels, *notes_on(headers, reading, boxes=True)]
+    for count, text in (
+        (
+            sum(one.size is None for one in annotated),
+            "have the size of their file: there is no other",
+        ),
+        (sum(stored), "have boxes of the image before it is turned, which are turned with it"),
+        (sum(not one.objects for one in annotated), "have no box: all of them is background"),
+        (
+            len(groups) - len(np.unique(groups)),
+            "are copies of others: none validates what one trains",
+        ),
+    ):
+        if count:
+            notes.append(f"{count:,} of {len(images):,} images {text}")
+    return BoxFiles(images=FolderBoxes(images, reading), groups=groups, notes=tuple(notes))
+
+
+def _check_sizes(annotated: Sequence[Annotated], headers: Sequence[Header]) -> None:
+    wrong = [
+        f"{one.path} is {header.size[1]} x {header.size[0]}, not {one.size[1]} x {one.size[0]}"
+        for one, header in zip(annotated, headers, strict=True)
+        if one.size is not None and one.size not in (header.size, header.stored_size)
+    ]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(headers)} images differ in width and height from their "
+            f"annotations: {first_few(wrong)}",
+            key="images",
+            hint="are these the images that the boxes were drawn in?",
+        )
+
+
+def _stored_frames(annotated: Sequence[Annotated], headers: Sequence[Header]) -> list[bool]:
+    """Whether the boxes of each image are those of the image before it is turned upright.
+
+    Width and height show it where a side becomes the other. Where all such images are annotated
+    as they are stored, the others that are turned are as well: one program wrote them all.
+    """
+    shown = [
+        one.size == header.stored_size
+        for one, header in zip(annotated, headers, strict=True)
+        if header.orientation in ROTATED and one.size and header.size != header.stored_size
+    ]
+    every = bool(shown) and all(shown)
+    return [
+        header.orientation != 1
+        and (every or (one.size == header.stored_size and one.size != header.size))
+        for one, header in zip(annotated, headers, strict=True)
+    ]
+
+
+def _make_targets(
+    objects: Sequence[BoxObject],
+    labels: Mapping[Any, int],
+    header: Header,
+    of_stored: bool,
+    check: BoxCheck,
+) -> Targets:
+    """The objects of an image as arrays; those whose boxes cannot be used are left out."""
+    size: Size = header.stored_size if of_stored else header.size
+    kept = []
+    for one in objects:
+        box = check.clipped(one.box, size)
+        if box is not None:
+            corners = turned(box, header.orientation, size) if of_stored else box
+            kept.append((corners, one))
+    boxes = np.array([box for box, _ in kept]).reshape(-1, 4)
+    areas = np.array([one.area for _, one in kept], np.float64)
     return Targets(
         boxes=boxes.astype(np.float32),
-        labels=np.array([labels[one.category] for one in objects], np.int64),
-        crowd=np.array([one.crowd for one in objects], bool),
+        labels=np.array([labels[one.category] for _, one in kept], np.int64),
+        crowd=np.array([one.crowd for _, one in kept], bool),
         areas=np.where(areas > 0, areas, (boxes[:, 2:] - boxes[:, :2]).prod(1)),
     )
 
 
-def clip_box(
-    corners: Sequence[float], size: tuple[int, int], odd_boxes: Counter[str]
-) -> list[float] | None:
-    """x0, y0, x1, y1 clipped to an image of height and width `size`; None if nothing is left.
-
-    What was done is counted in `odd_boxes`; up to a pixel over the border is rounding.
-    """
-    height, width = size
-    x0, y0, x1, y1 = corners
-    if x1 - x0 < _MIN_SIDE or y1 - y0 < _MIN_SIDE:
-        odd_boxes["boxes without area left out"] += 1
-        return None
-    clipped = [max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))]
-    if clipped[2] - clipped[0] < _MIN_SIDE or clipped[3] - clipped[1] < _MIN_SIDE:
-        odd_boxes["boxes outside of their image left out"] += 1
-        return None
-    if any(abs(a - b) > 1 for a, b in zip(clipped, corners, strict=True)):
-        odd_boxes["boxes clipped at the border of their image"] += 1
-    return clipped
+def split_files(
+    files: BoxFiles, share: float | None, limit: int | None, seed: int, left_out: LeftOutFiles
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of training and validation images: a `share` of all validates, drawn by the seed."""
+    share = DEFAULT_VALIDATION if share is None else share
+    total = len(files.images)
+    order = np.random.default_rng(seed).permutation(total)
+    validation = take_groups(order, files.groups, round(total * share))
+    train = order[~np.isin(order, validation)]
+    if not len(validation) or not len(train):
+        raise UserError(
+            f"{share:g} of {total} images leaves nothing to train or to validate with",
+            key="validation",
+            hint="take another share, or more images; copies of an image count as one",
+        )
+    return _limited_parts(np.sort(train), np.sort(validation), limit, seed, left_out)
 
 
-def notes_on(odd_boxes: Mapping[str, int]) -> tuple[str, ...]:
-    """What was done about odd boxes, in words."""
-    return tuple(f"{text}: {count:,}" for text, count in sorted(odd_boxes.items()))
+def own_split(
+    files: BoxFiles, train_count: int, limit: int | None, seed: int, left_out: LeftOutFiles
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of both parts, of which the first `train_count` images are meant to train.
 
-
-def check_images(images: Sequence[BoxImage]) -> None:
-    """Opens every image once.
+    An image that stands in both parts validates alone.
 
     Raises:
-        UserError: some are missing, are not images, or differ in height and width from their
-            annotations; the first few are named.
+        UserError: nothing is left to train.
     """
-    missing = [image.path for image in images if not _is_file(image.path)]
-    if missing:
+    every = np.arange(len(files.images))
+    train, validation = every[:train_count], every[train_count:]
+    both = np.isin(files.groups[train], files.groups[validation])
+    for index in train[both]:
+        left_out.add("of the training images that validate, too", files.images.paths[index])
+    if both.all():
         raise UserError(
-            f"{len(missing)} of {len(images)} images are missing: {first_few(missing)}",
-            key="images",
-            hint="are the file names relative to this folder?",
+            f"all {train_count:,} training images validate, too",
+            key="validation",
+            hint="validate with other images, or with a share of these",
         )
-    sizes = check_headers([image.path for image in images])
-    wrong = [
-        f"{image.path} is {width} x {height}, not {image.size[1]} x {image.size[0]}"
-        for image, (height, width) in zip(images, sizes, strict=True)
-        if image.size != (height, width)
-    ]
-    if wrong:
-        raise UserError(
-            f"{len(wrong)} of {len(images)} images differ in width and height from their "
-            f"annotations: {first_few(wrong)}",
-            key="images",
-            hint="boxes are in pixels of the upright image, rotated as its EXIF data say",
-        )
+    return _limited_parts(train[~both], validation, limit, seed, left_out)
 
 
 def box_data(
-    train: FolderBoxes,
-    validation: FolderBoxes,
+    files: BoxFiles,
+    parts: tuple[np.ndarray, np.ndarray],
     *,
     categories: Mapping[int, str],
     flip: bool,
-    notes: tuple[str, ...],
+    notes: Sequence[str],
+    left_out: LeftOutFiles,
 ) -> BoxData:
     """A data set of objects of these categories (id to name, in the order of the labels).
 
     Raises:
         UserError: a part has no box.
     """
+    train, validation = map(files.images.choose, parts)
     for name, part in (("training", train), ("validation", validation)):
         if not any((~image.targets.crowd).any() for image in part.images):
             raise UserError(f"no {name} image has a box", key="annotations")
-    mean, std = imagenet_statistics(train.channels)
+    channels = files.images.reading.channels
+    mean, std = imagenet_statistics(channels)
     classes = tuple(categories.values())
+    account = left_out.account((*train.paths, *validation.paths))
     return BoxData(
         train=train,
         validation=validation,
         classes=classes,
         category_ids=tuple(categories),
-        channels=train.channels,
+        channels=channels,
         mean=mean,
         std=std,
         flip=flip,
-        notes=notes + _unlearned(train, classes),
+        notes=(str(account), *notes, *files.notes, *_unlearned(train, classes)),
+        files=account,
     )
+
+
+def _limited_parts(
+    train: np.ndarray,
+    validation: np.ndarray,
+    limit: int | None,
+    seed: int,
+    left_out: LeftOutFiles,
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `limit` of the images of each part, drawn from the seed."""
+    before = len(train) + len(validation)
+    train, validation = (
+        part[limited(np.zeros(len(part), np.int64), limit, seed)] for part in (train, validation)
+    )
+    left_out.add_rest(before - len(train) - len(validation))
+    return train, validation
 
 
 def _unlearned(train: FolderBoxes, classes: Sequence[str]) -> tuple[str, ...]:
@@ -206,11 +346,3 @@ def _unlearned(train: FolderBoxes, classes: Sequence[str]) -> tuple[str, ...]:
     shown = {label for one in targets for label in one.labels[~one.crowd].tolist()}
     names = [name for label, name in enumerate(classes) if label not in shown]
     return (f"classes without a box to learn from: {first_few(names)}",) if names else ()
-
-
-def _is_file(path: str) -> bool:
-    """Also of a name that is too long for a file."""
-    try:
-        return Path(path).is_file()
-    except OSError:
-        return False

@@ -2,57 +2,99 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import struct
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from scalesearch.errors import TrialError, UserError
+from scalesearch.datasets._listing import first_few, formats
+from scalesearch.errors import UserError
 
 # Of ImageNet's training images, as every pretrained network takes them.
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Also on one core: files may come over a network, and decoding lets other threads run.
 _THREADS = max(4, os.cpu_count() or 1)
-_ROTATED = (5, 6, 7, 8)  # EXIF orientations whose rows are columns of the upright image
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+ROTATED = (5, 6, 7, 8)  # EXIF orientations whose rows are columns of the upright image
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError)
+# Pixels of an image. A file of a few kilobytes can hold more than memory does; a photograph of
+# this size takes 270 MB in colour.
+_MOST_PIXELS = 90_000_000
+_HEAD = 4096  # bytes by which files are told apart before they are compared as a whole
 
 
-def read_upright(path: str, channels: int, least: int | None = None) -> Image.Image:
-    """An image rotated as its EXIF data say, in 8 bits; about `least` pixels a side if given.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says of itself.
 
-    Raises:
-        TrialError: it cannot be decoded.
+    Attributes:
+        size: height and width of the upright image.
+        orientation: by EXIF, 1 to 8; 1 is upright.
+        mode: Pillow's name of its pixels, such as `RGB`.
+        transparent: some pixels may be seen through.
+        moving: the first of several pictures.
+        deep: 16 bits in each colour channel, of which Pillow reads the upper 8.
+        head: differs between files that differ, but for a few that are compared as a whole.
     """
-    mode = "RGB" if channels == 3 else "L"
-    try:
-        with Image.open(path) as image:
-            if least is not None:
-                image.draft(mode, (least, least))
-            return _eight_bits(ImageOps.exif_transpose(image)).convert(mode)
-    except _UNREADABLE as error:
-        raise TrialError(f"cannot decode {path}: {error}") from error
+
+    size: tuple[int, int]
+    orientation: int
+    mode: str
+    transparent: bool
+    moving: bool
+    deep: bool
+    head: bytes
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width before the image is turned upright."""
+        height, width = self.size
+        return (width, height) if self.orientation in ROTATED else (height, width)
 
 
-def check_headers(paths: Sequence[str | Path]) -> list[tuple[int, int]]:
-    """Opens every file once; height and width of each image once it is upright.
+def check_headers(paths: Sequence[str | Path]) -> list[Header]:
+    """Opens every file once; one that breaks off early is found by its end.
 
     Raises:
         UserError: some are not images; their number and the first of them are named.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        sizes = list(pool.map(_upright_size, paths, chunksize=1))
-    unreadable = [str(path) for path, size in zip(paths, sizes, strict=True) if size is None]
+        found = list(pool.map(_header, map(str, paths)))
+    unreadable = [
+        f"{path} ({each})"
+        for path, each in zip(paths, found, strict=True)
+        if not isinstance(each, Header)
+    ]
     if unreadable:
         raise UserError(
-            f"{len(unreadable)} of {len(paths)} files cannot be read as images: "
+            f"{len(unreadable):,} of {len(paths):,} files cannot be read as images: "
             f"{first_few(unreadable)}",
             key="path",
             hint="mend or remove them",
         )
-    return [size for size in sizes if size is not None]
+    return [each for each in found if isinstance(each, Header)]
+
+
+def find_undecodable(paths: Sequence[str]) -> list[str]:
+    """The files that cannot be decoded, with the reason, of all these."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        reasons = list(pool.map(_undecodable, paths))
+    return [f"{path} ({reason})" for path, reason in zip(paths, reasons, strict=True) if reason]
+
+
+def open_image(path: str | IO[bytes]) -> Image.Image:
+    """An image whose pixels are not read yet; only by Pillow's own readers."""
+    with warnings.catch_warnings():
+        # Of large images: they have a bound of their own. Of odd metadata: pixels are all we take.
+        warnings.simplefilter("ignore")
+        return Image.open(path, formats=formats())
 
 
 def check_channels(channels: int) -> None:
@@ -68,27 +110,153 @@ def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, 
     return (sum(_IMAGENET_MEAN) / 3,), (sum(_IMAGENET_STD) / 3,)
 
 
-def first_few(names: Sequence[str], count: int = 5) -> str:
-    """The first few names, and how many more there are."""
-    more = len(names) - count
-    return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
+def content_groups(paths: Sequence[str], headers: Sequence[Header]) -> np.ndarray:
+    """A number for each file, int64 [N]: the same for those that are equal byte for byte.
+
+    Files of one plain colour show nothing that could be learned by heart: of them, only those
+    that are one file under several paths have the same number.
+    """
+    by_head: dict[bytes, list[int]] = {}
+    for index, header in enumerate(headers):
+        by_head.setdefault(header.head, []).append(index)
+    groups = np.arange(len(paths))
+    for members in by_head.values():
+        if len(members) == 1:
+            continue
+        first: dict[object, int] = {}
+        plain: dict[bytes, bool] = {}
+        for index in members:
+            with Path(paths[index]).open("rb") as file:
+                digest = hashlib.file_digest(file, "blake2b").digest()
+                status = os.fstat(file.fileno())
+            if digest not in plain:
+                plain[digest] = _is_plain(paths[index])
+            key = (status.st_dev, status.st_ino) if plain[digest] else digest
+            groups[index] = first.setdefault(key, index)
+    return groups
 
 
-def _upright_size(path: str | Path) -> tuple[int, int] | None:
-    """Height and width from the file's header; None if it is not an image."""
+def short_reason(error: BaseException) -> str:
+    """Why a file cannot be read, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error) or type(error).__name__)[:80]
+
+
+def _header(path: str) -> Header | str:
+    """What a file says of itself, or why it is no image."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            # A PNG that does not begin with its EXIF data would be decoded to look for it.
-            known = image.format != "PNG" or "exif" in image.info
-            rotated = known and image.getexif().get(ExifTags.Base.Orientation, 1) in _ROTATED
-            return (width, height) if rotated else (height, width)
-    except _UNREADABLE:
-        return None
+        with Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+            size = os.fstat(file.fileno()).st_size
+            if not size:
+                return "empty"
+            file.seek(0)
+            with open_image(file) as image:
+                pixels = image.size[0] * image.size[1]
+                if pixels > _MOST_PIXELS:
+                    return f"{image.size[0]} x {image.size[1]} pixels, over {_MOST_PIXELS:,}"
+                header = _read_header(image, size.to_bytes(8, "big") + head)
+                # Few files do not end as their format does; whether they are whole is then tried.
+                if not _is_whole(image, file, size, head):
+                    image.load()
+                return header
+    except UnidentifiedImageError:
+        return _what_it_is(head)
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        return short_reason(error)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey scaled to 8 bits; Pillow's own conversion clips all above 255."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    return image
+def _what_it_is(head: bytes) -> str:
+    """What lies in the place of an image."""
+    start = head.lstrip()[:64].lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS: `git lfs pull` gets the file"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a page of HTML"
+    return "not an image"
+
+
+def _read_header(image: Image.Image, start: bytes) -> Header:
+    width, height = image.size
+    # A PNG that does not begin with its EXIF data would be decoded to look for it.
+    known = image.format != "PNG" or "exif" in image.info
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if known else 1
+    orientation = orientation if orientation in range(1, 9) else 1
+    return Header(
+        size=(width, height) if orientation in ROTATED else (height, width),
+        orientation=orientation,
+        mode=image.mode,
+        transparent=image.has_transparency_data,
+        moving=bool(getattr(image, "is_animated", False)) and image.format != "MPO",
+        deep=_is_deep(image, start[8:]),
+        head=hashlib.blake2b(start, digest_size=16).digest(),
+    )
+
+
+def _is_deep(image: Image.Image, head: bytes) -> bool:
+    """Whether Pillow reads 16 bits of a colour channel as 8."""
+    if image.format == "PNG":
+        return head[24:25] == b"\x10" and image.mode in ("RGB", "RGBA", "LA")
+    if image.format == "TIFF":
+        bits: Any = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
+        return max(bits) > 8 and image.mode in ("RGB", "RGBA", "LA", "CMYK")
+    return False
+
+
+def _is_whole(image: Image.Image, file: IO[bytes], size: int, head: bytes) -> bool:
+    """Whether a file ends as its format says; formats without such an end count as whole."""
+    if image.format in ("JPEG", "MPO"):
+        return _tail(file, size, 64).rstrip(b"\x00\r\n").endswith(b"\xff\xd9")
+    if image.format == "PNG":
+        return b"IEND" in _tail(file, size, 64)
+    if image.format == "GIF":
+        return _tail(file, size, 64).rstrip(b"\x00").endswith(b";")
+    if image.format == "WEBP":
+        return int.from_bytes(head[4:8], "little") + 8 <= size
+    if image.format == "BMP":
+        return int.from_bytes(head[2:6], "little") <= size
+    if image.format == "TIFF":
+        return _tiff_end(image) <= size
+    return False
+
+
+def _tiff_end(image: Any) -> int:
+    """The byte after the last strip or tile of a TIFF file's first picture."""
+    tags = image.tag_v2
+    ends = [
+        start + count
+        for starts, counts in ((273, 279), (324, 325))
+        for start, count in zip(tags.get(starts, ()), tags.get(counts, ()), strict=False)
+    ]
+    return max(ends, default=0)
+
+
+def _tail(file: IO[bytes], size: int, count: int) -> bytes:
+    place = file.tell()
+    file.seek(max(0, size - count))
+    tail = file.read(count)
+    file.seek(place)
+    return tail
+
+
+def _is_plain(path: str) -> bool:
+    """Whether an image has one colour; one that cannot be decoded has not."""
+    try:
+        with open_image(path) as image:
+            extrema: Any = image.getextrema()
+    except UNREADABLE:
+        return False
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return all(low == high for low, high in bands)
+
+
+def _undecodable(path: str) -> str:
+    try:
+        with open_image(path) as image:
+            image.load()
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        return short_reason(error)
+    return ""

@@ -29,11 +29,16 @@ class Split:
         check_split(self.validation, self.limit)
 
     def indices(
-        self, labels: np.ndarray, classes: Sequence[str], seed: int
+        self,
+        labels: np.ndarray,
+        classes: Sequence[str],
+        seed: int,
+        groups: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Indices into `labels` of the training and of the validation images."""
         chosen = limited(labels, self.limit, seed)
-        train, validation = stratified(labels[chosen], classes, self.validation, seed)
+        of_chosen = None if groups is None else groups[chosen]
+        train, validation = stratified(labels[chosen], classes, self.validation, seed, of_chosen)
         return chosen[train], chosen[validation]
 
 
@@ -48,16 +53,23 @@ def check_split(validation: float | None, limit: int | None) -> None:
 
 
 def stratified(
-    labels: np.ndarray, classes: Sequence[str], share: float, seed: int
+    labels: np.ndarray,
+    classes: Sequence[str],
+    share: float,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices of training and validation images: `share` of each class validates.
 
     Of n images of a class, n * share rounded to the nearest (a half down) validate. The same seed
-    gives the same split.
+    gives the same split. Images of one of the `groups` (int [N]) stay together; those of a group
+    that has several classes train.
 
     Raises:
         UserError: a class is left without a training image, or nothing is left to validate with.
     """
+    groups = np.arange(len(labels)) if groups is None else groups
+    mixed = groups[_first_of_another_class(labels, groups)]
     chosen = []
     for label, members in enumerate(_shuffled_classes(labels, len(classes), seed)):
         count = math.ceil(len(members) * share - 0.5)
@@ -68,7 +80,14 @@ def stratified(
                 key="validation",
                 hint="take a smaller share, or more images",
             )
-        chosen.append(members[:count])
+        chosen.append(take_groups(members[~np.isin(groups[members], mixed)], groups, count))
+        if count and not len(chosen[-1]):
+            raise UserError(
+                f"the {len(members)} images of class {classes[label]!r} are copies of one or of "
+                "those of other classes: none can validate what others of them train",
+                key="path",
+                hint="remove the copies",
+            )
     validation = np.sort(np.concatenate(chosen))
     if not len(validation):
         raise UserError(
@@ -77,6 +96,27 @@ def stratified(
             hint="take a larger share, or more images",
         )
     return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
+def take_groups(order: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the indices in `order`, from its start, no group of them in part."""
+    _, names, sizes = np.unique(groups[order], return_inverse=True, return_counts=True)
+    if len(sizes) == len(order):
+        return order[:count]
+    taken: set[int] = set()
+    left = count
+    for name in names.tolist():
+        if name not in taken and sizes[name] <= left:
+            taken.add(name)
+            left -= int(sizes[name])
+    return order[np.isin(names, list(taken))]
+
+
+def _first_of_another_class(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Whether each image has another class than the first one of its group, bool [N]."""
+    _, first, names = np.unique(groups, return_index=True, return_inverse=True)
+    different: np.ndarray = labels != labels[first[names]]
+    return different
 
 
 def limited(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from scalesearch.datasets._box_images import FolderBoxes, box_data, check_images
-from scalesearch.datasets._coco_annotations import Annotations, read_annotations
+from scalesearch.datasets._box_images import box_data, own_split, read_box_files, split_files
+from scalesearch.datasets._boxes import BoxCheck, BoxForm
+from scalesearch.datasets._coco_annotations import Source, read_annotations
+from scalesearch.datasets._find_images import ImageFinder
 from scalesearch.datasets._image_files import check_channels
-from scalesearch.datasets._split import DEFAULT_VALIDATION, check_split
+from scalesearch.datasets._listing import LeftOutFiles
+from scalesearch.datasets._pixels import Levels, check_levels
+from scalesearch.datasets._split import check_split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData
 
@@ -27,6 +31,11 @@ class Dataset:
         limit: at most so many training, and so many validation images; null takes all.
         channels: 3 for colour, 1 for grey.
         flip: whether objects may be mirrored (no for text and digits).
+        boxes: what the four numbers of a box are: COCO's `xywh` are a corner, width and height;
+            `xyxy` two corners, `cxcywh` a centre, width and height; with `_shares` at its end,
+            in shares of the image's width and height instead of pixels.
+        levels: the values that become black and white in images of more than 8 bits a pixel; by
+            default 0 and 65535, or those that the images use if that is less than half of it.
     """
 
     task: ClassVar[str] = "detection"
@@ -39,10 +48,13 @@ class Dataset:
     limit: int | None = None
     channels: Literal[1, 3] = 3
     flip: bool = True
+    boxes: BoxForm = "xywh"
+    levels: Levels | None = None
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit)
         check_channels(self.channels)
+        check_levels(self.levels)
         if self.validation is not None and self.validation_annotations is not None:
             raise UserError(
                 "validation_annotations are given already",
@@ -54,29 +66,34 @@ class Dataset:
 
     def load(self, seed: int) -> BoxData:
         """Reads the annotations, opens each image once to check that it is one, and splits them."""
-        annotations, images = self._read(self.annotations, self.images)
-        notes = annotations.notes
-        if self.validation_annotations is None:
-            share = DEFAULT_VALIDATION if self.validation is None else self.validation
-            train, validation = images.split(share, seed)
+        left_out = LeftOutFiles(self.images)
+        finder = ImageFinder(self.images, "images", left_out, ".json")
+        sources = [Source(self.annotations, finder)]
+        if self.validation_annotations is not None:
+            other, own_folder = finder, self.validation_images
+            if own_folder not in (None, self.images):
+                other = ImageFinder(own_folder, "validation_images", left_out, ".json")
+            sources.append(Source(self.validation_annotations, other))
+        annotations = read_annotations(sources)
+        finders = list(dict.fromkeys(source.finder for source in sources))
+        for each in finders:
+            each.check()
+        files = read_box_files(
+            annotations.images,
+            annotations.labels,
+            check=BoxCheck(self.boxes, key="boxes"),
+            channels=self.channels,
+            levels=self.levels,
+        )
+        if self.validation_annotations is not None:
+            parts = own_split(files, annotations.counts[0], self.limit, seed, left_out)
         else:
-            folder = self.validation_images or self.images
-            others, validation = self._read(self.validation_annotations, folder)
-            if others.categories != annotations.categories:
-                raise UserError(
-                    "the two files have different categories", key="validation_annotations"
-                )
-            train = images
-            notes += tuple(f"validation: {note}" for note in others.notes)
+            parts = split_files(files, self.validation, self.limit, seed, left_out)
         return box_data(
-            train.limited(self.limit, seed),
-            validation.limited(self.limit, seed),
+            files,
+            parts,
             categories=annotations.categories,
             flip=self.flip,
-            notes=notes,
+            notes=(*annotations.notes, *(note for each in finders for note in each.notes())),
+            left_out=left_out,
         )
-
-    def _read(self, annotations_path: Path, folder: Path) -> tuple[Annotations, FolderBoxes]:
-        annotations = read_annotations(annotations_path, folder)
-        check_images(annotations.images)
-        return annotations, FolderBoxes(annotations.images, self.channels)

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from PIL import Image
 
+from scalesearch.datasets._class_folders import (
+    LabelledFiles,
+    check_same_classes,
+    copies_note,
+    find_split,
+    leave_out_folder,
+    list_classes,
+    note_parts,
+)
 from scalesearch.datasets._image_files import (
     check_channels,
     check_headers,
-    first_few,
+    content_groups,
     imagenet_statistics,
-    read_upright,
+)
+from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
+from scalesearch.datasets._pixels import (
+    Fit,
+    Levels,
+    Reading,
+    all_undecodable,
+    check_levels,
+    choose_levels,
+    notes_on,
+    read_square,
 )
 from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
 from scalesearch.errors import UserError
@@ -24,21 +43,24 @@ from scalesearch.interfaces import ImageData
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images of any size (jpg, png, webp, bmp), decoded when they are needed.
+    """Images of any size and of every format that Pillow reads, decoded when they are needed.
 
     Attributes:
-        path: a folder with one sub-folder for each class; or with `train` and `val`, each holding
-            the same classes, which are then the split.
+        path: a folder with one sub-folder for each class; or with `train` and one of `val`,
+            `valid`, `validation` and `test`, each holding the same classes, which are then the
+            split.
         validation: share of each class kept for validation (0.2 by default); not to be set when
             the folder holds its own split.
         limit: at most so many images in all, each class in its proportion; null takes all.
         channels: 3 for colour, 1 for grey.
         flip: whether a mirrored image keeps its label (no for text and digits).
+        fit: how a square comes of an oblong image: `crop` cuts out the middle, `pad` adds black
+            bars, `stretch` changes its shape.
+        levels: the values that become black and white in images of more than 8 bits a pixel; by
+            default 0 and 65535, or those that the images use if that is less than half of it.
     """
 
     task: ClassVar[str] = "classification"
@@ -48,63 +70,111 @@ class Dataset:
     limit: int | None = None
     channels: Literal[1, 3] = 3
     flip: bool = True
+    fit: Fit = "crop"
+    levels: Levels | None = None
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit)
         check_channels(self.channels)
+        check_levels(self.levels)
 
     def load(self, seed: int) -> ImageData:
         """Lists the images, opens each once to check that it is one, and splits them."""
         if not self.path.is_dir():
             raise UserError(f"there is no folder {self.path}", key="path")
-        parts = [self.path / "train", self.path / "val"]
-        if all(part.is_dir() for part in parts):
-            train, validation, classes = self._own_split(parts, seed)
+        left_out = LeftOutFiles(self.path)
+        folders = sub_folders(self.path, left_out)
+        parts = find_split(folders)
+        if parts is None:
+            files = list_classes(self.path, folders, left_out)
+            files = replace(files, notes=(*files.notes, *note_parts(folders)))
+            own = 0
         else:
-            images, classes = self._read(self.path)
+            files, own = self._listed_split(folders, parts, left_out)
+        headers = check_headers(files.paths)
+        levels, of_levels = choose_levels(self.levels, files.paths, headers)
+        reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
+        groups = content_groups(files.paths, headers)
+        if own:
+            train, validation = self._own_split(files, groups, own, seed, left_out)
+        else:
             share = DEFAULT_VALIDATION if self.validation is None else self.validation
             split = Split(validation=share, limit=self.limit)
-            train, validation = map(images.choose, split.indices(images.labels, classes, seed))
+            train, validation = split.indices(files.labels, files.classes, seed, groups)
+            left_out.add_rest(len(files.paths) - len(train) - len(validation))
+        account = left_out.account(files.paths[index] for index in (*train, *validation))
+        images = FolderImages(files.paths, files.labels, reading)
         mean, std = imagenet_statistics(self.channels)
         return ImageData(
-            train=train,
-            validation=validation,
-            classes=classes,
+            train=images.choose(train),
+            validation=images.choose(validation),
+            classes=files.classes,
             channels=self.channels,
             mean=mean,
             std=std,
             flip=self.flip,
+            notes=(
+                str(account),
+                *files.notes,
+                *copies_note(files, groups),
+                *of_levels,
+                *notes_on(headers, reading),
+            ),
+            files=account,
         )
 
-    def _own_split(
-        self, parts: list[Path], seed: int
-    ) -> tuple[FolderImages, FolderImages, tuple[str, ...]]:
+    def _listed_split(
+        self, folders: Sequence[Path], parts: tuple[Path, Path], left_out: LeftOutFiles
+    ) -> tuple[LabelledFiles, int]:
+        """The files of both parts, and how many of them are the first part's."""
+        names = " and ".join(part.name for part in parts)
         if self.validation is not None:
             raise UserError(
-                f"{self.path} holds its own split, train and val",
+                f"{self.path} holds its own split, {names}",
                 key="validation",
                 hint=f"leave it out, or set path: {parts[0]} to split that part alone",
             )
-        (train, classes), (validation, others) = (self._read(part) for part in parts)
-        if classes != others:
-            differing = ", ".join(sorted(set(classes) ^ set(others)))
-            raise UserError(f"train and val do not hold the same classes: {differing}", key="path")
+        for folder in folders:
+            if folder not in parts:
+                leave_out_folder(folder, left_out)
+        train, validation = (
+            list_classes(part, sub_folders(part, left_out), left_out) for part in parts
+        )
+        check_same_classes(train, validation, names)
+        split = f"the folders {names} are the split"
+        return replace(train, notes=(split, *train.notes)) + validation, len(train.paths)
+
+    def _own_split(
+        self,
+        files: LabelledFiles,
+        groups: np.ndarray,
+        own: int,
+        seed: int,
+        left_out: LeftOutFiles,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Training images that stand in neither other part nor beyond the limit, and the others."""
+        every = np.arange(len(groups))
+        train, validation = every[:own], every[own:]
+        both = np.isin(groups[:own], groups[own:])
+        for index in train[both]:
+            left_out.add("of the training images that validate, too", files.paths[index])
+        train = train[~both]
+        if missing := set(range(len(files.classes))) - set(files.labels[train].tolist()):
+            names = first_few(files.classes[label] for label in sorted(missing))
+            raise UserError(
+                f"no image is left to train {names}: all of them validate, too",
+                key="path",
+                hint="validate with other images, or set path to one part, which is then split",
+            )
         if self.limit is None:
-            return train, validation, classes
+            return train, validation
         total = len(train) + len(validation)
         train, validation = (
-            images.choose(limited(images.labels, self.limit * len(images) // total, seed))
-            for images in (train, validation)
+            part[limited(files.labels[part], self.limit * len(part) // total, seed)]
+            for part in (train, validation)
         )
-        return train, validation, classes
-
-    def _read(self, folder: Path) -> tuple[FolderImages, tuple[str, ...]]:
-        files = list_classes(folder)
-        paths = [path for members in files.values() for path in members]
-        check_headers(paths)
-        labels = np.repeat(np.arange(len(files)), [len(members) for members in files.values()])
-        images = FolderImages(tuple(map(str, paths)), labels.astype(np.int64), self.channels)
-        return images, tuple(files)
+        left_out.add_rest(total - len(train) - len(validation))
+        return train, validation
 
 
 @dataclass(frozen=True)
@@ -114,12 +184,12 @@ class FolderImages:
     Attributes:
         paths: one for each image.
         labels: int64 [N].
-        channels: 3 for colour, 1 for grey.
+        reading: how pixels are read.
     """
 
     paths: tuple[str, ...]
     labels: np.ndarray
-    channels: int
+    reading: Reading
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -127,67 +197,27 @@ class FolderImages:
     def choose(self, indices: np.ndarray) -> FolderImages:
         """Some of the images, in the order of the indices."""
         paths = tuple(self.paths[index] for index in indices)
-        return FolderImages(paths, self.labels[indices], self.channels)
+        return replace(self, paths=paths, labels=self.labels[indices])
 
     def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        """The images as uint8 [B, C, resolution, resolution]: shorter side resized, centre cut out.
+        """The images as uint8 [B, C, resolution, resolution], as `Reading.fit` says.
 
         Raises:
-            TrialError: a file cannot be decoded; it is named.
+            UserError: files are damaged; all that are, of all of these images, are named.
+            TrialError: a file cannot be read now.
         """
         # Here and not above: the process that only lists the images needs no torch.
         import torch
 
         def read(index: int) -> np.ndarray:
-            return decode(self.paths[index], self.channels, resolution)
+            return read_square(self.paths[index], resolution, self.reading)
 
         # As many as the worker may compute with, so that workers do not compete; two at least, as
         # files may come over a network.
         threads = max(2, torch.get_num_threads())
-        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-            pixels = np.stack(list(pool.map(read, indices.tolist())))
+        try:
+            with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+                pixels = np.stack(list(pool.map(read, indices.tolist())))
+        except UserError as error:
+            raise all_undecodable(error, self.paths) from error
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
-
-def decode(path: str, channels: int, resolution: int) -> np.ndarray:
-    """The middle square of an image as uint8 [resolution, resolution, channels], antialiased."""
-    # A large JPEG is decoded at a half, quarter or eighth, never below twice the goal.
-    upright = read_upright(path, channels, least=2 * resolution)
-    side = min(upright.size)
-    left, top = ((length - side) / 2 for length in upright.size)
-    square = upright.resize(
-        (resolution, resolution),
-        Image.Resampling.BILINEAR,
-        box=(left, top, left + side, top + side),
-    )
-    return np.asarray(square).reshape(resolution, resolution, channels)
-
-
-def list_classes(folder: Path) -> dict[str, list[Path]]:
-    """Class name to its image files, both sorted: one class for each sub-folder.
-
-    Raises:
-        UserError: fewer than two classes, or a class without an image.
-    """
-    entries = (entry for entry in folder.iterdir() if entry.is_dir())
-    classes = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    if len(classes) < 2:
-        raise UserError(
-            f"{folder} holds {len(classes)} sub-folders: there are no classes to tell apart",
-            key="path",
-            allowed="two or more sub-folders, one for each class",
-        )
-    files = {name: _images_in(folder / name) for name in classes}
-    empty = [name for name in classes if not files[name]]
-    if empty:
-        raise UserError(
-            f"no image in {first_few([str(folder / name) for name in empty])}",
-            key="path",
-            allowed="files that end in " + ", ".join(SUFFIXES),
-        )
-    return files
-
-
-def _images_in(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(path for path in files if path.is_file() and not path.name.startswith("."))

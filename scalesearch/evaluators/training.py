@@ -21,12 +21,15 @@ class Evaluator(Recipe):
     """Trains on the data set's images and validates; options as in `Recipe`."""
 
     task: ClassVar[str] = "classification"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("accuracy", "balanced_accuracy", "macro_f1"),
+        "accuracy/CLASS",
+    )
 
     def evaluate(
         self, model: torch.nn.Module, architecture: Backbone, data: ImageData, seed: int
     ) -> Generator[Score, None, None]:
-        """Yields `accuracy` (0 to 1) and `loss` on all validation images."""
+        """Yields `accuracy`, … (0 to 1) and `loss` on all validation images."""
         # Here and not above: reading a study file must not wait for torch.
         from scalesearch.training.classify import Classification
         from scalesearch.training.loop import train

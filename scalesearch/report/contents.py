@@ -59,6 +59,7 @@ class Contents:
         study_text: the study with every default, as YAML.
         exports: paths of exported networks, relative to the run folder.
         notes: sentences for the reader.
+        data_notes: what is to be said of the data set, in sentences.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Contents:
     study_text: str = ""
     exports: Sequence[str] = ()
     notes: Sequence[str] = ()
+    data_notes: Sequence[str] = ()
 
     @property
     def wording(self) -> Wording:

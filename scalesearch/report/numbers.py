@@ -44,8 +44,8 @@ def cost(name: str, value: float) -> str:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is printed in percent: any accuracy."""
-    return metric.endswith("accuracy")
+    """Whether a metric is printed in percent: any accuracy, also that of one class."""
+    return metric.partition("/")[0].endswith("accuracy")
 
 
 def is_precision(metric: str) -> bool:

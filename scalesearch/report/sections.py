@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
@@ -208,8 +208,13 @@ def _grid(contents: Contents, drawn: Drawn) -> Section:
 def _fixed(contents: Contents) -> list[str]:
     """A sentence on the coefficients that the grid does not vary, if there are any."""
     chosen, varied = contents.coefficients, grid.shown(contents)
-    values = {} if chosen is None else asdict(chosen)
-    words = [f"{key.replace('_', ' ')} {values[key]:.4g}" for key in values if key not in varied]
+    values = {} if chosen is None else chosen.file_entries()
+    values.pop("growth", None)  # it follows from those that are varied
+    words = [
+        f"{key.replace('_', ' ')} {value if isinstance(value, str) else f'{value:.4g}'}"
+        for key, value in values.items()
+        if key not in varied
+    ]
     return [f"The same in all {contents.wording.point}s: {', '.join(words)}."] if words else []
 
 

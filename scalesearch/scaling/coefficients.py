@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 
 # FLOPs about double with each phi: at 16 they are 65,000 times the baseline's. Far below 0 no pixel
 # is left, which `scale` reports.
@@ -14,13 +14,30 @@ LEAST_PHI, MOST_PHI = -1000.0, 16.0
 Loaded = TypeVar("Loaded")
 
 
+HeadScaling = Literal["scale", "keep", "grow"]
+
+
 @dataclass(frozen=True, slots=True)
 class Multipliers:
-    """What depth, width and resolution are multiplied with."""
+    """What depth, width and resolution are multiplied with.
+
+    Attributes:
+        head_scaling: whether the width of the head is `scale`d with the others, as in EfficientNet;
+            `keep` leaves it as it is, as in EfficientNet-Lite; with `grow` it is never less than
+            the baseline's, as in MobileNetV2 (Sandler et al. 2018, section 4).
+    """
 
     depth: float = 1.0
     width: float = 1.0
     resolution: float = 1.0
+    head_scaling: HeadScaling = "scale"
+
+    @property
+    def head_width(self) -> float:
+        """What the width of the head is multiplied with."""
+        if self.head_scaling == "scale":
+            return self.width
+        return 1.0 if self.head_scaling == "keep" else max(1.0, self.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +45,19 @@ class Coefficients:
     """alpha (depth), beta (width) and gamma (resolution) of compound scaling.
 
     Tan & Le 2019, equation 3: depth alpha^phi, width beta^phi, resolution gamma^phi, with
-    alpha * beta^2 * gamma^2 close to 2, so that FLOPs grow by about 2^phi.
+    alpha * beta^2 * gamma^2 close to 2, so that FLOPs grow by about 2^phi. `head_scaling` is that
+    of `Multipliers`.
     """
 
     alpha: float
     beta: float
     gamma: float
+    head_scaling: HeadScaling = "scale"
 
     def __post_init__(self) -> None:
-        for key, value in asdict(self).items():
+        check_head_scaling(self.head_scaling)
+        for key in ("alpha", "beta", "gamma"):
+            value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e3:
                 raise UserError(f"{value!r} cannot be used", key=key, allowed="a number above 0")
 
@@ -52,21 +73,41 @@ class Coefficients:
             UserError: a phi that is not a number, or further from 0 than any network can be scaled.
         """
         check_phi(phi)
-        return Multipliers(self.alpha**phi, self.beta**phi, self.gamma**phi)
+        return Multipliers(
+            depth=self.alpha**phi,
+            width=self.beta**phi,
+            resolution=self.gamma**phi,
+            head_scaling=self.head_scaling,
+        )
 
     @property
     def grows(self) -> bool:
         """Whether anything gets larger with phi."""
         return max(self.alpha, self.beta, self.gamma) > 1
 
-    def file_entries(self) -> dict[str, float]:
+    def file_entries(self) -> dict[str, float | str]:
         """As a `coefficients.yaml` holds it: with the growth that follows."""
-        return asdict(self) | {"growth": round(self.growth, 6)}
+        entries: dict[str, float | str] = asdict(self)
+        if self.head_scaling == "scale":
+            del entries["head_scaling"]
+        return entries | {"growth": round(self.growth, 6)}
 
     @classmethod
     def load(cls, path: str | Path) -> Coefficients:
         """The winner in a `coefficients.yaml` of a run folder, or any file with its three keys."""
         return load_fields(cls, Path(path))
+
+
+def check_head_scaling(word: str) -> None:
+    """Rejects a rule for heads that there is not."""
+    words = get_args(HeadScaling)
+    if word not in words:
+        raise UserError(
+            f"{word!r} is not known",
+            key="head_scaling",
+            allowed=", ".join(words),
+            hint=nearest(str(word), words),
+        )
 
 
 def check_phi(phi: float) -> None:

@@ -45,14 +45,14 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
 def multiply(backbone: Backbone, by: Multipliers) -> Backbone:
     """A network with depth, width and resolution multiplied and rounded (`arch/rounding.py`).
 
-    Depths of all stages, widths of stem, stages and head, and the input's side. A multiplier of
-    exactly 1 changes nothing, whatever the width divisor.
+    Depths of all stages, widths of stem, stages and head (see `head_scaling`), and the input's
+    side. A multiplier of exactly 1 changes nothing, whatever the width divisor.
     """
     divisor = backbone.width_divisor
 
-    def wide(width: int) -> int:
+    def wide(width: int, times: float = by.width) -> int:
         # A head without a convolution has no width.
-        return width if by.width == 1 or width == 0 else round_width(width * by.width, divisor)
+        return width if times == 1 or width == 0 else round_width(width * times, divisor)
 
     return replace(
         backbone,
@@ -61,7 +61,7 @@ def multiply(backbone: Backbone, by: Multipliers) -> Backbone:
             replace(stage, width=wide(stage.width), depth=round_depth(stage.depth * by.depth))
             for stage in backbone.stages
         ),
-        head=replace(backbone.head, width=wide(backbone.head.width)),
+        head=replace(backbone.head, width=wide(backbone.head.width, by.head_width)),
         resolution=round_resolution(backbone.resolution * by.resolution),
     )
 

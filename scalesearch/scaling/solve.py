@@ -165,7 +165,9 @@ def _larger_input(net: Detector, by: DetectorCoefficients, more: float) -> Detec
 
 # More of one dimension, from nothing upwards.
 _CLASSIFIERS: dict[str, Callable[[Backbone, Any, float], Backbone]] = {
-    "width": lambda net, by, more: multiply(net, Multipliers(width=1 + more)),
+    "width": lambda net, by, more: multiply(
+        net, Multipliers(width=1 + more, head_scaling=by.head_scaling if by else "scale")
+    ),
     "resolution": lambda net, by, more: multiply(net, Multipliers(resolution=1 + more)),
 }
 _DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector]] = {

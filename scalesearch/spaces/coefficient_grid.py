@@ -13,7 +13,8 @@ from typing import ClassVar
 from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
 from scalesearch.errors import UserError
-from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.interfaces import Choice
+from scalesearch.scaling.coefficients import Coefficients, HeadScaling
 from scalesearch.spaces.listed import ListedCoefficients
 
 Triple = tuple[float, float, float]
@@ -33,6 +34,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
             (109 triples at the defaults).
         step: of the grid, from 1 upwards.
         phi: the power at which triples are tried.
+        head_scaling: of every triple's coefficients.
     """
 
     noun: ClassVar[str] = "triple of this grid"
@@ -40,6 +42,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     budget: float = 2.0
     tolerance: float = 0.1
     step: float = 0.05
+    head_scaling: HeadScaling = "scale"
 
     def __post_init__(self) -> None:
         for key in ("budget", "step", "phi"):
@@ -74,7 +77,10 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                     key="step",
                     allowed="a coarser step, such as 0.05",
                 )
-        return [Coefficients(*triple) for triple in sorted(triples)]
+        return [Coefficients(*triple, self.head_scaling) for triple in sorted(triples)]
+
+    def _parameters_of(self, entry: Coefficients) -> dict[str, Choice]:
+        return {"alpha": entry.alpha, "beta": entry.beta, "gamma": entry.gamma}
 
     def _around(self, tolerance: float) -> Iterator[Triple]:
         """The triples on the grid whose product is within `tolerance`, and their neighbours."""

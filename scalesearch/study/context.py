@@ -19,7 +19,7 @@ from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.folder import RunFolder
-from scalesearch.study.inputs import anchors_of
+from scalesearch.study.inputs import anchors_of, load_data
 from scalesearch.study.loop import Listener, Loop, Plan
 from scalesearch.study.schema import Study
 from scalesearch.study.watch import Watch
@@ -37,8 +37,7 @@ class Context:
     @cached_property
     def data(self) -> Data:
         """The data set, read once for all phases."""
-        data: Data = self.study.dataset.make().load(self.study.seed)
-        return data
+        return load_data(self.study)
 
     @cached_property
     def anchors(self) -> Anchors | None:

@@ -12,11 +12,13 @@ import numpy as np
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.closed_form import cost
-from scalesearch.history.jobs import Job, Outcome, Result, Score
+from scalesearch.errors import UserError
+from scalesearch.history.jobs import Failure, Job, Outcome, Result, Score
 from scalesearch.interfaces import BoxImages, Data, Evaluator, Executor, Images, Targets, hook
 from scalesearch.nn.build import build
 from scalesearch.study.inputs import GridOfNetworks
 from scalesearch.training.device import prepare_worker
+from scalesearch.units import format_count
 
 if TYPE_CHECKING:
     import torch
@@ -110,9 +112,12 @@ def trial_seconds(
 ) -> float | None:
     """Seconds of one trial of a network on one worker, by timing it there.
 
-    None if the evaluator does not say how many epochs it trains, so that nothing can be scaled,
-    and if it cannot score the network: the trial itself will record why.
+    None if the evaluator does not say how many epochs it trains, so that nothing can be scaled.
+
+    Raises:
+        UserError: the evaluator cannot score the network; the reason is given.
     """
+    hook(evaluator, "check")(network)
     if hook(evaluator, "epochs") is None:
         return None
     jobs, outcomes = [Job("estimate", 0, network, 0)], list[Outcome]()
@@ -122,7 +127,16 @@ def trial_seconds(
         lambda job, score: True,
         lambda job, outcome: outcomes.append(outcome),
     )
-    return outcomes[0].seconds if isinstance(outcomes[0], Result) else None
+    if isinstance(outcomes[0], Result):
+        return outcomes[0].seconds
+    flops = format_count(cost(network).flops)
+    raise UserError(
+        f"a training of a network of {flops} flops was tried and failed: {_why(outcomes[0])}"
+    )
+
+
+def _why(outcome: Outcome) -> str:
+    return outcome.reason if isinstance(outcome, Failure) else type(outcome).__name__.lower()
 
 
 def phase_seconds(
@@ -144,11 +158,15 @@ def total_seconds(
 ) -> float | None:
     """Seconds for all these networks with the study's workers, or None if nothing is known.
 
-    From the recorded trials, scaled by FLOPs and epochs; without any from a timing.
+    From the recorded trials, scaled by FLOPs and epochs; without any from a timing. If that fails
+    nothing is known: the trials themselves record why.
     """
     rate = _recorded_rate(context, evaluator)
     if rate is None:
-        seconds = phase_seconds(context.executor, evaluator, networks, context.data)
+        try:
+            seconds = phase_seconds(context.executor, evaluator, networks, context.data)
+        except UserError:
+            return None
     else:
         seconds = rate * sum(cost(network).flops for network in networks)
     return None if seconds is None else seconds / context.executor.slots

@@ -122,10 +122,10 @@ class RunFolder:
     def write_trials(self) -> Path:
         """`trials.csv`, rewritten from the record.
 
-        AP of single classes is left to the record, except for one that is the objective.
+        Scores of single classes are left to the record, except for one that is the objective.
         """
         rows = self.trials
-        of_class = rows.columns.str.startswith("ap/")
+        of_class = rows.columns.str.contains("/", regex=False)
         if of_class.any():
             rows = rows.loc[:, ~of_class | (rows.columns == self.objective.metric)]
         return write_text(self.path / "trials.csv", rows.to_csv(index=False))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import violations, worst
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
@@ -17,6 +19,45 @@ from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
 from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.schema import Study
+from scalesearch.text import shortened
+
+# Of the validation images: if more are of one class, accuracy hardly tells networks apart.
+_OUTWEIGHS = 0.8
+
+
+def load_data(study: Study) -> Data:
+    """The data set of a study, read and split."""
+    try:
+        data: Data = study.dataset.make().load(study.seed)
+    except UserError as error:
+        raise error if error.file else error.at(under="dataset") from error
+    kind, _, name = study.objective.metric.partition("/")
+    if name and name not in data.classes:
+        raise UserError(
+            f"the data set has no class {shortened(name)!r}, so that there is no "
+            f"{kind}/{shortened(name)}",
+            key="search.objective",
+            allowed=f"one of {len(data.classes)} classes",
+            hint=nearest(name, data.classes),
+        )
+    return data
+
+
+def data_notes(data: Data) -> list[str]:
+    """What is to be said of a data set: its own notes, and a class that outweighs all others."""
+    if isinstance(data, BoxData):
+        return list(data.notes)
+    counts = np.bincount(data.validation.labels, minlength=len(data.classes))
+    largest = int(counts.argmax())
+    share = counts[largest] / counts.sum()
+    if share <= _OUTWEIGHS:
+        return list(data.notes)
+    return [
+        *data.notes,
+        f"{share:.0%} of the validation images are of class {data.classes[largest]!r}: a network "
+        f"that says nothing else has an accuracy of {share:.2f}; `objective: balanced_accuracy` "
+        "weighs all classes alike",
+    ]
 
 
 def named_baseline(study: Study, data: Data, anchors: Anchors | None = None) -> Architecture:
@@ -123,7 +164,10 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
         space = DetectorCoefficientGrid(baseline=baseline, choices=grid.choices, **shared)
         noun = "combinations"
     else:
-        space, noun = CoefficientGrid(baseline=baseline, step=grid.step, **shared), "triples"
+        space = CoefficientGrid(
+            baseline=baseline, step=grid.step, head_scaling=grid.head_scaling, **shared
+        )
+        noun = "triples"
     workload = grid.evaluator.make().workload
     networks = {space.decode(point) for point in space.points()}
     costs = {network: cost(network, workload=workload) for network in networks}

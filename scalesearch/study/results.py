@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,7 @@ def report(folder: RunFolder) -> list[Path]:
         exports=[
             str(path.relative_to(folder.path)) for path in sorted(folder.path.glob("export/*.*"))
         ],
+        data_notes=_data_notes(folder),
     )
     return write_report(contents, folder.path)
 
@@ -152,6 +153,13 @@ def _deployment(settings: Mapping[str, Any]) -> str:
     return str(Deployment(**{key: value for key, value in section.items() if key != "table"}))
 
 
+def _data_notes(folder: RunFolder) -> Sequence[str]:
+    """What was said of the data set; nothing if the run ended before it was read."""
+    has_data = (folder.path / "data.json").exists()
+    notes: Sequence[str] = folder.data.get("notes", ()) if has_data else ()
+    return notes
+
+
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
     file = folder.path / "environment.json"
     environment: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
@@ -163,5 +171,5 @@ def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:
         "study": folder.settings["name"],
         "trial": f"{winner.phase} {winner.trial.number}",
         **overall(winner.trial.scores),
-        **folder.data,
+        **{key: value for key, value in folder.data.items() if key not in ("files", "notes")},
     }

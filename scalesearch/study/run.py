@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.errors import UserError
@@ -13,6 +14,7 @@ from scalesearch.history.record import open_storage
 from scalesearch.interfaces import BoxData
 from scalesearch.study.context import Context
 from scalesearch.study.folder import RunFolder, existing, opened
+from scalesearch.study.inputs import data_notes
 from scalesearch.study.load import load_study as read_study
 from scalesearch.study.load import resolved
 from scalesearch.study.phases import baseline, coefficients, family
@@ -82,11 +84,15 @@ def carry_out(context: Context) -> None:
 def describe_data(context: Context) -> None:
     """Writes what users of the weights must know of the data set, and logs its notes."""
     data, folder = context.data, context.folder
+    notes = data_notes(data)
     about = {"classes": data.classes, "mean": data.mean, "std": data.std} | data.outputs
+    if data.files is not None:
+        about["files"] = {"seen": data.files.seen, **asdict(data.files)}
+    about["notes"] = notes
     if isinstance(data, BoxData):
         truth = json.dumps(truth_of(data.validation, data.classes, data.category_ids))
         write_text(folder.truth, truth)
-    for note in data.notes:
+    for note in notes:
         context.watch.note(note)
     write_text(folder.path / "data.json", json.dumps(about, indent=2) + "\n")
 

@@ -28,7 +28,7 @@ from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor
-from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
+from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling
 from scalesearch.scaling.family import STRATEGIES, Strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import check_metric, check_rungs, check_task
@@ -175,6 +175,7 @@ class Grid(Phase):
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     step: Positive = 0.05
     phi: Positive = 1.0
+    head_scaling: HeadScaling = "scale"
     limits: Limits = Field(default_factory=dict)
     evaluator: PhaseEvaluator
 

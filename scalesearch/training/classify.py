@@ -1,8 +1,8 @@
-"""The task of classifying images: cross entropy, and accuracy."""
+"""The task of classifying images: cross entropy, accuracy, and what it hides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,12 +21,32 @@ if TYPE_CHECKING:
 _Batch = tuple[Tensor, Tensor]  # uint8 images [N, C, R, R], labels [N]
 
 
+def class_scores(counts: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Scores from 0 to 1, of how often each class was shown, said, and rightly said: int64 [3, K].
+
+    `accuracy`; `balanced_accuracy`, the mean of the accuracies of single classes;
+    `macro_f1`, the mean of their F1 (2 TP / (2 TP + FP + FN)); and `accuracy/CLASS` of each. A
+    class that is not shown has no accuracy, and counts in F1 only if it is said.
+    """
+    shown, said, right = counts
+    present = shown > 0
+    of_class = right[present] / shown[present]
+    f1 = 2 * right / np.maximum(shown + said, 1)
+    names = [name for name, here in zip(classes, present, strict=True) if here]
+    return {
+        "accuracy": int(right.sum()) / int(shown.sum()),
+        "balanced_accuracy": float(of_class.mean()),
+        "macro_f1": float(f1[shown + said > 0].mean()),
+        **{f"accuracy/{n}": float(value) for n, value in zip(names, of_class, strict=True)},
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Classification(Task[_Batch]):
     """Images with one label each."""
 
     data: ImageData
-    metric: ClassVar[str] = "accuracy"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1")
 
     def reader(self, draws: torch.Generator, seed: int) -> Callable[[np.ndarray], _Batch]:
         """Batches of training images, shifted and mirrored by `draws`."""
@@ -48,19 +68,27 @@ class Classification(Task[_Batch]):
         return Loss(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
 
     def evaluate(self, model: nn.Module) -> Evaluation:
-        """Accuracy (0 to 1) and mean cross entropy."""
-        images = self.data.validation
-        right, loss = 0, 0.0
+        """Mean cross entropy, and the scores of `class_scores`."""
+        images, classes = self.data.validation, self.data.classes
+        loss = 0.0
+        shown, said, right = torch.zeros(3, len(classes), dtype=torch.int64, device=self.device)
 
         def read(indices: np.ndarray) -> _Batch:
             pixels, labels = self._read(images, indices)
             return self.pinned(pixels), self.pinned(labels)
 
+        def count(labels: Tensor) -> Tensor:
+            return torch.bincount(labels, minlength=len(classes))
+
         for pixels, labels in prefetch(read, in_order(len(images), self.validation_batch)):
             logits, labels = self._logits(model, pixels), labels.to(self.device, non_blocking=True)
-            right += int((logits.argmax(dim=1) == labels).sum())
+            predicted = logits.argmax(dim=1)
+            shown += count(labels)
+            said += count(predicted)
+            right += count(labels[predicted == labels])
             loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        return Evaluation({"accuracy": right / len(images), "loss": loss / len(images)})
+        counts = torch.stack([shown, said, right]).cpu().numpy()
+        return Evaluation({**class_scores(counts, classes), "loss": loss / len(images)})
 
     def _read(self, images: Images, indices: np.ndarray) -> _Batch:
         pixels = images.batch(indices, self.architecture.resolution)

@@ -46,7 +46,7 @@ class Detection(Task[_Batch]):
     architecture: Detector
     data: BoxData
     recipe: DetectionRecipe
-    metric: ClassVar[str] = "ap"
+    metrics: ClassVar[tuple[str, ...]] = ("ap",)
 
     @cached_property
     def anchors(self) -> AnchorBoxes:

@@ -70,13 +70,13 @@ class Task(abc.ABC, Generic[Batch]):
 
     Attributes:
         architecture: of the models; `data` has images for it.
-        metric: the score whose spread over several seeds is reported.
+        metrics: the scores whose spread over several seeds is reported.
     """
 
     architecture: Any
     data: Data
     recipe: Recipe
-    metric: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
 
     @cached_property
     def device(self) -> torch.device:
@@ -205,9 +205,9 @@ def _repeated(model: nn.Module, task: Task[Any], seed: int) -> Score:
         scores.append(last)
     names = [name for name in last.values if all(name in score.values for score in scores)]
     values = {name: fmean(score.values[name] for score in scores) for name in names}
-    if task.metric in values:
-        spread = stdev(score.values[task.metric] for score in scores)
-        values[f"{task.metric}_spread"] = spread
+    for metric in task.metrics:
+        if metric in names:
+            values[f"{metric}_spread"] = stdev(score.values[metric] for score in scores)
     return Score(last.step, values, last.detections_json)
 
 

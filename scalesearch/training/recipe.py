@@ -77,7 +77,7 @@ class Recipe:
         validation_batch: images at once in validation; by default twice `batch_size`.
         validate_every: epochs from one validation to the next; the last is always validated.
         seeds: trainings with weights and draws of their own; scores are means, and
-            `accuracy_spread` (`ap_spread`) is the standard deviation over them.
+            `accuracy_spread` (`ap_spread`, …) is the standard deviation over them.
         timed: `step_seconds`, the median time of a training step, is among the scores.
     """
 

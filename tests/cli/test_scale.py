@@ -25,6 +25,13 @@ def test_b0_before_and_after(scalesearch, tmp_path):
     assert "# scaled from: efficientnet_b0" in out.read_text()
 
 
+def test_the_head_may_keep_its_width(scalesearch):
+    done = scalesearch("scale", "efficientnet_b0", *TRIPLE, "--head-scaling", "keep", "--phi", "1")
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["head", "1280", "1280", "1", "1"] in rows
+    assert ["stage6", "192", "208", "4", "5"] in rows
+
+
 def test_coefficients_of_a_run(scalesearch, whole):
     file = whole.folder.path / "coefficients.yaml"
     net = whole.folder.path / "baseline.yaml"
@@ -47,6 +54,7 @@ def test_phi_zero_changes_nothing(scalesearch):
         ([*TRIPLE, "--coefficients", "x.yaml", "--phi", "1"], "not both"),
         (["--coefficients", "missing.yaml", "--phi", "1"], "missing.yaml"),
         ([*TRIPLE, "--phi", "-60"], "resolution"),
+        ([*TRIPLE, "--head-scaling", "half", "--phi", "1"], "'half' is not known"),
         (["--alpha", "0", "--beta", "1", "--gamma", "1", "--phi", "1"], "alpha"),
     ],
 )

@@ -7,8 +7,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from scalesearch.datasets.image_folder import Dataset, decode
+from scalesearch.datasets._pixels import Reading, read_square
+from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import TrialError, UserError
+
+COLOUR, GREY = Reading(), Reading(channels=1)
 
 
 def picture(width, height, seed=0):
@@ -18,12 +21,14 @@ def picture(width, height, seed=0):
     return Image.fromarray(((np.stack(waves, -1) + 1) * 127).astype(np.uint8))
 
 
-def fill(root, classes=("cat", "dog"), count=5, suffixes=("png", "jpg", "webp", "bmp", "JPEG")):
+def fill(
+    root, classes=("cat", "dog"), count=5, suffixes=("png", "jpg", "webp", "bmp", "JPEG"), seed=0
+):
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for n in range(count):
             suffix = suffixes[n % len(suffixes)]
-            picture(40 + 7 * n, 30 + 11 * label, n).save(root / name / f"{n}.{suffix}")
+            picture(40 + 7 * n, 30 + 11 * label, seed + n).save(root / name / f"{n}.{suffix}")
     return root
 
 
@@ -42,7 +47,7 @@ def test_every_format_and_size_becomes_a_batch(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (31, 77), (20, 20)])
 def test_equals_torchvisions_resize_and_centre_crop(tmp_path, width, height):
     picture(width, height).save(tmp_path / "a.png")
-    ours = decode(str(tmp_path / "a.png"), 3, 16)
+    ours = read_square(str(tmp_path / "a.png"), 16, COLOUR)
     square = min(width, height)
     crop = v2.CenterCrop(square)(picture(width, height))
     theirs = v2.Resize(16, antialias=True)(v2.functional.pil_to_tensor(crop))
@@ -54,7 +59,9 @@ def test_a_large_jpeg_stays_near_the_exact_resize(tmp_path):
     large = picture(900, 700)
     large.save(tmp_path / "a.jpg", quality=95)
     exact = large.crop((100, 0, 800, 700)).resize((50, 50), Image.Resampling.BILINEAR)
-    difference = decode(str(tmp_path / "a.jpg"), 3, 50).astype(int) - np.asarray(exact).astype(int)
+    difference = read_square(str(tmp_path / "a.jpg"), 50, COLOUR).astype(int) - np.asarray(
+        exact
+    ).astype(int)
     assert np.abs(difference).max() <= 4
 
 
@@ -64,25 +71,25 @@ def test_grey_images_of_either_kind(tmp_path):
     assert data.train.batch(np.array([0, 1]), 8).shape == (2, 1, 8, 8)
     assert data.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
     Image.fromarray(np.full((4, 4), 51, dtype=np.uint8)).save(tmp_path / "grey.png")
-    assert (decode(str(tmp_path / "grey.png"), 3, 2) == 51).all()
+    assert (read_square(str(tmp_path / "grey.png"), 2, COLOUR) == 51).all()
 
 
 def test_sixteen_bits_are_scaled_and_photographs_turned_upright(tmp_path):
     Image.fromarray(np.full((4, 4), 51 * 257, dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert (decode(str(tmp_path / "deep.png"), 1, 4) == 51).all()
+    assert (read_square(str(tmp_path / "deep.png"), 4, GREY) == 51).all()
     pixels = np.zeros((8, 8), dtype=np.uint8)
     pixels[:4] = 255
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held so that the top of the picture is its left side
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    upright = decode(str(tmp_path / "turned.png"), 1, 8)[..., 0]
+    upright = read_square(str(tmp_path / "turned.png"), 8, GREY)[..., 0]
     assert (upright[:, 4:] == 255).all()
     assert (upright[:, :4] == 0).all()
 
 
 def test_train_and_val_folders_are_the_split(tmp_path):
     fill(tmp_path / "train")
-    fill(tmp_path / "val", count=2)
+    fill(tmp_path / "val", count=2, seed=20)
     data = Dataset(path=tmp_path).load(0)
     assert (len(data.train), len(data.validation)) == (10, 4)
     assert all("/val/" in path for path in data.validation.paths)
@@ -114,15 +121,38 @@ def test_unreadable_files_are_counted_and_the_first_named(tmp_path):
     assert "and 1 more" in text
 
 
-def test_a_file_that_breaks_off_fails_the_trial_by_name(tmp_path):
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "gif", "tif", "jp2", "ppm", "tga"])
+def test_files_that_break_off_are_found_before_any_trial(tmp_path, suffix):
+    fill(tmp_path, suffixes=(suffix,))
+    for name in ("cat/1", "dog/4"):
+        file = tmp_path / f"{name}.{suffix}"
+        file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path).load(0)
+    assert "2 of 10 files cannot be read as images" in str(caught.value)
+    for name in ("cat/1", "dog/4"):
+        assert f"{name}.{suffix}" in str(caught.value)
+
+
+def test_a_damaged_middle_names_every_such_file(tmp_path):
     fill(tmp_path, suffixes=("png",))
     data = Dataset(path=tmp_path).load(0)
-    broken = data.train.paths[3]
-    Path(broken).write_bytes(Path(broken).read_bytes()[:120])
+    for broken in (data.train.paths[3], data.train.paths[6]):
+        content = bytearray(Path(broken).read_bytes())
+        content[80:120] = bytes(40)
+        Path(broken).write_bytes(content)
     data.train.batch(np.array([0, 1]), 8)
-    with pytest.raises(TrialError, match=r"cannot decode .*png: ") as caught:
+    with pytest.raises(UserError, match=r"cannot decode 2 of 8 files: .*png \(") as caught:
         data.train.batch(np.array([0, 3]), 8)
-    assert broken in str(caught.value)
+    assert data.train.paths[3] in str(caught.value)
+    assert data.train.paths[6] in str(caught.value)
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_file(tmp_path):
+    data = Dataset(path=fill(tmp_path)).load(0)
+    Path(data.train.paths[0]).unlink()
+    with pytest.raises(TrialError, match=r"cannot decode .*: no such file"):
+        data.train.batch(np.array([0]), 8)
 
 
 def test_folders_without_classes_are_named(tmp_path):

@@ -9,6 +9,7 @@ from torchvision.datasets import VOCDetection
 
 from scalesearch.datasets.voc import Dataset
 from scalesearch.errors import UserError
+from tests.pictures import noise
 
 # Name, difficult, xmin, ymin, xmax, ymax; VOC counts pixels from 1 and includes the last.
 OBJECTS = {
@@ -73,11 +74,12 @@ def test_objects_by_hand(tmp_path):
 def test_is_what_torchvision_reads(tmp_path):
     folder = fill(tmp_path)
     theirs = VOCDetection(str(tmp_path), year="2007", image_set="trainval")
-    data = Dataset(path=folder, train="trainval", val="trainval").load(0)
-    assert len(data.train) == len(theirs)
-    for index, (image, target) in enumerate(theirs):
-        ours = data.train.targets(index)
-        assert data.train.size(index) == (image.height, image.width)
+    data = Dataset(path=folder, train="train", val="val").load(0)
+    every = [(part, index) for part in (data.train, data.validation) for index in range(len(part))]
+    assert len(every) == len(theirs)
+    for (part, index), (image, target) in zip(every, theirs, strict=True):
+        ours = part.targets(index)
+        assert part.size(index) == (image.height, image.width)
         theirs_here = target["annotation"].get("object", [])
         assert len(theirs_here) == len(ours.labels)
         for i, one in enumerate(theirs_here):
@@ -97,14 +99,17 @@ def test_without_lists_a_share_is_drawn(tmp_path):
 
 
 def test_odd_boxes_are_clipped_or_left_out(tmp_path):
-    corners = {"a": (30, 1, 60, 9), "b": (9, 9, 8, 8), "c": (1, 1, 9, 9), "d": (50, 50, 60, 60)}
+    corners = {"a": (30, 1, 60, 9), "b": (9, 9, 8, 9), "c": (1, 1, 9, 9), "d": (50, 50, 60, 60)}
     folder = fill(tmp_path, {name: ("dog", 0, *box) for name, box in corners.items()})
     (folder / "ImageSets" / "Main" / "val.txt").write_text("c\n")
     data = Dataset(path=folder, train="trainval", val="val").load(0)
     assert data.notes == (
-        "boxes clipped at the border of their image: 1",
-        "boxes outside of their image left out: 1",
-        "boxes without area left out: 1",
+        "5 files seen, 4 taken (4 .jpg), left out: 1 of the training images that validate, too "
+        "(JPEGImages/c.jpg)",
+        "1 of 5 boxes are left out, as they are outside of their image",
+        "1 of 5 boxes are left out, as they are without area",
+        "1 of 5 boxes reach over their image and are clipped at its border",
+        "1 of 5 images are copies of others: none validates what one trains",
     )
 
 
@@ -113,11 +118,12 @@ def test_a_mistake_in_a_file_names_it(tmp_path):
     file = folder / "Annotations" / "2007_000033.xml"
     for text, problem in (
         ("<annotation>", "no element found"),
-        ("<annotation></annotation>", "<size/height> is missing"),
+        ("<html></html>", "it begins with <html>, not with <annotation>"),
         (page("a", ("dog", 0, 1, 1, "right", 9)), "could not convert string to float: 'right'"),
         (page("a", ("dog", 0, 1, 1, "nan", 9)), "<bndbox/xmax> is nan"),
         (page("a", ("dog", 0, 1, "1e999", 5, 9)), "<bndbox/ymin> is 1e999"),
-        (page("a", None, ("x", 4)), "invalid literal for int()"),
+        (page("a", None, ("x", 4)), "could not convert string to float: 'x'"),
+        (page("a", None, (30.5, 4)), "<size/height> is 30.5"),
         ('<?xml version="1.0" encoding="klingon"?>' + page("a", None), "unknown encoding"),
         (page("a", ("", 0, 1, 1, 9, 9)).replace("<name></name>", ""), "<name> is missing"),
     ):
@@ -148,7 +154,7 @@ def test_classes_are_those_of_the_files_whatever_their_names(tmp_path):
     folder = fill(tmp_path, things)
     data = Dataset(path=folder, train="train", val="val").load(0)
     assert data.classes == ("aa", "bb", "üü", "雪豹")
-    assert data.notes == ("classes without a box to learn from: üü, 雪豹",)
+    assert data.notes[1:] == ("classes without a box to learn from: üü, 雪豹",)
 
 
 def test_a_list_in_another_encoding_names_files_that_are_not_there(tmp_path):
@@ -198,3 +204,152 @@ def test_names_with_spaces_stand_in_lists_too(tmp_path):
     (folder / "ImageSets" / "Main" / "train.txt").write_text("im 0  1\nim 1 -1\n")
     data = Dataset(path=folder, train="train", val="val").load(0)
     assert (len(data.train), len(data.validation)) == (2, 2)
+
+
+SIZE = "<size><width>40</width><height>30</height><depth>3</depth></size>"
+
+
+def write_size(width, height):
+    return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+
+
+def flat(folder):
+    """XML files beside their pictures."""
+    for part in ("Annotations", "JPEGImages"):
+        for file in (folder / part).iterdir():
+            file.rename(folder / file.name)
+        (folder / part).rmdir()
+
+
+def renamed(folder):
+    for number, file in enumerate(sorted((folder / "JPEGImages").iterdir())):
+        xml = folder / "Annotations" / f"{file.stem}.xml"
+        xml.rename(xml.with_stem(f"n{number}"))
+        file.rename(file.with_stem(f"n{number}"))
+
+
+def in_each(change):
+    """An edit of the text of every XML file, which may use the name of its picture."""
+
+    def edit(folder):
+        for file in (folder / "Annotations").glob("*.xml"):
+            file.write_text(change(file.read_text(), f"{file.stem}.jpg"))
+
+    return edit
+
+
+def sized(size):
+    return in_each(lambda text, name: text.replace(SIZE, size))
+
+
+def png(folder):
+    for file in (folder / "JPEGImages").iterdir():
+        Image.open(file).save(file.with_suffix(".PNG"))
+        file.unlink()
+
+
+DIALECTS = {
+    "no ending": in_each(lambda text, name: text.replace(name, name[:-4])),
+    "another ending": png,
+    "no file name": in_each(lambda text, name: text.replace(f"<filename>{name}</filename>", "")),
+    "one file name for all": in_each(lambda text, name: text.replace(name, "first.jpg")),
+    "renamed": renamed,
+    "Windows": in_each(lambda text, name: text.replace(name, f"C:\\data\\{name}")),
+    "a path": in_each(lambda text, name: text.replace(name, f"../../me/{name}")),
+    "no size": in_each(lambda text, name: text.replace(SIZE, "")),
+    "a size of 0": in_each(lambda text, name: text.replace(SIZE, write_size(0, 0))),
+    "a size with a point": in_each(
+        lambda text, name: text.replace(SIZE, write_size("40.0", "30.0"))
+    ),
+    "a size of -1": in_each(lambda text, name: text.replace(SIZE, write_size(-1, -1))),
+    "one size of none": in_each(
+        lambda text, name: text.replace(SIZE, "<size><width>40</width></size>")
+    ),
+    "difficult in words": in_each(
+        lambda text, name: text.replace("<difficult>0<", "<difficult>Unspecified<")
+    ),
+    "numbers with a point": in_each(lambda text, name: text.replace("</xmin>", ".0</xmin>")),
+    "corners swapped": in_each(
+        lambda text, name: (
+            text.replace("xmin", "left").replace("xmax", "xmin").replace("left", "xmax")
+        )
+    ),
+    "flat": flat,
+    "other names of folders": lambda folder: (
+        (folder / "Annotations").rename(folder / "annotations"),
+        (folder / "JPEGImages").rename(folder / "images"),
+    ),
+}
+
+
+def distinct(folder):
+    for number, file in enumerate(sorted((folder / "JPEGImages").iterdir())):
+        noise(number, (30, 40)).save(file)
+    return folder
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_dialects_mean_the_same(tmp_path, dialect):
+    objects = OBJECTS | {"2007_000045": ("dog", 0, 2, 2, 9, 9)}
+    (tmp_path / "theirs").mkdir()
+    theirs = Dataset(path=distinct(fill(tmp_path / "theirs", objects)), validation=0.4).load(0)
+    folder = distinct(fill(tmp_path, objects))
+    DIALECTS[dialect](folder)
+    ours = Dataset(path=folder, validation=0.4).load(0)
+    assert ours.classes == theirs.classes
+    for part, expected in ((ours.train, theirs.train), (ours.validation, theirs.validation)):
+        assert part.ids == expected.ids
+        for index in range(len(expected)):
+            mine, wanted = part.targets(index), expected.targets(index)
+            assert np.array_equal(mine.boxes, wanted.boxes)
+            assert np.array_equal(mine.labels, wanted.labels)
+            assert np.array_equal(mine.crowd, wanted.crowd)
+            assert part.size(index) == expected.size(index)
+
+
+def test_shares_of_the_image_are_refused(tmp_path):
+    things = dict.fromkeys("abcd", ("dog", 0, 0.1, 0.2, 0.6, 0.7))
+    with pytest.raises(UserError, match="all 4 boxes lie within 0 to 1: are they shares"):
+        Dataset(path=fill(tmp_path, things)).load(0)
+
+
+def test_folders_of_train_and_valid_are_the_split(tmp_path):
+    for number, part in enumerate(("train", "valid")):
+        folder = fill(tmp_path / part)
+        for file in (folder / "JPEGImages").iterdir():
+            noise(100 * number + len(file.name) + int(file.stem[-2:]), (30, 40)).save(file)
+        flat(folder)
+        for file in folder.iterdir():
+            if file.is_file():
+                file.rename(tmp_path / part / file.name)
+    data = Dataset(path=tmp_path).load(0)
+    assert (len(data.train), len(data.validation)) == (4, 4)
+    assert all("/valid/" in path for path in data.validation.paths)
+    with pytest.raises(UserError, match="holds its own split, train and valid"):
+        Dataset(path=tmp_path, validation=0.5).load(0)
+
+
+def test_names_of_classes_that_look_alike_are_one(tmp_path):
+    names = ["caf\u00e9", "cafe\u0301", "caf\u00e9", "caf\u00e9\u00a0"]
+    things = {str(n): (name, 0, 1, 1, 9, 9) for n, name in enumerate(names)}
+    data = Dataset(path=fill(tmp_path, things)).load(0)
+    assert data.classes == ("caf\u00e9",)
+    assert any("look alike are one class" in n and "U+0301" in n for n in data.notes)
+
+
+def test_a_name_that_stands_twice_in_a_list_is_read_once(tmp_path):
+    folder = fill(tmp_path)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("2007_000027\n" * 3 + "2007_000032\n")
+    data = Dataset(path=folder, train="train", val="val").load(0)
+    assert (len(data.train), len(data.validation)) == (2, 2)
+
+
+def test_entities_do_not_grow(tmp_path):
+    """A billion laughs is a mistake, not an hour."""
+    folder = fill(tmp_path)
+    entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
+    head = f'<!DOCTYPE a [<!ENTITY l0 "lol">{entities}]>'
+    text = f"{head}<annotation><filename>&l11;</filename></annotation>"
+    (folder / "Annotations" / "2007_000033.xml").write_text(text)
+    with pytest.raises(UserError, match="is not an annotation of Pascal VOC"):
+        Dataset(path=folder).load(0)

@@ -54,7 +54,10 @@ def test_a_file_without_a_coefficient_is_told(tmp_path):
     path.write_text("alpha: 1.2\nbeta: 1.1\n")
     with pytest.raises(UserError) as raised:
         Coefficients.load(path)
-    assert str(raised.value) == f"{path}: 'gamma' is missing\n  allowed: alpha, beta, gamma"
+    assert (
+        str(raised.value)
+        == f"{path}: 'gamma' is missing\n  allowed: alpha, beta, gamma, head_scaling"
+    )
 
 
 def test_a_wrong_coefficient_in_a_file_is_told_with_the_file(tmp_path):
@@ -64,3 +67,16 @@ def test_a_wrong_coefficient_in_a_file_is_told_with_the_file(tmp_path):
         Coefficients.load(path)
     assert str(raised.value).startswith(f"{path}")
     assert "beta: -1 cannot be used" in str(raised.value)
+
+
+def test_the_rule_of_the_head_goes_into_files_and_comes_back(tmp_path):
+    assert "head_scaling" not in PAPER.file_entries()
+    triple = Coefficients(1.2, 1.1, 1.15, head_scaling="grow")
+    file = tmp_path / "coefficients.yaml"
+    file.write_text("\n".join(f"{key}: {value}" for key, value in triple.file_entries().items()))
+    assert Coefficients.load(file) == triple
+    with pytest.raises(UserError) as caught:
+        Coefficients(1.2, 1.1, 1.15, head_scaling="keeps")
+    assert str(caught.value) == (
+        "head_scaling: 'keeps' is not known\n  allowed: scale, keep, grow\n  did you mean 'keep'?"
+    )

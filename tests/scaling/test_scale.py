@@ -179,3 +179,43 @@ def test_depths_are_replaced_in_order():
 def test_an_identity_stage_is_not_deepened():
     net = published("efficientnet_b0", stages=(Stage(width=16), Stage(block="identity", width=24)))
     assert [stage.depth for stage in multiply(net, Multipliers(depth=3)).stages] == [3, 1]
+
+
+# Width multiplier, side and millions of multiply-adds of MobileNetV2 as its authors print them
+# (tensorflow/models, research/slim/nets/mobilenet), cut off behind the point.
+MOBILENET_V2 = """
+1.4 224 582, 1.3 224 509, 1.0 224 300, 1.0 192 221, 1.0 160 154, 1.0 128 99, 1.0 96 56,
+0.75 224 209, 0.75 192 153, 0.75 160 107, 0.75 128 69, 0.75 96 39,
+0.5 224 97, 0.5 192 71, 0.5 160 50, 0.5 128 32, 0.5 96 18,
+0.35 224 59, 0.35 192 43, 0.35 160 30, 0.35 128 20, 0.35 96 11
+"""
+
+
+def test_the_published_multipliers_of_mobilenet_v2():
+    """Its last layer has 1280 channels at least."""
+    net = published("mobilenet_v2")
+    for row in MOBILENET_V2.split(","):
+        width, side, millions = (float(word) for word in row.split())
+        by = Multipliers(width=width, resolution=side / 224, head_scaling="grow")
+        scaled = multiply(net, by)
+        assert cost(scaled).flops // 1_000_000 == millions, row
+        assert scaled.head.width == (1280 if width <= 1 else round(1280 * width))
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v1", "mobilenet_v2", "resnet50"])
+def test_rules_for_the_head_change_the_head_alone(name, width):
+    net = published(name)
+    scaled, kept, grown = (
+        multiply(net, Multipliers(width=width, head_scaling=rule))
+        for rule in ("scale", "keep", "grow")
+    )
+    assert kept.head == net.head
+    assert grown.head == (scaled.head if width >= 1 else net.head)
+    assert replace(kept, head=scaled.head) == replace(grown, head=scaled.head) == scaled
+
+
+def test_coefficients_carry_the_rule():
+    triple = Coefficients(1.2, 1.1, 1.15, head_scaling="keep")
+    assert scale(B0, triple, 2).head == B0.head
+    assert replace(scale(B0, triple, 2), head=scale(B0, PAPER, 2).head) == scale(B0, PAPER, 2)

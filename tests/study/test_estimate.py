@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scalesearch.cost.cost import Cost
+from scalesearch.errors import UserError
 from scalesearch.executors.serial import Executor
 from scalesearch.history.trials import Trial
 from scalesearch.study.estimate import First, grid_sentence, total_seconds, trial_seconds
@@ -47,10 +48,11 @@ def test_an_evaluator_without_epochs_cannot_be_timed():
     assert trial_seconds(Executor(), SimpleNamespace(), NET, Dataset().load(0)) is None
 
 
-@pytest.mark.parametrize("fault", ["fail_on", "raise_on"])
-def test_a_network_that_cannot_be_scored_is_left_to_its_trial(fault):
+@pytest.mark.parametrize(("fault", "reason"), [("fail_on", "made to"), ("raise_on", "allocate")])
+def test_a_network_that_cannot_be_scored_gives_the_reason(fault, reason):
     evaluator = Evaluator(**{fault: NET.depth})
-    assert trial_seconds(Executor(), evaluator, NET, Dataset().load(0)) is None
+    with pytest.raises(UserError, match=f"was tried and failed: .*{reason}"):
+        trial_seconds(Executor(), evaluator, NET, Dataset().load(0))
 
 
 class Two(Executor):

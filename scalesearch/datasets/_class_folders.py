@@ -1,0 +1,213 @@
+"""Folders of classes, and folders of parts of a split that hold them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scalesearch.datasets._listing import (
+    LeftOutFiles,
+    count_files,
+    endings,
+    first_few,
+    list_images,
+    shown,
+    sub_folders,
+)
+from scalesearch.errors import UserError, nearest
+from scalesearch.text import look, odd_characters
+
+_TRAIN = ("train", "training")
+_VALIDATION = ("val", "valid", "validation")
+_TEST = ("test", "testing")  # validates where nothing else does
+_PARTS = (*_TRAIN, *_VALIDATION, *_TEST)
+PART_NAMES = "`train` and one of `val`, `valid`, `validation`, `test`, in any case"
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """Image files with the class of each.
+
+    Attributes:
+        classes: names, sorted.
+        paths: of each image.
+        labels: int64 [N], of each image.
+        notes: on folders that were read as one class, in sentences.
+    """
+
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: LabelledFiles) -> LabelledFiles:
+        """The files of both, which have the same classes."""
+        return LabelledFiles(
+            self.classes,
+            self.paths + other.paths,
+            np.concatenate([self.labels, other.labels]),
+            self.notes + other.notes,
+        )
+
+
+def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Those that are named as folders of training, and as folders of validation images."""
+
+    def named(words: Sequence[str]) -> list[Path]:
+        return [folder for folder in folders if folder.name.lower() in words]
+
+    return named(_TRAIN), named(_VALIDATION) or named(_TEST)
+
+
+def note_alike(names: Sequence[str]) -> str:
+    """A note on names that are read as one."""
+    words = " and ".join(f"{name!r} ({odd_characters(name) or 'plain'})" for name in names)
+    return f"names that look alike are one class: {words}"
+
+
+def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
+    """The folders of training and of validation images, if these are such.
+
+    Raises:
+        UserError: they are named as the parts of a split and cannot be one.
+    """
+    train, validation = parts_of(folders)
+    named = [folder for folder in folders if folder.name.lower() in _PARTS]
+    if len(train) == len(validation) == 1 and all(map(_holds_folders, (*train, *validation))):
+        return train[0], validation[0]
+    flat = not any(map(_holds_folders, named))
+    if len(named) < len(folders) and (flat or not train or not validation):
+        return None  # classes, of which one may well be called `train`
+    if not named:
+        return None
+    names = ", ".join(shown(folder.name) for folder in named)
+    only = named[0] if len(named) == 1 else None
+    raise UserError(
+        f"{folders[0].parent} holds {names}: "
+        + ("they hold no folders of classes" if flat else "this is no split in two"),
+        key="path",
+        allowed=f"folders of classes, or {PART_NAMES}, each with the same folders of classes",
+        hint=f"to split it at random, set path: {only}" if only and not flat else "",
+    )
+
+
+def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) -> LabelledFiles:
+    """The images below each of a folder's sub-folders, which are the classes.
+
+    Folders whose names look alike are one class.
+
+    Raises:
+        UserError: fewer than two classes, a class without an image, a name that is not UTF-8.
+    """
+    by_look: dict[str, list[Path]] = {}
+    for one in folders:
+        if shown(one.name) != one.name:
+            raise UserError(
+                f"the name of the class {shown(one.name)} in {folder} is not UTF-8",
+                key="path",
+                hint="rename the folder: the name stands in files and code",
+            )
+        by_look.setdefault(look(one.name), []).append(one)
+    if len(by_look) < 2:
+        raise _no_classes(folder, folders)
+    alike = ([one.name for one in same] for same in by_look.values() if len(same) > 1)
+    notes = list(map(note_alike, alike))
+    notes += _shared_folders(folders)
+    paths: list[str] = []
+    counts = []
+    for name in sorted(by_look):
+        before = len(paths)
+        for one in by_look[name]:
+            paths += _images_of(one, left_out)
+        counts.append(len(paths) - before)
+    labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    names = (unicodedata.normalize("NFC", by_look[name][0].name) for name in sorted(by_look))
+    return LabelledFiles(tuple(names), tuple(paths), labels, tuple(notes))
+
+
+def check_same_classes(train: LabelledFiles, validation: LabelledFiles, names: str) -> None:
+    """Rejects parts of a split with different classes."""
+    ours, theirs = set(train.classes), set(validation.classes)
+    if set(map(look, ours)) == set(map(look, theirs)):
+        return
+    differing = sorted(ours ^ theirs)
+    hints = (nearest(one, theirs if one in ours else ours) for one in differing)
+    raise UserError(
+        f"{names} do not hold the same classes: {first_few(differing)}",
+        key="path",
+        hint=next((hint for hint in hints if hint), ""),
+    )
+
+
+def note_parts(folders: Sequence[Path]) -> list[str]:
+    """A note on classes that are named as the parts of a split."""
+    named = [folder.name for folder in folders if folder.name.lower() in _PARTS]
+    return [f"taken as classes, not as parts of a split: {', '.join(named)}"] if named else []
+
+
+def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
+    """What is to be said of files that are equal byte for byte, by the group of each."""
+    names, first, counts = np.unique(groups, return_index=True, return_counts=True)
+    if len(names) == len(groups):
+        return []
+    of_group = dict(zip(names.tolist(), first.tolist(), strict=True))
+    mixed = [
+        f"{files.paths[index]} and {files.paths[of_group[group]]}"
+        for index, group in enumerate(groups.tolist())
+        if files.labels[index] != files.labels[of_group[group]]
+    ]
+    notes = [
+        f"{int((counts - 1).sum()):,} files are copies of others: none of them validates what "
+        "another one trains"
+    ]
+    if mixed:
+        notes.append(f"pictures in several classes: {first_few(mixed, 3)}")
+    return notes
+
+
+def leave_out_folder(folder: Path, left_out: LeftOutFiles) -> None:
+    """Counts what lies beside the two parts of a split."""
+    left_out.add("in folders beside the split", str(folder), count_files(str(folder)))
+
+
+def _images_of(folder: Path, left_out: LeftOutFiles) -> list[str]:
+    here = LeftOutFiles(folder)
+    images = list_images(folder, here)
+    if not images:
+        holds = f" (it holds {here})" if str(here) else ""
+        raise UserError(
+            f"no image in {folder}{holds}",
+            key="path",
+            allowed="files that end in " + ", ".join(sorted(endings())),
+            hint="remove the folder, or leave its class out",
+        )
+    left_out.include(here)
+    return images
+
+
+def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:
+    inner = folders[0] if len(folders) == 1 and _holds_folders(folders[0]) else None
+    return UserError(
+        f"{folder} holds {len(folders)} sub-folders: there are no classes to tell apart",
+        key="path",
+        allowed="two or more sub-folders, one for each class",
+        hint=f"is {inner} meant?" if inner else "",
+    )
+
+
+def _shared_folders(folders: Sequence[Path]) -> list[str]:
+    """A note if every class holds the same folders, which are perhaps the classes."""
+    inner = [frozenset(f.name for f in sub_folders(one, LeftOutFiles(one))) for one in folders]
+    if len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+        return []
+    return [
+        f"each class holds the same folders, {first_few(sorted(inner[0]))}: are those the classes?"
+    ]
+
+
+def _holds_folders(folder: Path) -> bool:
+    return bool(sub_folders(folder, LeftOutFiles(folder)))

@@ -1,0 +1,210 @@
+"""Which files of a folder are images of a data set, and why others are not."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from scalesearch.errors import UserError
+from scalesearch.interfaces import FileAccount, LeftOut
+
+# Formats that Pillow only identifies, has to hand to another program, or that hold no picture.
+_NOT_READ = frozenset(
+    ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PCD", "SPIDER", "WMF", "XVTHUMB")
+)
+# Folders of file systems and tools; others of theirs begin with a point or an @.
+_TOOLS = frozenset(
+    (
+        *("#recycle", "#snapshot", "$recycle.bin", "__macosx", "__pycache__", "lost+found"),
+        "system volume information",
+    )
+)
+_LONGEST_LINK = 255  # bytes
+_NAMES = 3  # shown of the files that are left out for one reason
+
+IN_TOOLS_FOLDER = "in hidden or tools' folders"
+HIDDEN = "hidden"
+DEAD_LINK = "links to nothing"
+TEXT_LINK = "links that lie here as text"  # as copies on disks without links have them
+LINKED_TWICE = "folders not entered, as they are links to one that is listed already"
+NO_FILE = "neither files nor folders"
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """What Pillow reads, the usual formats first."""
+    Image.init()
+    usual = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")
+    others = sorted(set(Image.OPEN) - set(usual) - _NOT_READ)
+    return (*(name for name in usual if name in Image.OPEN), *others)
+
+
+@cache
+def endings() -> frozenset[str]:
+    """The endings of image files, in lower case, with their point."""
+    Image.init()
+    read = set(formats())
+    return frozenset(end for end, name in Image.registered_extensions().items() if name in read)
+
+
+def shown(name: str) -> str:
+    """A name that every file can hold: a byte that is not UTF-8 as its hexadecimal escape."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class LeftOutFiles:
+    """Collects the files that are left out, by reason; names are shown relative to `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._counts: dict[str, int] = {}
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, reason: str, path: str, count: int = 1) -> None:
+        """`count` files at a path."""
+        self._counts[reason] = self._counts.get(reason, 0) + count
+        names = self._names.setdefault(reason, [])
+        if len(names) < _NAMES:
+            names.append(shown(os.path.relpath(path, self._root)))
+
+    def account(self, taken: Iterable[str]) -> FileAccount:
+        """The whole account, the most frequent first."""
+        by_count = sorted(self._counts, key=lambda reason: (-self._counts[reason], reason))
+        kinds = Counter(Path(path).suffix.lower() for path in taken)
+        return FileAccount(
+            taken=dict(kinds.most_common()),
+            left_out=tuple(LeftOut(r, self._counts[r], tuple(self._names[r])) for r in by_count),
+        )
+
+    def add_rest(self, count: int) -> None:
+        """The images that a limit leaves out, if it does."""
+        if count:
+            self.add("beyond the limit", str(self._root), count)
+
+    def include(self, others: LeftOutFiles) -> None:
+        """Adds what was left out below a folder of this one."""
+        for reason, count in others._counts.items():
+            for number, name in enumerate(others._names[reason]):
+                path = str(others._root / name)
+                self.add(reason, path, 1 if number else count - len(others._names[reason]) + 1)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count:,} {reason}" for reason, count in self._counts.items())
+
+
+def is_tools(name: str) -> bool:
+    """Whether a folder of this name is hidden, or one of a file system or a tool."""
+    return name.startswith((".", "@")) or name.lower() in _TOOLS
+
+
+def sub_folders(folder: Path, left_out: LeftOutFiles) -> list[Path]:
+    """The folders in a folder, sorted, links to folders included; what is not one is left out.
+
+    Raises:
+        UserError: it may not be read.
+    """
+    found = []
+    for entry in _entries(str(folder)):
+        if not entry.is_dir():
+            _leave_out(entry, left_out, "beside the folders of the classes")
+        elif is_tools(entry.name):
+            left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
+        else:
+            found.append(Path(entry.path))
+    return found
+
+
+def list_images(folder: Path, left_out: LeftOutFiles, beside: str = "") -> list[str]:
+    """Every image file below a folder, sorted by path; links are followed, each folder once.
+
+    Files that end in `beside` are not counted: they are read as what they are.
+
+    Raises:
+        UserError: a folder may not be read.
+    """
+    images: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    # Linked folders come last, so that a folder is listed under its own path.
+    folders, linked = [str(folder)], list[str]()
+    while folders or linked:
+        path = folders.pop() if folders else linked.pop(0)
+        status = Path(path).stat()
+        if (identity := (status.st_dev, status.st_ino)) in entered:
+            left_out.add(LINKED_TWICE, path)
+            continue
+        entered.add(identity)
+        for entry in _entries(path):
+            if entry.is_dir():
+                if is_tools(entry.name):
+                    left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
+                else:
+                    (linked if entry.is_symlink() else folders).append(entry.path)
+            elif _is_image(entry):
+                images.append(entry.path)
+            elif not (beside and entry.name.lower().endswith(beside) and entry.is_file()):
+                _leave_out(entry, left_out)
+    # As paths are ordered part by part: no name holds the character that sorts first.
+    return sorted(images, key=lambda path: path.replace(os.sep, "\0"))
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    ending = Path(entry.name).suffix.lower()
+    is_named = ending in endings() and not entry.name.startswith(".")
+    return is_named and entry.is_file() and not _link_text(entry)
+
+
+def _link_text(entry: os.DirEntry[str]) -> str:
+    """Where a link leads that a copy on a disk without links made a file of; else nothing."""
+    if entry.stat().st_size > _LONGEST_LINK:
+        return ""
+    try:
+        text = Path(entry.path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+    return text if "/" in text and text.isprintable() and " " not in text else ""
+
+
+def _leave_out(entry: os.DirEntry[str], left_out: LeftOutFiles, otherwise: str = "") -> None:
+    """Counts a file that is no image of the data set under its reason."""
+    if entry.is_symlink() and not Path(entry.path).exists():
+        reason = DEAD_LINK
+    elif not entry.is_file():
+        reason = NO_FILE
+    elif entry.name.startswith("."):
+        reason = HIDDEN
+    elif link := _link_text(entry):
+        reason = TEXT_LINK if (Path(entry.path).parent / link).exists() else DEAD_LINK
+    elif otherwise:
+        reason = otherwise
+    else:
+        ending = shown(Path(entry.name).suffix.lower())
+        reason = f"ending in {ending}" if ending else "without an ending"
+    left_out.add(reason, entry.path)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(
+            f"the folder {shown(folder)} cannot be read: {error.strerror}", key="path"
+        ) from error
+
+
+def count_files(folder: str) -> int:
+    """How many files lie below a folder; links are not followed."""
+    return max(1, sum(len(files) for _, _, files in os.walk(folder)))
+
+
+def first_few(names: Iterable[str], count: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    every = list(names)
+    more = len(every) - count
+    return ", ".join(map(shown, every[:count])) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,211 @@
+"""Names of classes and of the parts of a split."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from scalesearch.datasets.image_folder import Dataset
+from scalesearch.errors import UserError
+from tests.pictures import classes, save
+
+
+def parts(root, train, validation, **others):
+    for seed, name in enumerate((train, validation, *others)):
+        classes(root / name, others.get(name, ("oak", "pine")), seed=10_000 * seed)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        *(("train", name) for name in ("val", "valid", "validation", "test", "VALID", "Testing")),
+        *(("TRAIN", "Val"), ("Training", "validation"), ("train", "TEST")),
+    ],
+)
+def test_a_split_under_its_usual_names(tmp_path, train, validation):
+    data = Dataset(path=parts(tmp_path, train, validation)).load(0)
+    assert data.classes == ("oak", "pine")
+    assert (len(data.train), len(data.validation)) == (8, 8)
+    assert all(f"/{train}/" in path for path in data.train.paths)
+    assert f"the folders {train} and {validation} are the split" in data.notes
+
+
+def test_test_is_kept_aside_where_another_part_validates(tmp_path):
+    root = parts(tmp_path, "train", "valid", test=("oak", "pine"))
+    (root / "README.txt").write_text("about")
+    data = Dataset(path=root).load(0)
+    assert all("/valid/" in path for path in data.validation.paths)
+    reasons = {one.reason: one.count for one in data.files.left_out}
+    assert reasons == {"in folders beside the split": 8, "beside the folders of the classes": 1}
+    assert data.files.seen == 25
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "val", "valid"),
+        ("train", "Train", "val"),
+        ("val", "test"),
+        ("valid", "validation"),
+    ],
+)
+def test_what_is_no_split_in_two_is_refused(tmp_path, names):
+    for seed, name in enumerate(names):
+        classes(tmp_path / name, seed=10_000 * seed)
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path).load(0)
+    assert caught.value.key == "path"
+    assert all(name in caught.value.problem for name in names)
+    assert "`train` and one of `val`, `valid`, `validation`, `test`" in caught.value.allowed
+
+
+def test_parts_without_classes_are_refused(tmp_path):
+    classes(tmp_path, ("train", "val"))
+    with pytest.raises(UserError, match="holds train, val: they hold no folders of classes"):
+        Dataset(path=tmp_path).load(0)
+
+
+def test_one_part_alone_is_named(tmp_path):
+    classes(tmp_path / "train")
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path).load(0)
+    assert caught.value.hint == f"to split it at random, set path: {tmp_path / 'train'}"
+    assert Dataset(path=tmp_path / "train").load(0).classes == ("cat", "dog")
+
+
+def test_a_folder_too_high_is_named(tmp_path):
+    classes(tmp_path / "photos")
+    with pytest.raises(UserError, match=r"is .*photos meant\?"):
+        Dataset(path=tmp_path).load(0)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    data = Dataset(path=classes(tmp_path, ("bus", "test", "train"))).load(0)
+    assert data.classes == ("bus", "test", "train")
+    assert "taken as classes, not as parts of a split: test, train" in data.notes
+
+
+def test_classes_with_the_same_folders_are_asked_about(tmp_path):
+    for seed, batch in enumerate(("monday", "tuesday")):
+        classes(tmp_path / batch, seed=10_000 * seed)
+    notes = Dataset(path=tmp_path).load(0).notes
+    assert any("each class holds the same folders, cat, dog" in note for note in notes)
+
+
+def test_names_in_two_unicode_forms_are_one_class(tmp_path):
+    classes(tmp_path, ("caf\u00e9", "pub"))
+    classes(tmp_path, ("cafe\u0301",), seed=50)
+    data = Dataset(path=tmp_path).load(0)
+    assert data.classes == ("caf\u00e9", "pub")
+    assert len(data.train) + len(data.validation) == 12
+    assert any("U+0301 COMBINING ACUTE ACCENT" in note for note in data.notes)
+
+
+def test_parts_may_write_a_class_in_two_forms(tmp_path):
+    classes(tmp_path / "train", ("caf\u00e9", "red\u00a0fox"))
+    classes(tmp_path / "val", ("cafe\u0301", "red fox"), seed=500)
+    data = Dataset(path=tmp_path).load(0)
+    assert data.classes == ("caf\u00e9", "red\u00a0fox")
+    for images in (data.train, data.validation):
+        for path, label in zip(images.paths, images.labels, strict=True):
+            assert ("caf" in path) == (label == 0)
+
+
+def test_parts_with_other_classes_name_the_nearest(tmp_path):
+    parts(tmp_path, "train", "val")
+    (tmp_path / "val" / "pine").rename(tmp_path / "val" / "Pine")
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path).load(0)
+    assert caught.value.problem == "train and val do not hold the same classes: Pine, pine"
+    assert caught.value.hint == "did you mean 'pine'?"
+
+
+def test_an_empty_class_says_what_lies_there(tmp_path):
+    classes(tmp_path)
+    (tmp_path / "owl").mkdir()
+    (tmp_path / "owl" / "a.heic").write_bytes(b"x")
+    (tmp_path / "owl" / "b.png").symlink_to("gone")
+    with pytest.raises(UserError) as caught:
+        Dataset(path=tmp_path).load(0)
+    assert "no image in" in caught.value.problem
+    assert "1 ending in .heic" in caught.value.problem
+    assert "1 links to nothing" in caught.value.problem
+
+
+def test_a_class_whose_name_is_not_utf8_is_refused(tmp_path):
+    classes(tmp_path, ("cat", os.fsdecode(b"gr\xfcn")))
+    with pytest.raises(UserError, match=r"gr\\xfcn in .* is not UTF-8") as caught:
+        Dataset(path=tmp_path).load(0)
+    str(caught.value).encode()
+
+
+def both(data):
+    return set(data.train.paths), set(data.validation.paths)
+
+
+def test_copies_stay_on_one_side(tmp_path):
+    classes(tmp_path, count=10)
+    for number in range(10):
+        shutil.copy(tmp_path / "cat" / f"{number}.png", tmp_path / "cat" / f"{number} (1).png")
+    for seed in range(5):
+        data = Dataset(path=tmp_path, validation=0.3).load(seed)
+        train, validation = both(data)
+        assert len(validation) == 9
+        for number in range(10):
+            pair = {str(tmp_path / "cat" / f"{number}{end}.png") for end in ("", " (1)")}
+            assert pair <= train or pair <= validation
+    assert any("10 files are copies of others" in note for note in data.notes)
+
+
+def test_a_link_is_a_copy(tmp_path):
+    classes(tmp_path, count=10)
+    os.link(tmp_path / "cat" / "0.png", tmp_path / "cat" / "hard.png")
+    (tmp_path / "cat" / "soft.png").symlink_to("0.png")
+    for seed in range(8):
+        three = {str(tmp_path / "cat" / f"{name}.png") for name in ("0", "hard", "soft")}
+        train, validation = both(Dataset(path=tmp_path, validation=0.3).load(seed))
+        assert three <= train or three <= validation
+
+
+def test_a_picture_of_two_classes_trains_and_is_named(tmp_path):
+    classes(tmp_path, count=5)
+    shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "dog" / "same.png")
+    for seed in range(8):
+        data = Dataset(path=tmp_path, validation=0.4).load(seed)
+        assert not any(path.endswith(("cat/0.png", "same.png")) for path in data.validation.paths)
+    assert any(note.startswith("pictures in several classes: ") for note in data.notes)
+
+
+def test_a_class_of_one_picture_cannot_be_split(tmp_path):
+    classes(tmp_path)
+    for number in range(1, 4):
+        shutil.copy(tmp_path / "cat" / "0.png", tmp_path / "cat" / f"{number}.png")
+    with pytest.raises(UserError, match="4 images of class 'cat' are copies of one"):
+        Dataset(path=tmp_path, validation=0.5).load(0)
+
+
+def test_a_split_of_ones_own_loses_training_images_that_validate(tmp_path):
+    parts(tmp_path, "train", "val")
+    shutil.copy(tmp_path / "val" / "oak" / "1.png", tmp_path / "train" / "oak" / "other name.png")
+    data = Dataset(path=tmp_path).load(0)
+    assert (len(data.train), len(data.validation)) == (8, 8)
+    assert "1 of the training images that validate, too (train/oak/other name.png)" in data.notes[0]
+
+
+def test_a_part_that_is_a_link_to_the_other_is_refused(tmp_path):
+    classes(tmp_path / "train")
+    (tmp_path / "val").symlink_to(tmp_path / "train", target_is_directory=True)
+    with pytest.raises(UserError, match="no image is left to train cat, dog: all of them validate"):
+        Dataset(path=tmp_path).load(0)
+
+
+def test_a_limit_is_part_of_the_account(tmp_path):
+    data = Dataset(path=classes(tmp_path, count=10), limit=6).load(0)
+    assert "20 files seen, 6 taken (6 .png), left out: 14 beyond the limit" in data.notes[0]
+    save(tmp_path / "stray.png", 77)
+    assert (
+        "1 beside the folders of the classes (stray.png)" in Dataset(path=tmp_path).load(0).notes[0]
+    )
