@@ -6,6 +6,7 @@ unpacks to far more than it weighs is refused.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import re
@@ -17,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 from scalesearch.nn.foreign_files import described
 from scalesearch.text import shortened
 
@@ -70,8 +71,15 @@ def _size(path: Path) -> int:
     if not path.is_file():
         if path.exists():
             raise UserError("is no regular file", file=str(path))
-        raise UserError("there is no such file", file=str(path))
+        raise UserError("there is no such file", file=str(path), hint=_way_to_file(path))
     return path.stat().st_size
+
+
+def _way_to_file(path: Path) -> str:
+    if {"http:", "https:"} & {*path.parts}:
+        return "addresses are not read: download it first"
+    names = (p.name for p in path.parent.iterdir()) if path.parent.is_dir() else ()
+    return nearest(path.name, itertools.islice(names, 1000))
 
 
 def _usual(path: Path) -> bool:
@@ -102,6 +110,12 @@ def _check_archive(file: BinaryIO, path: Path, size: int) -> None:
                     "is a TorchScript program, not weights",
                     file=str(path),
                     hint="save its weights: torch.save(torch.jit.load(FILE).state_dict(), OTHER)",
+                )
+            if "archive_format" in last or "serialized_exported_program.json" in last:
+                raise UserError(
+                    "is a program of torch.export, not weights",
+                    file=str(path),
+                    hint="save its weights: torch.save(torch.export.load(FILE).state_dict, OTHER)",
                 )
             if "data.pkl" not in last:
                 raise UserError(

@@ -154,7 +154,7 @@ def matched(needed: Mapping[str, Tensor], given: WeightSet) -> tuple[dict[str, T
 def _given(source: Mapping[str, Any] | Path | str, key: str) -> WeightSet:
     if not isinstance(source, str | Path):
         return weight_set(source, key=key)
-    if isinstance(source, str) and not os.path.lexists(source):
+    if isinstance(source, str) and not ("/" in source or os.path.lexists(source)):
         names = ", ".join(f"{library}:NAME" for library in PEERS)
         raise UserError("there is no such file", file=source, allowed=f"a file, {names}")
     return read_weights(Path(source), key)
@@ -176,7 +176,7 @@ def fit(
         elif name in _STEMS and value.shape == _of_three_channels(expected):
             state[name] = value.sum(1, keepdim=True)
             notes.append("the first convolution is summed over three channels, for grey images")
-        else:
+        elif not name.endswith(_OPTIONAL):
             mismatched.append(Mismatch(name, tuple(expected.shape), tuple(value.shape)))
             if name in _STEMS and value.shape[:1] + value.shape[2:] == _but_channels(expected):
                 notes.append(

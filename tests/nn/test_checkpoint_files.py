@@ -159,6 +159,13 @@ def test_a_program_of_torchscript(tmp_path):
     assert told.problem == "is a TorchScript program, not weights"
 
 
+def test_a_program_of_torch_export(tmp_path):
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, tmp_path / "w.pt2")
+    told = refusal(tmp_path / "w.pt2")
+    assert told.problem == "is a program of torch.export, not weights"
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(
     ("thing", "name"),
@@ -193,6 +200,11 @@ def test_no_code_in_a_file_is_run(tmp_path):
 
 def test_what_is_no_file(tmp_path):
     assert refusal(tmp_path / "none").problem == "there is no such file"
+    (tmp_path / "weights.pth").write_bytes(FORMS["zip"])
+    assert refusal(tmp_path / "wieghts.pth").hint == "did you mean 'weights.pth'?"
+    (tmp_path / "weights.pth").unlink()
+    hint = "addresses are not read: download it first"
+    assert refusal(pathlib.Path("https://example.org/w.pth")).hint == hint
     assert refusal(tmp_path).problem == "is a folder, not a file of weights"
     (tmp_path / "model.safetensors").write_bytes(FORMS["safetensors"])
     assert refusal(tmp_path).hint == f"name a file in it: {tmp_path / 'model.safetensors'}"
