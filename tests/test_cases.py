@@ -1,0 +1,143 @@
+"""Inputs that people have, each made after a public report, and what must come of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from scalesearch.cli.main import app
+from scalesearch.datasets.image_folder import Dataset
+from scalesearch.errors import UserError
+
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
+
+
+@pytest.fixture
+def case(tmp_path, monkeypatch):
+    """Copies a case to a folder that may be written, and goes there."""
+
+    def copied(name):
+        folder = tmp_path / name
+        shutil.copytree(CASES / name, folder, symlinks=True)
+        for path in (folder, *folder.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() else 0o644)
+        monkeypatch.chdir(folder)
+        return folder
+
+    return copied
+
+
+def check(*arguments):
+    """The exit code and what is printed, an error included."""
+    done = CliRunner().invoke(app, ["check", *map(str, arguments)])
+    if isinstance(done.exception, UserError):  # `main` makes a line and code 2 of it
+        return 2, str(done.exception)
+    assert done.exit_code == 0, done.output
+    return 0, done.output
+
+
+def said(text):
+    """Without line breaks that a terminal makes."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("shares.json", "all 10 boxes lie within 0 to 1: are they shares of the image?"),
+        ("corners.json", "10 of 10 boxes reach over their image, and as two corners"),
+    ],
+)
+def test_boxes_in_another_form(case, name, found):
+    case("boxes-in-another-form")
+    code, text = check("study.yaml", f"dataset.annotations={name}")
+    assert code == 2
+    assert found in said(text)
+
+
+def test_a_broken_file_is_found_at_once(case):
+    case("broken-file-late")
+    code, text = check("study.yaml")
+    assert code == 2
+    for name in ("cat/5.jpg", "dog/5.jpg"):
+        assert name in said(text).replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["text_ids", "float_ids", "no_sizes", "sizes_left_out", "root", "root_same_name"]
+)
+def test_coco_of_other_programs(case, name):
+    case("coco-of-other-programs")
+    code, text = check("study.yaml", f"dataset.annotations={name}.json")
+    assert code == 0, text
+    assert "7 training and 3 validation images, 2 classes" in said(text)
+
+
+@pytest.mark.parametrize("images", ["images", "."])
+def test_backslashes(case, images):
+    case("coco-of-other-programs")
+    arguments = ("dataset.annotations=backslashes.json", f"dataset.images={images}")
+    code, text = check("study.yaml", *arguments)
+    assert code == 0, text
+    assert "7 training and 3 validation images" in said(text)
+
+
+@pytest.mark.parametrize("links", ["links", "text"])
+def test_no_file_is_dropped_unsaid(case, links):
+    """Also where a copy made text files of the links."""
+    dog = case("files-dropped") / "photos" / "dog"
+    for name, target in {f"gone{n}.png": f"nowhere/{n}.png" for n in range(3)}.items():
+        (dog / name).unlink()
+        if links == "links":
+            (dog / name).symlink_to(target)
+        else:
+            (dog / name).write_text(target)
+    if links == "links":
+        (dog / "linked").unlink()
+        (dog / "linked").symlink_to("../../store", target_is_directory=True)
+    code, text = check("study.yaml")
+    assert code == 0, text
+    taken = 20 if links == "links" else 18
+    assert f"{taken} taken" in said(text)
+    for words in ("4 .jfif", "4 .tif", "3 links to nothing"):
+        assert words in said(text)
+
+
+def test_leftover_folders(case):
+    data = Dataset(path=case("leftover-folders") / "photos").load(0)
+    assert len(data.train) + len(data.validation) == 10
+    assert "6 in hidden or tools' folders" in data.notes[0]
+
+
+def test_sixteen_bits(case):
+    folder = case("sixteen-bit-range")
+    study = (folder / "study.yaml").read_text()
+    path = re.search(r"path: ([^,}\s]+)", study)[1]
+    data = Dataset(path=folder / path, channels=1).load(0)
+    middles = data.train.batch(np.arange(len(data.train)), 32).numpy()[:, 0, 12:20, 12:20]
+    means = [middles[data.train.labels == label].mean() for label in (0, 1)]
+    assert abs(means[0] - means[1]) > 50
+    assert any("16 bits" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("name", ["train_valid", "train_test", "capitals"])
+def test_split_names(case, name):
+    data = Dataset(path=case("split-names") / name).load(0)
+    assert data.classes == ("oak", "pine")
+    with pytest.raises(UserError, match="holds its own split"):
+        Dataset(path=CASES / "split-names" / name, validation=0.5).load(0)
+
+
+@pytest.mark.parametrize("name", ["no_extension", "renamed", "zero_size", "float_size", "windows"])
+def test_voc_dialects(case, name):
+    case("voc-dialects")
+    code, text = check("study.yaml", f"dataset.path={name}")
+    assert code == 0, text
+    assert "3 training and 1 validation images, 2 classes" in said(text)
