@@ -63,6 +63,12 @@ class Hooks:
         """Of an evaluator: sentences shown before a phase of networks with this norm."""
         return ()
 
+    def notes_on(self, architectures: Sequence[Architecture]) -> Sequence[str]:
+        """Of an evaluator: sentences shown before a phase, about its networks as far as they are
+        known, the first at least; `UserError` if none of them can be trained so.
+        """
+        return ()
+
     def prepare(self, threads: int) -> None:
         """Of `Assess`: sets up a worker's process before its first job."""
 
@@ -312,7 +318,7 @@ class Dataset(Protocol):
 class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores.
 
-    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`.
+    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`, `notes_on`.
     """
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from scalesearch.cli.main import app
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import UserError
+from scalesearch.study.run import run
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
@@ -141,3 +143,23 @@ def test_voc_dialects(case, name):
     code, text = check("study.yaml", f"dataset.path={name}")
     assert code == 0, text
     assert "3 training and 1 validation images, 2 classes" in said(text)
+
+
+def test_checkpoints_of_trainers(case, capsys):
+    runpy.run_path(str(case("checkpoints-of-trainers") / "try.py"))
+    *lines, last, averaged = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9
+    assert all(line.endswith(" loaded right") for line in (*lines, averaged))
+    assert "a pickled argparse.Namespace" in last
+
+
+def test_a_detector_from_the_weights_of_a_classifier(case):
+    folder = case("detector-from-classifier-weights")
+    runpy.run_path(str(folder / "make_weights.py"))
+    code, text = check("study.yaml")
+    assert code == 0
+    told = "b0.pth: 304 of 676 weights are taken; new are the neck, class head, box head"
+    assert told in said(text)
+    (trial,) = run("study.yaml", folder="run").read()["family"]
+    assert trial.state == "assessed"
+    assert told in (folder / "run" / "log.txt").read_text()

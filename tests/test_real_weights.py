@@ -77,7 +77,7 @@ def test_a_rocket_is_a_missile(model):
 
 def test_timm_computes_the_same_with_them(model):
     peer, ours = timm.create_model("tf_efficientnet_lite0").eval(), model.state_dict()
-    theirs = names_in(peer.state_dict(), ours)
+    theirs = names_in(peer.state_dict(), ours).theirs
     peer.load_state_dict({theirs[name]: value for name, value in ours.items()})
     for photo in ("coffee", "chelsea"):
         torch.testing.assert_close(seen(model, photo), seen(peer, photo), rtol=1e-5, atol=1e-6)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Data, Evaluator, Executor
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
+from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import (
@@ -28,8 +29,13 @@ from scalesearch.study.load import load_study
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
-# A phase in words, and its seconds on one worker if they are known.
-Share = tuple[str, float | None]
+
+class Share(NamedTuple):
+    """A phase in words, its seconds on one worker if they are known, and notes on it."""
+
+    text: str
+    seconds: float | None
+    notes: list[str]
 
 
 def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
@@ -61,10 +67,13 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
             coefficients = study.coefficients or _typical_coefficients(grid)
             shares.append(_family(study, executor, network, coefficients, data))
     slots = executor.slots
-    for text, seconds in shares:
+    for share in shares:
+        seconds = share.seconds
         about = "" if seconds is None else f", about {format_seconds(seconds / slots)}"
-        lines.append(text + about)
-    known = [seconds for _, seconds in shares if seconds is not None]
+        lines.append(share.text + about)
+    every = [note for share in shares for note in share.notes]
+    lines += [f"note          {note}" for note in dict.fromkeys(every)]
+    known = [share.seconds for share in shares if share.seconds is not None]
     if len(known) == len(shares):
         total = format_seconds(sum(known) / slots)
         lines.append(f"in all        about {total} on {slots} worker(s)")
@@ -107,16 +116,17 @@ def _search(
     if study.latency is not None:
         source = "" if table is None else f", predicted by {study.latency.table}"
         lines.append(f"latency       measured on {study.latency.deployment}{source}")
+    notes = evaluator_notes(evaluator, [sizes.typical])
     seconds = trial_seconds(executor, evaluator, sizes.typical, data)
     total = None if seconds is None else seconds * search.trials
-    return sizes.typical, (f"search        {search.trials} trials", total), lines
+    return sizes.typical, Share(f"search        {search.trials} trials", total, notes), lines
 
 
 def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data) -> Share:
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
-    return text, phase_seconds(executor, evaluator, grid.fitting, data)
+    return _share(executor, evaluator, text, grid.fitting, data)
 
 
 def _family(
@@ -125,9 +135,21 @@ def _family(
     family: Any = study.family
     every = members(network, coefficients, family.phi, family.strategies)
     evaluator: Evaluator = family.evaluator.make()
-    networks = list({member.architecture for member in every})
+    networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"
-    return text, phase_seconds(executor, evaluator, networks, data)
+    return _share(executor, evaluator, text, networks, data)
+
+
+def _share(
+    executor: Executor,
+    evaluator: Evaluator,
+    text: str,
+    networks: Sequence[Architecture],
+    data: Data,
+) -> Share:
+    """A phase of these networks; `UserError` if the evaluator's options do not fit them."""
+    notes = evaluator_notes(evaluator, networks) if networks else []
+    return Share(text, phase_seconds(executor, evaluator, networks, data), notes)
 
 
 def _typical_coefficients(grid: GridOfNetworks | None) -> Scaling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,11 @@ def export_network(
 
 
 def _state(net: Architecture, weights: str) -> Mapping[str, Any]:
-    """The network's state dict with these weights."""
+    """The network's state dict with these weights; what was chosen among them is printed."""
     from scalesearch.nn.build import build
     from scalesearch.nn.weights import load_weights
 
     model = build(net)
-    load_weights(model, weights)
+    for note in load_weights(model, weights).notes:
+        print(f"note: {note}", file=sys.stderr)
     return model.state_dict()

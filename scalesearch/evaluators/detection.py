@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +32,12 @@ class Evaluator(DetectionRecipe):
         from scalesearch.training.freezing import check_freeze
 
         check_freeze(architecture, self)
+
+    def notes_on(self, architectures: Sequence[Detector]) -> tuple[str, ...]:
+        """What networks take of the weights to begin with; `UserError` if none can use them."""
+        from scalesearch.training.freezing import weights_notes
+
+        return weights_notes(architectures, self)
 
     def evaluate(
         self, model: torch.nn.Module, architecture: Detector, data: BoxData, seed: int

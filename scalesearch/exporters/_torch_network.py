@@ -15,8 +15,8 @@ from scalesearch.exporters._export_task import ExportTask
 from scalesearch.nn.backbone import Classifier
 from scalesearch.nn.build import build
 from scalesearch.nn.detector import DetectorNet
-from scalesearch.nn.weight_files import unwrapped
-from scalesearch.nn.weights import fit
+from scalesearch.nn.weight_sets import weight_set
+from scalesearch.nn.weights import fit, needed_by
 
 # Outputs on random images may differ by so much of the largest: other kernels sum in other orders.
 TOLERANCE = 1e-4
@@ -27,9 +27,8 @@ Network = Callable[[Tensor], Outputs]  # of images [N, C, H, W]
 
 def fitted(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every weight of the network under its name, on the CPU; `UserError` if some do not fit."""
-    with torch.device("meta"):  # shapes alone: no time, and no draw from the global generator
-        needed = build(architecture).state_dict()
-    state, report = fit(needed, unwrapped(weights))
+    needed = needed_by(architecture)
+    state, report = fit(needed, weight_set(weights).state)
     report.check()
     # Copies, as safetensors takes no tensors that share memory and none in channels_last.
     return {

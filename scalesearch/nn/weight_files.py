@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from scalesearch.errors import UserError, nearest
-
-_PICKLED = (".pt", ".pth")
-_WRAPPERS = ("state_dict", "model")  # keys under which checkpoints hold the weights
-_PREFIXES = ("module.", "_orig_mod.")  # of DistributedDataParallel and of torch.compile
+from scalesearch.nn.checkpoint_files import read_checkpoint
+from scalesearch.nn.weight_sets import WeightSet, weight_set
 
 
-def read_weights(path: Path) -> dict[str, Any]:
-    """The state dict in a .safetensors, .pt or .pth file, on the CPU; no code in it is run.
+def read_weights(path: Path, key: str = "") -> WeightSet:
+    """The weights in a file, whatever its ending, on the CPU; no code in it is run.
+
+    `key` is the path of keys to one of several sets of weights in it.
 
     Raises:
         UserError: no such file, another kind of file, or one that cannot be read.
     """
-    if path.suffix not in (".safetensors", *_PICKLED):
+    library, _, name = path.name.partition(":")
+    if name and library in PEERS and not path.exists():
         raise UserError(
-            "weights are not read from this kind of file",
-            file=str(path),
-            allowed=".safetensors, .pt, .pth, timm:NAME, torchvision:NAME, or effdet:NAME",
+            f"{path.name!r} is read by load_weights and by `scalesearch export`, not from here",
+            hint="save its weights into a file: torch.save(MODEL.state_dict(), FILE)",
         )
-    if not path.is_file():
-        raise UserError("there is no such file", file=str(path))
-    try:
-        if path.suffix in _PICKLED:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            content = load_file(path)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            "holds more than tensors, or is damaged",
-            file=str(path),
-            hint="save `model.state_dict()`, not the model",
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"cannot be read: {reason}", file=str(path)) from error
-    return unwrapped(content, str(path))
-
-
-def unwrapped(content: object, source: str = "") -> dict[str, Any]:
-    """The state dict in a checkpoint: out of `state_dict` or `model`, without wrappers' prefixes.
-
-    Raises:
-        UserError: there is no tensor, or a value that is not a tensor.
-    """
-    for key in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise UserError("holds no weights", file=source, allowed="a mapping from names to tensors")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise UserError(
-                f"{name!r} is not a tensor but of type {type(value).__name__}",
-                file=source,
-                allowed="a mapping from names to tensors, or one under 'state_dict' or 'model'",
-            )
-    state = dict(content)
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+    return weight_set(read_checkpoint(path), str(path), key)
 
 
 def pretrained(source: object) -> nn.Module | None:

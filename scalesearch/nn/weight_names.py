@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from scalesearch.nn.weight_sets import is_wrapper
 
 _BLOCK = re.compile(r"stages\.(\d+)\.(\d+)\.(.+)")
 _BACKBONE = "backbone."  # a detector's, in our names and in effdet's
+_LONGEST = 1000  # characters of a name, whose every ending is looked up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +35,75 @@ class Layout:
     kinds: tuple[Mapping[str, str], ...]
 
 
-def names_in(given: Collection[str], needed: Iterable[str]) -> dict[str, str]:
-    """Maps each of our names `needed` to the name of the same weight in another state dict.
+class Names(NamedTuple):
+    """Where the weights of a network are in another state dict.
 
-    The library is the one by whose names most weights are found in `given`; our own names are the
-    first choice. A layer that the library does not have is left out.
+    Attributes:
+        theirs: each of our names to the name of the same weight there.
+        prefixes: what stands before the names of the network or of its parts; what has none of
+            them belongs to something else, such as a loss that was saved with the network.
     """
-    ours = list(needed)
-    choices = [{name: name for name in ours}, *(_names(layout, ours) for layout in LAYOUTS)]
-    return max(choices, key=lambda names: sum(theirs in given for theirs in names.values()))
+
+    theirs: dict[str, str]
+    prefixes: tuple[str, ...]
 
 
-def _names(layout: Layout, ours: list[str]) -> dict[str, str]:
-    """A library's names of a classifier's weights, or effdet's of a detector's on its backbone."""
-    backbone = [name.removeprefix(_BACKBONE) for name in ours if name.startswith(_BACKBONE)]
+def names_in(given: Iterable[str], needed: Iterable[str]) -> Names:
+    """Where the weights of a network with our names `needed` are in another state dict.
+
+    The library is the one by whose names most weights are found in `given`, below whatever prefix
+    (`model.`, `student.encoder.`); our own names are the first choice. A layer that the library
+    does not have is left out. A detector's backbone has names of its own, as it may come from a
+    classifier.
+    """
+    ours, names = list(needed), list(given)
+    backbone = [name for name in ours if name.startswith(_BACKBONE)]
     if not backbone:
-        return _backbone_names(layout, ours)
-    names = _backbone_names(layout, backbone)
-    return {_BACKBONE + name: _BACKBONE + names[name] for name in names} | effdet_names(ours)
+        return _best(names, _libraries(ours))
+    rest = [name for name in ours if not name.startswith(_BACKBONE)]
+    alone = [name.removeprefix(_BACKBONE) for name in backbone]
+    inside = _best(names, [dict(zip(alone, backbone, strict=True)), *_libraries(alone)])
+    outside = _best(names, [{name: name for name in rest}, effdet_names(rest)])
+    theirs = {_BACKBONE + name: other for name, other in inside.theirs.items()} | outside.theirs
+    return Names(theirs, inside.prefixes + outside.prefixes)
+
+
+def _libraries(ours: list[str]) -> list[dict[str, str]]:
+    """Names of a classifier's weights: our own, and those of each library."""
+    own = {name: name for name in ours}
+    return [own, *(_backbone_names(layout, ours) for layout in LAYOUTS)]
+
+
+def _best(given: list[str], libraries: list[dict[str, str]]) -> Names:
+    """The names of the library that finds most in `given` below one prefix, with that prefix."""
+    having: dict[str, list[int]] = {}
+    for library, names in enumerate(libraries):
+        for name in names.values():
+            having.setdefault(name, []).append(library)
+    found: Counter[tuple[int, str]] = Counter()
+    for name in given:
+        if len(name) > _LONGEST:
+            continue
+        start = 0
+        while True:
+            for library in having.get(name[start:], ()):
+                found[library, name[:start]] += 1
+            if not (start := name.find(".", start) + 1):
+                break
+    # Blocks repeat names: `layer1.0.bn1` is not the first norm of a network within `layer1.0.`.
+    likely = [
+        (library, prefix)
+        for library, prefix in found
+        if is_wrapper(prefix) or 2 * found[library, prefix] >= len(libraries[library])
+    ]
+    if not likely:
+        return Names(libraries[0], ())
+    best = max(likely, key=lambda pair: (found[pair], -pair[0], -len(pair[1])))
+    library, prefix = best
+    # Where another prefix has the network, too, nothing says which one is meant.
+    alike = [pair for pair in likely if pair[0] == library and 2 * found[pair] >= found[best]]
+    names = {ours: prefix + theirs for ours, theirs in libraries[library].items()}
+    return Names(names, (prefix,) if len(alike) == 1 else ("",))
 
 
 def _backbone_names(layout: Layout, ours: list[str]) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scalesearch import plugins
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError, nearest
 from scalesearch.history.stopping import Stopping
-from scalesearch.interfaces import hook
+from scalesearch.interfaces import Evaluator, hook
 from scalesearch.study.parts import Plugin
 
 
@@ -63,3 +66,17 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
             key="stopping.rungs",
             allowed=f"1 to {epochs - 1}, as the evaluator trains {epochs} epochs",
         )
+
+
+def evaluator_notes(evaluator: Evaluator, networks: Sequence[Architecture]) -> list[str]:
+    """What a user may want to know before a phase of these networks, in sentences.
+
+    Raises:
+        UserError: the evaluator's options do not fit them.
+    """
+    norm = getattr(networks[0], "norm", "batch")
+    try:
+        hook(evaluator, "check")(networks[0])
+        return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
+    except UserError as error:
+        raise error.at(under="evaluator") from None

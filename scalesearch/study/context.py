@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,9 +14,10 @@ from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, hook
+from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
+from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.inputs import anchors_of, load_data
 from scalesearch.study.loop import Listener, Loop, Plan
@@ -76,18 +78,19 @@ class Context:
         return replace(plan, **others)
 
     def carry_out(
-        self, plan: Plan, evaluator: Evaluator, networks: int | None = None
+        self, plan: Plan, evaluator: Evaluator, networks: Sequence[Architecture] = ()
     ) -> list[Trial]:
         """Runs a phase to its end and returns all of its trials, those of earlier runs included.
 
-        `networks` is how many different ones there are to assess, where that is known.
+        `networks` are the different ones that there are to assess, where they are known.
         """
         record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
         loop = Loop(plan, record, self._listener(plan, record))
-        self.watch.phase(plan.phase, networks or plan.trials, loop.done)
+        self.watch.phase(plan.phase, len(networks) or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
-            self._prepare(evaluator, first.architecture)
+            for note in evaluator_notes(evaluator, networks or [first.architecture]):
+                self.watch.note(note)
             jobs = [first]
 
             def ask() -> Job | None:
@@ -107,12 +110,6 @@ class Context:
         self.folder.write_trials()
         self.watch.end(loop.counts)
         return trials
-
-    def _prepare(self, evaluator: Evaluator, network: Architecture) -> None:
-        """Checks an evaluator's options against a phase's first network, and logs its notes."""
-        hook(evaluator, "check")(network)
-        for note in hook(evaluator, "notes")(getattr(network, "norm", "batch")):
-            self.watch.note(note)
 
     def _listener(self, plan: Plan, record: Record) -> Listener:
         checkpoints = Checkpoints(self.folder, plan.phase, record)

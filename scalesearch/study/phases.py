@@ -123,7 +123,7 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     context.watch.note(f"grid: {grid_sentence(grid)}{about}")
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
-    trials = context.carry_out(plan, evaluator, len(grid.fitting))
+    trials = context.carry_out(plan, evaluator, grid.fitting)
     require_results(trials, "grid")
     winner, *others = ranked(trials)
     best, base = grid.space.coefficients(winner.parameters), cost(network).flops
@@ -150,8 +150,8 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)
-    networks = {member.architecture for member in family_members}
-    trials = context.carry_out(plan, evaluator, len(networks))
+    networks = dict.fromkeys(member.architecture for member in family_members)
+    trials = context.carry_out(plan, evaluator, [*networks])
     require_results(trials, "family")
     for member, trial in zip(family_members, trials, strict=True):
         about = {"strategy": member.strategy, "phi": member.phi, "trial": trial.number}

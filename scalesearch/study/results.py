@@ -53,18 +53,9 @@ def winners(folder: RunFolder) -> Iterator[Winner]:
 
 def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Path]:
     """Writes every winner into `export/` in each form and returns the paths."""
-    from safetensors.torch import load_file
-
     written: list[Path] = []
     for winner in winners(folder):
-        checkpoint = folder.checkpoint(winner.phase, winner.trial.number)
-        if not checkpoint.exists():
-            raise UserError(
-                f"the weights of {winner.name} are missing: there is no {checkpoint}",
-                hint="put the file back, or export the network without its weights: "
-                f"`scalesearch export {folder.path / winner.file}`",
-            )
-        weights = load_file(checkpoint)
+        weights = _weights(folder, winner)
         about = _about(folder, winner)
         for plugin in exporters:
             exporter = plugin.make()
@@ -73,6 +64,30 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
             target.parent.mkdir(parents=True, exist_ok=True)
             written += exporter.export(winner.architecture, target, weights, about)
     return written
+
+
+def _weights(folder: RunFolder, winner: Winner) -> Mapping[str, Any]:
+    """The state dict of a winner; `UserError` if its file is missing, damaged or another's."""
+    from scalesearch.nn.weight_files import read_weights
+    from scalesearch.nn.weights import fit, needed_by
+
+    checkpoint = folder.checkpoint(winner.phase, winner.trial.number)
+    hint = (
+        "put the file back, or export the network without its weights: "
+        f"`scalesearch export {folder.path / winner.file}`"
+    )
+    if not checkpoint.exists():
+        raise UserError(
+            f"the weights of {winner.name} are missing: there is no {checkpoint}", hint=hint
+        )
+    try:
+        given = read_weights(checkpoint)
+        _, fitted = fit(needed_by(winner.architecture), given.state)
+        fitted.check()
+    except UserError as error:
+        problem = f"these are not the weights of {winner.name}: {error.problem}"
+        raise UserError(problem, file=str(checkpoint), hint=hint) from None
+    return given.state
 
 
 def report(folder: RunFolder) -> list[Path]:

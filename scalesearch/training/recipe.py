@@ -162,8 +162,9 @@ class DetectionRecipe(Recipe):
         augment: images at a random scale and place, and mirrored where the data set allows it.
         jitter: that scale, from and to, as a multiple of the one at which an image just fits.
             EfficientDet has 0.1 to 2 for 300 epochs; in the few of a search less teaches more.
-        weights: a file of weights to begin with (.safetensors, .pt, .pth; also effdet's): those
-            that fit by name and shape are taken, all else is drawn.
+        weights: a file of weights to begin with, of a detector or of a classifier that is its
+            backbone, as its trainer or another library saved it: those that fit by name and shape
+            are taken, all else is drawn. How many is said before the first trial.
         freeze: `stem` or `stageN`: the backbone up to and with it is not trained, as those weights
             on little data ask for.
         frozen_norm: batch norms of the backbone keep statistics and weights.

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import scalesearch as ss
 
@@ -98,6 +99,19 @@ def test_a_detector_with_the_weights_of_a_file(scalesearch, tmp_path, monkeypatc
     with torch.no_grad():
         assert all(map(torch.equal, module.build()(images), model.eval()(images)))
     assert len(module.detect(module.build(), images)) == 2
+
+
+def test_of_weights_and_their_average_the_choice_is_said(scalesearch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "averaged.yaml").write_text(TINY)
+    raw, average = (ss.build(ss.architecture("averaged.yaml")).state_dict() for _ in range(2))
+    torch.save({"model": raw, "model_ema": average}, "weights.pth.tar")
+    done = scalesearch("export", "averaged.yaml", "--weights", "weights.pth.tar")
+    assert done.err == (
+        "note: the moving average of weights under 'model_ema' is taken, not 'model'\n"
+    )
+    written = load_file("averaged.safetensors")
+    assert torch.equal(written["backbone.stem.conv.weight"], average["backbone.stem.conv.weight"])
 
 
 def test_the_published_detector_with_effdets_weights(scalesearch, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def test_names_by_hand():
 def test_every_weight_of_a_named_detector_is_found(subtests):
     for name in ("efficientdet_d0", "efficientdet_d3", "efficientdet_d7x", "efficientdet_lite0"):
         ours, other = described(published(name)), theirs(f"tf_{name}")
-        names = names_in(other, ours)
+        names = names_in(other, ours).theirs
         with subtests.test(name):
             assert sorted(names.values()) == sorted(other)
             assert all(other[names[key]].shape == value.shape for key, value in ours.items())
@@ -74,7 +74,7 @@ def test_a_detector_on_a_resnet():
     """The backbone has the names that its own library gives it."""
     ours = described(Detector(backbone=published("resnet50"), neck=Neck(width=88, depth=4)))
     other = theirs("resdet50", separable_conv=True)
-    names = names_in(other, ours)
+    names = names_in(other, ours).theirs
     assert names["backbone.stages.0.0.reduce.conv.weight"] == "backbone.layer1.0.conv1.weight"
     assert sorted(names.values()) == sorted(other)
 

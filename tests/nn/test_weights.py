@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 import timm
@@ -80,7 +81,7 @@ KNOWN = {
 def test_a_known_name_of_each_kind(subtests):
     needed = build(SMALL).state_dict()
     for library, known in KNOWN.items():
-        names = names_in(known.values(), needed)
+        names = names_in(known.values(), needed).theirs
         # torchvision's plain block begins with its squeeze-excite's number where it has none.
         actual = {ours: names[ours] for ours in known}
         if library == "torchvision":
@@ -91,7 +92,7 @@ def test_a_known_name_of_each_kind(subtests):
 
 def test_our_own_names_are_the_first_choice():
     needed = build(SMALL).state_dict()
-    assert names_in(needed, needed) == {name: name for name in needed}
+    assert names_in(needed, needed).theirs == {name: name for name in needed}
 
 
 def test_files_wrappers_and_prefixes(tmp_path, subtests):
@@ -161,10 +162,211 @@ def test_a_long_list_is_cut_with_its_number():
         load_weights(build(SMALL), {"x": torch.zeros(1)})
 
 
+def test_messages_of_thousands_of_names_stay_short(subtests):
+    needed = build(SMALL).state_dict()
+    for what, state in {
+        "many": {f"block{i}.{'conv.' * (i % 50)}weight": torch.zeros(2) for i in range(9999)},
+        "long": {f"{'x' * 9999}{i}": torch.zeros(2) for i in range(99)},
+        "dots": {"a." * 99_999 + "weight": torch.zeros(2)},
+        "shapes": {name: torch.zeros(*value.shape, 1) for name, value in needed.items()},
+        "lines": {"a\nb.weight": torch.zeros(2)},
+    }.items():
+        with subtests.test(what), pytest.raises(UserError) as told:
+            load_weights(build(SMALL), state)
+        with subtests.test(what):
+            assert len(str(told.value)) < 1000
+            assert len(str(told.value).splitlines()) <= 4
+            assert len(str(load_weights(build(SMALL), state, strict=False))) < 1000
+
+
+def test_a_message_has_the_file(tmp_path):
+    torch.save(bad_state(), tmp_path / "w.pth")
+    with pytest.raises(UserError) as told:
+        load_weights(build(SMALL), tmp_path / "w.pth")
+    assert str(told.value).startswith(f"{tmp_path / 'w.pth'}: the weights do not fit the network")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("module.", "model.", "net.", "backbone.", "_orig_mod.module.", "module.module."),
+        *("model._orig_mod.", "model.backbone.module.", "ema.module.", "my.own.words."),
+    ],
+)
+@pytest.mark.parametrize("library", ["ours", "timm"])
+def test_names_below_any_prefix(prefix, library):
+    source = randomised(build(published("mobilenet_v2", num_classes=3)))
+    state = source.state_dict()
+    if library == "timm":
+        state = randomised(timm.create_model("mobilenetv2_100", num_classes=3)).state_dict()
+    ours = build(published("mobilenet_v2", num_classes=3))
+    assert load_weights(ours, {prefix + name: value for name, value in state.items()}).complete
+    assert load_weights(source, state).complete
+    assert_same_outputs(ours, source.eval())
+
+
+def test_what_is_saved_beside_the_network_is_left_out_and_said():
+    """As a LightningModule has the weights of its loss and the states of its metrics."""
+    state = {f"model.{name}": value for name, value in build(SMALL).state_dict().items()}
+    state |= {"criterion.weight": torch.ones(3), "accuracy.tp": torch.zeros(3)}
+    report = load_weights(build(SMALL), {"state_dict": state})
+    assert report.complete
+    assert report.notes == (
+        "what is saved beside the network is left out (2): criterion.weight, accuracy.tp",
+    )
+    with pytest.raises(UserError, match=re.escape("not in the network (1): model.extra")):
+        load_weights(build(SMALL), {"state_dict": state | {"model.extra": torch.ones(3)}})
+
+
+def test_of_two_networks_in_one_mapping_none_is_taken_unsaid():
+    small = build(SMALL).state_dict()
+    state = {f"{who}.{k}": v for who in ("student", "teacher") for k, v in small.items()}
+    with pytest.raises(UserError, match=r"not in the network \(\d+\): teacher\.stem"):
+        load_weights(build(SMALL), state)
+
+
+def test_names_that_repeat_inside_of_blocks_are_no_prefix():
+    """`layer1.0.bn1` of a ResNet is not the first norm of a network below `layer1.0.`."""
+    names = names_in(timm.create_model("resnet18").state_dict(), build(SMALL).state_dict()).theirs
+    assert names["stem.norm.weight"] == "bn1.weight"
+
+
+def test_what_timm_saves_while_it_trains(tmp_path):
+    """The keys that timm 1.0's CheckpointSaver writes."""
+    net = published("mobilenet_v2", num_classes=3)
+    model, average = (
+        randomised(timm.create_model("mobilenetv2_100", num_classes=3), seed) for seed in (0, 1)
+    )
+    content = {
+        "epoch": 7,
+        "arch": "mobilenetv2_100",
+        "state_dict": model.state_dict(),
+        "optimizer": torch.optim.SGD(model.parameters(), 0.1, momentum=0.9).state_dict(),
+        "version": 2,
+        "state_dict_ema": average.state_dict(),
+        "metric": 71.3,
+    }
+    torch.save(content, tmp_path / "model_best.pth.tar")
+    ours = build(net)
+    report = load_weights(ours, tmp_path / "model_best.pth.tar")
+    assert_same_outputs(ours, average)
+    said = "the moving average of weights under 'state_dict_ema' is taken, not 'state_dict'"
+    assert report.notes == (said,)
+    assert str(report) == f"262 of 262 weights are taken; {said}"
+    load_weights(ours, tmp_path / "model_best.pth.tar", key="state_dict")
+    assert_same_outputs(ours, model)
+
+
+def test_weights_of_three_channels_in_a_network_for_grey_images():
+    """The sum computes what three channels that are the same give."""
+    colour = randomised(build(SMALL))
+    grey = build(replace(SMALL, in_channels=1)).eval()
+    report = load_weights(grey, colour.state_dict())
+    assert report.complete
+    assert report.notes == ("the first convolution is summed over three channels, for grey images",)
+    images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize(("given", "needed"), [(1, 3), (3, 4), (4, 1), (2, 1)])
+def test_other_numbers_of_channels_are_another_shape_and_said(given, needed):
+    state = build(replace(SMALL, in_channels=given)).state_dict()
+    report = load_weights(build(replace(SMALL, in_channels=needed)), state, strict=False)
+    assert [mismatch.name for mismatch in report.mismatched] == ["stem.conv.weight"]
+    assert report.notes == (
+        f"the first convolution is for {given} channels, the network's for {needed}: only three "
+        "are made one",
+    )
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_weights_that_are_no_numbers(strict, tmp_path):
+    state = build(SMALL).state_dict()
+    state["classifier.bias"] = torch.tensor([1.0, float("nan"), float("-inf")])
+    torch.save(state, tmp_path / "w.pth")
+    model = build(SMALL)
+    before = model.stem.conv.weight.clone()
+    with pytest.raises(UserError) as told:
+        load_weights(model, tmp_path / "w.pth", strict=strict)
+    assert str(told.value).splitlines()[0] == (
+        f"{tmp_path / 'w.pth'}: 1 of {len(state)} weights are unusable: classifier.bias has NaN or "
+        "infinity in 2 of 3"
+    )
+    assert torch.equal(model.stem.conv.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda weight: weight.to(torch.int8), "classifier.weight is of torch.int8"),
+        (lambda weight: weight.to_sparse(), "classifier.weight is no plain tensor with values"),
+        (lambda weight: weight.to("meta"), "classifier.weight is no plain tensor with values"),
+    ],
+)
+def test_weights_of_another_kind(change, said):
+    state = build(SMALL).state_dict()
+    state["classifier.weight"] = change(state["classifier.weight"])
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_weights(build(SMALL), state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision(dtype):
+    source, ours = build(SMALL), build(SMALL)
+    given = {name: value.to(dtype) for name, value in source.state_dict().items()}
+    assert load_weights(ours, given).complete
+    assert torch.equal(ours.stem.conv.weight, given["stem.conv.weight"].float())
+
+
+D0 = published("efficientdet_d0", num_classes=3, resolution=128)
+
+
+@pytest.mark.parametrize("library", ["ours", "timm", "features", "torchvision", "lightning"])
+def test_a_detector_takes_the_weights_of_a_classifier_as_its_backbone(library):
+    own = build(published("efficientnet_b0")).state_dict
+    state = {
+        "ours": own,
+        "timm": lambda: timm.create_model("efficientnet_b0").state_dict(),
+        "features": lambda: timm.create_model("efficientnet_b0", features_only=True).state_dict(),
+        "torchvision": lambda: torchvision.models.efficientnet_b0().state_dict(),
+        "lightning": lambda: {"state_dict": {f"model.{k}": v for k, v in own().items()}},
+    }[library]()
+    model = build(D0)
+    report = load_weights(model, state, strict=False)
+    assert str(report).startswith(
+        "304 of 676 weights are taken; new are the neck, class head, box head"
+    )
+    flat = state.get("state_dict", state)
+    assert torch.equal(model.backbone.stem.conv.weight, next(iter(flat.values())))
+    assert all(name.startswith("backbone.") for name in report.loaded)
+    # Every weight of the backbone: those without a place are the classifier's own head.
+    assert not any(name.startswith("backbone.") for name in report.missing)
+
+
+def test_a_detector_of_other_classes_keeps_neck_and_boxes():
+    other = build(replace(D0, num_classes=90)).state_dict()
+    for prefix in ("", "model.", "module.model."):
+        state = {prefix + name: value for name, value in other.items()}
+        report = load_weights(build(D0), state, strict=False)
+        assert str(report) == (
+            "674 of 676 weights are taken; new is the class head (predict.pointwise)"
+        )
+
+
+def test_a_classifier_takes_the_backbone_of_a_detector():
+    model, state = build(published("efficientnet_b0")), build(D0).state_dict()
+    report = load_weights(model, state, strict=False)
+    assert str(report).startswith("304 of 311 weights are taken; new are the head, classifier; ")
+    assert torch.equal(model.stem.conv.weight, state["backbone.stem.conv.weight"])
+
+
 def test_counters_of_batches_may_be_absent():
     state = build(SMALL).state_dict()
     state = {name: value for name, value in state.items() if "num_batches" not in name}
     assert load_weights(build(SMALL), state).complete
+    counted = {k: v.reshape(-1) if v.ndim == 0 else v for k, v in build(SMALL).state_dict().items()}
+    assert load_weights(build(SMALL), counted).complete
 
 
 def test_weights_of_a_network_without_a_stage_in_common():
@@ -181,7 +383,7 @@ def test_sources_that_are_none(subtests):
         ({}, "holds no weights"),
         ({"epoch": 3}, "'epoch' is not a tensor but of type int"),
         (torch.nn.Linear(1, 1), "weights are a mapping, not a module"),
-        ("weights.zip", "not read from this kind of file"),
+        ("resnet50", "resnet50: there is no such file"),
         ("nowhere.pt", "nowhere.pt: there is no such file"),
     ):
         with subtests.test(message), pytest.raises(UserError, match=re.escape(message)):
@@ -248,6 +450,16 @@ def test_timm_with_other_classes_leaves_the_classifier():
         build(published("efficientnet_b0", num_classes=10)), "timm:efficientnet_b0", strict=False
     )
     assert {m.name for m in report.mismatched} == {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.usefixtures("offline")
+def test_timm_by_name_for_grey_images():
+    ours = build(published("efficientnet_b0", in_channels=1))
+    report = load_weights(ours, "timm:efficientnet_b0")
+    assert report.complete
+    assert len(report.notes) == 1
+    with pytest.raises(UserError, match="computes something else"):
+        load_weights(build(published("efficientnet_b0", in_channels=1)), "timm:tf_efficientnet_b0")
 
 
 @pytest.mark.usefixtures("offline")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from scalesearch.errors import UserError
 from scalesearch.nn.build import build
@@ -94,6 +94,28 @@ def test_missing_weights_are_told_by_name(copy):
         export_winners(copy, PYTHON)
     assert "scalesearch export" in error.value.hint
     assert "family/compound_phi1.yaml" in error.value.hint
+
+
+def test_weights_that_are_damaged_or_of_another_network_are_told_by_name(copy, subtests):
+    member = next(w for w in winners(copy) if w.name == "compound_phi1")
+    file = copy.checkpoint("family", member.trial.number)
+    whole = file.read_bytes()
+    other = save({"stem.conv.weight": torch.zeros(3)})
+    for content, said in (
+        (b"", "is empty"),
+        (whole[:-1], "cannot be read (incomplete metadata, file not fully covered)"),
+        (whole[:50], "cannot be read (invalid header length)"),
+        (b"<html>", "is a page of HTML, not weights"),
+        (other, "the weights do not fit the network"),
+    ):
+        file.write_bytes(content)
+        with subtests.test(said), pytest.raises(UserError) as told:
+            export_winners(copy, PYTHON)
+        with subtests.test(said):
+            assert f"these are not the weights of compound_phi1: {said}" in told.value.problem
+            assert told.value.file == str(file)
+            assert "family/compound_phi1.yaml" in told.value.hint
+            assert len(str(told.value)) < 1300
 
 
 def test_without_a_baseline_there_are_no_winners_yet(copy):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scalesearch.errors import UserError
+from scalesearch.errors import TrialError, UserError
 from scalesearch.nn.build import build
 from scalesearch.training.detect import Detection
-from scalesearch.training.freezing import begin
+from scalesearch.training.freezing import begin, weights_notes
 from scalesearch.training.loop import train
 from scalesearch.training.recipe import DetectionRecipe
 from tests.shapes import detector, squares
@@ -99,3 +101,72 @@ def test_weights_to_begin_with(tmp_path):
     # In words, as of weights that are loaded whole.
     assert told.value.hint.startswith("missing (75): backbone.stem.conv.weight, ")
     assert told.value.hint.endswith("; not in the network (1): other")
+
+
+def saved(folder, net, name="w.pth"):
+    torch.manual_seed(1)
+    torch.save({"state_dict": build(net).state_dict()}, folder / name)
+    return folder / name
+
+
+def test_weights_of_the_backbone_alone(tmp_path):
+    """A detector begins with the weights of the classifier that its backbone is."""
+    net = detector()
+    recipe = DetectionRecipe(weights=saved(tmp_path, net.backbone))
+    (note,) = weights_notes([net], recipe)
+    assert re.fullmatch(
+        r"w.pth: \d+ of \d+ weights are taken; new are the neck, class head, box head(; .*)?", note
+    )
+    model, given = build(net), torch.load(recipe.weights)["state_dict"]
+    begin(model, recipe)
+    assert torch.equal(model.backbone.stem.conv.weight, given["stem.conv.weight"])
+
+
+def test_networks_that_cannot_begin_with_the_weights(tmp_path):
+    """Of all it is a mistake of the study; of some it is told before, and their trials fail."""
+    net = detector()
+    wide = replace(
+        net,
+        backbone=replace(
+            net.backbone,
+            stem=replace(net.backbone.stem, width=24),
+            stages=tuple(replace(s, width=2 * s.width + 8) for s in net.backbone.stages),
+        ),
+    )
+    recipe = DetectionRecipe(weights=saved(tmp_path, net.backbone))
+    notes = weights_notes([net, wide], recipe)
+    assert notes[1].startswith(
+        "1 of 2 networks of this phase cannot begin with w.pth, and their trials fail: nothing in "
+    )
+    assert "`evaluator: {weights: null}`" in notes[1]
+    with pytest.raises(UserError, match=r"weights: nothing in .*w.pth fits the network") as told:
+        weights_notes([wide], recipe)
+    assert len(str(told.value)) < 1000
+    with pytest.raises(TrialError, match=r"nothing in .*w.pth fits the network; of another shape"):
+        begin(build(wide), recipe)
+
+
+@pytest.mark.parametrize("frozen", [{"freeze": "stage2"}, {"frozen_norm": True}])
+def test_what_is_frozen_must_be_in_the_file(frozen, tmp_path):
+    net = detector()
+    state = {k: v for k, v in build(net).state_dict().items() if "backbone.stages.1" not in k}
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"weights that are not in .* would be frozen") as told:
+        weights_notes([net], DetectionRecipe(weights=tmp_path / "w.pth", **frozen))
+    assert "such as backbone.stages.1." in str(told.value)
+    assert weights_notes([net], DetectionRecipe(weights=tmp_path / "w.pth", freeze="stage1"))
+
+
+def test_a_file_that_cannot_be_read_is_told_under_its_setting(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"")
+    recipe = DetectionRecipe(weights=tmp_path / "w.pth")
+    for act in (
+        lambda: weights_notes([detector()], recipe),
+        lambda: begin(build(detector()), recipe),
+    ):
+        with pytest.raises(UserError) as told:
+            act()
+        assert (told.value.key, told.value.problem) == ("weights", "is empty")
+    recipe = DetectionRecipe(weights=Path("timm:resnet18"))
+    with pytest.raises(UserError, match="'timm:resnet18' is read by load_weights and by"):
+        weights_notes([detector()], recipe)
