@@ -171,6 +171,12 @@ upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa affine_grid_
 prelu rrelu fake_quantize_per_tensor_affine quantize_per_tensor dequantize detach alias
 broadcast_tensors split_with_sizes tensor_split unsafe_chunk unsafe_split resolve_conj
 resolve_neg fill fill_ zero zero_ lift_fresh format warn is_floating_point
+hardswish log_sigmoid exponential_ feature_alpha_dropout logcumsumexp cummax cummin _unique2
+unique_dim unique_consecutive aminmax trapezoid trapz diff quantile nanquantile histc bincount
+nansum nanmean nanmedian mode kthvalue renorm outer ger kron cross linalg_cross addr trace vander
+combinations expand_copy view_copy _unsafe_view embedding_bag _pack_padded_sequence
+_pad_packed_sequence to_sparse to_dense _upsample_nearest_exact1d _upsample_nearest_exact2d
+_upsample_nearest_exact3d max_unpool2d max_unpool3d equal allclose
 """
 _NOTHING = frozenset(_NAMES_OF_NOTHING.split())
 
