@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from numbers import Integral
 from typing import Any
 from unittest import mock
 
@@ -135,8 +136,8 @@ def _check(model: nn.Module, shape: Sequence[int]) -> None:
             allowed="a torch.nn.Module",
             hint="build an architecture first: ss.build(net); its arithmetic is ss.cost(net)",
         )
-    sides = list(shape) if isinstance(shape, Sequence) else []
-    if len(sides) < 2 or not all(type(side) is int and side > 0 for side in sides):
+    sides: list[Any] = list(shape) if isinstance(shape, Sequence) else []
+    if len(sides) < 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
         raise UserError(
             f"{shortened(repr(shape))} is no shape of images",
             key="shape",

@@ -104,6 +104,10 @@ def _step(
     workload: Workload,
 ) -> None:
     total = loss(_outputs(model, images, workload))
+    if not isinstance(total, Tensor) or total.numel() != 1:
+        raise UserError(
+            f"the loss is {_described(total)}", key="loss", allowed="a tensor of one number"
+        )
     if total.requires_grad:  # nothing learns in a frozen model
         total.backward()
     optimizer.step()
@@ -111,16 +115,19 @@ def _step(
 
 def _cross_entropy(logits: Any) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2:
-        kind = type(logits).__name__
-        given = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else kind
         raise UserError(
-            f"the model gives {given}, of which no cross entropy can be taken",
+            f"the model gives {_described(logits)}, of which no cross entropy can be taken",
             key="loss",
             allowed="logits [N, K]",
             hint="pass `loss=`, from the model's outputs to a scalar",
         )
     labels = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
     return nn.functional.cross_entropy(logits, labels)
+
+
+def _described(value: Any) -> str:
+    shaped = isinstance(value, Tensor)
+    return f"a tensor {list(value.shape)}" if shaped else type(value).__name__
 
 
 def _outputs(model: nn.Module, images: Tensor, workload: Workload) -> Any:

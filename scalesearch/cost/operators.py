@@ -176,7 +176,7 @@ unique_dim unique_consecutive aminmax trapezoid trapz diff quantile nanquantile 
 nansum nanmean nanmedian mode kthvalue renorm outer ger kron cross linalg_cross addr trace vander
 combinations expand_copy view_copy _unsafe_view embedding_bag _pack_padded_sequence
 _pad_packed_sequence to_sparse to_dense _upsample_nearest_exact1d _upsample_nearest_exact2d
-_upsample_nearest_exact3d max_unpool2d max_unpool3d equal allclose
+_upsample_nearest_exact3d _shape_as_tensor max_unpool2d max_unpool3d equal allclose
 """
 _NOTHING = frozenset(_NAMES_OF_NOTHING.split())
 

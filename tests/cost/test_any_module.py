@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -291,6 +292,21 @@ def test_one_sentence_with_the_way_out(make, words, hint):
         measure(model, SHAPE)
     assert words in caught.value.problem
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"), [(lambda out: out, r"a tensor \[32, 8\]"), (lambda out: 1.0, "float")]
+)
+def test_a_loss_that_is_no_number(loss, words):
+    with pytest.raises(UserError, match=f"the loss is {words}") as caught:
+        measure(small(), SHAPE, loss=loss)
+    assert (caught.value.key, caught.value.allowed) == ("loss", "a tensor of one number")
+
+
+def test_sizes_of_other_libraries():
+    expected = measure(small(), SHAPE)
+    for shape in (list(SHAPE), torch.Size(SHAPE), tuple(np.array(SHAPE))):
+        assert measure(small(), shape) == expected
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 3, 64, -1), (1, 3, 0, 64), "1364", 64, (1, 3.5)])

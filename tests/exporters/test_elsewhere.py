@@ -25,6 +25,7 @@ from torch.fx.experimental.optimization import fuse
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.published import names, published
+from scalesearch.arch.stage import Stage
 from scalesearch.cost.measured import measure_counts
 from scalesearch.exporters import export
 from scalesearch.nn.build import build
@@ -153,6 +154,23 @@ def assert_traces(net, model):
 def test_torch_fx_traces_every_family(tmp_path, name, padding):
     net = replace(shortened(name, padding), drop_path=0.2)
     assert_traces(net, exported(tmp_path, net))
+
+
+def test_torch_fx_traces_what_a_space_may_hold(tmp_path):
+    """Shortcuts that widen, narrow and stride, other kernels, grey images; and folded files."""
+    stages = (
+        Stage(width=8, depth=2, se=1 / 24, kernel=5),
+        Stage(block="identity", width=16, stride=2),
+        Stage(block="fused_mbconv", width=16, depth=2, expand=4, se=0.25, kernel=7),
+        Stage(block="identity", width=12, depth=2),
+        Stage(block="wide", width=12, depth=2, stride=2),
+    )
+    for act in ("silu", "hardswish", "relu6", "relu"):
+        net = Backbone(stages=stages, resolution=33, in_channels=1, activation=act, padding="same")
+        assert_traces(net, exported(tmp_path, net))
+        path, *_ = export(net, tmp_path / "folded.py", fold=True)
+        folded, images = load(path).build(), images_for(net)
+        assert torch.equal(torch.fx.symbolic_trace(folded)(images), folded(images))
 
 
 @pytest.mark.slow
