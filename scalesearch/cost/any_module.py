@@ -137,7 +137,7 @@ def _check(model: nn.Module, shape: Sequence[int]) -> None:
             hint="build an architecture first: ss.build(net); its arithmetic is ss.cost(net)",
         )
     sides: list[Any] = list(shape) if isinstance(shape, Sequence) else []
-    if len(sides) < 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+    if len(sides) < 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides):
         raise UserError(
             f"{shortened(repr(shape))} is no shape of images",
             key="shape",
