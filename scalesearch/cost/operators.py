@@ -122,16 +122,33 @@ HANDLES: Mapping[str, Handle] = {
     **dict.fromkeys(
         (
             *("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", "aten::inner"),
-            *("aten::vdot", "aten::linalg_vecdot"),
+            *("aten::vdot", "aten::linalg_vecdot", "aten::linalg_matmul", "aten::_int_mm"),
         ),
         _counted("matmul", _product),
     ),
-    **dict.fromkeys(("aten::baddbmm", "aten::addmv"), _counted("matmul", _added_product)),
-    "aten::addbmm": _counted("matmul", _summed_products),
+    **dict.fromkeys(
+        ("aten::baddbmm", "aten::baddbmm_", "aten::addmv", "aten::addmv_", "aten::addmm_"),
+        _counted("matmul", _added_product),
+    ),
+    **dict.fromkeys(("aten::addbmm", "aten::addbmm_"), _counted("matmul", _summed_products)),
     "aten::bilinear": _counted("matmul", _bilinear),
     "aten::tensordot": _counted("matmul", _tensordot),
     "aten::einsum": _counted("einsum", _einsum),
-    "aten::scaled_dot_product_attention": _counted("attention", _attention),
+    **dict.fromkeys(
+        (
+            "aten::scaled_dot_product_attention",
+            # What it may be carried out by, and can be called by hand.
+            *(
+                "aten::_scaled_dot_product_attention_math",
+                "aten::_scaled_dot_product_cudnn_attention",
+            ),
+            "aten::_scaled_dot_product_efficient_attention",
+            "aten::_scaled_dot_product_flash_attention",
+            "aten::_scaled_dot_product_flash_attention_for_cpu",
+            "aten::_scaled_dot_product_fused_attention_overrideable",
+        ),
+        _counted("attention", _attention),
+    ),
     **dict.fromkeys(
         ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"),
         _counted("recurrent", _recurrent),

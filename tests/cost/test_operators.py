@@ -89,6 +89,25 @@ PRODUCTS = {
         ),
         3 * 8 * 6 * 16,
     ),
+    "attention by its own kernel": (
+        lambda x: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            x.view(1, 3, 8, 8), zeros(1, 3, 6, 8), zeros(1, 3, 6, 8)
+        )[0],
+        3 * 8 * 6 * 16,
+    ),
+    "addmm in place": (lambda x: zeros(24, 5).addmm_(x, zeros(8, 5)), 24 * 8 * 5),
+    "baddbmm in place": (
+        lambda x: zeros(3, 8, 5).baddbmm_(x.view(3, 8, 8), zeros(3, 8, 5)),
+        3 * 8 * 8 * 5,
+    ),
+    "einsum of numbered indices": (
+        lambda x: torch.einsum(x, [0, 1], zeros(8, 5), [1, 2], [0, 2]),
+        24 * 8 * 5,
+    ),
+    "einsum along a diagonal": (
+        lambda x: torch.einsum("ncii,ncij->ncj", x.view(1, 3, 8, 8), zeros(1, 3, 8, 5)),
+        3 * 8 * 5,
+    ),
     "nothing but elements": (lambda x: (functional.gelu(x) * x).softmax(-1).sum().sqrt(), 0),
 }
 
