@@ -61,6 +61,12 @@ def shortened(text: str, most: int = _LONGEST) -> str:
     return f"{text[:half]}...{text[-half:]}"
 
 
+def quoted(value: object) -> str:
+    """A value as a message repeats it, with the code points of what is odd in it."""
+    odd = odd_characters(value) if isinstance(value, str) else ""
+    return shortened(repr(value)) + (f" (with {odd})" if odd else "")
+
+
 def _script(character: str) -> str:
     """The first word of a letter's name, which is that of its script."""
     return unicodedata.name(character, "").partition(" ")[0] if character.isalpha() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,18 @@ from typing import Any
 import yaml
 
 from scalesearch.errors import UserError, nearest
+from scalesearch.text import odd_characters, shortened
 
 Keys = tuple[str | int, ...]
 
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 _MOST_BYTES = 4 * 2**20
 _MOST_VALUES = 100_000
 _DEEPEST = 40
+# Numbers with an exponent, which YAML 1.1 wants a point and a sign in.
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# Octal without an o, and base 60.
+_AMBIGUOUS = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _MERGE = "tag:yaml.org,2002:merge"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -36,7 +43,12 @@ class Document:
     lines: Mapping[Keys, int]
 
     def locate(self, error: UserError) -> UserError:
-        """The same mistake with this file and the line of its key, or of the nearest parent."""
+        """The same mistake with this file and the line of its key, or of the nearest parent.
+
+        One that is placed in another file stays there.
+        """
+        if error.file and error.file != str(self.path):
+            return error
         return error.at(file=str(self.path), line=self.line(parse_key(error.key)))
 
     def line(self, keys: Keys) -> int:
@@ -63,7 +75,11 @@ def load_yaml(path: Path | str) -> Document:
         raise UserError("the file is empty", file=str(path), allowed="key: value pairs")
     if not isinstance(plain, dict):
         raise UserError(
-            f"the top level is {_kind(plain)}", file=str(path), line=1, allowed="key: value pairs"
+            f"the top level is {_kind(plain)}",
+            file=str(path),
+            line=1,
+            allowed="key: value pairs",
+            hint=f"the file holds {odd}" if (odd := odd_characters(text)) else "",
         )
     return Document(plain, path, lines)
 
@@ -94,14 +110,16 @@ class _Reader:
         self._open: set[int] = set()
 
     def read(self, text: str) -> Any:
-        _check_tabs(text)
+        _check_indents(text)
         try:
             _check_events(text)
             self._loader = yaml.SafeLoader(text)
             node = self._loader.get_single_node()
             return None if node is None else self._value(node, ())
         except yaml.MarkedYAMLError as error:
-            raise _readable(error) from None
+            raise _readable(error, text) from None
+        except (RecursionError, MemoryError):
+            raise UserError(f"nested deeper than {_DEEPEST}") from None
         except yaml.YAMLError as error:
             raise UserError(f"this is not YAML: {error}".splitlines()[0]) from None
 
@@ -164,10 +182,37 @@ class _Reader:
     def _scalar(self, node: yaml.Node, keys: Keys) -> Any:
         if node.tag == _TIMESTAMP:
             raise _at(node, f"{node.value} reads as a date", keys, f'"{node.value}" in quotes')
+        if getattr(node, "style", None) is None and (number := _number(node, keys)) is not None:
+            return number
         try:
             return self._loader.construct_object(node)
-        except ValueError as error:
-            raise _at(node, f"{node.value[:40]!r} cannot be read: {error}", keys) from None
+        except (ValueError, OverflowError) as error:
+            text = shortened(str(error), 80)
+            raise _at(node, f"{node.value[:40]!r} cannot be read: {text}", keys) from None
+
+
+def _number(node: yaml.Node, keys: Keys) -> int | float | None:
+    """A number that YAML 1.1 does not read as it is written; None for all else.
+
+    `1e-3` is a text there, as it has no point.
+
+    Raises:
+        UserError: one that YAML reads as another: `0123` with the base 8, `1:30` with the base 60;
+            or one that no float holds.
+    """
+    text = node.value
+    if _AMBIGUOUS.fullmatch(text):
+        plain = text.replace("_", "").lstrip("+-0") or "0"
+        allowed = f'"{text}" in quotes' + ("" if ":" in text else f", or {plain} without the 0")
+        problem = f"{text[:40]} reads as another number in YAML"
+        raise _at(node, problem, keys, shortened(allowed))
+    if not _FLOAT.fullmatch(text):
+        return None
+    value = float(text)
+    if math.isinf(value):
+        raise _at(node, f"{text[:40]} is beyond what a number can be", keys, "up to 1.8e308")
+    is_whole = "." not in text and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
 
 
 def _read(path: Path) -> str:
@@ -187,10 +232,14 @@ def _read(path: Path) -> str:
         raise UserError(f"cannot be read: {error.strerror}", file=str(path)) from None
 
 
-def _check_tabs(text: str) -> None:
-    for number, line in enumerate(text.splitlines(), 1):
-        if "\t" in line[: len(line) - len(line.lstrip())]:
+def _check_indents(text: str) -> None:
+    for number, line in enumerate(text.split("\n"), 1):
+        first = next((c for c in line if c != " "), "")
+        if first == "\t" and line.strip():
             raise UserError("a tab indents this line", line=number, allowed="spaces")
+        if first and (first.isspace() or first in _INVISIBLE) and first not in "\r\t\x0b\x0c":
+            odd = odd_characters(first)
+            raise UserError(f"{odd} indents this line", line=number, allowed="spaces")
 
 
 def _check_events(text: str) -> None:
@@ -210,10 +259,16 @@ def _check_events(text: str) -> None:
             raise UserError(f"nested deeper than {_DEEPEST}", line=_line(event))
 
 
-def _readable(error: yaml.MarkedYAMLError) -> UserError:
+def _readable(error: yaml.MarkedYAMLError, text: str) -> UserError:
     mark = error.problem_mark or error.context_mark
     parts = ", ".join(part for part in (error.context, error.problem) if part)
-    return UserError(f"this is not YAML: {parts}", line=mark.line + 1 if mark else 0)
+    lines = text.split("\n")
+    odd = odd_characters(lines[mark.line]) if mark and mark.line < len(lines) else ""
+    return UserError(
+        f"this is not YAML: {parts}",
+        line=mark.line + 1 if mark else 0,
+        hint=f"the line holds {odd}" if odd else "",
+    )
 
 
 def _at(node: yaml.Node, problem: str, keys: Keys, allowed: str = "") -> UserError:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.strict import format_key
+from scalesearch.text import look, quoted, shortened
 
 # What pydantic calls a mistake to what would have been right.
 _ALLOWED = {
@@ -117,7 +118,15 @@ def adapter(kind: type[Any]) -> TypeAdapter[Any]:
 def translate(error: ValidationError, kind: type[Any]) -> list[UserError]:
     """Pydantic's findings on a `kind` as user errors, each with its key; none twice."""
     mistakes: dict[tuple[str, str], UserError] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    places = [detail["loc"] for detail in details]
+    for detail in details:
+        # A list with a wrong element counts as too short, too.
+        place = detail["loc"]
+        if detail["type"] == "too_short" and any(
+            len(other) > len(place) and other[: len(place)] == place for other in places
+        ):
+            continue
         for mistake in _mistakes(dict(detail), kind):
             mistakes.setdefault((mistake.key, mistake.problem), mistake)
     return list(mistakes.values())
@@ -143,15 +152,15 @@ def _mistakes(detail: dict[str, Any], kind: type[Any]) -> list[UserError]:
     if sort == "literal_error":
         words = context["expected"].replace("'", "")
         near = nearest(str(value), words.replace(" or ", ", ").split(", "))
-        return [UserError(f"{value!r} is not known", key=key, allowed=words, hint=near)]
+        return [UserError(f"{quoted(value)} is not known", key=key, allowed=words, hint=near)]
     allowed = _ALLOWED.get(sort, detail["msg"]).format(**context)
-    return [UserError(f"{value!r} cannot be used", key=key, allowed=allowed)]
+    return [UserError(f"{quoted(value)} cannot be used", key=key, allowed=allowed)]
 
 
 def _unknown(key: str, allowed: list[str]) -> UserError:
-    hint = nearest(key, allowed)
     text = ", ".join(allowed) or "no options"
-    return UserError(f"unknown key {key!r}", key=key, allowed=text, hint=hint)
+    hint = nearest(look(key), allowed)
+    return UserError(f"unknown key {quoted(key)}", key=shortened(key), allowed=text, hint=hint)
 
 
 def _fields_at(kind: type[Any], keys: tuple[str | int, ...]) -> list[str]:

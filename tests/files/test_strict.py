@@ -20,7 +20,7 @@ stages:
   - <<: *base
     kernel: 5
 same: *base
-on_off: [yes, off, null, ~, 1e3, 1.0e+3, 0x10, .inf]
+on_off: [yes, off, null, ~, 1.0e+3, 0x10, .inf]
 """
 
 
