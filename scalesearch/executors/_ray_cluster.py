@@ -11,8 +11,8 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ import ray
 from scalesearch.errors import UserError
 from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
 from scalesearch.executors._options import Options
+from scalesearch.executors._ray_errors import join_error, start_error
 from scalesearch.interfaces import Assess, hook
 
 
@@ -28,7 +29,8 @@ def ensure_cluster(options: Options, stack: ExitStack) -> None:
     """Starts or connects to Ray unless that is done already; `stack` then ends it.
 
     Raises:
-        UserError: no cluster at the address, or it can never hold the workers.
+        UserError: Ray cannot start, no cluster answers at the address, or it can never hold the
+            workers.
     """
     if not ray.is_initialized():
         stack.callback(_shut_down)
@@ -89,25 +91,52 @@ def _start(options: Options) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if options.address == "local":
         cpus = math.ceil(options.workers * options.cpus)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        try:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        except (Exception, SystemExit) as error:  # Ray raises any class, and bare Exceptions
+            raise start_error(error) from error
         return
     try:
         _check_port(options.address)
-        ray.init(address=options.address, **quiet)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {options.address!r}: {error}",
-            key="address",
-            allowed="local, auto, host:port, ray://host:port",
-            hint="start one with `ray start --head`, or leave address: local",
-        ) from error
+        with _silent_stderr():  # its core repeats itself there each second
+            ray.init(address=options.address, **quiet)
+    except (Exception, SystemExit) as error:
+        raise join_error(options.address, error) from error
 
 
 def _check_port(address: str) -> None:
-    """Raises OSError at once where nobody listens; Ray would try for minutes and then exit."""
+    """Raises OSError at once where nobody listens, or somebody else than Ray.
+
+    Ray would try for minutes and then exit. Its servers speak HTTP/2, as gRPC does, and answer its
+    greeting by a frame of settings.
+    """
     host, colon, port = address.rpartition("//")[2].rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    if not colon:
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as server:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        server.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        head = server.recv(9)
+    if len(head) < 4 or head[3] != 4:
+        raise ConnectionError("what listens there is not Ray")
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what this process writes to standard error, from outside of Python too."""
+    try:
+        before = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as devnull:  # noqa: PTH123
+            os.dup2(devnull.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _check_room(options: Options) -> None:
