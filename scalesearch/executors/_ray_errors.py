@@ -92,6 +92,22 @@ def join_error(address: str, error: BaseException) -> UserError:
     )
 
 
+def send_error(error: BaseException) -> UserError:
+    """Why the evaluator and its data set cannot be sent to workers."""
+    if type(error).__name__ in ("ObjectStoreFullError", "OutOfDiskError"):
+        return UserError(
+            f"the data set does not fit into Ray's memory: {_first_line(error)}",
+            key="dataset",
+            hint="free some of it (`ray memory` shows who has it), or take `executor: serial`",
+        )
+    return UserError(
+        "the data set or the evaluator cannot be sent to workers: "
+        f"{type(error).__name__}: {_first_line(error)}",
+        hint="a plug-in must be picklable: open files, locks and connections when they are first "
+        "used; `executor: serial` sends nothing",
+    )
+
+
 def lost_error(error: BaseException) -> UserError:
     """Why a run cannot go on, where Ray itself failed and not a worker."""
     return UserError(
