@@ -22,14 +22,13 @@ from ray.job_config import JobConfig
 
 import scalesearch
 from scalesearch.errors import UserError
-from scalesearch.executors import _on_worker
 from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
 from scalesearch.executors._on_worker import WorkerSetup
 from scalesearch.executors._options import Options
 from scalesearch.executors._ray_errors import join_error, send_error, start_error
 from scalesearch.interfaces import Assess
 
-cloudpickle.register_pickle_by_value(_on_worker)  # type: ignore[no-untyped-call]
+cloudpickle.register_pickle_by_value(sys.modules[WorkerSetup.__module__])  # type: ignore[no-untyped-call]
 
 
 def ensure_cluster(options: Options, stack: ExitStack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
-from scalesearch.executors import _tune_worker
 from scalesearch.executors._failures import failure_of_ray
 from scalesearch.executors._interrupts import on_interrupt
 from scalesearch.executors._job_queue import JobQueue
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
 }
 
-cloudpickle.register_pickle_by_value(_tune_worker)  # type: ignore[no-untyped-call]
+cloudpickle.register_pickle_by_value(sys.modules[TuneWorker.__module__])  # type: ignore[no-untyped-call]
 
 
 def run_experiment(options: Options, queue: JobQueue, assess: Assess) -> None:

@@ -86,6 +86,11 @@ class Record:
 
     def propose(self, sampler: BaseSampler) -> dict[str, Any]:
         """Parameters for the next trial. Nothing is recorded before `add`."""
+        if not isinstance(sampler, BaseSampler):
+            raise UserError(
+                f"the sampler's `make` returned {type(sampler).__name__}",
+                allowed="an instance of optuna.samplers.BaseSampler",
+            )
         return dict(self._sampler_study.ask(sampler, self._distributions).params)
 
     def add(self, trial: Trial) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
+from scalesearch.contracts import written
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
+from scalesearch.plugins import calling
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
@@ -53,7 +55,7 @@ def winners(folder: RunFolder) -> Iterator[Winner]:
 
 def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Path]:
     """Writes every winner into `export/` in each form and returns the paths."""
-    written: list[Path] = []
+    paths: list[Path] = []
     for winner in winners(folder):
         weights = _weights(folder, winner)
         about = _about(folder, winner)
@@ -62,8 +64,10 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
             name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
             target = folder.path / "export" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            written += exporter.export(winner.architecture, target, weights, about)
-    return written
+            with calling(plugin.name, "export"):
+                exported = exporter.export(winner.architecture, target, weights, about)
+            paths += written(plugin.name, exported, target)
+    return paths
 
 
 def _weights(folder: RunFolder, winner: Winner) -> Mapping[str, Any]:
