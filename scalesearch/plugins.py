@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scalesearch.errors import UserError, nearest
+from scalesearch.errors import UserError, is_interrupt, nearest
 from scalesearch.text import shortened
 
 # Folder of plug-ins to the class that each of its files defines.
@@ -107,9 +107,9 @@ def load_object(path: str) -> Any:
     try:
         module = importlib.import_module(module_name)
         found = getattr(module, name, _MISSING)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # whatever a module of the user's does when it is run
+        if is_interrupt(error):
+            raise KeyboardInterrupt from error
         if isinstance(error, SystemExit):
             hint = "put what it does when it is called under `if __name__ == '__main__':`"
         elif module_name.endswith(".py"):

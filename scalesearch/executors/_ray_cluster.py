@@ -22,7 +22,7 @@ from ray.job_config import JobConfig
 
 import scalesearch
 from scalesearch.errors import UserError
-from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
+from scalesearch.executors._interrupts import ignore_interrupt, interrupt_deferred, on_interrupt
 from scalesearch.executors._on_worker import WorkerSetup
 from scalesearch.executors._options import Options
 from scalesearch.executors._ray_errors import join_error, send_error, start_error
@@ -100,13 +100,14 @@ def _start(options: Options) -> None:
     if options.address == "local":
         cpus = math.ceil(options.workers * options.cpus)
         try:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                job_config=_OwnPaths(),
-                **quiet,
-            )
+            with interrupt_deferred():
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    job_config=_OwnPaths(),
+                    **quiet,
+                )
         except (Exception, SystemExit) as error:  # Ray raises any class, and bare Exceptions
             raise start_error(error) from error
         return

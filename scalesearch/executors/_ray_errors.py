@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, is_interrupt
 from scalesearch.text import shortened
 
 ADDRESSES = "local, auto, host:port, ray://host:port"
@@ -26,6 +26,8 @@ def ray_installed() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a library that is half installed raises anything
+        if is_interrupt(error):
+            raise KeyboardInterrupt from error
         raise UserError(
             f"the package ray cannot be imported: {type(error).__name__}: {_first_line(error)}",
             key="executor",

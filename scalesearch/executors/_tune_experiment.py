@@ -138,7 +138,7 @@ class WorkerCallback(tune.Callback):
 def _error_of(trial: Any) -> Exception:
     """What Tune caught: its hooks get a trial that holds it in files only."""
     if trial.pickled_error_file is None:
-        return RuntimeError(Path(trial.error_file).read_text())
+        return RuntimeError(Path(trial.error_file).read_text("utf-8"))
     error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error
 

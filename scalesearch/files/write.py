@@ -45,8 +45,8 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """The path, once it holds `text` in UTF-8."""
-    return write_bytes(path, text.encode())
+    r"""The path, once it holds `text` in UTF-8, and `\udcff` for a byte that is no text."""
+    return write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_yaml(path: Path | str, plain: Mapping[str, Any], about: Mapping[str, Any] = {}) -> Path:

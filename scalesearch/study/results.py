@@ -134,7 +134,7 @@ def report(folder: RunFolder) -> list[Path]:
         deployment=_deployment(settings),
         agreement=agreement_of(phases.get("search", [])),
         environment=_environment(folder),
-        study_text=(folder.path / "resolved.yaml").read_text(),
+        study_text=(folder.path / "resolved.yaml").read_text("utf-8"),
         exports=[
             str(path.relative_to(folder.path)) for path in sorted(folder.path.glob("export/*.*"))
         ],
@@ -166,7 +166,7 @@ def _data_notes(folder: RunFolder) -> Sequence[str]:
 
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
     file = folder.path / "environment.json"
-    environment: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    environment: Mapping[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     return environment
 
 
