@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -14,6 +15,12 @@ from typer.core import TyperGroup
 
 from scalesearch.errors import UserError, is_interrupt
 
+# What a disk or a system answers that is full, closed, read-only or at its limits.
+_SYSTEM = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOLCK, errno.ENOTSUP, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+)
 _INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 
 
@@ -62,6 +69,12 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _SYSTEM:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}", file=sys.stderr)
         sys.exit(2)
     except UnicodeEncodeError as error:
         # Of a path: what is printed and written has been provided for.

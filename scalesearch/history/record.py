@@ -19,10 +19,15 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import (
+    JournalFileBackend,
+    JournalFileOpenLock,
+    JournalFileSymlinkLock,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalesearch.errors import UserError
+from scalesearch.files.write import UNSUPPORTED
 from scalesearch.history.optuna_internals import CONSTRAINT_PREFIX, Direction, StoredStudy
 from scalesearch.history.trials import Trial, from_record
 
@@ -170,8 +175,10 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
         if path.exists():
             _cut_torn_line(path)
+    # Only a writer takes the lock.
+    lock = _lock(path) if repair else None
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except (ValueError, KeyError) as error:
         raise UserError(
             f"{path} is damaged: {error}",
@@ -191,6 +198,19 @@ def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:
 def now() -> str:
     """The present as it is recorded: ISO 8601, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _lock(path: Path) -> JournalFileSymlinkLock | JournalFileOpenLock:
+    """Optuna's lock by a symbolic link, or by a new file where the disk has no links."""
+    link = path.with_name(path.name + ".lock")
+    try:
+        link.symlink_to(path)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return JournalFileOpenLock(str(path))
+    link.unlink()
+    return JournalFileSymlinkLock(str(path))
 
 
 def _cut_torn_line(path: Path) -> None:
