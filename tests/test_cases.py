@@ -163,3 +163,23 @@ def test_a_detector_from_the_weights_of_a_classifier(case):
     (trial,) = run("study.yaml", folder="run").read()["family"]
     assert trial.state == "assessed"
     assert told in (folder / "run" / "log.txt").read_text()
+
+
+def test_attention_is_counted_and_frozen_and_lazy_modules_are_measured(case, capsys):
+    runpy.run_path(str(case("measure-any-module") / "try.py"))
+    by_hand, frozen, lazy = capsys.readouterr().out.splitlines()
+    assert by_hand == "by hand 2359296 measured 2359296"
+    assert re.fullmatch(r"frozen \d+", frozen)
+    assert lazy == f"lazy {62 * 62 * 3 * 9 * 8}"
+
+
+def test_an_exported_file_runs_under_full_backward_hooks(case):
+    folder = case("exported-file-elsewhere")
+    runpy.run_path(str(folder / "try.py"))
+    assert "Python 3.10 or newer" in (folder / "r18.py").read_text().split('"""')[1]
+
+
+def test_the_squeezes_of_an_onnx_file_are_means(case, capsys):
+    pytest.importorskip("onnxscript")
+    runpy.run_path(str(case("squeeze-in-half-precision") / "try.py"))
+    assert capsys.readouterr().out == "{'ReduceSum': 0, 'Div': 0, 'ReduceMean': 17}\n"

@@ -38,7 +38,8 @@ PLUGINS = ("necks", "samplers", "evaluators", "datasets", "executors", "exporter
 HEAVY = {
     "torch": (
         *("nn", "training", "evaluators", "datasets", "exporters", "study/assess"),
-        *("cost/measured", "cost/measured_memory", "cost/latency", "executors/serial"),
+        *("cost/any_module", "cost/measured", "cost/measured_memory", "cost/latency"),
+        *("cost/operators", "executors/serial"),
     ),
     "torchvision": ("datasets", "nn/weight_files"),
     "timm": ("nn",),
@@ -46,7 +47,7 @@ HEAVY = {
     "faster_coco_eval": ("training",),
     "ray": ("executors",),
     "optuna": ("samplers", "history/record", "history/optuna_internals", "study/context"),
-    "fvcore": ("cost/measured",),
+    "fvcore": ("cost/measured", "cost/operators"),
     "pandas": ("report", "history", "study"),
     "matplotlib": ("report",),
     "onnx": ("exporters",),

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from scalesearch.cost.any_module import running
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 
@@ -65,7 +66,7 @@ def measure_latency(
         seconds: to spend on the passes that are timed; slow models take at least five passes.
 
     Raises:
-        UserError: the deployment's device is not available.
+        UserError: the deployment's device is not available, or the model cannot be run.
     """
     with deployed(model, shape, deployment or Deployment()) as (copied, images):
         passes = _repeat(lambda: _timed([copied], images), seconds)
@@ -118,7 +119,7 @@ def deployed(
         # A generator of its own leaves the caller's random state unchanged.
         draws = torch.Generator().manual_seed(0)
         images = torch.randn(deployment.batch, *shape, generator=draws).to(deployment.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), running(model, images.shape):
             yield copied, images.contiguous(memory_format=torch.channels_last)
     finally:
         torch.set_num_threads(threads)

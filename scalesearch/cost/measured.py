@@ -6,7 +6,6 @@ here knows our architectures.
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from collections import Counter
@@ -16,17 +15,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
+from torch.jit._trace import TracerWarning
 
+from scalesearch.cost.any_module import evaluating, following, images_for, prepared
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.cost.measured_memory import (
     Loss,
     Shape,
     measure_inference_bytes,
     measure_training_bytes,
-    running,
 )
-from scalesearch.errors import UserError
 
 with warnings.catch_warnings():
     # fvcore scripts a loss function when it is imported, which torch calls outdated.
@@ -64,10 +62,10 @@ def measure(
         UserError: the model cannot be run on such images, or cannot be followed.
     """
     workload = workload or Workload()
-    model = _followable(model, shape)
-    counts = measure_counts(model, shape)
-    inference = measure_inference_bytes(model, shape, workload)
-    training = measure_training_bytes(model, shape, workload, loss)
+    with prepared(model, shape) as plain:
+        counts = measure_counts(plain, shape)
+        inference = measure_inference_bytes(plain, shape, workload)
+        training = measure_training_bytes(plain, shape, workload, loss)
     return Cost(**counts, inference_bytes=inference, training_bytes=training)
 
 
@@ -78,54 +76,25 @@ def measure_counts(model: nn.Module, shape: Shape) -> dict[str, int]:
         UserError: the model cannot be run on such images, or cannot be followed.
     """
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    model = _followable(model, shape)
-    first = next(model.parameters(), torch.empty(0))
-    dtype = first.dtype if first.is_floating_point() else torch.float32
-    images = torch.zeros(shape, dtype=dtype, device=first.device)
     activations: Counter[str] = Counter()
-    with _evaluating(model), torch.no_grad(), _without_fast_path():
-        analysis = FlopCountAnalysis(model, images)
+    with prepared(model, shape) as plain, evaluating(plain), torch.no_grad(), _quiet():
+        images = images_for(plain, shape)
+        analysis = FlopCountAnalysis(plain, images)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analysis.set_op_handle(**HANDLES)
         for op in _ACTIVATION_OPS:
             analysis.set_op_handle(op, _with_activations(op, analysis._op_handles, activations))
-        with running(model, shape):
+        with following(plain, images):
             by_operator = analysis.by_operator()
+        params = sum(p.numel() for p in plain.parameters())
     _warn(analysis.unsupported_ops())
     flops = sum(n for op, n in by_operator.items() if op in PRODUCTS)
     return {
         "flops": round(flops),
         "flops_total": round(sum(by_operator.values())),
-        "params": sum(p.numel() for p in model.parameters()),
+        "params": params,
         "activations": round(sum(activations.values())),
     }
-
-
-def _followable(model: nn.Module, shape: Shape) -> nn.Module:
-    """The model, or a copy whose lazy layers have their shapes.
-
-    Raises:
-        UserError: scripted modules, and those on the meta device.
-    """
-    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        raise UserError(
-            f"{type(model).__name__} holds scripted or traced modules, whose operators cannot be "
-            "followed",
-            hint="measure the module that torch.jit.script or torch.jit.trace was given",
-        )
-    model = getattr(model, "_orig_mod", model)  # what torch.compile was given
-    tensors = [*model.parameters(), *model.buffers()]
-    if any(tensor.is_meta for tensor in tensors):
-        raise UserError(
-            f"{type(model).__name__} is on the meta device, where nothing can be followed",
-            hint='give it memory: model.to_empty(device="cpu")',
-        )
-    if not any(map(is_lazy, tensors)):
-        return model
-    shaped = copy.deepcopy(model)
-    with _evaluating(shaped), torch.no_grad(), running(model, shape):
-        shaped(torch.zeros(shape))
-    return shaped
 
 
 def _warn(operators: Counter[str]) -> None:
@@ -135,26 +104,19 @@ def _warn(operators: Counter[str]) -> None:
 
 
 @contextmanager
-def _without_fast_path() -> Iterator[None]:
-    """Attention layers as the operators that they stand for, not as one that has no count."""
+def _quiet() -> Iterator[None]:
+    """No remarks on what a trace turns into constants, and attention layers as their operators.
+
+    In evaluation torch would take one fused operator for them, which has no count.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TracerWarning)
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the time of a trace, which would otherwise change running statistics."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _with_activations(

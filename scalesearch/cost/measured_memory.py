@@ -8,10 +8,8 @@ Python, PyTorch and a CUDA context.
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,9 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from scalesearch.cost.any_module import copied, images_for, prepared, running
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
-from scalesearch.text import shortened
 
 Shape = tuple[int, int, int, int]
 Loss = Callable[[Any], Tensor]
@@ -38,13 +36,15 @@ def measure_inference_bytes(model: nn.Module, shape: Shape, workload: Workload) 
         shape: [N, C, H, W] of the images; the workload says how many.
         workload: batch and precision.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
-        fake = _fake_copy(model, fakes).eval()
-        images = _images(fake, workload.inference_batch, shape)
-        held = [*_held(fake), images]
-        with running(model, images.shape), torch.no_grad(), _LiveBytes(held) as live:
-            _outputs(fake, images, workload)
-    return live.peak
+
+    def run(copied: nn.Module) -> int:
+        copied.eval()
+        images = images_for(copied, [workload.inference_batch, *shape[1:]])
+        with torch.no_grad(), _LiveBytes([*_held(copied), images]) as live:
+            _outputs(copied, images, workload)
+        return live.peak
+
+    return _on_a_copy(model, [workload.inference_batch, *shape[1:]], run)
 
 
 def measure_training_bytes(
@@ -62,39 +62,38 @@ def measure_training_bytes(
         workload: batch, optimizer and precision.
         loss: from the model's outputs to a scalar; by default cross entropy of its logits.
     """
-    loss = loss or _cross_entropy
-    with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
-        fake = _fake_copy(model, fakes).train()
-        average = [torch.empty_like(t) for t in _held(fake)] if workload.ema else []
-        optimizer = _optimizer(fake, workload.optimizer_copies)
-        images = _images(fake, workload.training_batch, shape)
-        for p in fake.parameters():
+
+    def run(copied: nn.Module) -> int:
+        copied.train()
+        average = [torch.empty_like(t) for t in _saved(copied)] if workload.ema else []
+        optimizer = _optimizer(copied, workload.optimizer_copies)
+        images = images_for(copied, [workload.training_batch, *shape[1:]])
+        for p in copied.parameters():
             p.grad = torch.zeros_like(p) if p.requires_grad else None
         optimizer.step()
         optimizer.zero_grad()
         state = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)]
-        held = _held(fake) + average + state + [images]
-        with running(model, images.shape), _LiveBytes(held) as live:
-            _step(fake, optimizer, images, loss, workload)
-    return live.peak
+        with _LiveBytes([*_held(copied), *average, *state, images]) as live:
+            _step(copied, optimizer, images, loss or _cross_entropy, workload)
+        return live.peak
+
+    return _on_a_copy(model, [workload.training_batch, *shape[1:]], run)
 
 
-@contextmanager
-def running(model: nn.Module, shape: Sequence[int]) -> Iterator[None]:
-    """Makes one sentence of whatever a model raises when it is run on images of a shape."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = shortened(" ".join(str(error).split()) or type(error).__name__)
-        sides = " x ".join(map(str, shape))
-        hint = "give the images another shape, or mend the model"
-        if "more than 1 value per channel" in reason:
-            hint = "take two images or more (--batch 2), or larger ones (--resolution)"
-        raise UserError(
-            f"{type(model).__name__} cannot be run on images of {sides}: {reason}", hint=hint
-        ) from error
+def _on_a_copy(model: nn.Module, shape: Sequence[int], run: Callable[[nn.Module], int]) -> int:
+    """What `run` counts on a copy of fake tensors, or of real ones where it takes their values."""
+    with prepared(model, shape) as plain:
+        try:
+            fakes = FakeTensorMode(allow_non_fake_inputs=True)
+            fake = _copy(plain, fakes.from_tensor)
+            with fakes:
+                return run(fake)
+        except UserError:
+            raise
+        except Exception:  # a branch on values, or a fault that shows again
+            real = _copy(plain, Tensor.clone)
+            with running(model, shape):
+                return run(real)
 
 
 def _step(
@@ -105,27 +104,30 @@ def _step(
     workload: Workload,
 ) -> None:
     total = loss(_outputs(model, images, workload))
+    if not isinstance(total, Tensor) or total.numel() != 1:
+        raise UserError(
+            f"the loss is {_described(total)}", key="loss", allowed="a tensor of one number"
+        )
     if total.requires_grad:  # nothing learns in a frozen model
         total.backward()
     optimizer.step()
 
 
-def _images(model: nn.Module, count: int, shape: Shape) -> Tensor:
-    """Images in the type of the model's weights."""
-    types = [p.dtype for p in model.parameters() if p.is_floating_point()]
-    return torch.empty(count, *shape[1:], dtype=types[0] if types else torch.float32)
-
-
 def _cross_entropy(logits: Any) -> Tensor:
-    if not isinstance(logits, Tensor) or logits.ndim < 2:
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
         raise UserError(
-            f"the model gives {type(logits).__name__}, of which no cross entropy can be taken",
+            f"the model gives {_described(logits)}, of which no cross entropy can be taken",
             key="loss",
             allowed="logits [N, K]",
             hint="pass `loss=`, from the model's outputs to a scalar",
         )
     labels = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
     return nn.functional.cross_entropy(logits, labels)
+
+
+def _described(value: Any) -> str:
+    shaped = isinstance(value, Tensor)
+    return f"a tensor {list(value.shape)}" if shaped else type(value).__name__
 
 
 def _outputs(model: nn.Module, images: Tensor, workload: Workload) -> Any:
@@ -145,24 +147,36 @@ def _optimizer(model: nn.Module, copies: int) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.1, momentum=momentum, foreach=False)
 
 
-def _fake_copy(model: nn.Module, fakes: FakeTensorMode) -> nn.Module:
-    # A deep copy whose tensors are looked up in `memo` never copies a real weight.
+def _copy(model: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy on the CPU of converted tensors, so that no real weight need be copied."""
+
+    def converted(tensor: Tensor) -> Tensor:
+        # Of inference mode, no tensor can be trained.
+        plain = tensor.clone() if tensor.is_inference() else tensor
+        return convert(plain.detach().cpu())
+
     memo: dict[int, Any] = {}
     for p in model.parameters():
-        memo[id(p)] = nn.Parameter(fakes.from_tensor(p.detach().cpu()), p.requires_grad)
+        memo[id(p)] = nn.Parameter(converted(p), p.requires_grad)
     for b in model.buffers():
-        memo[id(b)] = fakes.from_tensor(b.detach().cpu())
-    return copy.deepcopy(model, memo)
+        memo[id(b)] = converted(b)
+    return copied(model, memo)
+
+
+def _saved(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
 
 
 def _held(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
+    """All tensors of a model, those that are neither parameters nor buffers too."""
+    others = (value for module in model.modules() for value in vars(module).values())
+    return [*_saved(model), *(value for value in others if isinstance(value, Tensor))]
 
 
 class _LiveBytes(TorchDispatchMode):
     """Follows every storage that operations make until Python lets go of it; `peak` in bytes."""
 
-    def __init__(self, held: list[Tensor]) -> None:
+    def __init__(self, held: Iterable[Tensor]) -> None:
         super().__init__()
         self.now = self.peak = 0
         self._known: set[int] = set()

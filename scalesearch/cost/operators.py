@@ -122,16 +122,33 @@ HANDLES: Mapping[str, Handle] = {
     **dict.fromkeys(
         (
             *("aten::matmul", "aten::mm", "aten::bmm", "aten::mv", "aten::dot", "aten::inner"),
-            *("aten::vdot", "aten::linalg_vecdot"),
+            *("aten::vdot", "aten::linalg_vecdot", "aten::linalg_matmul", "aten::_int_mm"),
         ),
         _counted("matmul", _product),
     ),
-    **dict.fromkeys(("aten::baddbmm", "aten::addmv"), _counted("matmul", _added_product)),
-    "aten::addbmm": _counted("matmul", _summed_products),
+    **dict.fromkeys(
+        ("aten::baddbmm", "aten::baddbmm_", "aten::addmv", "aten::addmv_", "aten::addmm_"),
+        _counted("matmul", _added_product),
+    ),
+    **dict.fromkeys(("aten::addbmm", "aten::addbmm_"), _counted("matmul", _summed_products)),
     "aten::bilinear": _counted("matmul", _bilinear),
     "aten::tensordot": _counted("matmul", _tensordot),
     "aten::einsum": _counted("einsum", _einsum),
-    "aten::scaled_dot_product_attention": _counted("attention", _attention),
+    **dict.fromkeys(
+        (
+            "aten::scaled_dot_product_attention",
+            # What it may be carried out by, and can be called by hand.
+            *(
+                "aten::_scaled_dot_product_attention_math",
+                "aten::_scaled_dot_product_cudnn_attention",
+            ),
+            "aten::_scaled_dot_product_efficient_attention",
+            "aten::_scaled_dot_product_flash_attention",
+            "aten::_scaled_dot_product_flash_attention_for_cpu",
+            "aten::_scaled_dot_product_fused_attention_overrideable",
+        ),
+        _counted("attention", _attention),
+    ),
     **dict.fromkeys(
         ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"),
         _counted("recurrent", _recurrent),
@@ -171,6 +188,12 @@ upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa affine_grid_
 prelu rrelu fake_quantize_per_tensor_affine quantize_per_tensor dequantize detach alias
 broadcast_tensors split_with_sizes tensor_split unsafe_chunk unsafe_split resolve_conj
 resolve_neg fill fill_ zero zero_ lift_fresh format warn is_floating_point
+hardswish log_sigmoid exponential_ feature_alpha_dropout logcumsumexp cummax cummin _unique2
+unique_dim unique_consecutive aminmax trapezoid trapz diff quantile nanquantile histc bincount
+nansum nanmean nanmedian mode kthvalue renorm outer ger kron cross linalg_cross addr trace vander
+combinations expand_copy view_copy _unsafe_view embedding_bag _pack_padded_sequence
+_pad_packed_sequence to_sparse to_dense _upsample_nearest_exact1d _upsample_nearest_exact2d
+_upsample_nearest_exact3d _shape_as_tensor max_unpool2d max_unpool3d equal allclose
 """
 _NOTHING = frozenset(_NAMES_OF_NOTHING.split())
 

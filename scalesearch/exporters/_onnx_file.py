@@ -24,6 +24,7 @@ from scalesearch.exporters._onnx_detections import (
     check_detections,
     translations,
 )
+from scalesearch.exporters._onnx_pools import pad_in_pools
 from scalesearch.exporters._torch_network import check_outputs, network, program
 from scalesearch.files.write import write_bytes
 from scalesearch.nn.fold import fold
@@ -147,6 +148,7 @@ def _translated(traced: ExportedProgram, names: Sequence[str]) -> onnx.ModelProt
     assert translated is not None
     model: onnx.ModelProto = translated.model_proto
     graph = model.graph
+    pad_in_pools(graph)
     del graph.value_info[:]  # shapes in between can be inferred
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]

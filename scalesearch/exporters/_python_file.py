@@ -13,6 +13,8 @@ from scalesearch.exporters._python_literals import assignment, literal, prose
 from scalesearch.exporters._source_linker import link
 from scalesearch.units import format_count
 
+# What our own sources are written for: records with slots, `zip(strict=)`; `torch.fx.wrap`.
+_LEAST = "Python 3.10 or newer and torch 2"
 _ENTRY_POINTS = "scalesearch.exporters._entry_points"
 # Facts that become more than a line of the docstring.
 _SPECIAL = ("name", "classes", "category_ids", *CHANNEL_FACTS)
@@ -103,10 +105,10 @@ def _docstring(task: ExportTask, options: FileOptions, given: Facts) -> str:
     how = "for inference, batch norms folded" if options.fold else "in evaluation mode"
     if options.trained:
         weights = "with the weights"
-        needs = f"torch, and safetensors for the weights in {stem}.safetensors beside it."
+        origin = f"Its weights are in {stem}.safetensors beside it, which needs safetensors."
     else:
         weights = "freshly initialised"
-        needs = "torch alone; it was exported without weights."
+        origin = "It was exported without weights."
     image, *outputs = (
         f"[N, {', '.join(map(str, shape))}]" for shape in (task.image_shape, *task.outputs.values())
     )
@@ -121,7 +123,8 @@ def _docstring(task: ExportTask, options: FileOptions, given: Facts) -> str:
         f"    {', '.join(task.outputs)} = model(images)  # {image} to {' and '.join(outputs)}",
         *(f"    {line}" for line in task.usage),
         "",
-        f"This file needs {needs}",
+        f"This file needs {_LEAST}.",
+        origin,
     ]
     if "mean" in given:
         lines.append(

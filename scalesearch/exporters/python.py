@@ -28,6 +28,7 @@ _TAKEN = {*sys.stdlib_module_names, "torch", "safetensors", "numpy"}
 class Exporter:
     """Writes `NAME.py`: our own sources joined with the network's literal; no other code.
 
+    It runs with Python 3.10 or newer and torch 2. `torch.fx.symbolic_trace` takes its classifiers.
     Its `build()` makes the network; a detector also has `detect(model, images)`. The weights go to
     `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and `std` of the
     channels, the names of the `classes`, and a data set's `category_ids` of them; all other facts

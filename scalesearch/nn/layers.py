@@ -133,15 +133,15 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same shape."""
-        weights = self.expand(self.active(self.reduce(channel_means(x))))
+        weights = self.expand(self.active(self.reduce(channel_means(x, self.training))))
         return x * torch.sigmoid(weights)
 
 
 # A call of its own in what torch.fx traces, as it depends on the type of the numbers.
 @torch.fx.wrap
-def channel_means(x: Tensor) -> Tensor:
+def channel_means(x: Tensor, training: bool) -> Tensor:
     """The mean of each channel: [N, C, H, W] to [N, C, 1, 1]."""
-    if not torch.is_grad_enabled():
+    if not training:  # a true mean in whatever is traced, for runtimes that sum in float16
         return x.mean((2, 3), keepdim=True)
     # A sum, then a small division: the backward of `mean` would divide a whole image. float16
     # ends at 65504, which the sum over an image of a few hundred pixels' side can exceed.

@@ -86,6 +86,17 @@ def test_measured_beside_the_closed_form(scalesearch):
     assert plain["measured"]["training_bytes"] == pytest.approx(plain["training_bytes"], rel=0.1)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientdet_d0"])
+def test_maps_of_one_pixel_cannot_be_trained_one_at_a_time(scalesearch, wrong, name):
+    """Batch norm has nothing to normalise by; arithmetic and two images have."""
+    small = ("profile", name, "--resolution", "32", "--measured")
+    said = wrong(*small, "--batch", "1")
+    assert "cannot be run on images of 1 x 3 x 32 x 32: Expected more than 1 value" in said
+    assert "take two images or more (--batch 2)" in said
+    assert scalesearch(*small[:4], "--batch", "1").code == 0
+    assert scalesearch(*small, "--batch", "2").code == 0
+
+
 def test_mistakes(wrong, tmp_path):
     assert "efficientnet_bo" in wrong("profile", "efficientnet_bo")
     assert "missing.yaml" in wrong("profile", tmp_path / "missing.yaml")

@@ -164,7 +164,7 @@ def test_every_definition_is_used_and_the_file_stays_short(tmp_path):
     defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     assert defined - used == {"build"}
-    assert len(text.splitlines()) < 480
+    assert len(text.splitlines()) < 500
     for word in ("UserError", "__post_init__", "nearest", "label", "import scalesearch"):
         assert word not in text
     # Neither blocks nor activations that the network does not have, nor the tables that check them.
