@@ -76,6 +76,13 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror}", file=sys.stderr)
         sys.exit(2)
+    except ImportError as error:
+        print(
+            f"error: a package that scalesearch needs cannot be imported: {error}\n"
+            "  install it anew: `pip install --force-reinstall scalesearch`",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except UnicodeEncodeError as error:
         # Of a path: what is printed and written has been provided for.
         print(

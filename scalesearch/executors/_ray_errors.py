@@ -17,7 +17,7 @@ ADDRESSES = "local, auto, host:port, ray://host:port"
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 _TOKEN = re.compile(r"InvalidAuthToken|Unauthenticated|authentication token|AuthenticationError")
 _MEMORY = re.compile(r"[Cc]annot allocate memory|amount of memory on this node|MemoryError")
-_SLOW = re.compile(r"timed out during startup|raylet failed|[Ff]ailed to start|dead|terminated")
+_SLOW = re.compile(r"[Tt]imed out|raylet failed|[Ff]ailed to start|dead|terminated")
 
 
 @contextmanager
@@ -55,8 +55,13 @@ def start_error(error: BaseException) -> UserError:
         problem = f"too little memory is free ({problem})"
         hint = "ask for fewer workers, or end other programs; " + hint
     elif isinstance(error, OSError) and error.filename is not None:
-        problem = f"{os.fspath(error.filename)!r}: {error.strerror}"
-        hint = f"its folder is {root!r}; {elsewhere}"
+        place = os.fsdecode(error.filename)
+        problem, hint = f"{place!r}: {error.strerror}", f"its folder is {root!r}; {elsewhere}"
+        if not Path(place).is_relative_to(root):  # so it is the home folder
+            hint = (
+                "it keeps a token in the home folder: set HOME to one that can be written, or "
+                "RAY_AUTH_MODE=disabled"
+            )
     elif _SLOW.search(text):
         logs = Path(root) / "ray" / "session_latest" / "logs"
         problem = f"its processes ended or did not answer in time ({problem})"

@@ -93,6 +93,12 @@ def test_wrong_usage(scalesearch, arguments):
         (OSError(errno.ENOSPC, "No space left on device", "/big"), "/big: No space left on device"),
         (OSError(errno.EROFS, "Read-only file system", "/cd"), "/cd: Read-only file system"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (
+            ImportError("libtorch.so: failed to map segment from shared object"),
+            "a package that scalesearch needs cannot be imported: libtorch.so: failed to map "
+            "segment from shared object\n"
+            "  install it anew: `pip install --force-reinstall scalesearch`",
+        ),
     ],
 )
 def test_a_systems_failure_is_one_sentence(wrong, monkeypatch, error, said):

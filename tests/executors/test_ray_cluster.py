@@ -80,6 +80,14 @@ LOCAL = [
         "'/quite/long/ray': Permission denied",
     ),
     (
+        FileNotFoundError(2, "No such file or directory", "/home/nobody"),
+        "'/home/nobody': No such file or directory\n  it keeps a token in the home folder: ",
+    ),
+    (
+        Exception("Timed out waiting for file /quite/long/ray/session/gcs_server_port"),
+        "/quite/long/ray/session_latest/logs says why",
+    ),
+    (
         Exception("The current node timed out during startup. This could happen because …"),
         "/quite/long/ray/session_latest/logs says why",
     ),
