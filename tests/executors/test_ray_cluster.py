@@ -184,12 +184,13 @@ def test_a_folder_too_long_for_a_socket(tmp_path):
     file = write_study(tmp_path, execution={"workers": 2})
     folder = tmp_path / ("a" * 95)
     folder.mkdir()
-    environment = {**os.environ, "TMPDIR": str(folder)}
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": root}
     environment.pop("RAY_TMPDIR", None)
     for command in ("check", "run"):
         done = subprocess.run(
             [sys.executable, "-m", "scalesearch", command, str(file)],
-            cwd=Path(__file__).parents[2],
+            cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
