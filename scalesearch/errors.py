@@ -65,3 +65,14 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """`did you mean 'kernel'?` for a misspelt word, or an empty string when nothing is close."""
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an exception: what is interrupted may raise another one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

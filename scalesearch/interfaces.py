@@ -69,6 +69,9 @@ class Hooks:
         """
         return ()
 
+    def start(self) -> None:
+        """Of an executor: starts or joins within `connect` what `run` needs, or `UserError`."""
+
     def prepare(self, threads: int) -> None:
         """Of `Assess`: sets up a worker's process before its first job."""
 
@@ -344,7 +347,7 @@ class Assess(Protocol):
 
 
 class Executor(Protocol):
-    """`executors/`: runs jobs somewhere."""
+    """`executors/`: runs jobs somewhere. Optional: `start`."""
 
     @property
     def slots(self) -> int:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from scalesearch.errors import UserError, nearest
+from scalesearch.errors import UserError, is_interrupt, nearest
+from scalesearch.text import shortened
 
 # Folder of plug-ins to the class that each of its files defines.
 FOLDERS = {
@@ -19,6 +26,16 @@ FOLDERS = {
     "exporters": "Exporter",
     "necks": "FusionTable",
 }
+# What the core calls on an instance, by position: the methods of `interfaces.py`.
+METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "samplers": {"make": ("space", "seed", "limits", "workload")},
+    "evaluators": {"evaluate": ("model", "architecture", "data", "seed")},
+    "datasets": {"load": ("seed",)},
+    "executors": {"run": ("ask", "assess", "keep", "tell"), "connect": ()},
+    "exporters": {"export": ("architecture", "path", "weights", "about")},
+    "necks": {"nodes": ("levels",)},
+}
+_MISSING = object()
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -33,10 +50,12 @@ def load(folder: str, name: str) -> Any:
     """The class of plug-in `name`: a file of `folder`, or anyone's `package.module:Name`.
 
     Raises:
-        UserError: no such file, module or attribute.
+        UserError: no such file, module or attribute, or what is there does not keep the contract.
     """
     if ":" in name:
-        return load_object(name)
+        loaded = load_object(name)
+        _check_kind(folder, name, loaded)
+        return loaded
     shipped = names(folder)
     if name not in shipped:
         raise UserError(
@@ -47,21 +66,104 @@ def load(folder: str, name: str) -> Any:
     return getattr(importlib.import_module(f"scalesearch.{folder}.{name}"), FOLDERS[folder])
 
 
+@contextmanager
+def calling(name: str, method: str) -> Iterator[None]:
+    """Turns what a plug-in of one's own raises into a `UserError` that names it and the method.
+
+    What ships raises on: that would be a mistake of ours, to be reported with its traceback.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        if ":" not in name:
+            raise
+        raise UserError(f"{name!r} failed in `{method}`: {describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """An exception of a stranger's code: its type, what it says if it can, and where it arose."""
+    try:
+        text = shortened(" ".join(str(error).split()), 400)
+    except Exception:
+        text = ""
+    said = ": ".join(part for part in (type(error).__name__, text) if part)
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{said} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else said
+
+
 def load_object(path: str) -> Any:
     """The object at `package.module:Name`; modules beside the place of the call are found too."""
     if not _MODULE_AND_NAME.fullmatch(path):
-        raise UserError(f"{path!r} is not of the form package.module:Name")
+        hint = "a file is named as a module, from the folder that holds it: `my_file:Name`"
+        raise UserError(
+            f"{shortened(path)!r} is not of the form package.module:Name",
+            hint=hint if ".py:" in path else "",
+        )
     module_name, name = path.split(":")
     if "" not in sys.path:
         sys.path.append("")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a module of the user's does when it is run
-        raise UserError(
-            f"cannot import {module_name!r}: {type(error).__name__}: {error}",
-            hint="install its package, or run from the folder that holds it",
-        ) from error
-    if not hasattr(module, name):
+        found = getattr(module, name, _MISSING)
+    except BaseException as error:  # whatever a module of the user's does when it is run
+        if is_interrupt(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, SystemExit):
+            hint = "put what it does when it is called under `if __name__ == '__main__':`"
+        elif module_name.endswith(".py"):
+            hint = f"did you mean '{module_name.removesuffix('.py')}:{name}'?"
+        else:
+            hint = "install its package, or run from the folder that holds it"
+        said = "it exits when it is imported" if isinstance(error, SystemExit) else _said(error)
+        raise UserError(f"cannot import {shortened(module_name)!r}: {said}", hint=hint) from error
+    if found is _MISSING:
         public = [word for word in vars(module) if not word.startswith("_")]
-        raise UserError(f"{module_name} has no {name!r}", hint=nearest(name, public))
-    return getattr(module, name)
+        raise UserError(f"{module_name} has no {shortened(name)!r}", hint=nearest(name, public))
+    return found
+
+
+def _said(error: BaseException) -> str:
+    """An exception's type and text; its place too if it arose below the import itself."""
+    missing = isinstance(error, ModuleNotFoundError)
+    return f"{type(error).__name__}: {error}" if missing else describe(error)
+
+
+def _check_kind(folder: str, name: str, loaded: Any) -> None:
+    """Rejects what is no class, or has not the methods that the core calls."""
+    wanted = " and ".join(_call(method, names) for method, names in METHODS[folder].items())
+    allowed = f"a class with {wanted}"
+    if not isinstance(loaded, type):
+        kind = "a module" if isinstance(loaded, ModuleType) else f"an instance of {_type(loaded)}"
+        kind = "a function" if inspect.isroutine(loaded) else kind
+        raise UserError(f"{name!r} is {kind}, not one of the {folder}", allowed=allowed)
+    for method, names in METHODS[folder].items():
+        function = getattr(loaded, method, None)
+        if not callable(function):
+            others = [f for f in FOLDERS if all(hasattr(loaded, m) for m in METHODS[f])]
+            hint = f"it looks like one of the {others[0]}" if others else ""
+            raise UserError(
+                f"{name!r} is not one of the {folder}: it has no method `{method}`",
+                allowed=allowed,
+                hint=hint,
+            )
+        bound = isinstance(inspect.getattr_static(loaded, method), staticmethod | classmethod)
+        try:
+            inspect.signature(function).bind(*(() if bound else (None,)), *names)
+        except TypeError:
+            raise UserError(
+                f"{name!r} cannot be used: it is called as `{_call(method, names)}` and takes "
+                f"`{method}{inspect.signature(function)}`",
+                allowed=allowed,
+            ) from None
+        except ValueError:  # a method in C, which does not say
+            continue
+
+
+def _call(method: str, names: tuple[str, ...]) -> str:
+    return f"{method}({', '.join(names)})"
+
+
+def _type(value: object) -> str:
+    return shortened(type(value).__name__)

@@ -22,14 +22,14 @@ FLOORS = {
     0: ("errors", "plugins", "units", "text", "arch"),
     1: ("files", "cost", "nn", "necks"),
     2: ("population", "scaling", "history"),
-    3: ("interfaces", "training", "report"),
+    3: ("interfaces", "contracts", "training", "report"),
     4: ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters"),
     5: ("study",),
     6: ("cli",),
 }
 FLOOR_OF = {place: floor for floor, places in FLOORS.items() for place in places}
 # The words that a whole floor speaks: its neighbours may import these.
-SHARED = ("errors", "interfaces", "plugins")
+SHARED = ("errors", "interfaces", "contracts", "plugins", "text")
 # The door of the package hands out names of every floor.
 FREE = ("__init__", "__main__")
 PLUGINS = ("necks", "samplers", "evaluators", "datasets", "executors", "exporters")

@@ -17,7 +17,9 @@ PACKAGE = Path(scalesearch.__file__).parent
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
     """A module of a user's in the folder that the command is called from."""
-    (tmp_path / "my_things_for_test.py").write_text("class Sampler:\n    pass\n\n_hidden = 1\n")
+    (tmp_path / "my_things_for_test.py").write_text(
+        "class Sampler:\n    def make(self, space, seed, limits, workload): ...\n\n_hidden = 1\n"
+    )
     (tmp_path / "my_broken_for_test.py").write_text("import no_such_package_at_all\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])

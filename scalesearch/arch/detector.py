@@ -165,10 +165,11 @@ def norm_groups(width: int) -> int:
 def wiring(kind: str, levels: range) -> tuple[Node, ...]:
     """The table of a neck; `UserError` for an unknown kind or levels that it cannot have."""
     try:
-        wired = plugins.load("necks", kind)()
+        wired = plugins.load("necks", kind)
+        with plugins.calling(kind, "nodes"):
+            nodes = tuple(Node(level, tuple(inputs)) for level, inputs in wired().nodes(levels))
     except UserError as error:
         raise error.at(under="neck.kind") from None
-    nodes = tuple(Node(level, tuple(inputs)) for level, inputs in wired.nodes(levels))
     check_nodes(nodes, levels)
     return nodes
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.cost.closed_form import cost
-from scalesearch.interfaces import Data, Evaluator, Executor
+from scalesearch.interfaces import Data, Evaluator, Executor, hook
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
 from scalesearch.study.checks import evaluator_notes
@@ -53,6 +53,7 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     shares = []
     executor: Executor = study.execution.executor.make()
     with executor.connect():
+        hook(executor, "start")()
         if study.search is None:
             network = named_baseline(study, data, anchors)
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")

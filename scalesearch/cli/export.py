@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.contracts import written
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
 from scalesearch.files.strict import parse_value
+from scalesearch.plugins import calling
 from scalesearch.study.folder import existing
 from scalesearch.study.options import Mistakes
 from scalesearch.study.parts import read_plugin
@@ -48,7 +50,10 @@ def export_network(
     else:
         net, form = architecture(source), plugin.make()
         path = output or Path(Path(source).stem.replace("-", "_") + form.suffix)
-        paths = form.export(net, path, None if weights is None else _state(net, weights), {})
+        state = None if weights is None else _state(net, weights)
+        with calling(plugin.name, "export"):
+            exported = form.export(net, path, state, {})
+        paths = written(plugin.name, exported, path)
     for path in paths:
         print(path)
 

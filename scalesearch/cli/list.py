@@ -49,7 +49,7 @@ def _print_words() -> None:
     print("\nwords of a study and a space")
     for key, names in every.items():
         line = f"  {key}".ljust(indent) + ", ".join(names)
-        print(textwrap.fill(line, room, subsequent_indent=" " * indent))
+        print(textwrap.fill(line, max(room, indent + 20), subsequent_indent=" " * indent))
     print("dataset, evaluator, sampler, executor, exporter, neck of your own: package.module:Name")
     print("search.space is a YAML file: a network whose fields may be lists of choices")
 

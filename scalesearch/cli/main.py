@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
+from typer.core import TyperGroup
 
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, is_interrupt
+
+# What a disk or a system answers that is full, closed, read-only or at its limits.
+_SYSTEM = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENOLCK, errno.ENOTSUP, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+)
+_INTERRUPTED = 130  # the shell's exit code for Ctrl-C
+
+
+class _Commands(TyperGroup):
+    """Ends an interrupted command in one line, wherever it was: in an import, in a measurement."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except BaseException as error:
+            if not is_interrupt(error):
+                raise
+            print("stopped", file=sys.stderr)
+            raise typer.Exit(_INTERRUPTED) from None
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="scalesearch",
     help="Neural architecture and scaling search: from a budget to a family of networks you own.",
     # Rich help texts would triple the time of --help.
@@ -35,11 +64,49 @@ Json = Annotated[bool, Option("--json", help="Print JSON instead of a table.")]
 
 def main() -> None:
     """Runs the command line; a user error is one message and exit code 2."""
+    _make_printable()
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in _SYSTEM:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        print(
+            f"error: a package that scalesearch needs cannot be imported: {error}\n"
+            "  install it anew: `pip install --force-reinstall scalesearch`",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    except UnicodeEncodeError as error:
+        # Of a path: what is printed and written has been provided for.
+        print(
+            f"error: {error.object!r} cannot name a file here, where names are in {error.encoding}"
+            "\n  set PYTHONUTF8=1, or a locale such as LC_ALL=C.UTF-8",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def _make_printable() -> None:
+    r"""Lets any text be printed: what the terminal's encoding lacks is written as `\\u00e9`.
+
+    Where the caller has closed standard output or error, what is printed is dropped.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # else the next file that is opened would get what libraries print
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def explicit(context: typer.Context) -> set[str]:

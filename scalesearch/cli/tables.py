@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 from rich.table import Table
 
@@ -40,7 +40,8 @@ def print_table(
     shown, removable, gap = list(head), list(spare), 3
     while _width(out, table := _table(head, rows, shown, gap, ends)) > out.width:
         if gap == 2 and not removable:
-            out.width = _width(out, table)  # the screen wraps it: no number is cut
+            # The screen wraps it: no number is cut. Its size, as a dumb terminal ignores its width.
+            out.size = ConsoleDimensions(_width(out, table), out.height)
         elif gap == 2:
             shown.remove(removable.pop(0))
         gap = 2

@@ -130,7 +130,11 @@ def machine(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
-    models = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.M) if info.exists() else []
+    models = (
+        re.findall(r"^model name\s*:\s*(.+)$", info.read_text("utf-8", "replace"), re.M)
+        if info.exists()
+        else []
+    )
     name = models[0] if models else platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
 

@@ -33,6 +33,28 @@ def on_interrupt(handler: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
+@contextmanager
+def interrupt_deferred() -> Iterator[None]:
+    """Raises an interrupt when the block has ended; a second one at once.
+
+    For what crashes the process if it is left half done.
+    """
+    seen = 0
+
+    def count() -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            raise KeyboardInterrupt
+
+    try:
+        with on_interrupt(count):
+            yield
+    finally:
+        if seen:
+            raise KeyboardInterrupt
+
+
 def raise_interrupt() -> None:
     """Raises `KeyboardInterrupt`, for SIGTERM as well: both end a run in the same order."""
     raise KeyboardInterrupt

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from scalesearch.errors import UserError
+from scalesearch.executors._ray_errors import ADDRESSES
 from scalesearch.history.jobs import Job, Outcome, Score
+from scalesearch.text import shortened
+
+_MOST = 10_000  # of workers, and of what one of them asks for
+_LONGEST = 10**9  # seconds: Ray and faulthandler count nanoseconds in 64 bits
+_PORT = r":(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+_ADDRESS = re.compile(rf"local|auto|(?:ray://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\]){_PORT}", re.ASCII)
 
 # The hooks of a run, which `interfaces.Executor` describes.
 Ask = Callable[[], Job | None]
@@ -37,21 +45,26 @@ class Options:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        gpus_valid = 0 <= self.gpus <= 1 or (self.gpus > 1 and float(self.gpus).is_integer())
+        share_of_gpus = 0 <= self.gpus <= 1 or (
+            1 < self.gpus <= _MOST and float(self.gpus).is_integer()
+        )
         for key, valid, allowed in (
-            ("workers", self.workers >= 1, "a whole number from 1"),
-            ("cpus", 0 < self.cpus < math.inf, "a number above 0"),
-            ("gpus", gpus_valid, "0, a share of one GPU such as 0.5, or a whole number"),
-            ("retries", self.retries >= 0, "a whole number from 0"),
+            ("workers", 1 <= self.workers <= _MOST, f"a whole number from 1 to {_MOST:,}"),
+            ("cpus", 0 < self.cpus <= _MOST, f"a number above 0, {_MOST:,} at most"),
+            ("gpus", share_of_gpus, "0, a share of one GPU such as 0.5, or a whole number"),
+            ("address", _ADDRESS.fullmatch(self.address), ADDRESSES),
+            ("retries", 0 <= self.retries <= _MOST, f"a whole number from 0 to {_MOST:,}"),
             (
                 "timeout",
-                self.timeout is None or 0 < self.timeout < math.inf,
-                "seconds above 0, or nothing for no deadline",
+                self.timeout is None or 0 < self.timeout <= _LONGEST,
+                f"seconds above 0, {_LONGEST:,} at most, or nothing for no deadline",
             ),
         ):
             if not valid:
                 value = getattr(self, key)
-                raise UserError(f"{value!r} cannot be used", key=key, allowed=allowed)
+                raise UserError(
+                    f"{shortened(repr(value))} cannot be used", key=key, allowed=allowed
+                )
 
     @property
     def slots(self) -> int:

@@ -11,24 +11,32 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray import cloudpickle
+from ray.job_config import JobConfig
 
+import scalesearch
 from scalesearch.errors import UserError
-from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
+from scalesearch.executors._interrupts import ignore_interrupt, interrupt_deferred, on_interrupt
+from scalesearch.executors._on_worker import WorkerSetup
 from scalesearch.executors._options import Options
-from scalesearch.interfaces import Assess, hook
+from scalesearch.executors._ray_errors import join_error, send_error, start_error
+from scalesearch.interfaces import Assess
+
+cloudpickle.register_pickle_by_value(sys.modules[WorkerSetup.__module__])  # type: ignore[no-untyped-call]
 
 
 def ensure_cluster(options: Options, stack: ExitStack) -> None:
     """Starts or connects to Ray unless that is done already; `stack` then ends it.
 
     Raises:
-        UserError: no cluster at the address, or it can never hold the workers.
+        UserError: Ray cannot start, no cluster answers at the address, or it can never hold the
+            workers.
     """
     if not ray.is_initialized():
         stack.callback(_shut_down)
@@ -48,36 +56,38 @@ def workers_on(resources: Mapping[str, float], options: Options) -> int:
     return min(by_cpus, math.floor(gpus / options.gpus + tiny))
 
 
-@dataclass(frozen=True)
-class WorkerSetup:
-    """What a worker needs before its first job.
+def setup_of(options: Options, assess: Assess) -> WorkerSetup:
+    """Puts `assess` into Ray's store once, from where all workers of a node share it.
 
-    Attributes:
-        assess: a list of one reference, as Ray would resolve a bare one before `paths` count.
-        paths: the driver's import paths, so that its plug-ins are found in the worker.
-        threads: how many the worker may use.
-        gpus: share of GPUs of the worker.
+    Raises:
+        UserError: it cannot be pickled, or the store is too small for it.
+    """
+    here = os.getcwd()  # noqa: PTH109 (a str is wanted)
+    paths = tuple(path or here for path in sys.path)
+    package = str(Path(scalesearch.__file__).parent)
+    try:
+        reference = ray.put(assess)
+    except Exception as error:  # whatever pickling a plug-in raises, and Ray's own
+        raise send_error(error) from error
+    return WorkerSetup(
+        assess=[reference],
+        paths=paths,
+        here=here,
+        package=package,
+        threads=options.threads,
+        gpus=options.gpus,
+    )
+
+
+class _OwnPaths(JobConfig):
+    """Keeps Ray from putting the current folder in front of a worker's import paths.
+
+    It does so unless it has copied a working directory to the workers; `WorkerSetup` gives them
+    the driver's paths in the driver's order.
     """
 
-    assess: list[Any]
-    paths: tuple[str, ...]
-    threads: int
-    gpus: float
-
-    @classmethod
-    def of(cls, options: Options, assess: Assess) -> WorkerSetup:
-        """Puts `assess` into Ray's store once, from where all workers of a node share it."""
-        paths = tuple(path or os.getcwd() for path in sys.path)  # noqa: PTH109 (a str is wanted)
-        return cls([ray.put(assess)], paths, options.threads, options.gpus)
-
-    def prepare(self) -> Assess:
-        """Sets this process up and returns `assess`, ready for jobs."""
-        sys.path.extend(path for path in self.paths if path not in sys.path)
-        if self.gpus == 0:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        assess: Assess = ray.get(self.assess[0])
-        hook(assess, "prepare")(self.threads)
-        return assess
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 def _shut_down() -> None:
@@ -89,25 +99,61 @@ def _start(options: Options) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if options.address == "local":
         cpus = math.ceil(options.workers * options.cpus)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+        try:
+            with interrupt_deferred():
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    job_config=_OwnPaths(),
+                    **quiet,
+                )
+        except (Exception, SystemExit) as error:  # Ray raises any class, and bare Exceptions
+            raise start_error(error) from error
         return
     try:
         _check_port(options.address)
-        ray.init(address=options.address, **quiet)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"no Ray cluster answers at {options.address!r}: {error}",
-            key="address",
-            allowed="local, auto, host:port, ray://host:port",
-            hint="start one with `ray start --head`, or leave address: local",
-        ) from error
+        with _silent_stderr():  # its core repeats itself there each second
+            if not options.address.startswith("ray://"):  # whose server unpickles it
+                quiet["job_config"] = _OwnPaths()
+            ray.init(address=options.address, **quiet)
+    except (Exception, SystemExit) as error:
+        raise join_error(options.address, error) from error
 
 
 def _check_port(address: str) -> None:
-    """Raises OSError at once where nobody listens; Ray would try for minutes and then exit."""
+    """Raises OSError at once where nobody listens, or somebody else than Ray.
+
+    Ray would try for minutes and then exit. Its servers speak HTTP/2, as gRPC does, and answer its
+    greeting by a frame of settings.
+    """
     host, colon, port = address.rpartition("//")[2].rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    if not colon:
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as server:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        server.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        head = server.recv(9)
+    if len(head) < 4 or head[3] != 4:
+        raise ConnectionError("what listens there is not Ray")
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what this process writes to standard error, from outside of Python too."""
+    try:
+        before = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as devnull:  # noqa: PTH123
+            os.dup2(devnull.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _check_room(options: Options) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-import math
 import os
+import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,13 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.search import Searcher
 
-from scalesearch.executors._failures import failure_of_ray, timeout_failure
+from scalesearch.executors._failures import failure_of_ray
 from scalesearch.executors._interrupts import on_interrupt
 from scalesearch.executors._job_queue import JobQueue
 from scalesearch.executors._options import Options
-from scalesearch.executors._ray_cluster import WorkerSetup
-from scalesearch.executors._running_job import RunningJob
+from scalesearch.executors._ray_cluster import setup_of
 from scalesearch.executors._tune_controller import TuneController
-from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score
+from scalesearch.executors._tune_worker import JobReference, TuneWorker
 from scalesearch.interfaces import Assess
 
 _ENVIRONMENT = {
@@ -38,7 +34,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
 }
 
-_IDLE_SECONDS = 0.02
+cloudpickle.register_pickle_by_value(sys.modules[TuneWorker.__module__])  # type: ignore[no-untyped-call]
 
 
 def run_experiment(options: Options, queue: JobQueue, assess: Assess) -> None:
@@ -46,7 +42,7 @@ def run_experiment(options: Options, queue: JobQueue, assess: Assess) -> None:
     controller = TuneController(options, queue)
     trainable = tune.with_resources(
         tune.with_parameters(
-            TuneWorker, worker_setup=WorkerSetup.of(options, assess), limit=options.limit
+            TuneWorker, worker_setup=setup_of(options, assess), limit=options.limit
         ),
         {"cpu": options.cpus, "gpu": options.gpus},
     )
@@ -142,76 +138,9 @@ class WorkerCallback(tune.Callback):
 def _error_of(trial: Any) -> Exception:
     """What Tune caught: its hooks get a trial that holds it in files only."""
     if trial.pickled_error_file is None:
-        return RuntimeError(Path(trial.error_file).read_text())
+        return RuntimeError(Path(trial.error_file).read_text("utf-8"))
     error: Exception = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error
-
-
-@dataclass(frozen=True)
-class JobReference:
-    """A job that Tune copies and prints in its own bookkeeping without cost."""
-
-    job: Job
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> JobReference:
-        return self
-
-    def __repr__(self) -> str:
-        return f"{self.job.phase}-{self.job.number}"
-
-
-class TuneWorker(tune.Trainable):
-    """Tune's actor: a step is a score or the end of the job."""
-
-    def setup(
-        self,
-        config: dict[str, Any],
-        worker_setup: WorkerSetup | None = None,
-        limit: float = math.inf,
-    ) -> None:
-        assert worker_setup is not None, "given by tune.with_parameters"
-        self._limit = limit
-        self._setup_error: Exception | None = None
-        try:
-            self._assess = worker_setup.prepare()
-        except Exception as error:  # reported by the first step: here Tune would drop its type
-            self._setup_error = error
-            return
-        self._begin(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._running.close()
-        self._begin(new_config)
-        return True
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._running = RunningJob(self._assess, config["reference"].job)
-        self._deadline: float | None = None
-        self._idle = False
-
-    def step(self) -> dict[str, Any]:
-        if self._setup_error is not None:
-            return {"message": self._setup_error}
-        if self._idle:
-            time.sleep(_IDLE_SECONDS)
-            return {"message": None}
-        message = self._next()
-        self._idle = not isinstance(message, Score)
-        metrics = dict(message.values) if isinstance(message, Score | Result) else {}
-        return {**metrics, "message": message}
-
-    def _next(self) -> Score | Result | Infeasible | Failure:
-        if self._deadline is None:  # counted from here; the driver's clock starts a moment earlier
-            self._deadline = time.monotonic() + self._limit
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            return timeout_failure(self._limit)
-        with _exit_after(left):
-            return self._running.step()
-
-    def cleanup(self) -> None:
-        if self._setup_error is None:
-            self._running.close()
 
 
 @contextmanager
@@ -224,20 +153,6 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-@contextmanager
-def _exit_after(seconds: float) -> Iterator[None]:
-    """Ends this process if the block takes longer, even if it is stuck outside of Python."""
-    if seconds == math.inf:
-        yield
-        return
-    with open(os.devnull, "w") as devnull:  # noqa: PTH123
-        faulthandler.dump_traceback_later(seconds, exit=True, file=devnull)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
 
 
 @contextmanager

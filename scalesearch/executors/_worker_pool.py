@@ -14,35 +14,12 @@ from scalesearch.errors import UserError
 from scalesearch.executors._failures import failure_of_ray, timeout_failure
 from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
 from scalesearch.executors._job_queue import JobQueue, QueuedJob
+from scalesearch.executors._on_worker import WorkerActor
 from scalesearch.executors._options import Options
-from scalesearch.executors._ray_cluster import WorkerSetup
-from scalesearch.executors._running_job import RunningJob
-from scalesearch.history.jobs import Failure, Infeasible, Job, Outcome, Result, Score, Stopped
+from scalesearch.executors._ray_cluster import setup_of
+from scalesearch.executors._ray_errors import lost_error
+from scalesearch.history.jobs import Failure, Outcome, Score
 from scalesearch.interfaces import Assess
-
-
-class WorkerActor:
-    """The process of a worker: holds the running job between two calls of the driver."""
-
-    def __init__(self, setup: WorkerSetup) -> None:
-        self._setup = setup
-
-    def prepare(self) -> None:
-        """A call of its own, as Ray hides the type of what a constructor raises."""
-        self._assess = self._setup.prepare()
-
-    def start(self, job: Job) -> Score | Result | Infeasible | Failure:
-        """The first message of a new job."""
-        self._running = RunningJob(self._assess, job)
-        return self._running.step()
-
-    def step(self) -> Score | Result | Infeasible | Failure:
-        """The next message of the running job."""
-        return self._running.step()
-
-    def stop(self, last: Score) -> Stopped | Failure:
-        """Ends the running job."""
-        return self._running.stop(last)
 
 
 @dataclass(eq=False)
@@ -59,7 +36,7 @@ class WorkerPool:
 
     def __init__(self, options: Options, queue: JobQueue, assess: Assess) -> None:
         self._options, self._queue = options, queue
-        self._setup = WorkerSetup.of(options, assess)
+        self._setup = setup_of(options, assess)
         resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
         self._new_actor = ray.remote(WorkerActor).options(max_restarts=0, **resources).remote
         self._workers: list[_Worker] = []
@@ -91,9 +68,9 @@ class WorkerPool:
             worker.deadline = time.monotonic() + self._options.limit
             self._pending[worker.actor.start.remote(worker.current.job)] = worker
         while len(self._workers) < self._options.slots and self._queue.ready():
-            worker = _Worker(self._new_actor(self._setup))
+            worker = _Worker(self._new_actor())
             self._workers.append(worker)
-            self._pending[worker.actor.prepare.remote()] = worker
+            self._pending[worker.actor.prepare.remote(self._setup)] = worker
 
     def _collect(self) -> None:
         """Waits for one message, at the longest until the next deadline, and handles it."""
@@ -128,7 +105,8 @@ class WorkerPool:
         if worker_lost:
             self._on_worker_death(worker, failure)
         elif worker.current is None:  # raised by `prepare`: not the fault of a trial
-            raise getattr(error, "cause", error) from error
+            cause = getattr(error, "cause", error)
+            raise (cause if isinstance(cause, UserError) else lost_error(cause)) from error
         else:
             self._finish(worker, worker.current, failure)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
 from scalesearch.executors._job_queue import JobQueue
 from scalesearch.executors._options import Ask, Keep, Options, Tell
+from scalesearch.executors._ray_errors import lost_error, ray_installed
 from scalesearch.interfaces import Assess
 
 # The record holds every dead worker; Ray would print a page about it on standard output as well.
@@ -42,19 +43,35 @@ class Executor(Options):
         with on_interrupt(raise_interrupt), ExitStack() as stack:
             if queue.done:  # a finished study needs no cluster
                 return
-            quiet_ray()
-            from scalesearch.executors._ray_cluster import ensure_cluster
-
-            ensure_cluster(self, _SHARED.get() or stack)
+            self._connect(_SHARED.get() or stack)
             with on_interrupt(raise_interrupt):  # again: Ray installs a SIGTERM handler at start
                 self.run_queue(queue, assess)
 
+    def start(self) -> None:
+        """Starts or joins a cluster within `connect`; `UserError` if that is not possible."""
+        shared = _SHARED.get()
+        if shared is not None:
+            with on_interrupt(raise_interrupt):
+                self._connect(shared)
+
+    def _connect(self, stack: ExitStack) -> None:
+        quiet_ray()
+        with ray_installed():
+            from scalesearch.executors._ray_cluster import ensure_cluster
+        ensure_cluster(self, stack)
+
     def run_queue(self, queue: JobQueue, assess: Assess) -> None:
         """Runs the jobs of a queue until there are none, with Ray connected."""
-        from scalesearch.executors._worker_pool import WorkerPool
+        with ray_installed():
+            from ray.exceptions import RayError
 
-        with WorkerPool(self, queue, assess) as pool:
-            pool.run()
+            from scalesearch.executors._worker_pool import WorkerPool
+
+        try:
+            with WorkerPool(self, queue, assess) as pool:
+                pool.run()
+        except RayError as error:
+            raise lost_error(error) from error
 
 
 def quiet_ray() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalesearch.executors._job_queue import JobQueue
+from scalesearch.executors._ray_errors import lost_error, ray_installed
 from scalesearch.executors.ray import Executor as RayExecutor
 from scalesearch.interfaces import Assess
 
@@ -21,6 +22,13 @@ class Executor(RayExecutor):
 
     def run_queue(self, queue: JobQueue, assess: Assess) -> None:
         """Runs the jobs as one Tune experiment."""
-        from scalesearch.executors._tune_experiment import run_experiment
+        with ray_installed():
+            from ray.exceptions import RayError
+            from ray.tune.error import TuneError
 
-        run_experiment(self, queue, assess)
+            from scalesearch.executors._tune_experiment import run_experiment
+
+        try:
+            run_experiment(self, queue, assess)
+        except (RayError, TuneError) as error:
+            raise lost_error(error) from error

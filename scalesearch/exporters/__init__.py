@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
+from scalesearch.contracts import written
 from scalesearch.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -53,4 +54,6 @@ def export(
                 allowed=", ".join(known),
                 hint=nearest(key, known),
             )
-    return list(plugin(**options).export(net, Path(path), weights, about or {}))
+    with plugins.calling(format, "export"):
+        exported = plugin(**options).export(net, Path(path), weights, about or {})
+    return written(format, exported, Path(path))

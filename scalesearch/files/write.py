@@ -18,6 +18,11 @@ from scalesearch.errors import UserError
 
 _LINE = 96
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# What a file system answers that has no symbolic links, no locks, or no way to flush.
+UNSUPPORTED = (
+    *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),
+    *(errno.ENOLCK, errno.EINVAL, errno.EPROTONOSUPPORT),
+)
 _NAME = re.compile(r"\w(?:[\w .+-]*[\w+-])?")
 
 
@@ -34,7 +39,7 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
         with beside.open("xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _flush_to_disk(file.fileno())
         beside.replace(path)
     except OSError as error:
         raise _cannot(path, error) from error
@@ -45,8 +50,8 @@ def write_bytes(path: Path | str, content: bytes) -> Path:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """The path, once it holds `text` in UTF-8."""
-    return write_bytes(path, text.encode())
+    r"""The path, once it holds `text` in UTF-8, and `\udcff` for a byte that is no text."""
+    return write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_yaml(path: Path | str, plain: Mapping[str, Any], about: Mapping[str, Any] = {}) -> Path:
@@ -128,10 +133,21 @@ def _length(node: yaml.Node) -> int:
     return 2 + sum(_length(part) + 2 for part in parts)
 
 
+def _flush_to_disk(number: int) -> None:
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if (
+            error.errno not in UNSUPPORTED
+        ):  # else the disk cannot, and the file is as safe as it gets
+            raise
+
+
 def _cannot(path: Path, error: OSError) -> UserError:
     if error.errno in _FULL:
+        full = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
         return UserError(
-            "the disk is full",
+            full,
             file=str(path),
             hint="finished trials are safe: free some space and run the same command again",
         )

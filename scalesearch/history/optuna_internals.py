@@ -17,6 +17,9 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from scalesearch.errors import UserError, nearest
+from scalesearch.text import shortened
+
 Direction = Literal["maximize", "minimize"]
 # The system attributes in which `Trial.set_constraint` keeps constraints; it needs a live trial.
 CONSTRAINT_PREFIX = "constraints:"
@@ -46,6 +49,12 @@ class StoredStudy:
         """A new running trial with a value for each distribution."""
         self._study.sampler = sampler
         trial = self._study.ask(fixed_distributions=dict(distributions))
+        if unknown := [name for name in trial.relative_params if name not in distributions]:
+            raise UserError(  # Optuna would drop them, and draw what is missing
+                f"the sampler proposed {shortened(repr(unknown[0]))}, which is not a parameter",
+                allowed=shortened(", ".join(distributions)),
+                hint=nearest(str(unknown[0]), distributions),
+            )
         self._ids[trial.number] = trial._trial_id
         return self.read(trial.number)
 

@@ -19,10 +19,15 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import (
+    JournalFileBackend,
+    JournalFileOpenLock,
+    JournalFileSymlinkLock,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalesearch.errors import UserError
+from scalesearch.files.write import UNSUPPORTED
 from scalesearch.history.optuna_internals import CONSTRAINT_PREFIX, Direction, StoredStudy
 from scalesearch.history.trials import Trial, from_record
 
@@ -86,6 +91,11 @@ class Record:
 
     def propose(self, sampler: BaseSampler) -> dict[str, Any]:
         """Parameters for the next trial. Nothing is recorded before `add`."""
+        if not isinstance(sampler, BaseSampler):
+            raise UserError(
+                f"the sampler's `make` returned {type(sampler).__name__}",
+                allowed="an instance of optuna.samplers.BaseSampler",
+            )
         return dict(self._sampler_study.ask(sampler, self._distributions).params)
 
     def add(self, trial: Trial) -> None:
@@ -165,8 +175,10 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
         if path.exists():
             _cut_torn_line(path)
+    # Only a writer takes the lock.
+    lock = _lock(path) if repair else None
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except (ValueError, KeyError) as error:
         raise UserError(
             f"{path} is damaged: {error}",
@@ -186,6 +198,19 @@ def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:
 def now() -> str:
     """The present as it is recorded: ISO 8601, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _lock(path: Path) -> JournalFileSymlinkLock | JournalFileOpenLock:
+    """Optuna's lock by a symbolic link, or by a new file where the disk has no links."""
+    link = path.with_name(path.name + ".lock")
+    try:
+        link.symlink_to(path)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return JournalFileOpenLock(str(path))
+    link.unlink()
+    return JournalFileSymlinkLock(str(path))
 
 
 def _cut_torn_line(path: Path) -> None:

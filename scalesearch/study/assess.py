@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import nn
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.contracts import scores_of
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Deployment
 from scalesearch.cost.latency import measure_latency
@@ -52,7 +53,8 @@ class Assess:
         Raises:
             TrialError: the closed form and fvcore disagree, there is no score, or the evaluator
                 gives up.
-            UserError: latency is to be measured on a GPU and there is none.
+            UserError: latency is to be measured on a GPU and there is none, or the evaluator yields
+                something else than scores.
         """
         started = time.perf_counter()
         architecture = job.architecture
@@ -66,7 +68,7 @@ class Assess:
             if worst(violations(measured, self.limits)) > 0:
                 return Infeasible(measured, time.perf_counter() - started)
         last = None
-        for last in self.evaluator.evaluate(model, architecture, self.data, job.seed):
+        for last in scores_of(self.evaluator, model, architecture, self.data, job.seed):
             yield last
         if last is None:
             raise TrialError("the evaluator gave no score")

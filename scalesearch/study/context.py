@@ -10,11 +10,14 @@ from typing import Any
 from optuna.storages import JournalStorage
 
 from scalesearch.arch.detector import Anchors, Architecture
+from scalesearch.contracts import name_of
+from scalesearch.errors import UserError
 from scalesearch.history.jobs import Job
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space
+from scalesearch.plugins import calling
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.checks import evaluator_notes
@@ -105,7 +108,10 @@ class Context:
                 plan.limits,
                 deterministic=self.study.execution.deterministic,
             )
-            self.executor.run(ask, assess, loop.keep, loop.tell)
+            name = name_of(self.executor)
+            with calling(name, "run"):
+                self.executor.run(ask, assess, loop.keep, loop.tell)
+            _require_outcomes(name, record)
         trials = loop.finish()
         self.folder.write_trials()
         self.watch.end(loop.counts)
@@ -119,3 +125,13 @@ class Context:
             self.watch.trial(trial)
 
         return Listener(trial=on_trial, score=self.watch.score, weights=checkpoints.keep)
+
+
+def _require_outcomes(executor: str, record: Record) -> None:
+    """Raises if an executor is done and a trial is not."""
+    running = [str(trial.number) for trial in record.trials.values() if trial.state == "running"]
+    if running:
+        raise UserError(
+            f"the executor {executor!r} ended without an outcome of trial {', '.join(running[:5])}",
+            allowed="`run` ends when `ask` returns None and `tell` was called for each of its jobs",
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.contracts import scores_of
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.history.jobs import Failure, Job, Outcome, Result, Score
@@ -102,7 +103,7 @@ class TimingProbe:
             validation=First(self.data.validation, batch),
         )
         started = time.perf_counter()
-        for _ in brief.evaluate(build(network), network, few, 0):
+        for _ in scores_of(brief, build(network), network, few, 0):
             pass
         return time.perf_counter() - started, _work(few)
 

@@ -19,7 +19,7 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import load_architecture
 from scalesearch.files.strict import load_yaml
-from scalesearch.files.write import format_yaml, write_text
+from scalesearch.files.write import UNSUPPORTED, format_yaml, write_text
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.record import open_storage, read_trials
 from scalesearch.history.trials import PHASES, Trial
@@ -159,18 +159,20 @@ def is_running(folder: RunFolder) -> bool:
     lock = folder.path / "lock"
     if not lock.exists():
         return False
-    with lock.open("rb") as file:
-        try:
+    try:
+        with lock.open("rb") as file:
             # Shared, so that two readers do not take each other for a run.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
+    except OSError:  # a disk without locks, or a file of somebody else's: nothing is known
+        return False
     return False
 
 
 @contextlib.contextmanager
-def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Iterator[None]:
-    """The folder, new or of an earlier run, locked for this process.
+def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Iterator[list[str]]:
+    """The folder, new or of an earlier run, locked for this process; notes on it.
 
     Args:
         folder: of the study.
@@ -181,7 +183,7 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
         UserError: it holds another study (with what differs), or another process has it.
     """
     _make(folder.path)
-    with _locked(folder.path / "lock"):
+    with _locked(folder.path / "lock") as locked:
         resolved = folder.path / "resolved.yaml"
         if resolved.exists():
             _require_same(folder, settings)
@@ -189,7 +191,11 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
         write_text(resolved, format_yaml(settings))
         environment = json.dumps(_environment(settings), indent=2)
         write_text(folder.path / "environment.json", environment + "\n")
-        yield
+        note = (
+            f"the disk of {folder.path} has no locks: nothing keeps a second process from running "
+            "this study into the same folder, which would damage its record"
+        )
+        yield [] if locked else [note]
 
 
 def _make(path: Path) -> None:
@@ -219,20 +225,26 @@ def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether the lock could be taken: not every disk has locks."""
+    with path.open("ab") as file:
         for patience in (0.1, 0.2, 0.0):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 time.sleep(patience)  # another process may only be reading: see `is_running`
+            except OSError as error:
+                if error.errno not in UNSUPPORTED:
+                    raise
+                yield False
+                return
         else:
             raise UserError(
                 f"another process is running the study in {path.parent}",
                 hint="wait for it, stop it, or choose another --folder",
             )
-        yield
+        yield True
 
 
 def _environment(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import numpy as np
 
 from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.arch.plain import digest, replaced
+from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
+from scalesearch.plugins import calling
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
@@ -28,7 +30,9 @@ _OUTWEIGHS = 0.8
 def load_data(study: Study) -> Data:
     """The data set of a study, read and split."""
     try:
-        data: Data = study.dataset.make().load(study.seed)
+        with calling(study.dataset.name, "load"):
+            loaded = study.dataset.make().load(study.seed)
+        data = check_data(study.dataset.name, loaded, study.task)
     except UserError as error:
         raise error if error.file else error.at(under="dataset") from error
     kind, _, name = study.objective.metric.partition("/")

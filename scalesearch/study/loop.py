@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
+from scalesearch.contracts import name_of
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.limits import Limits, predicted_violations, violations, worst
@@ -30,6 +31,7 @@ from scalesearch.history.record import Record, now
 from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Sampler, Space
+from scalesearch.plugins import calling
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
 
 if TYPE_CHECKING:
@@ -152,6 +154,11 @@ class Loop:
 
     def tell(self, job: Job, outcome: Outcome) -> None:
         """Records the outcome of a job; without a result lag the sampler sees it at once."""
+        if not isinstance(outcome, Outcome):
+            raise UserError(
+                f"the executor reported {type(outcome).__name__} for trial {job.number}",
+                allowed="a Result, Infeasible, Stopped or Failure of scalesearch.history.jobs",
+            )
         before = self.record.trials[job.number]
         trial = finished(before, outcome, self.plan.objective, self.plan.limits)
         if isinstance(outcome, Result) and outcome.weights and trial.state == "assessed":
@@ -184,8 +191,11 @@ class Loop:
         """Records the sampler's next proposal; None unless it becomes a job."""
         plan, number = self.plan, self.record.next_number
         seed = seed_for(plan.seed, plan.phase, number, "sampler")
-        sampler = plan.sampler.make(plan.space, seed, plan.limits, plan.workload)
-        parameters = self.record.propose(sampler)
+        name = name_of(plan.sampler)
+        with calling(name, "make"):
+            sampler = plan.sampler.make(plan.space, seed, plan.limits, plan.workload)
+        with calling(name, "make(…).sample_relative"):
+            parameters = self.record.propose(sampler)
         architecture = plan.space.decode(parameters)
         spent = cost(architecture, workload=plan.workload)
         predicted = plan.predict(architecture) if plan.predict else None

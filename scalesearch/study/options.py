@@ -12,6 +12,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.strict import format_key
+from scalesearch.plugins import describe
 from scalesearch.text import look, quoted, shortened
 
 # What pydantic calls a mistake to what would have been right.
@@ -73,7 +74,14 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
         Mistakes: unknown and missing keys, wrong types, values that the class rejects.
     """
     if not dataclasses.is_dataclass(kind):
-        raise Mistakes([UserError(f"{kind.__name__} is not a dataclass, so it has no options")])
+        raise Mistakes(
+            [
+                UserError(
+                    f"{kind.__name__} is not a dataclass, so it has no options",
+                    hint="write @dataclass(frozen=True) above it",
+                )
+            ]
+        )
     allowed = [field.name for field in dataclasses.fields(kind) if field.init]
     unknown = [_unknown(str(key), allowed) for key in plain if key not in allowed]
     known = {key: value for key, value in plain.items() if key in allowed}
@@ -86,6 +94,8 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
         raise Mistakes([*unknown, *translate(error, kind)]) from None
     except UserError as error:
         raise Mistakes([*unknown, error]) from None
+    except Exception as error:  # raised by a stranger's `__post_init__`
+        raise Mistakes([UserError(f"{kind.__name__} cannot be made: {describe(error)}")]) from error
     if unknown:
         raise Mistakes(unknown)
     return record
@@ -99,7 +109,13 @@ def plain_record(record: Any) -> dict[str, Any]:
 
 def path_fields(kind: type[Any]) -> set[str]:
     """The options of a dataclass that are paths."""
-    return {name for name, hint in get_type_hints(kind).items() if Path in (hint, *get_args(hint))}
+    try:
+        hints = get_type_hints(kind)
+    except Exception as error:  # a name that is imported for type checkers alone
+        raise UserError(
+            f"the options of {kind.__name__} cannot be read: {describe(error)}"
+        ) from error
+    return {name for name, hint in hints.items() if Path in (hint, *get_args(hint))}
 
 
 def absolute(path: str, folder: Path) -> str:
@@ -111,8 +127,10 @@ def adapter(kind: type[Any]) -> TypeAdapter[Any]:
     """Pydantic's reader of a dataclass."""
     try:
         return TypeAdapter(kind)
-    except PydanticUserError as error:
-        raise UserError(f"the options of {kind.__name__} cannot be read: {error}") from error
+    except (PydanticUserError, NameError, TypeError) as error:  # annotations of a stranger's
+        raise UserError(
+            f"the options of {kind.__name__} cannot be read: {describe(error)}"
+        ) from error
 
 
 def translate(error: ValidationError, kind: type[Any]) -> list[UserError]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from scalesearch import plugins
 from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.arch.plain import make
+from scalesearch.contracts import check_attributes
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limit, check_limits
 from scalesearch.errors import UserError
@@ -218,7 +219,13 @@ def _plugin(
         loaded = plugins.load(kind, name)
     except UserError as error:
         raise error.at(under=key) from None
-    return Plugin(kind, name, plain_record(read_record(loaded, options, folder)))
+    record = read_record(loaded, options, folder)
+    if ":" in name:
+        try:
+            check_attributes(kind, name, record)
+        except UserError as error:
+            raise error.at(under=key) from None
+    return Plugin(kind, name, plain_record(record))
 
 
 def _objective(**fields: Any) -> Objective:

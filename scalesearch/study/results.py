@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.arch.plain import digest
+from scalesearch.contracts import written
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
+from scalesearch.plugins import calling
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
@@ -53,7 +55,7 @@ def winners(folder: RunFolder) -> Iterator[Winner]:
 
 def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Path]:
     """Writes every winner into `export/` in each form and returns the paths."""
-    written: list[Path] = []
+    paths: list[Path] = []
     for winner in winners(folder):
         weights = _weights(folder, winner)
         about = _about(folder, winner)
@@ -62,8 +64,10 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
             name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
             target = folder.path / "export" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            written += exporter.export(winner.architecture, target, weights, about)
-    return written
+            with calling(plugin.name, "export"):
+                exported = exporter.export(winner.architecture, target, weights, about)
+            paths += written(plugin.name, exported, target)
+    return paths
 
 
 def _weights(folder: RunFolder, winner: Winner) -> Mapping[str, Any]:
@@ -130,7 +134,7 @@ def report(folder: RunFolder) -> list[Path]:
         deployment=_deployment(settings),
         agreement=agreement_of(phases.get("search", [])),
         environment=_environment(folder),
-        study_text=(folder.path / "resolved.yaml").read_text(),
+        study_text=(folder.path / "resolved.yaml").read_text("utf-8"),
         exports=[
             str(path.relative_to(folder.path)) for path in sorted(folder.path.glob("export/*.*"))
         ],
@@ -162,7 +166,7 @@ def _data_notes(folder: RunFolder) -> Sequence[str]:
 
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
     file = folder.path / "environment.json"
-    environment: Mapping[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    environment: Mapping[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     return environment
 
 

@@ -45,21 +45,38 @@ def run(
     study = read_study(file, overrides)
     run_folder = RunFolder(Path(folder) if folder else Path("runs") / study.name)
     try:
-        with opened(run_folder, resolved(study), Path(file).read_text(encoding="utf-8")):
+        source = Path(file).read_text(encoding="utf-8")
+        with opened(run_folder, resolved(study), source) as notes:
             watch = Watches((Log(run_folder.path / "log.txt"), *watches))
+            for note in notes:
+                watch.note(note)
             storage = open_storage(run_folder.record, repair=True)
             carry_out(Context(study, run_folder, storage, watch))
     except PermissionError as error:
-        raise UserError(f"{error.filename or run_folder.path}: permission denied") from error
+        raise UserError(
+            f"{error.filename or run_folder.path}: permission denied",
+            hint="choose another --folder, or mend its permissions",
+        ) from error
+    except RuntimeError as error:
+        if "did not possess lock" not in str(error):  # Optuna's word
+            raise
+        raise UserError(
+            f"{run_folder.record}: its lock was removed by another process, or cannot be renamed",
+            hint="see that nothing else writes there, and run the same command again",
+        ) from error
     except OSError as error:
         # Optuna tidies up its lock when Ctrl-C ends a write, and may find nothing to tidy up.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        place = error.filename or run_folder.path
         raise UserError(
-            f"no space is left on the disk of {run_folder.path}" if full else str(error),
+            f"no space is left on the disk of {run_folder.path}"
+            if full
+            else f"{place}: {error.strerror or error}",
             hint="every finished trial is recorded: "
-            f"{'free some space' if full else 'mend this'} and run it again",
+            f"{'free some space' if full else 'mend this'} and run it again"
+            f"{'' if full else ', or choose another --folder'}",
         ) from error
     return run_folder
 

@@ -50,7 +50,7 @@ class Log(Watch):
 
     def note(self, text: str) -> None:
         time = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time} {text}\n")
 
     def end(self, counts: Mapping[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -84,3 +85,25 @@ def test_wrong_usage(scalesearch, arguments):
     done = scalesearch(*arguments)
     assert done.code == 2
     assert "Usage:" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/big"), "/big: No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "/cd"), "/cd: Read-only file system"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (
+            ImportError("libtorch.so: failed to map segment from shared object"),
+            "a package that scalesearch needs cannot be imported: libtorch.so: failed to map "
+            "segment from shared object\n"
+            "  install it anew: `pip install --force-reinstall scalesearch`",
+        ),
+    ],
+)
+def test_a_systems_failure_is_one_sentence(wrong, monkeypatch, error, said):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("scalesearch.cli.list.show_names", fails)
+    assert wrong("list") == f"error: {said}\n"

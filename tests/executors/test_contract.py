@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -163,3 +166,58 @@ def test_more_than_the_cluster_can_ever_give_is_an_error_at_once(name, tmp_path)
         run(make(name, gpus=2), tmp_path, {0: "score"})
     with pytest.raises(UserError, match="has 2 CPUs and 1 GPUs, room for 1"):
         run(make(name, cpus=1.5), tmp_path, {0: "score"})
+
+
+@dataclass
+class Locked:
+    """Holds what cannot be sent to another process."""
+
+    lock: Any = field(default_factory=threading.Lock)
+
+    def __call__(self, job):
+        yield Score(1, {"accuracy": 0.5})
+
+
+@dataclass
+class Unready:
+    """Cannot be set up: `raises` is what a plug-in's code does there."""
+
+    raises: BaseException
+
+    def prepare(self, threads):
+        raise self.raises
+
+    def __call__(self, job):
+        yield Score(1, {"accuracy": 0.5})
+
+
+def run_one(name, assess):
+    jobs = [job(0)]
+    make(name).run(lambda: jobs.pop() if jobs else None, assess, lambda *_: True, lambda *_: None)
+
+
+@pytest.mark.parametrize("name", RAY)
+def test_what_cannot_be_sent_to_a_worker_is_said(name):
+    with pytest.raises(UserError) as raised:
+        run_one(name, Locked())
+    text = str(raised.value)
+    assert text.startswith("the data set or the evaluator cannot be sent to workers: TypeError: ")
+    assert "a plug-in must be picklable" in text
+
+
+@pytest.mark.parametrize("name", RAY)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module named 'theirs'"), "ModuleNotFoundError: No module named"),
+        (SystemExit(3), "SystemExit: 3"),
+        (UserError("not here"), "not here"),
+    ],
+    ids=str,
+)
+def test_a_worker_that_cannot_be_set_up_is_said(name, error, said):
+    with pytest.raises(UserError) as raised:
+        run_one(name, Unready(error))
+    text = str(raised.value)
+    assert said in text
+    assert text == said or text.startswith("a worker cannot be set up: ")

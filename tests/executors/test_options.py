@@ -28,6 +28,63 @@ def test_impossible_options_are_rejected():
         assert str(raised.value).startswith(message)
 
 
+@pytest.mark.parametrize("value", [10**30, 1e400, -(10**30), math.nan, 10_001])
+@pytest.mark.parametrize("key", ["workers", "cpus", "gpus", "retries", "timeout"])
+def test_numbers_beyond_all_measure(key, value):
+    if key == "timeout" and value == 10_001:
+        return
+    with pytest.raises(UserError) as raised:
+        Options(**{key: value})
+    assert str(raised.value).startswith(f"{key}: {value!r} cannot be used\n  allowed: ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "local",
+        "auto",
+        "127.0.0.1:6379",
+        "head-1.cluster.local:6379",
+        "my_head:1",
+        "[::1]:65535",
+        "ray://head:10001",
+        "ray://[fe80::1]:10001",
+    ],
+)
+def test_addresses_of_every_form(address):
+    assert Options(address=address).address == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "nowhere",
+        "head:",
+        ":6379",
+        "head:0",
+        "head:65536",
+        "head:6379x",
+        "http://head:8265",
+        "ray:/head:10001",
+        "ray://head",
+        "head 1:6379",
+        "::1:6379",
+        "Local",
+        "head:6379/",
+        "h:1\n",
+        "a" * 10000,
+    ],
+)
+def test_an_address_that_is_none(address):
+    with pytest.raises(UserError) as raised:
+        Options(address=address)
+    text = str(raised.value)
+    assert text.startswith("address: '")
+    assert text.endswith("allowed: local, auto, host:port, ray://host:port")
+    assert len(text) < 320
+
+
 def test_threads_and_limit_follow():
     assert [Options(cpus=cpus).threads for cpus in (0.25, 1, 2.5, 4)] == [1, 1, 2, 4]
     assert Options().limit == math.inf

@@ -28,6 +28,7 @@ def test_permissions_follow_the_umask(tmp_path):
     ("code", "text"),
     [
         (errno.ENOSPC, "the disk is full\n  finished trials are safe"),
+        (errno.EDQUOT, "the disk quota is used up\n  finished trials are safe"),
         (errno.EIO, "cannot be written"),
     ],
 )
@@ -43,6 +44,19 @@ def test_a_failing_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert str(caught.value).startswith(f"{path}: {text}")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_disk_that_cannot_flush_takes_the_file_all_the_same(tmp_path, monkeypatch, code):
+    def missing(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", missing)
+    assert write_bytes(tmp_path / "file", b"new").read_bytes() == b"new"
+
+
+def test_a_name_that_is_no_text_is_written_readably(tmp_path):
+    assert write_text(tmp_path / "file", "caf\udce9").read_bytes() == rb"caf\udce9"
 
 
 def test_a_place_that_is_a_file_cannot_hold_files(tmp_path):

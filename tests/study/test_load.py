@@ -518,7 +518,7 @@ REPLACED = [
         "name: training",
         "name: collections:OrderedDict",
         3,
-        "evaluator: OrderedDict is not a dataclass",
+        "evaluator.name: 'collections:OrderedDict' is not one of the evaluators: it has no method",
     ),
 ]
 

@@ -20,6 +20,7 @@ from scalesearch.errors import UserError
 from scalesearch.files import write as files
 from scalesearch.history.table import TIMES
 from scalesearch.study import run as running
+from scalesearch.study.folder import is_running
 from scalesearch.study.run import load_study, run
 from tests.fakes import SPACE, STUDY, write_study
 
@@ -192,6 +193,64 @@ def test_a_full_disk_is_one_message_and_nothing_finished_is_lost(
     folder = run(file, folder=tmp_path / "run")
     assert len(calls(counted)) - (folder.trials["state"] == "assessed").sum() <= 1
     assert len(calls(counted)) >= done
+
+
+UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
+
+
+@pytest.mark.parametrize("code", UNSUPPORTED, ids=lambda code: errno.errorcode[code])
+def test_a_disk_without_links_locks_and_flushing(tmp_path, quick, monkeypatch, code):
+    """All is as on another disk, and what is not guarded is said."""
+
+    def missing(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    file = write_study(tmp_path, without=("grid", "family"))
+    expected = run(file, folder=tmp_path / "with").trials
+    for name in ("os.symlink", "os.link", "fcntl.flock", "fcntl.lockf"):
+        monkeypatch.setattr(name, missing)
+    folder = run(file, folder=tmp_path / "without")
+    same = ["number", "state", "accuracy"]
+    assert folder.trials[same].equals(expected[same])
+    assert "has no locks: nothing keeps a second process" in (folder.path / "log.txt").read_text()
+    assert not is_running(folder)
+    assert not list(folder.path.glob("*.lock*"))
+    assert run(file, folder=tmp_path / "without").trials[same].equals(expected[same])
+
+
+FAULTS = [
+    (errno.EROFS, "Read-only file system"),
+    (errno.EDQUOT, "no space is left on the disk of "),
+    (errno.ENOSPC, "no space is left on the disk of "),
+    (errno.EIO, "Input/output error"),
+    (errno.EACCES, "permission denied"),
+]
+
+
+@pytest.mark.parametrize(("code", "said"), FAULTS, ids=lambda each: str(each))
+@pytest.mark.parametrize("name", ["os.symlink", "fcntl.flock", "os.rename"])
+def test_a_disk_that_fails_is_one_message(tmp_path, quick, monkeypatch, name, code, said):
+    def fails(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    file = write_study(tmp_path, without=("grid", "family"))
+    with monkeypatch.context() as patch:
+        patch.setattr(name, fails)
+        with pytest.raises(UserError) as raised:
+            run(file, folder=tmp_path / "run")
+    text = str(raised.value)
+    # Optuna renames its lock to release it, and does not pass on why it could not.
+    assert said in text or (name == "os.rename" and "its lock was removed" in text)
+    assert len(text.splitlines()) == 2
+    assert run(file, folder=tmp_path / "run").trials["state"].isin(["assessed", "reused"]).any()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_only_be_read(tmp_path, quick):
+    file = write_study(tmp_path)
+    (tmp_path / "run").mkdir(mode=0o555)
+    with pytest.raises(UserError, match=r"permission denied\n  choose another --folder"):
+        run(file, folder=tmp_path / "run")
 
 
 def test_a_disk_that_is_full_for_files(tmp_path, quick, monkeypatch):
