@@ -54,7 +54,9 @@ def test_a_built_network_learns_and_scores_come_epoch_by_epoch():
     scores = list(Evaluator(epochs=6, batch_size=16).evaluate(model, net, data(), 0))
     assert [score.step for score in scores] == [1, 2, 3, 4, 5, 6]
     assert scores[-1].values["accuracy"] == 1.0
-    assert set(scores[-1].values) == {"accuracy", "loss"}
+    overall = {"accuracy", "balanced_accuracy", "macro_f1", "loss"}
+    of_classes = {f"accuracy/{name}" for name in data().classes}
+    assert set(scores[-1].values) == overall | of_classes
     assert not model.training
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -142,14 +143,20 @@ def crowded_content():
     return {"images": images, "annotations": boxes, "categories": categories}
 
 
+def validated(folder, annotations):
+    """A data set that validates with the images of a folder, and trains on copies of them."""
+    shutil.copytree(folder, folder / "train")
+    parts = {"validation_images": folder, "validation_annotations": annotations}
+    return Dataset(images=folder / "train", annotations=annotations, channels=1, **parts).load(0)
+
+
 def test_is_what_pycocotools_says_of_crowds_and_ties(tmp_path):
     content = crowded_content()
     for image in content["images"]:
         Image.new("L", (64, 64)).save(tmp_path / image["file_name"])
     annotations = tmp_path / "instances.json"
     annotations.write_text(json.dumps(content))
-    options = {"images": tmp_path, "annotations": annotations}
-    data = Dataset(**options, validation_annotations=annotations, channels=1).load(0)
+    data = validated(tmp_path, annotations)
     for seed in range(5):
         detections = guesses(data.validation, 3, seed)
         truth, results = as_files(tmp_path, data, detections)
@@ -166,8 +173,7 @@ def test_the_truth_is_a_file_of_instances_in_the_data_sets_own_ids(tmp_path, mon
     for image in content["images"]:
         Image.new("L", (64, 64)).save(image["file_name"])
     Path("instances.json").write_text(json.dumps(content))
-    options = {"images": Path(), "annotations": Path("instances.json"), "channels": 1}
-    data = Dataset(**options, validation_annotations=options["annotations"]).load(0)
+    data = validated(Path(), Path("instances.json"))
     truth = truth_of(data.validation, data.classes, data.category_ids)
     assert truth["images"] == [
         image | {"file_name": str(tmp_path / image["file_name"])} for image in content["images"]
