@@ -21,9 +21,10 @@ _MOST_BYTES = 4 * 2**20
 _MOST_VALUES = 100_000
 _DEEPEST = 40
 # Numbers with an exponent, which YAML 1.1 wants a point and a sign in.
-_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 # Octal without an o, and base 60.
 _AMBIGUOUS = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _MERGE = "tag:yaml.org,2002:merge"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -201,12 +202,12 @@ def _number(node: yaml.Node, keys: Keys) -> int | float | None:
             or one that no float holds.
     """
     text = node.value
-    if _AMBIGUOUS.fullmatch(text):
+    if node.tag in _NUMBERS and _AMBIGUOUS.fullmatch(text):
         plain = text.replace("_", "").lstrip("+-0") or "0"
         allowed = f'"{text}" in quotes' + ("" if ":" in text else f", or {plain} without the 0")
         problem = f"{text[:40]} reads as another number in YAML"
         raise _at(node, problem, keys, shortened(allowed))
-    if not _FLOAT.fullmatch(text):
+    if not EXPONENT.fullmatch(text):
         return None
     value = float(text)
     if math.isinf(value):
@@ -262,12 +263,13 @@ def _check_events(text: str) -> None:
 def _readable(error: yaml.MarkedYAMLError, text: str) -> UserError:
     mark = error.problem_mark or error.context_mark
     parts = ", ".join(part for part in (error.context, error.problem) if part)
-    lines = text.split("\n")
-    odd = odd_characters(lines[mark.line]) if mark and mark.line < len(lines) else ""
+    marks = [one.line for one in (error.context_mark, error.problem_mark) if one]
+    around = text.split("\n")[min(marks) : max(marks) + 1] if marks else []
+    odd = odd_characters(" ".join(around))
     return UserError(
         f"this is not YAML: {parts}",
         line=mark.line + 1 if mark else 0,
-        hint=f"the line holds {odd}" if odd else "",
+        hint=f"there stands {odd}" if odd else "",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from scalesearch.errors import UserError
+from scalesearch.files.strict import EXPONENT
 
 _LINE = 96
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -93,8 +94,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # Unicode's own line breaks survive in double quotes only.
-        style = '"' if any(mark in data for mark in "\x85\u2028\u2029") else None
+        # Unicode's own line breaks survive in double quotes only, and so does a text like 1e3.
+        needs_quotes = any(mark in data for mark in "\x85\u2028\u2029")
+        style = '"' if needs_quotes or EXPONENT.fullmatch(data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style)
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
