@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from scalesearch.text import shortened
+
 
 class UserError(ValueError):
     """A mistake the user can mend: one message; the command line prints it and exits with code 2.
@@ -27,7 +29,9 @@ class UserError(ValueError):
         file: str = "",
         line: int = 0,
     ) -> None:
-        self.problem, self.key, self.allowed, self.hint = problem, key, allowed, hint
+        # A value may be as long as a file: no message repeats it.
+        self.problem, self.allowed = shortened(problem, 1200), shortened(allowed, 1200)
+        self.key, self.hint = shortened(key), hint
         self.file, self.line = file, line
         super().__init__(str(self))
 

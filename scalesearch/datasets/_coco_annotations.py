@@ -20,6 +20,7 @@ from scalesearch.datasets._box_images import Annotated, BoxObject
 from scalesearch.datasets._find_images import ImageFinder
 from scalesearch.datasets._listing import first_few
 from scalesearch.errors import UserError
+from scalesearch.files.paths import is_file
 from scalesearch.text import look, odd_characters
 
 # Below it every reader of JSON takes whole numbers as they are (RFC 8259).
@@ -227,7 +228,7 @@ def _images(
 
 
 def _read(path: Path) -> _Content:
-    if not path.is_file():
+    if not is_file(path):
         raise UserError("there is no such file", file=str(path), key="annotations")
     try:
         plain = json.loads(path.read_bytes())

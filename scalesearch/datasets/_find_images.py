@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scalesearch.datasets._listing import LeftOutFiles, first_few, list_images
 from scalesearch.errors import UserError
+from scalesearch.files.paths import is_dir, is_file
 from scalesearch.text import look
 
 
@@ -72,7 +73,7 @@ class ImageFinder:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return None
         path = self._folder / name
-        return str(path) if _is_file(path) else None
+        return str(path) if is_file(path) else None
 
     def _alike(self, name: str) -> str | None:
         """The one file whose path ends most like a name."""
@@ -99,7 +100,7 @@ class ImageFinder:
     def _listing(self) -> list[str]:
         if self._listed is None:
             self._listed = []
-            if self._folder.is_dir():
+            if is_dir(self._folder):
                 self._listed = list_images(self._folder, self._left_out, self._annotations)
         return self._listed
 
@@ -117,11 +118,3 @@ def _shared_end(one: list[str], other: list[str]) -> int:
             break
         shared += 1
     return shared
-
-
-def _is_file(path: Path) -> bool:
-    """Also of a name that is too long for a file, or holds what no name can."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

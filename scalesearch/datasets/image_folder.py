@@ -38,6 +38,7 @@ from scalesearch.datasets._pixels import (
 )
 from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
 from scalesearch.errors import UserError
+from scalesearch.files.paths import is_dir
 from scalesearch.interfaces import ImageData
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Dataset:
 
     def load(self, seed: int) -> ImageData:
         """Lists the images, opens each once to check that it is one, and splits them."""
-        if not self.path.is_dir():
+        if not is_dir(self.path):
             raise UserError(f"there is no folder {self.path}", key="path")
         left_out = LeftOutFiles(self.path)
         folders = sub_folders(self.path, left_out)

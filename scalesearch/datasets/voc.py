@@ -27,6 +27,7 @@ from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
 from scalesearch.datasets._pixels import Levels, check_levels
 from scalesearch.datasets._split import check_split
 from scalesearch.errors import UserError
+from scalesearch.files.paths import is_dir, is_file
 from scalesearch.interfaces import BoxData
 from scalesearch.text import look
 
@@ -109,7 +110,7 @@ class Dataset:
         if self.train is not None and self.val is not None:
             train, val = self._listed(self.train, "train"), self._listed(self.val, "val")
             return [(self.path, train), (self.path, val)]
-        if self.path.is_dir() and not _xml_files(self.path):
+        if is_dir(self.path) and not _xml_files(self.path):
             train_folders, others = parts_of(sub_folders(self.path, LeftOutFiles(self.path)))
             if len(train_folders) == len(others) == 1:
                 if self.validation is not None:
@@ -124,7 +125,7 @@ class Dataset:
 
     def _listed(self, name: str, key: str) -> list[str]:
         file = self.path / "ImageSets" / "Main" / f"{name}.txt"
-        if not file.is_file():
+        if not is_file(file):
             raise UserError(f"there is no {file}", key=key)
         # A name in another encoding becomes that of a missing file, which the error then names.
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -214,14 +215,14 @@ def _classes(spellings: Counter[str]) -> tuple[list[str], dict[str, str]]:
 
 def _hint(folder: Path) -> str:
     """Which sub-folder is perhaps meant."""
-    inner = sub_folders(folder, LeftOutFiles(folder)) if folder.is_dir() else []
+    inner = sub_folders(folder, LeftOutFiles(folder)) if is_dir(folder) else []
     meant = [str(one) for one in inner if _xml_files(one)]
     return f"is one of these meant: {first_few(meant)}?" if meant else ""
 
 
 def _sub_folder(folder: Path, *names: str) -> Path:
     """The sub-folder of one of these names, in any case, or the folder itself."""
-    inner = {one.name.lower(): one for one in folder.iterdir()} if folder.is_dir() else {}
+    inner = {one.name.lower(): one for one in folder.iterdir()} if is_dir(folder) else {}
     found = (inner[name] for name in names if name in inner and inner[name].is_dir())
     return next(found, folder)
 
@@ -233,7 +234,7 @@ def _xml_files(folder: Path) -> list[Path]:
 
 def _read(file: Path) -> _Page:
     """One XML file; its corners count pixels from 1, the last included."""
-    if not file.is_file():
+    if not is_file(file):
         raise UserError("there is no such file", file=str(file), key="Annotations")
     try:
         root = ElementTree.parse(file).getroot()

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from scalesearch.errors import UserError, nearest
+from scalesearch.files.paths import exists
 from scalesearch.text import odd_characters, shortened
 
 Keys = tuple[str | int, ...]
@@ -217,7 +218,7 @@ def _number(node: yaml.Node, keys: Keys) -> int | float | None:
 
 
 def _read(path: Path) -> str:
-    if not path.exists():
+    if not exists(path):
         beside = [other.name for other in path.parent.glob("*.y*ml")]
         raise UserError("there is no such file", file=str(path), hint=nearest(path.name, beside))
     if not path.is_file():

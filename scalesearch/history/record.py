@@ -8,6 +8,7 @@ for each parameter, and `publish` decides when a sampler sees a result, not the 
 from __future__ import annotations
 
 import datetime
+import json
 import os
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -29,7 +30,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scalesearch.errors import UserError
 from scalesearch.files.write import UNSUPPORTED
 from scalesearch.history.optuna_internals import CONSTRAINT_PREFIX, Direction, StoredStudy
-from scalesearch.history.trials import Trial, from_record
+from scalesearch.history.trials import PHASES, Trial, from_record, seal
+from scalesearch.text import shortened
 
 _STATES = {
     "running": TrialState.RUNNING,
@@ -40,6 +42,11 @@ _STATES = {
     "stopped": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+
+_RESTORE = (
+    "restore record.journal from a copy, or run the study into another --folder; trials.csv has "
+    "what was recorded at the end of the last phase"
+)
 
 
 class Record:
@@ -56,13 +63,14 @@ class Record:
         parameters: Mapping[str, Sequence[Any]],
         directions: Sequence[Direction],
     ) -> None:
+        self._phase = phase
         self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
         self._journal = StoredStudy(storage, directions, phase)
         self._sampler_study = StoredStudy(InMemoryStorage(), directions)
         # TPE ranks stopped trials by their last score, but cannot do so for two objectives.
         self._shows_curves = len(directions) == 1
         self._require_same_choices(phase)
-        self.trials = {frozen.number: _thaw(frozen) for frozen in self._journal.trials}
+        self.trials = {frozen.number: _thaw(frozen, phase) for frozen in self._journal.trials}
         for frozen in self._journal.trials:
             trial = self.trials[frozen.number]
             if frozen.state == TrialState.RUNNING and trial.state != "running":
@@ -110,7 +118,9 @@ class Record:
             values=trial.objective or None,
             params=dict(trial.parameters),
             distributions=dict(self._distributions),
-            user_attrs=trial.proposed() | ({"outcome": trial.outcome()} if finished else {}),
+            user_attrs=trial.proposed()
+            | {"seal": _seal_of_proposal(trial, self._phase)}
+            | ({"outcome": _sealed_outcome(trial)} if finished else {}),
             # Samplers leave notes of their own there, such as NSGA-II's generation.
             system_attrs=dict(proposed.system_attrs),
             constraints=dict(trial.violations),
@@ -133,7 +143,7 @@ class Record:
     def finish(self, trial: Trial) -> None:
         """Records the outcome of a running trial; the sampler does not see it before `publish`."""
         # In this order, so that a process killed in between leaves what `__init__` can complete.
-        self._journal.set_attribute(trial.number, "outcome", trial.outcome())
+        self._journal.set_attribute(trial.number, "outcome", _sealed_outcome(trial))
         _finish(self._journal, trial)
         self.trials[trial.number] = trial
 
@@ -177,14 +187,28 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
             _cut_torn_line(path)
     # Only a writer takes the lock.
     lock = _lock(path) if repair else None
+    if path.is_dir():
+        raise UserError("this is a folder, not a file", file=str(path), hint=_RESTORE)
     try:
-        return JournalStorage(JournalFileBackend(str(path), lock))
-    except (ValueError, KeyError) as error:
+        storage = JournalStorage(JournalFileBackend(str(path), lock))
+        names = {study.study_name for study in storage.get_all_studies()}
+    except OSError:
+        raise
+    except Exception as error:  # whatever Optuna meets in a line that it did not write
+        reason = shortened(f"{type(error).__name__}: {error}")
         raise UserError(
-            f"{path} is damaged: {error}",
-            hint="trials.csv beside it has a copy of what was recorded; restore the file, or run "
-            "the study into another --folder",
+            f"the record is damaged in line {_damaged_line(path)}: {reason}",
+            file=str(path),
+            hint=_RESTORE,
         ) from error
+    if unknown := sorted(names - set(PHASES)):
+        raise UserError(
+            f"the record is damaged: there is no phase {shortened(unknown[0])!r}",
+            file=str(path),
+            allowed=", ".join(PHASES),
+            hint=_RESTORE,
+        )
+    return storage
 
 
 def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:
@@ -192,7 +216,7 @@ def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:
     if phase not in {study.study_name for study in storage.get_all_studies()}:
         return []
     study = optuna.load_study(study_name=phase, storage=storage)
-    return [_thaw(frozen) for frozen in study.get_trials(deepcopy=False)]
+    return [_thaw(frozen, phase) for frozen in study.get_trials(deepcopy=False)]
 
 
 def now() -> str:
@@ -238,11 +262,67 @@ def _words(choices: Mapping[str, Any], name: str) -> str:
     return ", ".join(map(str, choices[name])) if name in choices else "not there"
 
 
-def _thaw(frozen: FrozenTrial) -> Trial:
-    return from_record(
-        frozen.number,
-        frozen.params,
-        frozen.user_attrs,
-        frozen.constraints,
-        frozen.intermediate_values,
+def _thaw(frozen: FrozenTrial, phase: str) -> Trial:
+    """The trial that was recorded.
+
+    Raises:
+        UserError: it is not what was written: a line of the journal was changed, lost or moved.
+    """
+    try:
+        trial = from_record(
+            frozen.number,
+            frozen.params,
+            frozen.user_attrs,
+            frozen.constraints,
+            frozen.intermediate_values,
+        )
+        outcome = frozen.user_attrs.get("outcome")
+        # Records of earlier versions have no seals.
+        is_whole = frozen.user_attrs.get("seal") in (None, _seal_of_proposal(trial, phase))
+        if outcome is not None:
+            is_whole &= outcome.get("seal") in (None, _seal_of_outcome(trial, outcome))
+        if frozen.state.is_finished():
+            # A kill between outcome and state leaves a running trial, and no other difference.
+            is_whole &= outcome is not None and frozen.state == _STATES[trial.state]
+            is_whole &= tuple(frozen.values or ()) == tuple(trial.objective)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(phase, frozen.number) from error
+    if not is_whole:
+        raise _damaged(phase, frozen.number)
+    return trial
+
+
+def _damaged(phase: str, number: int) -> UserError:
+    return UserError(
+        f"the record is damaged: trial {number} of the {phase} is not what was written",
+        hint=_RESTORE,
     )
+
+
+def _seal_of_proposal(trial: Trial, phase: str) -> str:
+    measured = trial.measured_violations
+    violations = {key: over for key, over in trial.violations.items() if key not in measured}
+    known = {key: value for key, value in trial.proposed().items() if key != "violation"}
+    return seal(phase, trial.number, dict(trial.parameters), known, violations)
+
+
+def _sealed_outcome(trial: Trial) -> dict[str, Any]:
+    outcome = trial.outcome() | {"last_step": max(trial.curve, default=0)}
+    return outcome | {"seal": _seal_of_outcome(trial, outcome)}
+
+
+def _seal_of_outcome(trial: Trial, outcome: Mapping[str, Any]) -> str:
+    """Over the outcome, and the curve as far as it is this attempt's."""
+    last = outcome.get("last_step", 0)
+    curve = [[step, value] for step, value in sorted(trial.curve.items()) if step <= last]
+    return seal({key: value for key, value in outcome.items() if key != "seal"}, curve)
+
+
+def _damaged_line(path: Path) -> str:
+    """The number of the first line that is no JSON, if one is."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            json.loads(line)
+        except ValueError:
+            return str(number)
+    return "one of them"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,10 @@ PHASES = ("search", "grid", "family")
 STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
 # Words of records that were written before 0.2, and what they are called now.
 _RENAMED = {"refused": "infeasible", "excess": "violations"}
+
+
+# What an outcome has beside a trial's own fields: a seal, and the last step that it covers.
+SEALING = ("seal", "last_step")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +103,9 @@ def from_record(
 ) -> Trial:
     """The trial that wrote `proposed` and, if it is finished, `outcome`."""
     written = attributes.get("outcome") or {"state": "running"}
-    outcome: dict[str, Any] = {_RENAMED.get(key, key): value for key, value in written.items()}
+    outcome: dict[str, Any] = {
+        _RENAMED.get(key, key): value for key, value in written.items() if key not in SEALING
+    }
     outcome["state"] = _RENAMED.get(outcome["state"], outcome["state"])
     outcome["objective"] = tuple(outcome.get("objective", ()))
     counted = {key: attributes[key] for key in UNITS if key != "latency"}
@@ -112,6 +120,12 @@ def from_record(
         curve=dict(curve),
         **outcome,
     )
+
+
+def seal(*parts: Any) -> str:
+    """A short sum over plain values, by which a change of any of them is seen."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def overall(scores: Mapping[str, float]) -> dict[str, float]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
 import json
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,12 +100,47 @@ class RunFolder:
         return data
 
     def read(self) -> dict[str, list[Trial]]:
-        """The trials of each phase that has begun, straight from the record."""
-        if not self.record.exists():
-            return {}
-        storage = open_storage(self.record, repair=False)
-        every = {phase: read_trials(storage, phase) for phase in PHASES}
+        """The trials of each phase that has begun, straight from the record.
+
+        Raises:
+            UserError: the record is damaged, or lacks finished trials that `trials.csv` has.
+        """
+        every: dict[str, list[Trial]] = {}
+        if self.record.exists():
+            storage = open_storage(self.record, repair=False)
+            try:
+                every = {phase: read_trials(storage, phase) for phase in PHASES}
+            except UserError as error:
+                raise error.at(file=str(self.record)) from None
+        self._require_all(every)
         return {phase: trials for phase, trials in every.items() if trials}
+
+    def _require_all(self, every: Mapping[str, Sequence[Trial]]) -> None:
+        """Rejects a record that has lost finished trials, which only `trials.csv` shows."""
+        file = self.path / "trials.csv"
+        try:
+            with file.open(newline="", encoding="utf-8") as lines:
+                rows = [
+                    (row["phase"], int(row["number"]), row["state"])
+                    for row in csv.DictReader(lines)
+                ]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error):
+            return  # it is written anew from the record
+        known = {(phase, trial.number): trial for phase in every for trial in every[phase]}
+        lost = [
+            f"{phase} {number}"
+            for phase, number, state in rows
+            if state != "running"
+            and ((phase, number) not in known or known[phase, number].state == "running")
+        ]
+        if lost:
+            few = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+            raise UserError(
+                f"the record has lost {len(lost)} finished trials that trials.csv has: {few}",
+                file=str(self.record),
+                hint="restore record.journal from a copy; to go on without them and assess them "
+                "again, move trials.csv away",
+            )
 
     def checkpoint(self, phase: str, number: int) -> Path:
         """Where the weights of a trial lie, if they were kept."""

@@ -131,7 +131,8 @@ def _with_phase_evaluators(plain: Mapping[str, Any], default: str) -> dict[str, 
         section = plain.get(phase)
         if isinstance(section, dict):
             own = _named(section.get("evaluator", {}))
-            same = isinstance(own, dict) and own.get("name", base.get("name")) == base.get("name")
+            both = isinstance(own, dict) and isinstance(base, dict)
+            same = both and own.get("name", base.get("name")) == base.get("name")
             merged[phase] = section | {"evaluator": base | own if same else own}
     return merged
 

@@ -51,6 +51,7 @@ def run(
             for note in notes:
                 watch.note(note)
             storage = open_storage(run_folder.record, repair=True)
+            run_folder.read()  # whole, or said before anything is added
             carry_out(Context(study, run_folder, storage, watch))
     except PermissionError as error:
         raise UserError(

@@ -24,6 +24,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError, nearest
+from scalesearch.files.paths import is_file
 from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
@@ -80,7 +81,7 @@ def plugin(folder: str, form: str = "") -> Reads:
 
 def _existing(path: Path, info: ValidationInfo) -> Path:
     absolute_path = Path(absolute(str(path), _folder(info)))
-    if not absolute_path.is_file():
+    if not is_file(absolute_path):
         raise UserError(f"there is no file {absolute_path}")
     return absolute_path
 
