@@ -6,12 +6,21 @@ import math
 from collections.abc import Iterable
 
 from scalesearch.errors import UserError, nearest
+from scalesearch.text import shortened
+
+# What no network has, and what would take hours to write down.
+_MOST = {"depth": 10_000}
 
 
 def whole(key: str, value: object, least: int = 1) -> None:
     """Rejects anything but an integer of at least `least` (a bool is not an integer)."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{value!r} cannot be used", key=key, allowed=f"a whole number >= {least}")
+        problem = f"{shortened(repr(value))} cannot be used"
+        raise UserError(problem, key=key, allowed=f"a whole number >= {least}")
+    most = _MOST.get(key, 2**31 - 1)
+    if value > most:
+        problem = f"{shortened(str(value), 40)} cannot be used"
+        raise UserError(problem, key=key, allowed=f"up to {most:,}")
 
 
 def odd(key: str, value: object) -> None:

@@ -181,14 +181,14 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
         repair: cut a torn last line, and drop the lock of a process that was killed; only for
             the one process that may write (see `study/folder.py`).
     """
+    if path.is_dir():
+        raise UserError("this is a folder, not a file", file=str(path), hint=_RESTORE)
     if repair:
         path.with_name(path.name + ".lock").unlink(missing_ok=True)
         if path.exists():
             _cut_torn_line(path)
     # Only a writer takes the lock.
     lock = _lock(path) if repair else None
-    if path.is_dir():
-        raise UserError("this is a folder, not a file", file=str(path), hint=_RESTORE)
     try:
         storage = JournalStorage(JournalFileBackend(str(path), lock))
         names = {study.study_name for study in storage.get_all_studies()}

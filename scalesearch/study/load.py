@@ -149,6 +149,7 @@ def _own(mistakes: list[UserError], plain: Mapping[str, Any]) -> list[UserError]
         phase, _, rest = mistake.key.partition(".")
         section = plain.get(phase) if phase in PHASES else None
         own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
+        own = own if isinstance(own, dict) else {"evaluator": own}
         inherited = rest in reported and rest.removeprefix("evaluator.") not in own
         if not inherited:
             own_mistakes.append(mistake)

@@ -39,6 +39,8 @@ _ALLOWED = {
     "too_long": "at most {max_length} of them",
 }
 
+_SHOWN = 10  # mistakes beside the first
+
 
 class Mistakes(ValueError):
     """Several user errors found in one reading."""
@@ -56,7 +58,10 @@ class Mistakes(ValueError):
         first, *others = self.errors
         if not others:
             return first
-        more = [f"and {len(others)} more:", *(_one_line(error) for error in others)]
+        shown = [_one_line(error) for error in others[:_SHOWN]]
+        if len(others) > _SHOWN:
+            shown.append("...")
+        more = [f"and {len(others)} more:", *shown]
         return UserError(
             first.problem,
             key=first.key,
