@@ -169,7 +169,8 @@ def wiring(kind: str, levels: range) -> tuple[Node, ...]:
         with plugins.calling(kind, "nodes"):
             nodes = tuple(Node(level, tuple(inputs)) for level, inputs in wired().nodes(levels))
     except UserError as error:
-        raise error.at(under="neck.kind") from None
+        # A neck that does not have these levels names them itself.
+        raise error if error.key else error.at(under="neck.kind") from None
     check_nodes(nodes, levels)
     return nodes
 
