@@ -183,3 +183,19 @@ def test_the_squeezes_of_an_onnx_file_are_means(case, capsys):
     pytest.importorskip("onnxscript")
     runpy.run_path(str(case("squeeze-in-half-precision") / "try.py"))
     assert capsys.readouterr().out == "{'ReduceSum': 0, 'Div': 0, 'ReduceMean': 17}\n"
+
+
+def test_numbers_and_characters(case):
+    from scalesearch.study.load import load_study
+
+    folder = case("numbers-and-characters-in-yaml")
+    study = load_study(folder / "study.yaml")
+    assert study.evaluator.options["learning_rate"] == 0.001
+    study = load_study(folder / "study.yaml", ["evaluator.learning_rate=2e-3"])
+    assert study.evaluator.options["learning_rate"] == 0.002
+    code, text = check("octal.yaml")
+    assert code == 2
+    assert "0123 reads as another number" in said(text)
+    code, text = check("no_break_space.yaml")
+    assert code == 2
+    assert "U+00A0" in said(text)
