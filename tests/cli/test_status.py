@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from scalesearch.study.folder import RunFolder, opened
+from scalesearch.study.run import run
+from tests.fakes import write_study
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_json(scalesearch, whole):
 
 
 def test_a_run_before_its_first_trial(scalesearch, copy):
-    for name in ("record.journal", "report.html"):
+    for name in ("record.journal", "report.html", "trials.csv"):
         (copy / name).unlink()
     done = scalesearch("status", copy)
     assert done.code == 0
@@ -54,13 +56,12 @@ def test_a_run_under_way(scalesearch, copy):
         assert json.loads(scalesearch("status", copy, "--json").out)["running"] is True
 
 
-def test_the_last_failure_is_shown(scalesearch, copy):
-    journal = copy / "record.journal"
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text(
-        "".join(line.replace('"state":"assessed"', '"state":"failed"') for line in lines)
-    )
-    assert "last failure: trial" in scalesearch("status", copy).out
+def test_the_last_failure_is_shown(scalesearch, tmp_path):
+    failing = {"name": "tests.fakes:Evaluator", "fail_on": 1}
+    file = write_study(tmp_path, without=("grid", "family"), evaluator=failing)
+    run(file, folder=tmp_path / "run")
+    shown = scalesearch("status", tmp_path / "run").out
+    assert re.search(r"last failure: trial \d+: made to fail", shown)
 
 
 def test_the_report_is_drawn_anew(scalesearch, copy):
