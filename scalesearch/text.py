@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 
 _SHOWN = 5  # of the odd characters of a text
@@ -59,6 +60,11 @@ def shortened(text: str, most: int = _LONGEST) -> str:
         return text
     half = (most - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
+
+
+def printable(path: str) -> str:
+    """A path that every file can hold: a byte that is not UTF-8 as its hexadecimal escape."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def quoted(value: object) -> str:

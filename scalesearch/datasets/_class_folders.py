@@ -15,11 +15,10 @@ from scalesearch.datasets._listing import (
     endings,
     first_few,
     list_images,
-    shown,
     sub_folders,
 )
 from scalesearch.errors import UserError, nearest
-from scalesearch.text import look, odd_characters
+from scalesearch.text import look, odd_characters, printable
 
 _TRAIN = ("train", "training")
 _VALIDATION = ("val", "valid", "validation")
@@ -84,7 +83,7 @@ def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
         return None  # classes, of which one may well be called `train`
     if not named:
         return None
-    names = ", ".join(shown(folder.name) for folder in named)
+    names = ", ".join(printable(folder.name) for folder in named)
     only = named[0] if len(named) == 1 else None
     raise UserError(
         f"{folders[0].parent} holds {names}: "
@@ -105,9 +104,9 @@ def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) 
     """
     by_look: dict[str, list[Path]] = {}
     for one in folders:
-        if shown(one.name) != one.name:
+        if printable(one.name) != one.name:
             raise UserError(
-                f"the name of the class {shown(one.name)} in {folder} is not UTF-8",
+                f"the name of the class {printable(one.name)} in {folder} is not UTF-8",
                 key="path",
                 hint="rename the folder: the name stands in files and code",
             )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from scalesearch.errors import UserError
 from scalesearch.interfaces import FileAccount, LeftOut
+from scalesearch.text import printable
 
 # Formats that Pillow only identifies, has to hand to another program, or that hold no picture.
 _NOT_READ = frozenset(
@@ -52,11 +53,6 @@ def endings() -> frozenset[str]:
     return frozenset(end for end, name in Image.registered_extensions().items() if name in read)
 
 
-def shown(name: str) -> str:
-    """A name that every file can hold: a byte that is not UTF-8 as its hexadecimal escape."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 class LeftOutFiles:
     """Collects the files that are left out, by reason; names are shown relative to `root`."""
 
@@ -70,7 +66,7 @@ class LeftOutFiles:
         self._counts[reason] = self._counts.get(reason, 0) + count
         names = self._names.setdefault(reason, [])
         if len(names) < _NAMES:
-            names.append(shown(os.path.relpath(path, self._root)))
+            names.append(printable(os.path.relpath(path, self._root)))
 
     def account(self, taken: Iterable[str]) -> FileAccount:
         """The whole account, the most frequent first."""
@@ -182,7 +178,7 @@ def _leave_out(entry: os.DirEntry[str], left_out: LeftOutFiles, otherwise: str =
     elif otherwise:
         reason = otherwise
     else:
-        ending = shown(Path(entry.name).suffix.lower())
+        ending = printable(Path(entry.name).suffix.lower())
         reason = f"ending in {ending}" if ending else "without an ending"
     left_out.add(reason, entry.path)
 
@@ -194,7 +190,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
             yield from sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(
-            f"the folder {shown(folder)} cannot be read: {error.strerror}", key="path"
+            f"the folder {printable(folder)} cannot be read: {error.strerror}", key="path"
         ) from error
 
 
@@ -207,4 +203,4 @@ def first_few(names: Iterable[str], count: int = 5) -> str:
     """The first few names, and how many more there are."""
     every = list(names)
     more = len(every) - count
-    return ", ".join(map(shown, every[:count])) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(printable, every[:count])) + (f" and {more:,} more" if more > 0 else "")

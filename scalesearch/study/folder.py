@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +29,15 @@ from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import Member
 from scalesearch.study.parts import read_objective
+from scalesearch.text import printable, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
+# Of the files in `family/`.
+_MEMBER = re.compile(r"(?P<strategy>[a-z_]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,18 @@ class RunFolder:
     def family(self) -> tuple[Member, ...]:
         """Every member, by phi, the compound one first."""
         members = []
-        for file in (self.path / "family").glob("*_phi*.yaml"):
-            strategy, phi = file.stem.split("_phi")
-            members.append(Member(strategy, float(phi), load_architecture(file)))
+        for file in sorted((self.path / "family").glob("*_phi*.yaml")):
+            if file.name.startswith("."):  # what a Mac leaves beside files on other disks
+                continue
+            name = _MEMBER.fullmatch(file.name)
+            if name is None or not file.is_file():
+                raise UserError(
+                    "this is no member of the family",
+                    file=printable(str(file)),
+                    allowed="STRATEGY_phiNUMBER.yaml, as the run writes them",
+                    hint="move it elsewhere",
+                )
+            members.append(Member(name["strategy"], float(name["phi"]), load_architecture(file)))
         return tuple(sorted(members, key=lambda m: (m.phi, m.strategy != "compound", m.strategy)))
 
     @property
@@ -96,8 +109,7 @@ class RunFolder:
     @property
     def data(self) -> Mapping[str, Any]:
         """What users of the weights must know of the data set: classes, mean and std."""
-        data: Mapping[str, Any] = json.loads(self._needed("data.json").read_text("utf-8"))
-        return data
+        return load_json(self._needed("data.json"))
 
     def read(self) -> dict[str, list[Trial]]:
         """The trials of each phase that has begun, straight from the record.
@@ -173,6 +185,23 @@ class RunFolder:
                 f"{self.path} has no {name} yet", hint="run the study to the end of that phase"
             )
         return file
+
+
+def load_json(file: Path) -> Mapping[str, Any]:
+    """The mapping in a JSON file of a run folder.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        plain = json.loads(file.read_text("utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        reason = shortened(str(error))
+        hint = "remove it, and run the study again: nothing is trained anew"
+        raise UserError(f"cannot be read: {reason}", file=str(file), hint=hint) from error
+    if not isinstance(plain, dict):
+        raise UserError("this is no mapping", file=str(file), hint="remove it, and run again")
+    return plain
 
 
 def existing(path: str | Path) -> RunFolder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from scalesearch.errors import UserError
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
-from scalesearch.study.folder import RunFolder
+from scalesearch.study.folder import RunFolder, load_json
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
+from scalesearch.text import printable
 
 if TYPE_CHECKING:
     from scalesearch.study.parts import Plugin
@@ -136,7 +136,8 @@ def report(folder: RunFolder) -> list[Path]:
         environment=_environment(folder),
         study_text=(folder.path / "resolved.yaml").read_text("utf-8"),
         exports=[
-            str(path.relative_to(folder.path)) for path in sorted(folder.path.glob("export/*.*"))
+            printable(str(path.relative_to(folder.path)))
+            for path in sorted(folder.path.glob("export/*.*"))
         ],
         data_notes=_data_notes(folder),
     )
@@ -166,8 +167,7 @@ def _data_notes(folder: RunFolder) -> Sequence[str]:
 
 def _environment(folder: RunFolder) -> Mapping[str, Any]:
     file = folder.path / "environment.json"
-    environment: Mapping[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    return environment
+    return load_json(file) if file.exists() else {}
 
 
 def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:

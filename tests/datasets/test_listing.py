@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from scalesearch.datasets import _listing
-from scalesearch.datasets._listing import LeftOutFiles, endings, list_images, shown
+from scalesearch.datasets._listing import LeftOutFiles, endings, list_images
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import UserError
+from scalesearch.text import printable
 from tests.pictures import classes, noise, save
 
 
@@ -128,7 +129,7 @@ def test_names_that_are_not_utf8_can_be_shown(tmp_path):
     account = listed(tmp_path)[2]
     assert account.left_out[0].names == (r"gr\xfcn.txt",)
     str(account).encode()
-    assert shown("grün") == "grün"
+    assert printable("grün") == "grün"
 
 
 def test_a_picture_whose_name_is_not_utf8_is_read(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 
 from scalesearch.errors import UserError
 from scalesearch.study import run as running
+from scalesearch.study.results import report as draw_report
 from scalesearch.study.run import load_study, run
 from tests.study.test_run import rows
 
@@ -277,3 +279,92 @@ def test_a_record_without_seals_is_read(whole, copy):
     record.write_text("".join(lines))
     run(whole.file, folder=copy)
     assert rows(copy) == rows(whole.folder.path)
+
+
+def uses(whole, folder):
+    """What can be done with a run folder that is over."""
+    yield "trials", lambda: load_study(folder).trials
+    yield "family", lambda: load_study(folder).family
+    yield "report", lambda: draw_report(load_study(folder))
+    yield "run", lambda: run(whole.file, folder=folder)
+
+
+def said(whole, folder):
+    """The mistakes of each use, without which it did what it should."""
+    errors = {name: mistake_of(use) for name, use in uses(whole, folder)}
+    return {name: str(error) for name, error in errors.items() if error}
+
+
+STRANGE = {
+    "notes": ("family/notes.txt", b"about"),
+    "a Mac's": ("family/._compound_phi1.yaml", b"\x00\x05\x16\x07"),
+    "Windows'": ("family/Thumbs.db", b"x"),
+    "not UTF-8": (os.fsdecode(b"gr\xfcn.txt"), b"x"),
+    "not UTF-8 in export": (os.fsdecode(b"export/gr\xfcn.py"), b"x"),
+    "not UTF-8 in checkpoints": (os.fsdecode(b"checkpoints/\xff.safetensors"), b"x"),
+    "a figure": ("figures/mine.svg", b"<svg/>"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_files_that_do_no_harm(whole, copy, name):
+    path, content = STRANGE[name]
+    (copy / path).write_bytes(content)
+    assert said(whole, copy) == {}
+    assert rows(copy) == rows(whole.folder.path)
+
+
+WRONG = {
+    "a copy of a member": ("family/compound_phi1 (1).yaml", b"{}"),
+    "a member of another form": ("family/compound_phi_x.yaml", b"{}"),
+    "a member that is none": ("family/compound_phi7.yaml", b"[1, 2]"),
+    "a member that is damaged": ("family/compound_phi1.yaml", b"{resolution: 8, stem: "),
+    "an empty member": ("family/compound_phi1.yaml", b""),
+    "an empty baseline": ("baseline.yaml", b""),
+    "a damaged baseline": ("baseline.yaml", b"\xff\xfe\x00"),
+    "damaged coefficients": ("coefficients.yaml", b"alpha: [1\n"),
+    "empty coefficients": ("coefficients.yaml", b""),
+    "no coefficients": ("coefficients.yaml", b"alpha: 1.2\n"),
+    "damaged data": ("data.json", b'{"classes": ["a"'),
+    "empty data": ("data.json", b""),
+    "a list for data": ("data.json", b"[]"),
+    "a damaged environment": ("environment.json", b"{"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_damaged_files_are_named_or_written_anew(whole, copy, name):
+    """Going on with the run mends what follows from the record."""
+    path, content = WRONG[name]
+    (copy / path).write_bytes(content)
+    for text in said(whole, copy).values():
+        assert path in text
+        assert len(text) < 1500
+    if path in ("family/compound_phi1.yaml", "data.json", "environment.json", "coefficients.yaml"):
+        assert said(whole, copy) == {}
+    assert rows(copy) == rows(whole.folder.path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("baseline.yaml", "coefficients.yaml", "data.json", "environment.json", "trials.csv"),
+        *("log.txt", "study.yaml", "report.html", "family", "figures", "export"),
+    ],
+)
+def test_missing_files_are_written_anew(whole, copy, name):
+    path = copy / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    mistake = mistake_of(lambda: run(whole.file, folder=copy))
+    assert mistake is None
+    assert rows(copy) == rows(whole.folder.path)
+    assert said(whole, copy) == {}
+
+
+def test_damaged_checkpoints_are_named(whole, copy):
+    for content in (b"", b"no weights", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "):
+        for file in (copy / "checkpoints").iterdir():
+            file.write_bytes(content)
+        text = str(mistake_of(lambda: run(whole.file, folder=copy)))
+        assert "checkpoints" in text
+        assert len(text) < 1500
