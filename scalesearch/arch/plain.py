@@ -88,7 +88,7 @@ def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
 
 
 def _replaced_backbone(backbone: Backbone, fields: Mapping[str, Any]) -> Architecture:
-    _check_bare(fields)
+    check_bare(fields)
     try:
         return replaced(backbone, fields)
     except UserError as error:
@@ -98,14 +98,15 @@ def _replaced_backbone(backbone: Backbone, fields: Mapping[str, Any]) -> Archite
 def _bare_backbone(plain: object) -> Backbone:
     if not isinstance(plain, Mapping):
         raise UserError(f"{plain!r} is not a mapping", key="backbone", allowed="key: value pairs")
-    _check_bare(plain)
+    check_bare(plain)
     try:
         return _backbone_from(plain)
     except UserError as error:
         raise error.at(under="backbone") from None
 
 
-def _check_bare(plain: Mapping[str, Any]) -> None:
+def check_bare(plain: Mapping[str, Any]) -> None:
+    """Rejects what only a classifier has in the plain dict of a detector's backbone."""
     for key in CLASSIFYING:
         if key in plain:
             raise UserError(

@@ -25,7 +25,7 @@ from scalesearch.study.inputs import (
     searched_space,
 )
 from scalesearch.study.latency import fitting_table
-from scalesearch.study.load import load_study
+from scalesearch.study.load import load_study, placing
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
@@ -41,9 +41,15 @@ class Share(NamedTuple):
 def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     """Prints the size of space and grid, the share within limits, and about how long it takes."""
     study = load_study(file, overrides)
+    with placing(file, overrides):
+        lines = _findings(study, samples)
+    # Printed at the end, so that an error in the middle does not follow "is valid".
+    print("\n".join([f"{file} is valid", *lines]))
+
+
+def _findings(study: Study, samples: int) -> list[str]:
     data = load_data(study)
     lines = [
-        f"{file} is valid",
         f"data          {study.dataset.name}: {len(data.train):,} training and "
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
@@ -78,8 +84,7 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
     if len(known) == len(shares):
         total = format_seconds(sum(known) / slots)
         lines.append(f"in all        about {total} on {slots} worker(s)")
-    # Printed at the end, so that an error in the middle does not follow "is valid".
-    print("\n".join(lines))
+    return lines
 
 
 def describe_count(sizes: Survey) -> str:

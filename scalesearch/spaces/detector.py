@@ -11,7 +11,7 @@ from typing import Any
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Anchors, Architecture, Detector, Heads
 from scalesearch.arch.neck import Neck
-from scalesearch.arch.plain import CLASSIFYING, make
+from scalesearch.arch.plain import CLASSIFYING, check_bare, make
 from scalesearch.arch.stage import Stage
 from scalesearch.errors import UserError
 from scalesearch.spaces import space as base
@@ -49,8 +49,7 @@ class DetectorSpace(base.Space):
         backbone = plain.get("backbone", {})
         if not isinstance(backbone, Mapping):
             raise UserError(f"{backbone!r} is not a mapping", key="backbone")
-        for key in (key for key in CLASSIFYING if key in backbone):
-            raise UserError("a detector's backbone has none", key=f"backbone.{key}")
+        check_bare(backbone)
         base.check_keys(backbone, Backbone, "backbone")
         base.check_stages(backbone, "backbone.stages")
         space = cls.of_slots(_slots(plain, backbone))

@@ -47,7 +47,10 @@ def _listed(given: Any) -> Any:
 
 
 def _coefficient(name: str, value: float) -> float:
-    DetectorCoefficients(**{name: value})
+    try:
+        DetectorCoefficients(**{name: value})
+    except UserError as error:  # the place in the list says its name
+        raise UserError(error.problem, allowed=error.allowed, hint=error.hint) from None
     return value
 
 

@@ -250,7 +250,7 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
     _make(folder.path)
     with _locked(folder.path / "lock") as locked:
         resolved = folder.path / "resolved.yaml"
-        if resolved.exists():
+        if resolved.exists() and _has_begun(folder):
             _require_same(folder, settings)
         write_text(folder.path / "study.yaml", source)
         write_text(resolved, format_yaml(settings))
@@ -271,6 +271,12 @@ def _make(path: Path) -> None:
             f"the run folder {path} cannot be made: {error.strerror or error}",
             hint="choose another --folder",
         ) from error
+
+
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether anything is recorded: a run that failed at its data binds nobody to its settings."""
+    record = folder.record
+    return (record.exists() and record.stat().st_size > 0) or (folder.path / "trials.csv").exists()
 
 
 def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     except ValidationError as error:
         mistakes = [_placed(mistake, document, changed) for mistake in translate(error, kind)]
         raise Mistakes(_own(mistakes, plain)).merged() from None
+
+
+@contextmanager
+def placing(path: Path | str, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Gives a mistake that shows itself after a study was read the file and line of its key."""
+    try:
+        yield
+    except UserError as error:
+        keys = parse_key(error.key)
+        if error.file or not keys:
+            raise
+        document = load_yaml(path)
+        plain, changed = _overridden(document.plain, overrides)
+        if keys[0] not in plain:  # a key of something else
+            raise
+        raise _placed(error, document, changed) from error
 
 
 def resolved(study: Study) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from scalesearch.study.context import Context
 from scalesearch.study.folder import RunFolder, existing, opened
 from scalesearch.study.inputs import data_notes
 from scalesearch.study.load import load_study as read_study
-from scalesearch.study.load import resolved
+from scalesearch.study.load import placing, resolved
 from scalesearch.study.phases import baseline, coefficients, family
 from scalesearch.study.results import export_winners, report
 from scalesearch.study.watch import Log, Watch, Watches
@@ -52,7 +52,8 @@ def run(
                 watch.note(note)
             storage = open_storage(run_folder.record, repair=True)
             run_folder.read()  # whole, or said before anything is added
-            carry_out(Context(study, run_folder, storage, watch))
+            with placing(file, overrides):
+                carry_out(Context(study, run_folder, storage, watch))
     except PermissionError as error:
         raise UserError(
             f"{error.filename or run_folder.path}: permission denied",

@@ -64,6 +64,7 @@ def bad(tmp_path, text):
     return file
 
 
+DATA = "dataset: {name: image_folder, path: nowhere}"
 GOOD = """\
 name: small
 dataset: {name: "tests.fakes:Dataset"}
@@ -94,6 +95,20 @@ def test_a_study_with_a_mistake(wrong, tmp_path, change, said):
 
 def test_a_file_that_is_not_there(wrong, tmp_path):
     assert "nowhere.yaml" in wrong("check", tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_shows_itself_later_has_its_line_too(wrong, tmp_path, command):
+    file = write_study(tmp_path)
+    text = file.read_text()
+    assert "dataset:" in text
+    line = [row.split(":")[0] for row in text.splitlines()].index("dataset") + 1
+    folder = ("--folder", tmp_path / "run", "-q") if command == "run" else ()
+    file.write_text(text.replace(text.splitlines()[line - 1], DATA))
+    said = wrong(command, file, *folder)
+    assert f"{file.name}:{line}: dataset.path: there is no folder" in said
+    said = wrong(command, file, "dataset.path=elsewhere", *folder)
+    assert "command line: dataset.path: there is no folder" in said
 
 
 def test_limits_that_nothing_meets(wrong, tmp_path):

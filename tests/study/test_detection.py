@@ -98,7 +98,7 @@ def test_a_resolved_study_is_the_same_study(write, tmp_path, space):
         ({"anchors": {"scale": 0}}, "anchors.scale: 0 cannot be used"),
         ({"grid": {"step": 0.1}}, "grid.step: unknown key 'step'"),
         ({"grid": {"alpha": [1.1, 1.1]}}, "grid.alpha[1]: 1.1 stands twice"),
-        ({"grid": {"neck_width": [1.2, -1]}}, "grid.neck_width"),
+        ({"grid": {"neck_width": [1.2, -1]}}, "grid.neck_width[1]: -1.0 cannot be used"),
         ({"coefficients": {"gamma": 1.1}}, "coefficients.gamma: unknown key 'gamma'"),
         ({"family": {"phi": [1], "strategies": ["width"]}}, "family.strategies[0]: 'width'"),
     ],

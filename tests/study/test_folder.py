@@ -34,7 +34,7 @@ def test_a_new_folder_gets_the_study_twice_and_its_environment(folder):
 
 def test_the_same_study_goes_on_and_another_is_told_apart(folder):
     with opened(folder, SETTINGS, ""):
-        pass
+        folder.record.write_text("{}\n")
     with opened(folder, SETTINGS, ""):
         pass
     changed = SETTINGS | {"seed": 1, "search": {"trials": 7}, "grid": {"step": 0.1}}
@@ -48,10 +48,17 @@ def test_the_same_study_goes_on_and_another_is_told_apart(folder):
     assert folder.settings == SETTINGS, "the folder is as it was"
 
 
+def test_a_folder_in_which_nothing_is_recorded_takes_another_study(folder):
+    with opened(folder, SETTINGS, ""):
+        folder.record.touch()  # as a run leaves it whose data could not be read
+    with opened(folder, SETTINGS | {"seed": 1}, ""):
+        assert folder.settings["seed"] == 1
+
+
 @pytest.mark.parametrize("free", ["execution", "export"])
 def test_how_a_study_is_carried_out_may_change(folder, free):
     with opened(folder, SETTINGS, ""):
-        pass
+        folder.record.write_text("{}\n")
     with opened(folder, SETTINGS | {free: {"workers": 2}}, ""):
         assert folder.settings[free] == {"workers": 2}
 
