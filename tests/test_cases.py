@@ -54,7 +54,7 @@ def said(text):
     ("name", "found"),
     [
         ("shares.json", "all 10 boxes lie within 0 to 1: are they shares of the image?"),
-        ("corners.json", "10 of 10 boxes reach over their image, and as two corners"),
+        ("corners.json", "all 10 boxes reach over their image, and as two corners"),
     ],
 )
 def test_boxes_in_another_form(case, name, found):

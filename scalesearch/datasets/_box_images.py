@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_CROWD = "neither learned nor scored, whether they are found or not"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxImage:
     """An image file and its objects; `id` as in its annotations, `size` as height and width."""
@@ -303,9 +306,21 @@ def box_data(
         UserError: a part has no box.
     """
     train, validation = map(files.images.choose, parts)
+    every = [*train.images, *validation.images]
+    crowds = sum(int(image.targets.crowd.sum()) for image in every)
+    boxes = sum(len(image.targets.crowd) for image in every)
     for name, part in (("training", train), ("validation", validation)):
         if not any((~image.targets.crowd).any() for image in part.images):
-            raise UserError(f"no {name} image has a box", key="annotations")
+            but = "; ".join(
+                [
+                    *([f"{crowds:,} of {boxes:,} boxes are crowd"] if crowds else []),
+                    *(note for note in files.notes if "boxes are left out" in note),
+                ]
+            )
+            raise UserError(
+                f"no {name} image has a box to learn from" + (f": {but}" if but else ""),
+                key="annotations",
+            )
     channels = files.images.reading.channels
     mean, std = imagenet_statistics(channels)
     classes = tuple(categories.values())
@@ -319,7 +334,13 @@ def box_data(
         mean=mean,
         std=std,
         flip=flip,
-        notes=(str(account), *notes, *files.notes, *_unlearned(train, classes)),
+        notes=(
+            str(account),
+            *notes,
+            *files.notes,
+            *([f"{crowds:,} of {boxes:,} boxes are crowd: {_CROWD}"] if crowds else []),
+            *_unlearned(train, classes),
+        ),
         files=account,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.text import look, odd_characters, printable
 
 _TRAIN = ("train", "training")
-_VALIDATION = ("val", "valid", "validation")
+_VALIDATION = ("val", "valid", "validate", "validation", "dev", "eval", "evaluation")
 _TEST = ("test", "testing")  # validates where nothing else does
 _PARTS = (*_TRAIN, *_VALIDATION, *_TEST)
-PART_NAMES = "`train` and one of `val`, `valid`, `validation`, `test`, in any case"
+PART_NAMES = (
+    "`train` and one of `val`, `valid`, `validation`, `dev`, `eval`, `test`, in any case, also in "
+    "names such as `val2017` or `seg_train`"
+)
+_BETWEEN_WORDS = re.compile(r"[\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,25 @@ class LabelledFiles:
 
 
 def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Those that are named as folders of training, and as folders of validation images."""
+    """Those that are named as folders of training, and as folders of validation images.
+
+    Names are the usual words, or hold one of them (`seg_train`, `val2017`) where no folder is
+    named by the word alone.
+    """
 
     def named(words: Sequence[str]) -> list[Path]:
-        return [folder for folder in folders if folder.name.lower() in words]
+        exact = [folder for folder in folders if folder.name.lower() in words]
+        return exact or [folder for folder in folders if _has_word(folder, words)]
 
     return named(_TRAIN), named(_VALIDATION) or named(_TEST)
+
+
+def inner_folder(folder: Path) -> Path:
+    """The folder, or the one in it that holds all that it has: archives often pack it twice."""
+    inner = sub_folders(folder, LeftOutFiles(folder))
+    if len(inner) == 1 and _holds_folders(inner[0]) and not _holds_images(folder):
+        return inner_folder(inner[0])
+    return folder
 
 
 def note_alike(names: Sequence[str]) -> str:
@@ -76,10 +94,23 @@ def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
     """
     train, validation = parts_of(folders)
     named = [folder for folder in folders if folder.name.lower() in _PARTS]
-    if len(train) == len(validation) == 1 and all(map(_holds_folders, (*train, *validation))):
-        return train[0], validation[0]
+    if len(train) == len(validation) == 1:
+        first, second = inner_folder(train[0]), inner_folder(validation[0])
+        certain = train[0] in named and validation[0] in named
+        if certain and _holds_folders(first) and _holds_folders(second):
+            return first, second
+        if _shared_folders([first, second]):
+            return first, second
     flat = not any(map(_holds_folders, named))
     if len(named) < len(folders) and (flat or not train or not validation):
+        if (shared := _shared_folders(folders)) and any(_has_word(one, _PARTS) for one in folders):
+            raise UserError(
+                f"the folders of {folders[0].parent} all hold {first_few(shared)}: are those the "
+                "classes, and is it a split?",
+                key="path",
+                allowed=f"folders of classes, or {PART_NAMES}",
+                hint="rename its folders, or set path to one of them to split that one at random",
+            )
         return None  # classes, of which one may well be called `train`
     if not named:
         return None
@@ -115,7 +146,9 @@ def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) 
         raise _no_classes(folder, folders)
     alike = ([one.name for one in same] for same in by_look.values() if len(same) > 1)
     notes = list(map(note_alike, alike))
-    notes += _shared_folders(folders)
+    if shared := _shared_folders(folders):
+        inner = first_few(shared)
+        notes.append(f"each class holds the same folders, {inner}: are those the classes?")
     paths: list[str] = []
     counts = []
     for name in sorted(by_look):
@@ -199,13 +232,19 @@ def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:
 
 
 def _shared_folders(folders: Sequence[Path]) -> list[str]:
-    """A note if every class holds the same folders, which are perhaps the classes."""
+    """The names of folders that each of these holds, if these are all and more than one."""
     inner = [frozenset(f.name for f in sub_folders(one, LeftOutFiles(one))) for one in folders]
-    if len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+    if not inner or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
-    return [
-        f"each class holds the same folders, {first_few(sorted(inner[0]))}: are those the classes?"
-    ]
+    return sorted(inner[0])
+
+
+def _has_word(folder: Path, words: Sequence[str]) -> bool:
+    return not set(words).isdisjoint(_BETWEEN_WORDS.split(folder.name.lower()))
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(Path(path).parent == folder for path in list_images(folder, LeftOutFiles(folder)))
 
 
 def _holds_folders(folder: Path) -> bool:

@@ -28,6 +28,7 @@ _LIMIT = 2**53
 # Without control characters and halves of characters, which no system has in a file's name.
 _TEXT = re.compile(r"(?=.*\S)[^\x00-\x1f\ud800-\udfff]+")
 _WHOLE = re.compile(r"[+-]?\d{1,15}(\.0*)?")
+_LARGE = re.compile(r"[+-]?\d{16,40}")
 _FOUR = "[x, y, width, height] in pixels"
 
 
@@ -45,9 +46,11 @@ def _id(value: Any) -> int | str:
     number = _whole(value)
     if number is not None:
         return number
+    if isinstance(value, int) and not isinstance(value, bool) and _LARGE.fullmatch(str(value)):
+        return str(value)  # numbered as a text is: not every reader of JSON takes it as it is
     if isinstance(value, str) and _TEXT.fullmatch(value):
         return value.strip()
-    raise ValueError("a whole number below 2^53, or some text")
+    raise ValueError("a whole number, or some text")
 
 
 def _side(value: Any) -> int | None:
@@ -175,7 +178,8 @@ def read_annotations(sources: Sequence[Source]) -> Annotations:
     path, first = sources[0].path, contents[0]
     names, ids = _categories(path, first.categories, used[0], used_names, notes)
     images: list[Annotated] = []
-    taken: set[int] = set()
+    for source, content in zip(sources, contents, strict=True):
+        source.finder.announce(one.file_name for one in content.images)
     for source, content, of_file in zip(sources, contents, used, strict=True):
         numbers = _numbers(source.path, "categories", content.categories, notes)
         by_id = {}
@@ -193,7 +197,7 @@ def read_annotations(sources: Sequence[Source]) -> Annotations:
             notes.append(f"{source.path.name} has no category {first_few(sorted(missing))}")
         if any(numbers[one] != by_id[one] for one in by_id):
             notes.append(f"{source.path.name}: categories are matched by name, not by id")
-        images += _images(source, content, by_id, taken, notes)
+        images += _images(source, content, by_id, notes)
     counts = tuple(len(content.images) for content in contents)
     return Annotations(tuple(images), counts, names, tuple(dict.fromkeys(notes)))
 
@@ -202,7 +206,6 @@ def _images(
     source: Source,
     content: _Content,
     categories: Mapping[Any, int],
-    taken: set[int],
     notes: list[str],
 ) -> list[Annotated]:
     """The images of a file with their objects."""
@@ -216,14 +219,19 @@ def _images(
             problem = f"there is no {kind} with the id {getattr(entry, f'{kind}_id')!r}"
             raise UserError(problem, file=str(path), key=f"annotations[{index}].{kind}_id")
         image.append(BoxObject(entry.bbox, category, entry.iscrowd, entry.area))
+    paths = [source.finder.find(one.file_name) for one in content.images]
+    if repeated := len(paths) - len(set(paths)):
+        notes.append(
+            f"{repeated:,} images of {path.name} stand there before: each has boxes of its own"
+        )
     return [
         Annotated(
             id=numbers[one.id],
-            path=source.finder.find(one.file_name),
+            path=file,
             size=(one.height, one.width) if one.height and one.width else None,
             objects=objects[one.id],
         )
-        for one in content.images
+        for one, file in zip(content.images, paths, strict=True)
     ]
 
 
@@ -246,7 +254,7 @@ def _add_boxes(plain: Any) -> None:
     """Gives annotations that have an outline and no box the box around it."""
     entries = plain.get("annotations") if isinstance(plain, dict) else None
     for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and entry.get("bbox") in (None, []):
+        if isinstance(entry, dict) and entry.get("bbox") in (None, [], [0, 0, 0, 0]):
             outline = entry.get("segmentation")
             parts = outline if isinstance(outline, list) else []
             points = list(chain.from_iterable(p for p in parts if isinstance(p, list)))
@@ -282,14 +290,16 @@ def _key(location: Sequence[int | str]) -> str:
 def _numbers(path: Path, part: str, entries: Sequence[Any], notes: list[str]) -> dict[Any, int]:
     """A number for each id: the id itself, or its place in the file, from 1, if some are texts."""
     numbers: dict[Any, int] = {}
-    texts = any(isinstance(entry.id, str) for entry in entries)
+    texts = any(isinstance(entry.id, str) for entry in entries)  # or numbers of 2^53 and more
     for index, entry in enumerate(entries):
         if entry.id in numbers:
             key = f"{part}[{index}].id"
             raise UserError(f"the id {entry.id!r} is used twice", file=str(path), key=key)
         numbers[entry.id] = index + 1 if texts else entry.id
     if texts:
-        notes.append(f"ids of {part} are texts: they are numbered in the order of the file")
+        notes.append(
+            f"ids of {part} are texts or very large: they are numbered in the order of the file"
+        )
     return numbers
 
 

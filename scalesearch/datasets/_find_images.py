@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
-from scalesearch.datasets._listing import LeftOutFiles, first_few, list_images
+from scalesearch.datasets._listing import LeftOutFiles, endings, first_few, list_images
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir, is_file
 from scalesearch.text import look
@@ -16,7 +17,8 @@ class ImageFinder:
     """Finds the files of one folder by the names that annotations give them.
 
     A name is a path below the folder. One that is none may be a path of another system or machine,
-    or lack its folders or its ending: then it is the one file that shares most of its last parts.
+    or lack its folders or its ending: then it is the one file that shares most of its last parts,
+    and that is no other name's.
 
     Attributes:
         folder: of the images.
@@ -30,21 +32,28 @@ class ImageFinder:
         self._annotations = annotations
         self._total = 0
         self._listed: list[str] | None = None
-        self._by_stem: dict[str, list[str]] = {}
+        self._ends: dict[int, dict[str, list[str]]] = {}
+        self._announced: set[str] = set()  # files that are some name's path
         self._named: set[str] = set()
-        self._elsewhere: list[str] = []
+        self._elsewhere: dict[str, str] = {}  # file to the name under which it was found
         self._missing: list[str] = []
+
+    def announce(self, names: Iterable[str]) -> None:
+        """Names that will be asked for: the file of one is not taken for another's."""
+        self._announced.update(path for name in names if (path := self._direct(name)))
 
     def find(self, *names: str) -> str:
         """The file of the first of these names that has one; it may be missing (see `check`)."""
         self._total += 1
         found = next((path for name in names if (path := self._direct(name))), None)
         if found is None:
-            found = next((path for name in names if (path := self._alike(name))), None)
-            if found is not None:
-                self._elsewhere.append(f"{names[0]} as {Path(found).relative_to(self._folder)}")
+            pairs = ((name, path) for name in names if (path := self._alike(name)))
+            name, found = next(pairs, ("", None))
+            # A file that was found under one name is missing under another.
+            if found is not None and self._elsewhere.setdefault(found, name) != name:
+                found = None
         if found is None:
-            self._missing.append(str(self._folder / names[0]))
+            self._missing.append(str(self._folder / names[-1]))
             return self._missing[-1]
         self._named.add(found)
         return found
@@ -65,37 +74,62 @@ class ImageFinder:
 
     def notes(self) -> list[str]:
         """What was found under another name."""
-        count = len(self._elsewhere)
-        few = first_few(self._elsewhere, 2)
-        return [f"{count:,} images are found by the end of their names: {few}"] if count else []
+        if not self._elsewhere:
+            return []
+        pairs = [
+            f"{name} as {Path(path).relative_to(self._folder)}"
+            for path, name in self._elsewhere.items()
+        ]
+        few = first_few(pairs, 2)
+        return [f"{len(pairs):,} images are found by the end of their names: {few}"]
 
     def _direct(self, name: str) -> str | None:
+        """The file at this path, which may lack the ending of an image."""
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return None
         path = self._folder / name
-        return str(path) if is_file(path) else None
+        if is_file(path):
+            return str(path)
+        if path.suffix.lower() in endings():
+            return None
+        parts = _parts(name)
+        here = [path for path in self._ending_in(parts) if len(self._split[path]) == len(parts)]
+        return here[0] if len(here) == 1 else None
 
     def _alike(self, name: str) -> str | None:
-        """The one file whose path ends most like a name."""
-        wanted = _parts(name)
-        if not wanted:
-            return None
-        matches = [
-            (_shared_end(wanted, _parts(str(Path(path).relative_to(self._folder)))), path)
-            for path in self._of_stem(wanted[-1])
-        ]
-        best = max((shared for shared, _ in matches), default=0)
-        paths = [path for shared, path in matches if shared == best]
-        return paths[0] if len(paths) == 1 else None
+        """The one file whose path ends most like a name, with or without its ending."""
+        parts = _parts(name)
+        stem = parts[-1].rpartition(".")[0] if parts else ""
+        for wanted in (parts, [*parts[:-1], stem] if stem else []):
+            for count in range(min(len(wanted), self._deepest), 0, -1):
+                paths = [p for p in self._ending_in(wanted[-count:]) if p not in self._announced]
+                if paths:
+                    return paths[0] if len(paths) == 1 else None
+        return None
 
-    def _of_stem(self, name: str) -> Iterable[str]:
-        if not self._by_stem:
-            for path in self._listing():
-                last = _parts(Path(path).name)[-1]
-                # Under its name, and under its name without the ending.
-                for key in {last, last.rpartition(".")[0]}:
-                    self._by_stem.setdefault(key, []).append(path)
-        return self._by_stem.get(name, ())
+    def _ending_in(self, parts: Sequence[str]) -> Sequence[str]:
+        """The files whose paths end in these parts, the last with its ending or without."""
+        count = len(parts)
+        if not 0 < count <= self._deepest:
+            return ()
+        if count not in self._ends:
+            ends = self._ends[count] = {}
+            for path, own in self._split.items():
+                if len(own) >= count:
+                    *folders, last = own[-count:]
+                    for word in {last, last.rpartition(".")[0]}:
+                        ends.setdefault("/".join([*folders, word]), []).append(path)
+        return self._ends[count].get("/".join(parts), ())
+
+    @cached_property
+    def _split(self) -> dict[str, list[str]]:
+        """Each file to the parts of its path below the folder."""
+        root = self._folder
+        return {path: _parts(str(Path(path).relative_to(root))) for path in self._listing()}
+
+    @cached_property
+    def _deepest(self) -> int:
+        return max(map(len, self._split.values()), default=0)
 
     def _listing(self) -> list[str]:
         if self._listed is None:
@@ -108,13 +142,3 @@ class ImageFinder:
 def _parts(name: str) -> list[str]:
     """The parts of a path of any system, as they look, in lower case."""
     return [look(part).casefold() for part in re.split(r"[/\\]+", name) if part not in ("", ".")]
-
-
-def _shared_end(one: list[str], other: list[str]) -> int:
-    """How many parts two paths share, from the end; the last is known to be the same."""
-    shared = 1
-    for a, b in zip(one[-2::-1], other[-2::-1], strict=False):
-        if a != b:
-            break
-        shared += 1
-    return shared

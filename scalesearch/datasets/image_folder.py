@@ -136,7 +136,7 @@ class Dataset:
                 hint=f"leave it out, or set path: {parts[0]} to split that part alone",
             )
         for folder in folders:
-            if folder not in parts:
+            if not any(part.is_relative_to(folder) for part in parts):
                 leave_out_folder(folder, left_out)
         train, validation = (
             list_classes(part, sub_folders(part, left_out), left_out) for part in parts
@@ -169,10 +169,22 @@ class Dataset:
             )
         if self.limit is None:
             return train, validation
-        total = len(train) + len(validation)
+        total, classes = len(train) + len(validation), len(files.classes)
+        if self.limit < 2 * classes:
+            raise UserError(
+                f"{self.limit} images cannot show {classes} classes in both parts",
+                key="limit",
+                allowed=f"{2 * classes} or more, or null",
+            )
+        # In proportion, but an image of each class at least.
+        most = min(len(validation), self.limit - classes)
+        of_validation = min(max(self.limit * len(validation) // total, classes), most)
         train, validation = (
-            part[limited(files.labels[part], self.limit * len(part) // total, seed)]
-            for part in (train, validation)
+            part[limited(files.labels[part], limit, seed)]
+            for part, limit in (
+                (train, self.limit - of_validation),
+                (validation, of_validation),
+            )
         )
         left_out.add_rest(total - len(train) - len(validation))
         return train, validation

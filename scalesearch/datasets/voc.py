@@ -20,10 +20,10 @@ from scalesearch.datasets._box_images import (
     read_box_files,
     split_files,
 )
-from scalesearch.datasets._boxes import VOC, BoxCheck
-from scalesearch.datasets._class_folders import note_alike, parts_of
+from scalesearch.datasets._boxes import VOC, BoxCheck, voc_form
+from scalesearch.datasets._class_folders import leave_out_folder, note_alike, parts_of
 from scalesearch.datasets._find_images import ImageFinder
-from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
+from scalesearch.datasets._listing import LeftOutFiles, endings, first_few, sub_folders
 from scalesearch.datasets._pixels import Levels, check_levels
 from scalesearch.datasets._split import check_split
 from scalesearch.errors import UserError
@@ -32,6 +32,8 @@ from scalesearch.interfaces import BoxData
 from scalesearch.text import look
 
 _ANSWER = re.compile(r"\s+(1|-1|0)$")  # lists of one class say whether it is in the image
+_FOLDERS = ("annotations", "jpegimages", "images")
+_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ class Dataset:
         """Reads every annotation, opens each image once to check that it is one, and splits."""
         left_out = LeftOutFiles(self.path)
         reader = _Reader(left_out)
-        counts = [reader.read(folder, names) for folder, names in self._parts()]
+        counts = [reader.read(*part) for part in self._parts(left_out)]
         for finder in reader.finders.values():
             finder.check()
         classes, names = _classes(reader.spellings)
@@ -88,7 +90,7 @@ class Dataset:
         files = read_box_files(
             reader.images,
             {spelling: labels[name] for spelling, name in names.items()},
-            check=BoxCheck(VOC, key=""),
+            check=BoxCheck(reader.form, key=""),
             channels=3,
             levels=self.levels,
         )
@@ -105,31 +107,53 @@ class Dataset:
             left_out=left_out,
         )
 
-    def _parts(self) -> list[tuple[Path, list[str] | None]]:
-        """Folders with the names to read in each, or all; two of them are the split."""
+    def _parts(self, left_out: LeftOutFiles) -> list[tuple[Path, Path, list[str] | None]]:
+        """Folders of annotations and of images, and the names to read; two of them are a split."""
+        whole = _places(self.path)
         if self.train is not None and self.val is not None:
-            train, val = self._listed(self.train, "train"), self._listed(self.val, "val")
-            return [(self.path, train), (self.path, val)]
-        if is_dir(self.path) and not _xml_files(self.path):
-            train_folders, others = parts_of(sub_folders(self.path, LeftOutFiles(self.path)))
-            if len(train_folders) == len(others) == 1:
-                if self.validation is not None:
-                    raise UserError(
-                        f"{self.path} holds its own split, {train_folders[0].name} and "
-                        f"{others[0].name}",
-                        key="validation",
-                        hint="leave it out, or set path to one of them to split that part alone",
-                    )
-                return [(train_folders[0], None), (others[0], None)]
-        return [(self.path, None)]
+            return [
+                (*whole, self._listed(self.train, "train")),
+                (*whole, self._listed(self.val, "val")),
+            ]
+        if not is_dir(self.path) or _xml_files(whole[0]):
+            return [(*whole, None)]
+        # Parts with both kinds of files in each, or both kinds with the parts in each.
+        halves = (
+            [self._halves(self.path, left_out)]
+            if whole[0] == self.path
+            else [self._halves(place, left_out) for place in whole]
+        )
+        if not all(halves):
+            return [(*whole, None)]
+        if self.validation is not None:
+            names = " and ".join(half.name for half in halves[0])
+            raise UserError(
+                f"{self.path} holds its own split, {names}",
+                key="validation",
+                hint="leave it out, or set path to one of them to split that part alone",
+            )
+        if len(halves) == 1:
+            return [(*_places(half), None) for half in halves[0]]
+        return [(*pair, None) for pair in zip(*halves, strict=True)]
+
+    def _halves(self, folder: Path, left_out: LeftOutFiles) -> list[Path]:
+        """The parts of a split in a folder, what lies beside them being left out; or none."""
+        every = sub_folders(folder, LeftOutFiles(folder))
+        train, others = parts_of(every)
+        if not len(train) == len(others) == 1:
+            return []
+        for one in every:
+            if one not in (*train, *others):
+                leave_out_folder(one, left_out)
+        return [*train, *others]
 
     def _listed(self, name: str, key: str) -> list[str]:
-        file = self.path / "ImageSets" / "Main" / f"{name}.txt"
+        file = self.path / "ImageSets" / "Main" / f"{name.removesuffix('.txt')}.txt"
         if not is_file(file):
             raise UserError(f"there is no {file}", key=key)
         # A name in another encoding becomes that of a missing file, which the error then names.
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [_ANSWER.sub("", line.strip()) for line in lines if line.strip()]
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        names = [_listed_name(line.strip()) for line in lines if line.strip()]
         return list(dict.fromkeys(names))
 
 
@@ -143,6 +167,8 @@ class _Reader:
         finders: of the images, by folder.
         spellings: how often each name of a class is written so.
         swapped: boxes whose corners are in another order.
+        fit_as_sides: boxes that lie within their images if the second corner is width and height.
+        renamed: pages that name another picture than that of their own name, which is taken.
     """
 
     left_out: LeftOutFiles
@@ -150,37 +176,62 @@ class _Reader:
     finders: dict[Path, ImageFinder] = field(default_factory=dict)
     spellings: Counter[str] = field(default_factory=Counter)
     swapped: int = 0
+    fit_as_sides: int = 0
+    renamed: list[str] = field(default_factory=list)
 
-    def read(self, folder: Path, names: Sequence[str] | None) -> int:
+    def read(self, annotations: Path, place: Path, names: Sequence[str] | None) -> int:
         """Reads the annotations of these names, or all; how many images they are."""
-        annotations = _sub_folder(folder, "annotations")
         if names is None:
-            names = sorted(file.stem for file in _xml_files(folder))
+            names = sorted(file.stem for file in _xml_files(annotations))
             if not names:
                 raise UserError(
-                    f"there is no .xml file in {folder / 'Annotations'}, nor in {folder}",
+                    f"there is no .xml file in {annotations}, nor in a folder Annotations of it",
                     key="path",
-                    hint=_hint(folder),
+                    hint=_hint(annotations),
                 )
         pages = [_read(annotations / f"{name}.xml") for name in names]
         # Copied pages all name the picture of the first: their own names tell them apart.
         uses = Counter(page.file_name for page in pages)
-        place = _sub_folder(folder, "jpegimages", "images")
         if place not in self.finders:
             self.finders[place] = ImageFinder(place, "path", self.left_out, ".xml")
+        finder = self.finders[place]
+        finder.announce(names)
         for name, page in zip(names, pages, strict=True):
+            # Renamed pictures may not have their new names inside of the pages.
             own = [page.file_name] if page.file_name and uses[page.file_name] == 1 else []
+            path = finder.find(name, Path(name).name, *own)
             self.spellings.update(str(one.category) for one in page.objects)
             self.swapped += page.swapped
+            self.fit_as_sides += page.fit_as_sides
+            if own and look(Path(path).stem) != look(_stem_of(page.file_name)):
+                self.renamed.append(f"{name}.xml names {page.file_name}")
             self.images.append(
                 Annotated(
                     id=len(self.images) + 1,
-                    path=self.finders[place].find(*own, Path(name).name),
+                    path=path,
                     size=page.size,
                     objects=page.objects,
                 )
             )
         return len(pages)
+
+    @property
+    def form(self) -> str:
+        """How the boxes are written.
+
+        Raises:
+            UserError: most have their corners in another order and fit as width and height.
+        """
+        boxes = [one.box for image in self.images for one in image.objects]
+        if self.swapped > len(boxes) / 2 and self.fit_as_sides > 0.9 * len(boxes):
+            raise UserError(
+                f"{self.swapped:,} of {len(boxes):,} boxes have xmax below xmin, or ymax below "
+                "ymin: are these widths and heights?",
+                key="path",
+                allowed="corners of boxes in pixels",
+                hint="mend the annotations",
+            )
+        return voc_form(boxes)
 
     def notes(self) -> list[str]:
         """What was read in another form than Pascal VOC's, in sentences."""
@@ -190,6 +241,14 @@ class _Reader:
         notes = [note_alike(sorted(names)) for names in alike.values() if len(names) > 1]
         if self.swapped:
             notes.append(f"{self.swapped:,} boxes have their corners in another order")
+        if self.renamed:
+            few = first_few(self.renamed, 2)
+            notes.append(
+                f"{len(self.renamed):,} annotations name another picture than their own names, "
+                f"which are taken: {few}"
+            )
+        if self.images and self.form != VOC:
+            notes.append("corners are counted from 0, not from 1: some lie below 1")
         return [*notes, *(note for each in self.finders.values() for note in each.notes())]
 
 
@@ -201,6 +260,7 @@ class _Page:
     size: tuple[int, int] | None
     objects: list[BoxObject]
     swapped: int
+    fit_as_sides: int
 
 
 def _classes(spellings: Counter[str]) -> tuple[list[str], dict[str, str]]:
@@ -216,20 +276,52 @@ def _classes(spellings: Counter[str]) -> tuple[list[str], dict[str, str]]:
 def _hint(folder: Path) -> str:
     """Which sub-folder is perhaps meant."""
     inner = sub_folders(folder, LeftOutFiles(folder)) if is_dir(folder) else []
-    meant = [str(one) for one in inner if _xml_files(one)]
+    meant = [str(one) for one in inner if _xml_files(_places(one)[0])]
     return f"is one of these meant: {first_few(meant)}?" if meant else ""
 
 
-def _sub_folder(folder: Path, *names: str) -> Path:
-    """The sub-folder of one of these names, in any case, or the folder itself."""
+def _places(folder: Path) -> tuple[Path, Path]:
+    """The folders of annotations and of images, named in any case, or the folder itself."""
     inner = {one.name.lower(): one for one in folder.iterdir()} if is_dir(folder) else {}
-    found = (inner[name] for name in names if name in inner and inner[name].is_dir())
-    return next(found, folder)
+    folders = {name: one for name in _FOLDERS if (one := inner.get(name)) and one.is_dir()}
+    annotations = folders.pop("annotations", folder)
+    return annotations, next(iter(folders.values()), folder)
 
 
 def _xml_files(folder: Path) -> list[Path]:
-    place = _sub_folder(folder, "annotations")
-    return [file for file in place.glob("*.[xX][mM][lL]") if not file.name.startswith(".")]
+    return [file for file in folder.glob("*.[xX][mM][lL]") if not file.name.startswith(".")]
+
+
+def _listed_name(line: str) -> str:
+    """The name in a line of a list, which may give paths of the image, the annotation or both."""
+    words = line.split()
+    if len(words) > 1 and words[-1].lower().endswith(".xml"):
+        line = words[-1]
+    parts = re.split(r"[/\\]+", _ANSWER.sub("", line))
+    known = [index for index, part in enumerate(parts) if part.lower() in _FOLDERS]
+    path = "/".join(parts[known[-1] + 1 :] if known else parts)
+    return _without_ending(path)
+
+
+def _stem_of(name: str) -> str:
+    return _without_ending(re.split(r"[/\\]", name)[-1])
+
+
+def _without_ending(path: str) -> str:
+    """A path without the ending of an image or an annotation: names may hold other points."""
+    start, point, ending = path.rpartition(".")
+    return start if start and point + ending.lower() in (*endings(), ".xml") else path
+
+
+def _read_xml(file: Path) -> ElementTree.Element:
+    content = file.read_bytes()
+    try:
+        return ElementTree.fromstring(content)
+    except ValueError:  # an encoding that the parser does not know, and Python may
+        declared = _ENCODING.match(content)
+        if declared is None:
+            raise
+        return ElementTree.fromstring(content[declared.end() :].decode(declared[1].decode()))
 
 
 def _read(file: Path) -> _Page:
@@ -237,15 +329,17 @@ def _read(file: Path) -> _Page:
     if not is_file(file):
         raise UserError("there is no such file", file=str(file), key="Annotations")
     try:
-        root = ElementTree.parse(file).getroot()
+        root = _read_xml(file)
         if root.tag != "annotation":
             raise ValueError(f"it begins with <{root.tag[:80]}>, not with <annotation>")
+        height, width = (_side(root, f"size/{key}") for key in ("height", "width"))
         objects: list[BoxObject] = []
-        swapped = 0
+        swapped = fit_as_sides = 0
         for entry in root.iter("object"):
             x0, y0, x1, y1 = (
                 _number(entry, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")
             )
+            fit_as_sides += x0 + x1 <= width + 1 and y0 + y1 <= height + 1
             # Beyond rounding: corners one apart are those of a box without area.
             if x0 > x1 + 1 or y0 > y1 + 1:
                 swapped += 1
@@ -253,12 +347,12 @@ def _read(file: Path) -> _Page:
             objects.append(
                 BoxObject((x0, y0, x1, y1), _text(entry, "name"), _is_true(entry, "difficult"))
             )
-        height, width = (_side(root, f"size/{key}") for key in ("height", "width"))
         return _Page(
             file_name=(root.findtext("filename") or "").strip(),
             size=(height, width) if height and width else None,
             objects=objects,
             swapped=swapped,
+            fit_as_sides=fit_as_sides,
         )
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         problem = f"is not an annotation of Pascal VOC: {error}"

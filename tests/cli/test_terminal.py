@@ -142,8 +142,7 @@ def test_narrow_and_dumb_terminals(ended, kind, width):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dumb", "xterm"])
-@pytest.mark.parametrize("width", [0, 1, 30])
+@pytest.mark.parametrize(("width", "kind"), [(0, "dumb"), (1, "xterm"), (30, "dumb")])
 def test_every_command_on_them(ended, tmp_path, kind, width):
     study = str(ended / "study.yaml")
     for command in (["list"], ["profile", "efficientnet_b0"], ["check", study], ["run", study]):

@@ -32,9 +32,11 @@ def written(x0, y0, x1, y1, form):
     box = {
         "xywh": [x0, y0, x1 - x0, y1 - y0],
         "xyxy": [x0, y0, x1, y1],
+        "yxyx": [y0, x0, y1, x1],
         "cxcywh": [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0],
     }[kind]
-    return [v / s for v, s in zip(box, [WIDTH, HEIGHT] * 2, strict=True)] if shares else box
+    sides = [HEIGHT, WIDTH] if kind == "yxyx" else [WIDTH, HEIGHT]
+    return [v / s for v, s in zip(box, sides * 2, strict=True)] if shares else box
 
 
 def write(folder, form, count=20, odd=()):
@@ -59,7 +61,8 @@ def write(folder, form, count=20, odd=()):
     return {"images": folder / "images", "annotations": folder / "boxes.json"}, boxes
 
 
-FORMS = ["xywh", "xyxy", "cxcywh", "xywh_shares", "xyxy_shares", "cxcywh_shares"]
+FORMS = ["xywh", "xyxy", "yxyx", "cxcywh"]
+FORMS += [f"{form}_shares" for form in FORMS]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -83,7 +86,38 @@ def test_boxes_in_another_form_are_refused_with_the_option(tmp_path, form):
         assert "all 20 boxes lie within 0 to 1: are they shares of the image?" in error.problem
     else:
         assert "of 20 boxes reach over their image" in error.problem
-        assert ("corners" if form == "xyxy" else "centre") in error.problem
+        assert ("centre" if form == "cxcywh" else "corners") in error.problem
+
+
+@pytest.mark.parametrize(
+    ("form", "slip"),
+    [
+        ("xyxy", [10, 10, WIDTH + 2.5, 40]),  # over the border
+        ("xyxy", [10, 10, 10, 40]),  # without area
+        ("yxyx", [10, 10, HEIGHT + 3, 40]),
+        ("cxcywh", [10, 10, 24, 10]),
+        ("xywh_shares", [0.5, 0.5, 0.51, 0.5]),
+        ("xyxy_shares", [0.1, 0.1, 1.01, 0.5]),
+        ("cxcywh_shares", [0.1, 0.1, 0.3, 0.1]),
+    ],
+)
+def test_a_slip_does_not_hide_another_form(tmp_path, form, slip):
+    options, _ = write(tmp_path, form, odd=[slip])
+    with pytest.raises(UserError) as caught:
+        Dataset(**options).load(0)
+    assert f"`boxes: {form}`" in caught.value.hint
+
+
+def test_boxes_of_larger_images_are_refused(tmp_path):
+    """Most reach over, and no form explains it."""
+    options, _ = write(tmp_path, "xywh")
+    content = json.loads(options["annotations"].read_text())
+    for entry in content["annotations"]:
+        entry["bbox"] = [4 * value for value in entry["bbox"]]
+    options["annotations"].write_text(json.dumps(content))
+    with pytest.raises(UserError, match="are these the images that they were drawn in") as caught:
+        Dataset(**options).load(0)
+    assert caught.value.hint == "if so, clip them to their images first"
 
 
 def test_pixels_where_shares_are_said(tmp_path):
@@ -107,16 +141,17 @@ def test_sloppy_boxes_that_are_no_corners_are_clipped(tmp_path):
     assert "7 of 20 boxes reach over their image and are clipped at its border" in notes
 
 
-BOX = st.tuples(*[st.floats(0, 1)] * 4)
+SIDE, SHARE = st.integers(4, 2000), st.floats(0, 1)
 
 
-@given(st.lists(st.tuples(st.integers(1, 2000), st.integers(1, 2000), BOX), min_size=1))
+@given(st.lists(st.tuples(SIDE, SIDE, SHARE, SHARE, SHARE, SHARE), min_size=1))
 def test_good_boxes_are_never_refused(images):
+    """Boxes of two pixels at least, within their images."""
     check = BoxCheck("xywh", "boxes")
-    for height, width, (a, b, c, d) in images:
-        check.clipped(
-            [a * width, b * height, (1 - a) * c * width, (1 - b) * d * height], (height, width)
-        )
+    for height, width, a, b, c, d in images:
+        x0, y0 = a * (width - 2), b * (height - 2)
+        box = [x0, y0, 2 + c * (width - 2 - x0), 2 + d * (height - 2 - y0)]
+        check.clipped(box, (height, width))
     check.clipped([3, 3, 5, 5], (10, 10))
     check.check()
 

@@ -59,7 +59,7 @@ def test_what_is_no_split_in_two_is_refused(tmp_path, names):
         Dataset(path=tmp_path).load(0)
     assert caught.value.key == "path"
     assert all(name in caught.value.problem for name in names)
-    assert "`train` and one of `val`, `valid`, `validation`, `test`" in caught.value.allowed
+    assert "`train` and one of `val`, `valid`, `validation`, `dev`" in caught.value.allowed
 
 
 def test_parts_without_classes_are_refused(tmp_path):
@@ -209,3 +209,56 @@ def test_a_limit_is_part_of_the_account(tmp_path):
     assert (
         "1 beside the folders of the classes (stray.png)" in Dataset(path=tmp_path).load(0).notes[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("train", "dev"),
+        ("Train", "eval"),
+        ("training", "validate"),
+        ("train2017", "val2017"),
+        ("training_set", "test_set"),
+        ("images-train", "images-valid"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+    ],
+)
+def test_splits_under_longer_names(tmp_path, train, validation):
+    classes(tmp_path / train)
+    classes(tmp_path / validation, seed=10_000)
+    (tmp_path / "seg_pred").mkdir()
+    save(tmp_path / "seg_pred" / "0.png", 77_777)
+    data = Dataset(path=tmp_path).load(0)
+    assert set(data.classes) == {one.name for one in (tmp_path / train).iterdir()}
+    assert all(str(tmp_path / train) in path for path in data.train.paths)
+    assert all(str(tmp_path / validation) in path for path in data.validation.paths)
+    assert any("in folders beside the split (seg_pred)" in note for note in data.notes)
+
+
+def test_what_looks_like_a_split_under_other_names_is_refused(tmp_path):
+    classes(tmp_path / "train_a")
+    classes(tmp_path / "holdout", seed=10_000)
+    with pytest.raises(UserError, match="are those the classes, and is it a split") as caught:
+        Dataset(path=tmp_path).load(0)
+    assert "rename its folders" in caught.value.hint
+
+
+def test_classes_whose_names_hold_such_words_stay_classes(tmp_path):
+    for seed, name in enumerate(("test_tube", "train_station", "dev-board")):
+        for number in range(5):
+            save(tmp_path / name / f"{number}.png", 100 * seed + number)
+    assert Dataset(path=tmp_path).load(0).classes == ("dev-board", "test_tube", "train_station")
+
+
+def test_a_limit_leaves_each_part_an_image_of_each_class(tmp_path):
+    classes(tmp_path / "train", count=100)
+    classes(tmp_path / "val", count=4, seed=10_000)
+    data = Dataset(path=tmp_path, limit=30).load(0)
+    kinds = len(data.classes)
+    assert len(data.train) + len(data.validation) == 30
+    assert set(data.train.labels) == set(data.validation.labels) == set(range(kinds))
+    three = tmp_path / "three"
+    for seed, name in enumerate(("train", "val")):
+        classes(three / name, ("a", "b", "c"), seed=20_000 * seed)
+    with pytest.raises(UserError, match="5 images cannot show 3 classes in both parts"):
+        Dataset(path=three, limit=5).load(0)

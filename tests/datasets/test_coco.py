@@ -30,7 +30,7 @@ from scalesearch.interfaces import BoxData
 MEAN = (0.485, 0.456, 0.406)
 FOUR = "be used\n  allowed: [x, y, width, height] in pixels"
 PIXELS = "a number of pixels, or nothing"
-WHOLE = "a whole number below 2^53, or some text"
+WHOLE = "a whole number, or some text"
 SIZES = {7: (30, 40), 3: (25, 25), 0: (64, 20), 12: (16, 16)}  # by image id, not in order
 
 
@@ -231,7 +231,7 @@ MISTAKES = [
     ("categories[1].name", 7, "categories[1].name: 7 cannot be used\n  allowed: some text"),
     ("categories[1].name", "kind 2", "categories: 'kind 2' is the name of the ids 2 and 9"),
     ("images[1].id", 7, "images[1].id: the id 7 is used twice"),
-    ("images[1].id", 2**53, f"images[1].id: 9007199254740992 cannot be used\n  allowed: {WHOLE}"),
+    ("images[1].id", math.nan, f"images[1].id: nan cannot be used\n  allowed: {WHOLE}"),
     ("images[1].file_name", None, "images[1]: 'file_name' is missing"),
     (
         "images[2].height",

@@ -30,6 +30,8 @@ GOOD = {
     "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}],
 }
 
+NUMBERED = "texts or very large: they are numbered in the order of the file"
+
 
 def load(folder, content, **options):
     (folder / "images").mkdir(exist_ok=True)
@@ -156,8 +158,8 @@ def test_ids_that_are_words_are_numbered(tmp_path):
 
     data = load(tmp_path, edited(words))
     same(data, load(tmp_path, GOOD))
-    assert "ids of images are texts: they are numbered in the order of the file" in data.notes
-    assert "ids of categories are texts: they are numbered in the order of the file" in data.notes
+    for part in ("images", "categories"):
+        assert f"ids of {part} are {NUMBERED}" in data.notes
 
 
 def test_a_class_that_is_its_own_root_stays(tmp_path):
@@ -237,3 +239,43 @@ def test_copies_of_an_image_stay_on_one_side(tmp_path):
         data = load(tmp_path, edited(twice), validation=0.4)
         assert not set(data.train.paths) & set(data.validation.paths), seed
     assert any("10 of 20 images are copies of others" in note for note in data.notes)
+
+
+def test_ids_of_64_bits_are_numbered(tmp_path):
+    large = {"id": lambda number: number + 2**60}
+    edits = every("images", **large), every("annotations", image_id=large["id"])
+    data = load(tmp_path, edited(both(*edits)))
+    same(data, load(tmp_path, GOOD))
+    assert f"ids of images are {NUMBERED}" in data.notes
+
+
+def test_crowds_are_counted(tmp_path):
+    some, all_of_them = copy.deepcopy(GOOD), edited(every("annotations", iscrowd=1))
+    for entry in some["annotations"][:4]:
+        entry["iscrowd"] = 1
+    words = "4 of 10 boxes are crowd: neither learned nor scored"
+    assert any(note.startswith(words) for note in load(tmp_path, some).notes)
+    with pytest.raises(UserError, match="has a box to learn from: 10 of 10 boxes are crowd"):
+        load(tmp_path, all_of_them)
+
+
+def test_an_empty_box_beside_an_outline_is_the_box_around_it(tmp_path):
+    content = copy.deepcopy(GOOD)
+    for entry in content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["segmentation"] = [[x, y, x + width, y, x + width, y + height]]
+        entry["bbox"] = [0, 0, 0, 0]
+    same(load(tmp_path, content), load(tmp_path, GOOD))
+
+
+def test_an_image_that_stands_twice_is_named(tmp_path):
+    content = copy.deepcopy(GOOD)
+    content["images"].append({**content["images"][0], "id": 99})
+    words = "1 images of a.json stand there before: each has boxes of its own"
+    assert words in load(tmp_path, content).notes
+
+
+def test_boxes_outside_of_their_images_are_why_there_is_none(tmp_path):
+    far = every("annotations", bbox=lambda box: [4000, 4000, *box[2:]])
+    with pytest.raises(UserError, match="all 10 boxes reach over their image: are these the"):
+        load(tmp_path, edited(far))

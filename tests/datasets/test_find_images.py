@@ -91,3 +91,48 @@ def test_names_that_no_file_has_are_missing(tmp_path, name):
     found.find(name)
     with pytest.raises(UserError, match="1 of 1 images are missing"):
         found.check()
+
+
+def test_the_file_of_one_name_is_no_other_name_s(tmp_path):
+    """Of two cameras with the same names one is not there."""
+    for seed in range(3):
+        save(tmp_path / "cam2" / f"{seed}.png", seed)
+    found = finder(tmp_path)
+    names = [f"cam{camera}/{seed}.png" for camera in (1, 2) for seed in range(3)]
+    found.announce(names)
+    for name in names:
+        found.find(name)
+    with pytest.raises(UserError, match=r"3 of 6 images are missing: .*cam1/0\.png"):
+        found.check()
+
+
+def test_one_file_is_not_found_under_two_names(tmp_path):
+    save(tmp_path / "0.png", 0)
+    found = finder(tmp_path)
+    for name in ("D:\\a\\0.png", "D:\\a\\0.png", "D:\\b\\0.png"):
+        found.find(name)
+    with pytest.raises(UserError, match=r"1 of 3 images are missing"):
+        found.check()
+
+
+def test_another_ending_is_found_and_said(tmp_path):
+    wanted = save(tmp_path / "deep" / "0.png", 0)
+    found = finder(tmp_path)
+    assert found.find("deep/0.jpg") == str(wanted)
+    found.check()
+    assert found.notes() == [
+        "1 images are found by the end of their names: deep/0.jpg as deep/0.png"
+    ]
+
+
+def test_names_that_repeat_in_many_folders_are_found_in_proportion(tmp_path):
+    """Each name is looked up, not compared with every file of its last part."""
+    for clip in range(30):
+        for frame in range(10):
+            save(tmp_path / f"clip{clip}" / f"{frame}.png", 0)
+    found = finder(tmp_path)
+    for clip in range(30):
+        for frame in range(10):
+            path = found.find(f"C:\\set\\clip{clip}\\{frame}.png")
+            assert path == str(tmp_path / f"clip{clip}" / f"{frame}.png")
+    found.check()

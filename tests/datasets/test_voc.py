@@ -248,7 +248,21 @@ def png(folder):
         file.unlink()
 
 
+def encoded(name):
+    """Every file in an encoding that only Python knows."""
+
+    def edit(folder):
+        for file in (folder / "Annotations").glob("*.xml"):
+            head = f'<?xml version="1.0" encoding="{name}"?>'
+            text = file.read_text().replace("Left", "左")
+            file.write_bytes((head + text).encode(name))
+
+    return edit
+
+
 DIALECTS = {
+    "gb2312": encoded("gb2312"),
+    "shift_jis": encoded("shift_jis"),
     "no ending": in_each(lambda text, name: text.replace(name, name[:-4])),
     "another ending": png,
     "no file name": in_each(lambda text, name: text.replace(f"<filename>{name}</filename>", "")),
@@ -353,3 +367,78 @@ def test_entities_do_not_grow(tmp_path):
     (folder / "Annotations" / "2007_000033.xml").write_text(text)
     with pytest.raises(UserError, match="is not an annotation of Pascal VOC"):
         Dataset(path=folder).load(0)
+
+
+def test_a_picture_of_its_own_name_is_taken_before_the_one_inside(tmp_path):
+    """Pairs were renumbered, and what the pages say inside was not."""
+    folder = distinct(fill(tmp_path, dict.fromkeys("1356", ("dog", 0, 1, 1, 9, 9))))
+    for new, old in enumerate("1356", start=1):
+        for part, ending in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+            (folder / part / f"{old}.{ending}").rename(folder / part / f"{new}.{ending}")
+    data = Dataset(path=folder, validation=0.5).load(0)
+    for part in (data.train, data.validation):
+        for index, number in enumerate(part.ids):
+            assert part.paths[index] == str(folder / "JPEGImages" / f"{number}.jpg")
+    note = next(note for note in data.notes if "own names" in note)
+    assert note.startswith("3 annotations name another picture than their own names")
+    assert "2.xml names 3.jpg" in note
+
+
+def test_corners_counted_from_0_are_taken_as_they_are(tmp_path):
+    corners = {"a": (0, 4.5, 20, 20), "b": (3, 5.5, 9, 9), "c": (2, 0, 40, 30)}
+    folder = distinct(fill(tmp_path, {name: ("dog", 0, *box) for name, box in corners.items()}))
+    data = Dataset(path=folder, validation=0.4).load(0)
+    boxes = {
+        "abc"[number - 1]: tuple(part.targets(index).boxes[0].tolist())
+        for part in (data.train, data.validation)
+        for index, number in enumerate(part.ids)
+    }
+    assert boxes == corners
+    assert "corners are counted from 0, not from 1: some lie below 1" in data.notes
+
+
+def test_a_width_and_a_height_for_the_second_corner_are_refused(tmp_path):
+    sides = {str(n): ("dog", 0, 21 + n, 16 + n, 9, 8) for n in range(8)}
+    with pytest.raises(UserError, match=r"8 of 8 boxes have xmax below xmin.*widths and heights"):
+        Dataset(path=distinct(fill(tmp_path, sides))).load(0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "{}.jpg",
+        "{}.xml",
+        "JPEGImages/{}.jpg",
+        "./Annotations/{}.xml",
+        "JPEGImages/{}.jpg Annotations/{}.xml",
+        "C:\\VOC\\JPEGImages\\{}.JPG",
+        "\ufeff{}",
+        "{}  1",
+    ],
+)
+def test_lines_of_lists_as_programs_write_them(tmp_path, line):
+    folder = distinct(fill(tmp_path))
+    names = list(OBJECTS)
+    for name, members in (("train", names[:2]), ("val", names[2:])):
+        text = "\n".join(line.format(member, member) for member in members)
+        text = text[:1] + text[1:].replace("\ufeff", "")  # a mark of the order of bytes is first
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text(text, encoding="utf-8")
+    data = Dataset(path=folder, train="train.txt", val="val").load(0)
+    assert (len(data.train), len(data.validation)) == (2, 2)
+
+
+def test_parts_inside_of_both_folders_are_the_split_and_the_rest_is_counted(tmp_path):
+    folder = distinct(fill(tmp_path, dict.fromkeys("abcdef", ("dog", 0, 1, 1, 9, 9))))
+    for part, name, ending in (
+        ("Annotations", "annotations", "xml"),
+        ("JPEGImages", "images", "jpg"),
+    ):
+        (folder / part).rename(folder / name)
+        for one, place in zip("abcdef", ("train", "val", "test") * 2, strict=True):
+            (folder / name / place).mkdir(exist_ok=True)
+            (folder / name / f"{one}.{ending}").rename(folder / name / place / f"{one}.{ending}")
+    data = Dataset(path=folder).load(0)
+    assert [len(data.train), len(data.validation)] == [2, 2]
+    assert all("/images/val/" in path for path in data.validation.paths)
+    assert "4 in folders beside the split" in data.notes[0]

