@@ -6,7 +6,9 @@ Whatever a module cannot be counted for becomes one sentence.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from numbers import Integral
 from typing import Any
@@ -66,9 +68,13 @@ def following(model: nn.Module, images: Tensor) -> Iterator[None]:
     except Exception as error:
         with running(model, images.shape):
             model(images)
+        reason = _reason(error)
+        if "requires grad as a constant" in reason:
+            reason = "it uses weights that are not registered in it"
         raise UserError(
-            f"{type(model).__name__} runs, but its operators cannot be followed: {_reason(error)}",
-            hint="measure the module as it was before it was compiled, quantised or wrapped",
+            f"{type(model).__name__} runs, but its operators cannot be followed: {reason}",
+            hint="measure it without what torch.jit.trace cannot follow: quantised layers, layers "
+            "in a plain list, compiled functions, functional_call, reentrant checkpoints",
         ) from error
 
 
@@ -82,6 +88,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         for hooks in (module._forward_hooks, module._forward_pre_hooks)
     ]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers() if not is_lazy(buffer)]
+    named = [(module._buffers, dict(module._buffers)) for module in model.modules()]
     model.eval()
     try:
         yield
@@ -91,6 +98,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         for now, before in hooks:
             for key in now.keys() - before:
                 del now[key]
+        for names, tensors in named:
+            names.update(tensors)  # a cache may be another tensor after each batch
         with torch.no_grad():
             for buffer, value in buffers:
                 if not torch.equal(buffer, value):
@@ -122,11 +131,42 @@ def copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
 
 
 def images_for(model: nn.Module, shape: Sequence[int]) -> Tensor:
-    """Black images of a shape, in the type and on the device of the model's weights."""
+    """Black images of a shape, in the type of most of the model's weights, on their device."""
+    sizes: Counter[tuple[torch.dtype, torch.device]] = Counter()
     for p in model.parameters():
         if p.is_floating_point() or p.is_complex():
-            return torch.zeros(*shape, dtype=p.dtype, device=p.device)
-    return torch.zeros(*shape, dtype=torch.float32, device="cpu")
+            # Real matrices before single numbers and before filters in the frequency domain.
+            rank = 0 if is_lazy(p) else (p.ndim > 1) * p.numel() * (not p.is_complex())
+            sizes[p.dtype, p.device] += rank
+    kind, device = max(sizes, key=lambda one: sizes[one], default=(torch.float32, "cpu"))
+    return torch.zeros(*shape, dtype=kind, device=device)
+
+
+class TensorOutputs(nn.Module):
+    """A model with nothing but the tensors among its outputs, which alone can be traced."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Its one tensor, or all of them."""
+        tensors = tuple(_tensors(self.model(images)))
+        return tensors[0] if len(tensors) == 1 else tensors
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif dataclasses.is_dataclass(outputs) and not isinstance(outputs, type):
+        for field in dataclasses.fields(outputs):
+            yield from _tensors(getattr(outputs, field.name))
+    elif isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from _tensors(value)
+    elif isinstance(outputs, list | tuple):
+        for value in outputs:
+            yield from _tensors(value)
 
 
 def _check(model: nn.Module, shape: Sequence[int]) -> None:

@@ -17,7 +17,13 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from scalesearch.cost.any_module import evaluating, following, images_for, prepared
+from scalesearch.cost.any_module import (
+    TensorOutputs,
+    evaluating,
+    following,
+    images_for,
+    prepared,
+)
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.cost.measured_memory import (
     Loss,
@@ -79,7 +85,7 @@ def measure_counts(model: nn.Module, shape: Shape) -> dict[str, int]:
     activations: Counter[str] = Counter()
     with prepared(model, shape) as plain, evaluating(plain), torch.no_grad(), _quiet():
         images = images_for(plain, shape)
-        analysis = FlopCountAnalysis(plain, images)
+        analysis = FlopCountAnalysis(TensorOutputs(plain), images)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analysis.set_op_handle(**HANDLES)
         for op in _ACTIVATION_OPS:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from scalesearch.errors import UserError, nearest
 from scalesearch.nn.foreign_files import described
+from scalesearch.nn.harmless_pickles import harmless
 from scalesearch.text import shortened
 
 _AGAIN = "it is cut short or damaged: copy or download it again"
@@ -50,7 +51,8 @@ def read_checkpoint(path: Path) -> object:
                 _check_archive(file, path, size)
             if kind in ("zip", "legacy"):
                 file.seek(0)  # the file and not its path: torch.load looks at a path's ending
-                return torch.load(file, map_location="cpu", weights_only=True)
+                with torch.serialization.safe_globals(harmless()):
+                    return torch.load(file, map_location="cpu", weights_only=True)
         if kind == "safetensors":
             return load_file(path)
         problem, hint = described(head, path)
@@ -192,7 +194,7 @@ def _explained(error: Exception, path: Path) -> UserError:
         return UserError(f"cannot be read: {reason}", file=file)
     if isinstance(error, pickle.UnpicklingError) and (match := _GLOBAL.search(text)):
         return UserError(
-            f"holds more than tensors: a pickled {shortened(match[1])}, which could run code",
+            f"holds more than tensors: a pickled {shortened(match[1])}, which is not loaded",
             file=file,
             hint=_STATE_ALONE,
         )

@@ -42,10 +42,12 @@ class Names(NamedTuple):
         theirs: each of our names to the name of the same weight there.
         prefixes: what stands before the names of the network or of its parts; what has none of
             them belongs to something else, such as a loss that was saved with the network.
+        rivals: prefixes below each of which there is such a network, if it is more than one.
     """
 
     theirs: dict[str, str]
     prefixes: tuple[str, ...]
+    rivals: tuple[str, ...] = ()
 
 
 def names_in(given: Iterable[str], needed: Iterable[str]) -> Names:
@@ -65,7 +67,7 @@ def names_in(given: Iterable[str], needed: Iterable[str]) -> Names:
     inside = _best(names, [dict(zip(alone, backbone, strict=True)), *_libraries(alone)])
     outside = _best(names, [{name: name for name in rest}, effdet_names(rest)])
     theirs = {_BACKBONE + name: other for name, other in inside.theirs.items()} | outside.theirs
-    return Names(theirs, inside.prefixes + outside.prefixes)
+    return Names(theirs, inside.prefixes + outside.prefixes, inside.rivals + outside.rivals)
 
 
 def _libraries(ours: list[str]) -> list[dict[str, str]]:
@@ -103,7 +105,9 @@ def _best(given: list[str], libraries: list[dict[str, str]]) -> Names:
     # Where another prefix has the network, too, nothing says which one is meant.
     alike = [pair for pair in likely if pair[0] == library and 2 * found[pair] >= found[best]]
     names = {ours: prefix + theirs for ours, theirs in libraries[library].items()}
-    return Names(names, (prefix,) if len(alike) == 1 else ("",))
+    if len(alike) == 1:
+        return Names(names, (prefix,))
+    return Names(names, ("",), tuple(other for _, other in alike))
 
 
 def _backbone_names(layout: Layout, ours: list[str]) -> dict[str, str]:

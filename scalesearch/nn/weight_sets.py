@@ -22,6 +22,8 @@ _AVERAGES = {"ema", "swa", "averaged", "average"}
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _NETWORKS = ("backbone", "encoder", "classifier", "student", "teacher", "detector")
 _COUNTERS = ("n_averaged", "num_updates", "decay")  # of classes that average weights
+_PROFILES = ("total_ops", "total_params")  # thop's, which leaves them in every layer
+_OVERLAP = 0.5  # of the names of a moving average, those of the weights it is of
 # Mappings of tensors that belong to the training.
 _OF_TRAINING = ("optim", "scheduler", "scaler", "callback", "loop", "hyper", "param_groups", "rng")
 _DEEPEST = 5
@@ -58,16 +60,31 @@ def weight_set(content: object, source: str = "", key: str = "") -> WeightSet:
     sets = {path: part for found, given in sets.items() for path, part in _parts(found, given)}
     if not sets:
         raise _nothing(content, source)
+    sets |= _below(sets, key)
     path, notes = _chosen(sets, source, key)
     state = _without_wrappers(sets[path])
     if notes and any(_is_average(word) for word in path):
         raw = [other for other in sets if not any(_is_average(word) for word in other)]
-        full = _without_wrappers(sets[raw[0]]) if len(raw) == 1 else {}
-        # Some keep an average of what is trained alone, without the statistics of norms.
-        if rest := full.keys() - state.keys() if state.keys() < full.keys() else set():
-            notes = (*notes, f"{len(rest)} tensors that it lacks are from {_words(raw[0])}")
-        state = {**full, **state} if rest else state
+        if len(raw) == 1:
+            state, count = _completed(state, _without_wrappers(sets[raw[0]]))
+            more = f"{count} tensors that it lacks are from {_words(raw[0])}"
+            notes = (*notes, more) if count else notes
     return WeightSet(state, notes)
+
+
+def _completed(average: Mapping[str, Any], raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """A moving average with what its layers lack, and how much that is.
+
+    Some keep an average of what is trained alone, without the statistics of norms.
+    """
+    ours, theirs = average, raw
+    if not ours.keys() < theirs.keys():  # one of them below a prefix
+        ours, theirs = _below_prefix(average), _below_prefix(raw)
+    layers = {name.rpartition(".")[0] for name in ours}
+    rest = {n for n in theirs.keys() - ours.keys() if "." in n and n.rpartition(".")[0] in layers}
+    if not rest or not ours.keys() < theirs.keys():
+        return average, 0
+    return {**{name: theirs[name] for name in rest}, **ours}, len(rest)
 
 
 def is_wrapper(prefix: str) -> bool:
@@ -96,10 +113,11 @@ def _sets(
 
 
 def _is_weight(key: object, value: object) -> bool:
-    """Whether it is a named tensor, and not a counter of a class that averages weights."""
+    """Whether it is a named tensor, and not a counter of a class that averages or profiles."""
     if not isinstance(key, str) or not isinstance(value, torch.Tensor):
         return False
-    return value.ndim > 0 or key.rpartition(".")[2] not in _COUNTERS
+    last = key.rpartition(".")[2]
+    return last not in _PROFILES and (value.ndim > 0 or last not in _COUNTERS)
 
 
 def _is_of_training(key: str) -> bool:
@@ -133,6 +151,42 @@ def _is_average(word: str) -> bool:
     return not _AVERAGES.isdisjoint(word.lower().replace("-", "_").split("_"))
 
 
+def _below(sets: Mapping[tuple[str, ...], Mapping[str, Any]], key: str) -> dict[Any, Any]:
+    """The weights whose path and names begin with a key that is no path itself, if there are."""
+    if not key or any(".".join(path) == key for path in sets):
+        return {}
+    for path, given in sets.items():
+        prefix = key.removeprefix(".".join([*path, ""])) + "."
+        for state in (given, _without_wrappers(given)):
+            part = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+            if part:
+                return {tuple(key.split(".")): part}
+    return {}
+
+
+def _below_prefix(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Names without the words that those of all layers begin with."""
+    layers = [name.split(".")[:-1] for name in state if "." in name]
+    common = 0
+    for words in zip(*layers, strict=False):
+        if len(set(words)) > 1:
+            break
+        common += 1
+    return {name.split(".", common)[-1]: value for name, value in state.items()}
+
+
+def _averages(sets: Mapping[tuple[str, ...], Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """The paths of moving averages: what has the name of one and averages no weights is none."""
+    named = [path for path in sets if any(_is_average(word) for word in path)]
+    names = {path: set(_below_prefix(_without_wrappers(state))) for path, state in sets.items()}
+    raw = [names[path] for path in sets if path not in named]
+    return [
+        path
+        for path in named
+        if not raw or max(len(names[path] & other) for other in raw) >= _OVERLAP * len(names[path])
+    ]
+
+
 def _chosen(
     sets: Mapping[tuple[str, ...], Any], source: str, key: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -151,7 +205,7 @@ def _chosen(
         return wanted, ()
     if len(paths) == 1:
         return paths[0], ()
-    averaged = [path for path in paths if any(_is_average(word) for word in path)]
+    averaged = _averages(sets)
     usual = [path for path in paths if path not in averaged and _is_usual(path)]
     best = averaged or usual
     others = [path for path in paths if path not in best]

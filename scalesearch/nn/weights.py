@@ -48,6 +48,7 @@ class LoadReport:
         names: what the source calls, or would call, the weights of the network.
         notes: what else was chosen or changed, in sentences: which of several sets of weights was
             taken, and that of three channels one was made.
+        rivals: prefixes of names below each of which the source has such a network.
     """
 
     loaded: tuple[str, ...]
@@ -56,6 +57,7 @@ class LoadReport:
     mismatched: tuple[Mismatch, ...]
     names: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         taken = _counted(self.loaded)
@@ -76,7 +78,15 @@ class LoadReport:
     def check(self) -> None:
         """Raises `UserError` with every weight that did not fit, under both its names."""
         if not self.complete:
-            raise UserError("\n  ".join(["the weights do not fit the network", *self.misfits()]))
+            lines = ["the weights do not fit the network", *self.misfits(), *self.notes]
+            prefixes = [prefix.rstrip(".") for prefix in self.rivals]
+            raise UserError(
+                "\n  ".join(lines),
+                hint=f"there are networks under {_cut(prefixes)}: choose one with "
+                f"load_weights(…, key={prefixes[0]!r})"
+                if all(prefixes) and prefixes
+                else "",
+            )
 
     def misfits(self) -> list[str]:
         """What did not fit, a line for each way in which weights can fail to."""
@@ -113,7 +123,8 @@ def load_weights(
             weights and their moving average in one checkpoint the average is taken.
         strict: raise, with the network left as it was, unless everything fits. Otherwise what
             fits is loaded and the report names the rest.
-        key: the path of keys to the weights in a checkpoint that holds several sets of them.
+        key: the path of keys to the weights in a checkpoint that holds several sets of them; its
+            end may be a prefix of their names, such as `encoder_q`.
 
     Raises:
         UserError: something does not fit or is not finite, the source cannot be read, or the
@@ -164,7 +175,7 @@ def fit(
     needed: Mapping[str, Tensor], given: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """What of the given weights fits a network whose state dict is `needed`, under its names."""
-    names, prefixes = names_in(given, needed)
+    names, prefixes, rivals = names_in(given, needed)
     state: dict[str, Tensor] = {}
     missing, mismatched, notes = list[str](), list[Mismatch](), list[str]()
     for name, expected in needed.items():
@@ -189,7 +200,13 @@ def fit(
     if others := _counted(name for name in left if prefixes and not name.startswith(prefixes)):
         notes.append(_listed("what is saved beside the network is left out", others))
     return state, LoadReport(
-        tuple(state), tuple(missing), unexpected, tuple(mismatched), names, tuple(notes)
+        loaded=tuple(state),
+        missing=tuple(missing),
+        unexpected=unexpected,
+        mismatched=tuple(mismatched),
+        names=names,
+        notes=tuple(notes),
+        rivals=rivals,
     )
 
 

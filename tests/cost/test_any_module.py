@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import scalesearch as ss
+from scalesearch.cost.any_module import images_for
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.measured import measure
 from scalesearch.errors import UserError
@@ -272,7 +274,7 @@ def exported():
     [
         (Two, "missing 1 required positional argument: 'other'", "takes one batch of images alone"),
         (locked, "cannot be copied, and memory is counted on a copy: cannot pickle", "locks"),
-        (quantised, "runs, but its operators cannot be followed", "before it was compiled, quant"),
+        (quantised, "runs, but its operators cannot be followed", "quantised layers"),
         (exported, "holds a program of torch.export, which has one mode", "was given"),
         (lambda: "resnet18", "a module is measured, not str", "ss.build(net)"),
         (
@@ -361,3 +363,79 @@ def test_a_trace_says_nothing_of_constants():
 def test_latency_of_a_model_that_fails_is_one_sentence():
     with pytest.raises(UserError, match="cannot be run on images of 1 x 5 x 64 x 64"):
         ss.measure_latency(small(), (5, 64, 64))
+
+
+class Giving(nn.Module):
+    """Gives its logits in whatever `put` puts them into."""
+
+    def __init__(self, put):
+        super().__init__()
+        self.inner, self.put = small(), put
+
+    def forward(self, images):
+        return self.put(self.inner(images))
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+    loss: torch.Tensor | None = None
+
+
+@pytest.mark.parametrize(
+    ("put", "logits"),
+    [
+        (lambda x: (x, 3.0), lambda out: out[0]),
+        (lambda x: {"logits": x, 3: "a"}, lambda out: out["logits"]),
+        (Output, lambda out: out.logits),
+        (lambda x: [(x, None), x.sum()], lambda out: out[0][0]),
+    ],
+    ids=["a number beside", "keys that are no text", "a dataclass", "lists of pairs"],
+)
+def test_logits_in_any_container(put, logits):
+    cost = measure(Giving(put), SHAPE, loss=lambda out: logits(out).sum())
+    assert cost.flops == EXPECTED
+
+
+class Caches(nn.Module):
+    """Keeps the features of the last images in a buffer that is another tensor each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = small()
+        self.register_buffer("memory", torch.full((2, 8), 5.0))
+
+    def forward(self, images):
+        features = self.inner(images)
+        self.memory = torch.cat([self.memory, features.detach()])[-2:]
+        return features + self.memory.mean(0)
+
+
+def test_a_buffer_that_becomes_another_tensor_is_put_back():
+    model = Caches()
+    memory = model.memory
+    measure(model, SHAPE)
+    assert model.memory is memory
+    assert (memory == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("first", "dtype"),
+    [(torch.zeros(3, 4, dtype=torch.complex64), torch.float32), (torch.tensor(0.5), torch.half)],
+    ids=["a complex filter", "a single number"],
+)
+def test_images_have_the_type_of_most_weights(first, dtype):
+    model = nn.Module()
+    model.first, model.inner = nn.Parameter(first), small().to(dtype)
+    model.forward = model.inner.forward
+    assert images_for(model, SHAPE).dtype == dtype
+    assert measure(model, SHAPE).flops == EXPECTED
+
+
+def test_weights_that_are_not_registered_are_named_so():
+    model = nn.Module()
+    model.layers = [nn.Linear(3, 4)]
+    model.forward = lambda images: model.layers[0](images.mean((2, 3)))
+    with pytest.raises(UserError, match="uses weights that are not registered in it") as caught:
+        measure(model, SHAPE)
+    assert "layers in a plain list" in caught.value.hint

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
+import fractions
 import io
 import os
 import pathlib
 import pickle
 import random
 import zipfile
+from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -172,15 +176,39 @@ def test_a_program_of_torch_export(tmp_path):
     [
         (argparse.Namespace(lr=0.1), "argparse.Namespace"),
         (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
-        (pathlib.PurePosixPath("runs"), "pathlib.PurePosixPath"),
+        (fractions.Fraction(1, 2), "fractions.Fraction"),
         (print, "print"),
     ],
 )
 def test_what_is_pickled_beside_tensors_is_named_and_not_run(thing, name, legacy, tmp_path):
     content = saved({"model": STATE, "args": thing}, _use_new_zipfile_serialization=not legacy)
     told = refusal(tmp_path / "w.pth", content)
-    assert told.problem == f"holds more than tensors: a pickled {name}, which could run code"
+    assert told.problem == f"holds more than tensors: a pickled {name}, which is not loaded"
     assert "torch.save(model.state_dict(), FILE)" in told.hint
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "thing",
+    [
+        *(np.float64(0.9), np.int32(3), np.bool_(True), np.str_("best")),
+        *(np.arange(6.0).reshape(2, 3), np.array(["a", "b"]), np.random.default_rng(0).bytes(9)),
+        *(pathlib.Path("runs/one"), pathlib.PureWindowsPath("C:\\runs")),
+        *(datetime.datetime(2026, 11, 27, 5), datetime.timedelta(hours=3)),
+        *(defaultdict(int, epochs=3), defaultdict(list, {"loss": [0.5]})),
+    ],
+    ids=repr,
+)
+def test_plain_values_beside_tensors_are_read(thing, legacy, tmp_path):
+    content = saved({"model": STATE, "thing": thing}, _use_new_zipfile_serialization=not legacy)
+    (tmp_path / "w.pth").write_bytes(content)
+    read = read_checkpoint(tmp_path / "w.pth")["thing"]
+    assert np.array_equal(read, thing) if isinstance(thing, np.ndarray) else read == thing
+
+
+def test_an_array_of_objects_is_not_read(tmp_path):
+    told = refusal(tmp_path / "w.pth", saved({"w": np.array([{}], dtype=object)}))
+    assert told.hint
 
 
 class Harmful:

@@ -179,3 +179,29 @@ def test_nothing_to_take(content, said):
         weight_set(content)
     assert said in told.value.problem
     assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["average_meters", "ema_losses", "ema"])
+def test_what_is_called_an_average_and_averages_no_weights_is_none(name):
+    content = {"model": dict(STATE), name: {"train.loss": torch.ones(3)}}
+    is_state(weight_set(content))
+
+
+def test_an_average_of_what_is_trained_alone_below_another_prefix_is_completed():
+    trained = {name: OTHER[name] for name in OTHER if "running" not in name and "num" not in name}
+    found = weight_set({"state_dict": under("model."), "ema": trained})
+    assert set(found.state) == set(STATE)
+    for name, value in found.state.items():
+        assert torch.equal(value, trained.get(name, STATE[name]))
+    assert "3 tensors that it lacks are from 'state_dict'" in found.notes
+
+
+def test_the_counts_of_a_profiler_are_no_weights():
+    counts = {"0.total_ops": torch.zeros(1), "total_params": torch.zeros(1)}
+    is_state(weight_set(STATE | counts))
+
+
+@pytest.mark.parametrize("key", ["encoder_q", "module.encoder_q", "state_dict.module.encoder_q"])
+def test_a_key_may_end_in_a_prefix_of_names(key):
+    both = under("module.encoder_q.") | under("module.encoder_k.", OTHER)
+    is_state(weight_set({"state_dict": both, "epoch": 3}, key=key))

@@ -502,3 +502,24 @@ def test_timm_mistakes(monkeypatch):
     with pytest.raises(UserError, match="timm is not installed") as caught:
         load_weights(build(SMALL), "timm:resnet18")
     assert caught.value.hint == "pip install timm"
+
+
+def test_two_networks_in_one_mapping_are_named_with_the_way_out():
+    state, other = build(SMALL).state_dict(), build(SMALL).state_dict()
+    both = {f"encoder_q.{name}": value for name, value in state.items()}
+    both |= {f"encoder_k.{name}": value for name, value in other.items()}
+    with pytest.raises(UserError, match="do not fit the network") as caught:
+        load_weights(build(SMALL), both)
+    assert caught.value.hint == (
+        "there are networks under encoder_q, encoder_k: choose one with "
+        "load_weights(…, key='encoder_q')"
+    )
+    assert load_weights(build(SMALL), both, key="encoder_k").complete
+
+
+def test_what_lies_beside_the_network_is_named_where_something_is_missing():
+    state = {f"backbone.{name}": value for name, value in build(SMALL).state_dict().items()}
+    for name in ("weight", "bias"):
+        state[f"head.{name}"] = state.pop(f"backbone.classifier.{name}")
+    with pytest.raises(UserError, match=r"saved beside the network .*head\.weight, head\.bias"):
+        load_weights(build(SMALL), state)
