@@ -87,6 +87,8 @@ def read_square(path: str, resolution: int, reading: Reading) -> np.ndarray:
 def all_undecodable(error: UserError, paths: Sequence[str]) -> UserError:
     """The error of one file that does not decode, made one that names all of these that do not."""
     broken = find_undecodable(paths)
+    if not broken:  # what fails comes after decoding
+        return error
     return UserError(
         f"cannot decode {len(broken):,} of {len(paths):,} files: {first_few(broken)}",
         key=error.key,
@@ -222,6 +224,8 @@ def _eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
 
 def _on_white(image: Image.Image, mode: str) -> Image.Image:
     """Without the colours that lie hidden in transparent pixels."""
+    if image.mode in ("LAB", "HSV"):  # which Pillow makes grey of by way of RGB alone
+        image = image.convert("RGB")
     if not image.has_transparency_data:
         return image.convert(mode)
     colours = image.convert("RGBA")

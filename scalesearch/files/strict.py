@@ -81,9 +81,13 @@ def load_yaml(path: Path | str) -> Document:
             file=str(path),
             line=1,
             allowed="key: value pairs",
-            hint=f"the file holds {odd}" if (odd := odd_characters(text)) else "",
+            hint=f"the file holds {odd}" if (odd := _odd(text)) else "",
         )
     return Document(plain, path, lines)
+
+
+def _odd(text: str) -> str:
+    return odd_characters("".join(text.splitlines()))
 
 
 def parse_value(text: str) -> Any:

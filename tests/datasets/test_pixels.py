@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from scalesearch.datasets._pixels import Reading, read_square, read_upright
 from scalesearch.datasets.image_folder import Dataset
@@ -185,3 +185,22 @@ def test_oblong_pictures_are_noted_unless_they_fit(tmp_path):
     for fit, noted in (("crop", True), ("pad", False), ("stretch", False)):
         notes = Dataset(path=tmp_path, fit=fit).load(0).notes
         assert any("1 of 10 images are oblong" in n and "10%" in n for n in notes) == noted
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["LAB", "YCbCr", "CMYK"])
+def test_colours_in_other_spaces(tmp_path, mode, channels):
+    """Those that TIFF holds; Pillow's conversion by way of RGB is the reference."""
+    image = noise(0, (8, 9))
+    other = image.convert(mode) if mode != "LAB" else _lab(image)
+    other.save(tmp_path / "0.tif")
+    with Image.open(tmp_path / "0.tif") as stored:
+        wanted = stored.convert("RGB") if channels == 3 or mode == "LAB" else stored
+        expected = np.asarray(wanted.convert({1: "L", 3: "RGB"}[channels]))
+    read = read_upright(str(tmp_path / "0.tif"), Reading(channels=channels))
+    assert np.array_equal(np.asarray(read), expected)
+
+
+def _lab(image):
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
