@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.history.jobs import Score
-from scalesearch.interfaces import BoxData, BoxImages, Data, ImageData, Images
+from scalesearch.interfaces import BoxData, BoxImages, Data, FileAccount, ImageData, Images
 from scalesearch.plugins import calling
 from scalesearch.text import shortened
 
@@ -60,7 +61,7 @@ def check_data(name: str, data: Any, task: str) -> Data:
     if ":" not in name:
         return data
     with calling(name, "load"):
-        _check_facts(name, data)
+        data = _with_facts(name, data)
         for part in ("train", "validation"):
             images = getattr(data, part)
             count = len(images)
@@ -82,7 +83,7 @@ def scores_of(
         UserError: it yields something else than scores of named numbers.
     """
     name = name_of(evaluator)
-    scores = evaluator.evaluate(model, architecture, data, seed)
+    scores, before = evaluator.evaluate(model, architecture, data, seed), -math.inf
     if not isinstance(scores, Iterable):
         raise _returned(name, "evaluate", "a generator of scores", scores)
     for score in scores:
@@ -96,6 +97,12 @@ def scores_of(
             raise UserError(
                 f"{name!r} yielded a score of step {_show(score.step)}", allowed="a whole number"
             ) from None
+        if step < before:
+            raise UserError(
+                f"{name!r} yielded a score of step {step} after one of step {before}",
+                allowed="steps that ascend",
+            )
+        before = step
         values = {key: _number(name, key, value) for key, value in score.values.items()}
         yield Score(step, values, score.detections_json)
 
@@ -124,8 +131,8 @@ def written(name: str, paths: Any, target: Path) -> list[Path]:
     return [Path(path) for path in paths]
 
 
-def _check_facts(name: str, data: Data) -> None:
-    """The words and numbers about a whole data set."""
+def _with_facts(name: str, data: Data) -> Data:
+    """The data set with the words and numbers about the whole of it as plain values."""
     classes = data.classes
     if not isinstance(classes, Sequence) or not classes or not all(map(_is_word, classes)):
         raise _due(name, "classes", "a tuple of names, one at least", classes)
@@ -133,14 +140,25 @@ def _check_facts(name: str, data: Data) -> None:
         raise _due(name, "classes", "names that differ", classes)
     if data.channels not in (1, 3):
         raise _due(name, "channels", "1 or 3", data.channels)
+    statistics = {}
     for key in ("mean", "std"):
-        values = getattr(data, key)
+        values = statistics[key] = tuple(map(float, getattr(data, key)))
         fits = len(values) == data.channels and all(math.isfinite(value) for value in values)
         if not fits or (key == "std" and min(values) <= 0):
             above = " above 0" if key == "std" else ""
             raise _due(name, key, f"{data.channels} numbers{above}, one for each channel", values)
-    if isinstance(data, BoxData) and len(data.category_ids) != len(classes):
-        raise _due(name, "category_ids", "as many as classes", data.category_ids)
+    notes: Any = data.notes
+    if not isinstance(notes, tuple | list) or not all(map(_is_word, notes)):
+        raise _due(name, "notes", "a tuple of sentences", notes)
+    if not isinstance(data.files, FileAccount | None):
+        raise _due(name, "files", "a scalesearch.interfaces.FileAccount, or None", data.files)
+    mean, std = statistics["mean"], statistics["std"]
+    plain = replace(data, classes=tuple(classes), notes=tuple(notes), mean=mean, std=std)
+    if not isinstance(plain, BoxData):
+        return plain
+    if len(plain.category_ids) != len(classes):
+        raise _due(name, "category_ids", "as many as classes", plain.category_ids)
+    return replace(plain, category_ids=tuple(map(int, plain.category_ids)))
 
 
 def _check_images(name: str, part: str, images: Images, count: int, data: ImageData) -> None:

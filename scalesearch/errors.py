@@ -41,6 +41,17 @@ class UserError(ValueError):
         tail = [f"allowed: {self.allowed}"] if self.allowed else []
         return "\n  ".join([head, *tail, *([self.hint] if self.hint else [])])
 
+    def moved(self, key: str) -> UserError:
+        """The same mistake at another key."""
+        return UserError(
+            self.problem,
+            key=key,
+            allowed=self.allowed,
+            hint=self.hint,
+            file=self.file,
+            line=self.line,
+        )
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self.problem, self.key, self.allowed, self.hint, self.file, self.line)
 

@@ -36,6 +36,7 @@ METHODS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "necks": {"nodes": ("levels",)},
 }
 _MISSING = object()
+_LIBRARIES = {"site-packages", "dist-packages"}
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -90,7 +91,15 @@ def describe(error: BaseException) -> str:
         text = ""
     said = ": ".join(part for part in (type(error).__name__, text) if part)
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{said} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else said
+    # Where it arose in code of one's own, not in a library that this called.
+    own = [frame for frame in frames if _is_own(Path(frame.filename))]
+    place = (own or frames)[-1] if frames else None
+    return f"{said} ({Path(place.filename).name}:{place.lineno})" if place else said
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a source file belongs neither to a library nor to us."""
+    return not file.is_relative_to(Path(__file__).parent) and not _LIBRARIES & {*file.parts}
 
 
 def load_object(path: str) -> Any:

@@ -252,6 +252,10 @@ WRONG_DATA = [
     (replace(DATA, mean=(float("nan"),)), "its `mean` is (nan,)"),
     (replace(DATA, std=(0.0,)), "allowed: 1 numbers above 0"),
     (replace(DATA, mean=None), "failed in `load`: TypeError"),
+    (replace(DATA, notes="sloppy"), "its `notes` is 'sloppy'\n  allowed: a tuple of sentences"),
+    (replace(DATA, notes=None), "its `notes` is None"),
+    (replace(DATA, notes=(1,)), "its `notes` is (1,)"),
+    (replace(DATA, files={"seen": 2}), "allowed: a scalesearch.interfaces.FileAccount, or None"),
     (replace(DATA, train=Images([], count=0)), "has no train images"),
     (replace(DATA, train=Images([0], count=-3)), "failed in `load`: ValueError: __len__"),
     (replace(DATA, validation=None), "failed in `load`: TypeError: object of type 'NoneType'"),
@@ -274,9 +278,19 @@ def test_a_data_set_that_is_none(data, said):
 
 
 def test_data_sets_that_are_right():
-    assert check_data(NAME, DATA, "classification") is DATA
+    assert check_data(NAME, DATA, "classification") == DATA
     pictures = boxes_of()
-    assert check_data(NAME, pictures, "detection") is pictures
+    assert check_data(NAME, pictures, "detection") == pictures
+
+
+def test_facts_become_plain_values():
+    """They are written as JSON."""
+    mean, std = np.array([0.5], np.float32), [torch.tensor(0.25)]
+    given = replace(DATA, classes=["a", "b"], mean=mean, std=std, notes=["odd"])
+    data = check_data(NAME, given, "classification")
+    assert (data.classes, data.mean, data.std) == (("a", "b"), (0.5,), (0.25,))
+    assert data.notes == ("odd",)
+    assert {type(value) for value in (*data.mean, *data.std)} == {float}
 
 
 def boxes_of(**changes):

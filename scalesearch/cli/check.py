@@ -54,7 +54,7 @@ def _findings(study: Study, samples: int) -> list[str]:
         f"{len(data.validation):,} validation images, {len(data.classes)} classes",
     ]
     anchors, fitted = anchors_of(study, data)
-    notes = [*data_notes(data), *([fitted] if fitted else [])]
+    notes = [*data_notes(data, study.objective.metric), *([fitted] if fitted else [])]
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()
@@ -122,7 +122,7 @@ def _search(
     if study.latency is not None:
         source = "" if table is None else f", predicted by {study.latency.table}"
         lines.append(f"latency       measured on {study.latency.deployment}{source}")
-    notes = evaluator_notes(evaluator, [sizes.typical])
+    notes = evaluator_notes("search", evaluator, [sizes.typical])
     seconds = trial_seconds(executor, evaluator, sizes.typical, data)
     total = None if seconds is None else seconds * search.trials
     return sizes.typical, Share(f"search        {search.trials} trials", total, notes), lines
@@ -132,7 +132,7 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data) ->
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
-    return _share(executor, evaluator, text, grid.fitting, data)
+    return _share("grid", executor, evaluator, text, grid.fitting, data)
 
 
 def _family(
@@ -143,10 +143,11 @@ def _family(
     evaluator: Evaluator = family.evaluator.make()
     networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"
-    return _share(executor, evaluator, text, networks, data)
+    return _share("family", executor, evaluator, text, networks, data)
 
 
 def _share(
+    phase: str,
     executor: Executor,
     evaluator: Evaluator,
     text: str,
@@ -154,7 +155,7 @@ def _share(
     data: Data,
 ) -> Share:
     """A phase of these networks; `UserError` if the evaluator's options do not fit them."""
-    notes = evaluator_notes(evaluator, networks) if networks else []
+    notes = evaluator_notes(phase, evaluator, networks) if networks else []
     return Share(text, phase_seconds(executor, evaluator, networks, data), notes)
 
 

@@ -20,6 +20,7 @@ _SYSTEM = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.ENOLCK, errno.ENOTSUP, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+    *(errno.EISDIR, errno.ENOTDIR),
 )
 _INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 

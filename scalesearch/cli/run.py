@@ -85,7 +85,7 @@ def _print_family(folder: RunFolder) -> None:
     table = []
     for member in members:
         network, costs = member.architecture, cost(member.architecture)
-        trial, base = scored[member.name], compound.get(member.phi)
+        trial, base = scored.get(member.name, {}), compound.get(member.phi)
         score = trial.get(metric, math.nan)
         table.append(
             (
@@ -93,7 +93,7 @@ def _print_family(folder: RunFolder) -> None:
                 *(network.resolution, format_count(costs.flops)),
                 f"{costs.flops / base:.2f}" if base else "",
                 format_count(costs.params),
-                trial["state"] if math.isnan(score) else f"{score:.4f}",
+                trial.get("state", "not assessed") if math.isnan(score) else f"{score:.4f}",
             )
         )
     head = ("phi", "strategy", *sizes, "px", "flops", "ratio", "params", metric)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scalesearch.arch import check
 from scalesearch.cost.cost import UNITS, Cost
 from scalesearch.errors import UserError, nearest
+from scalesearch.text import shortened
+
+_MOST = 1e24  # no network costs that much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +26,9 @@ class Limit:
             raise UserError("a limit needs a bound", allowed="min, max or both")
         for key in ("min", "max"):
             value = getattr(self, key)
-            if value is not None and not value > 0:
-                raise UserError(f"{value!r} cannot be a bound", key=key, allowed="more than 0")
+            if value is not None and not (0 < value <= _MOST or value == math.inf):
+                problem = f"{shortened(str(value))} cannot be a bound"
+                raise UserError(problem, key=key, allowed=f"more than 0, at most {_MOST:g}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise UserError(f"min {self.min:g} is above max {self.max:g}: nothing can meet both")
 

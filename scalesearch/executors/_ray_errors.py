@@ -40,7 +40,7 @@ def start_error(error: BaseException) -> UserError:
     """Why no Ray could be started on this machine."""
     text, number = _all_text(error), getattr(error, "errno", None)
     root = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    elsewhere = "name another one: `RAY_TMPDIR=/tmp scalesearch …`"
+    elsewhere = "name another one: `RAY_TMPDIR=FOLDER scalesearch …`"
     problem, hint = _first_line(error), "`executor: serial` does without Ray"
     if "AF_UNIX path" in text or number == errno.ENAMETOOLONG:
         problem = f"its folder {root!r} is too long: a socket's path has at most 107 bytes"
@@ -57,7 +57,8 @@ def start_error(error: BaseException) -> UserError:
     elif isinstance(error, OSError) and error.filename is not None:
         place = os.fsdecode(error.filename)
         problem, hint = f"{place!r}: {error.strerror}", f"its folder is {root!r}; {elsewhere}"
-        if not Path(place).is_relative_to(root):  # so it is the home folder
+        # Any other place is the home folder.
+        if not (Path(place).is_relative_to(root) or Path(root).is_relative_to(place)):
             hint = (
                 "it keeps a token in the home folder: set HOME to one that can be written, or "
                 "RAY_AUTH_MODE=disabled"

@@ -183,6 +183,9 @@ class _Reader:
             raise _at(
                 node, f"the key {node.value!r} is {_kind(value)}", keys, "a word; or quote it"
             )
+        odd = "" if getattr(node, "style", None) else value[: len(value) - len(_bare(value))]
+        if odd:  # which YAML takes for letters
+            raise _at(node, f"{odd_characters(odd)} indents this line", keys, "spaces")
         return value
 
     def _scalar(self, node: yaml.Node, keys: Keys) -> Any:
@@ -238,14 +241,15 @@ def _read(path: Path) -> str:
         raise UserError(f"cannot be read: {error.strerror}", file=str(path)) from None
 
 
+def _bare(word: str) -> str:
+    return word.lstrip().lstrip(_INVISIBLE)
+
+
 def _check_indents(text: str) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         first = next((c for c in line if c != " "), "")
         if first == "\t" and line.strip():
             raise UserError("a tab indents this line", line=number, allowed="spaces")
-        if first and (first.isspace() or first in _INVISIBLE) and first not in "\r\t\x0b\x0c":
-            odd = odd_characters(first)
-            raise UserError(f"{odd} indents this line", line=number, allowed="spaces")
 
 
 def _check_events(text: str) -> None:
@@ -270,7 +274,7 @@ def _readable(error: yaml.MarkedYAMLError, text: str) -> UserError:
     parts = ", ".join(part for part in (error.context, error.problem) if part)
     marks = [one.line for one in (error.context_mark, error.problem_mark) if one]
     around = text.split("\n")[min(marks) : max(marks) + 1] if marks else []
-    odd = odd_characters(" ".join(around))
+    odd = odd_characters(" ".join(around).replace("\t", " "))
     return UserError(
         f"this is not YAML: {parts}",
         line=mark.line + 1 if mark else 0,

@@ -238,18 +238,31 @@ def _lock(path: Path) -> JournalFileSymlinkLock | JournalFileOpenLock:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Drops a last line without its end: the next append would make the file unreadable."""
+    """Drops a last line that is not whole: the next append would make the file unreadable.
+
+    An editor may have ended it, or blank lines may follow.
+    """
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
-        start = end
-        while start > 0:
+        start, tail = end, b""
+        # The last line and the end of the one before it, unless it is blank.
+        while start > 0 and b"\n" not in tail.rstrip():
             start = max(0, start - 65536)
             file.seek(start)
-            cut = file.read(end - start).rfind(b"\n")
-            if cut >= 0:
-                file.truncate(start + cut + 1)
-                return
-        file.truncate(0)
+            tail = file.read(end - start)
+        text = tail.rstrip()
+        before, _, last = text.rpartition(b"\n")
+        is_whole = tail[len(text) :].startswith(b"\n") and _is_json(last)
+        kept = len(text) + 1 if is_whole else len(before) + 1 if before else 0
+        file.truncate(start + kept)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _finish(study: StoredStudy, trial: Trial) -> None:
@@ -307,14 +320,15 @@ def _seal_of_proposal(trial: Trial, phase: str) -> str:
 
 
 def _sealed_outcome(trial: Trial) -> dict[str, Any]:
-    outcome = trial.outcome() | {"last_step": max(trial.curve, default=0)}
+    outcome = trial.outcome() | {"steps": sorted(trial.curve)}
     return outcome | {"seal": _seal_of_outcome(trial, outcome)}
 
 
 def _seal_of_outcome(trial: Trial, outcome: Mapping[str, Any]) -> str:
     """Over the outcome, and the curve as far as it is this attempt's."""
-    last = outcome.get("last_step", 0)
-    curve = [[step, value] for step, value in sorted(trial.curve.items()) if step <= last]
+    curve = [[step, value] for step, value in sorted(trial.curve.items())]
+    if "last_step" in outcome:
+        curve = [[step, value] for step, value in curve if step <= outcome["last_step"]]
     return seal({key: value for key, value in outcome.items() if key != "seal"}, curve)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,9 @@ STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
 _RENAMED = {"refused": "infeasible", "excess": "violations"}
 
 
-# What an outcome has beside a trial's own fields: a seal, and the last step that it covers.
-SEALING = ("seal", "last_step")
+# What an outcome has beside a trial's own fields: a seal, and the steps of its curve, as the record
+# also keeps scores of attempts that were cut off. Early records of 0.2 have the last step alone.
+SEALING = ("seal", "steps", "last_step")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,7 @@ def from_record(
     }
     outcome["state"] = _RENAMED.get(outcome["state"], outcome["state"])
     outcome["objective"] = tuple(outcome.get("objective", ()))
+    steps = written.get("steps", curve)
     counted = {key: attributes[key] for key in UNITS if key != "latency"}
     cost = Cost(**counted, latency=outcome.pop("latency", None))
     return Trial(
@@ -117,7 +119,7 @@ def from_record(
         cost=cost,
         predicted_latency=attributes.get("predicted_latency"),
         violations={**violations, **outcome.pop("violations", {})},
-        curve=dict(curve),
+        curve={step: curve[step] for step in steps},
         **outcome,
     )
 
@@ -129,5 +131,11 @@ def seal(*parts: Any) -> str:
 
 
 def overall(scores: Mapping[str, float]) -> dict[str, float]:
-    """Scores without those of single classes (`ap/NAME`), of which there may be hundreds."""
-    return {name: value for name, value in scores.items() if "/" not in name}
+    """Scores without those of single classes, of which there may be hundreds."""
+    return {name: value for name, value in scores.items() if not is_of_class(name, scores)}
+
+
+def is_of_class(name: str, names: Container[str]) -> bool:
+    """Whether a score is of one class, such as `ap/NAME` beside `ap`; `val/acc` is none alone."""
+    kind, slash, _ = name.partition("/")
+    return bool(slash) and kind in names

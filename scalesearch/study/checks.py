@@ -42,6 +42,12 @@ def check_metric(evaluator: Plugin, metric: str, task: str) -> None:
     )
 
 
+def scores_classes(evaluator: Plugin, kind: str) -> bool:
+    """Whether an evaluator says that it gives `KIND/CLASS` for each class of the data."""
+    known = hook(plugins.load(evaluator.folder, evaluator.name), "metrics") or ()
+    return f"{kind}/CLASS" in known
+
+
 def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
     """Rejects rungs at which there is no score, or nothing left to be stopped."""
     if stopping is None:
@@ -68,7 +74,9 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
         )
 
 
-def evaluator_notes(evaluator: Evaluator, networks: Sequence[Architecture]) -> list[str]:
+def evaluator_notes(
+    phase: str, evaluator: Evaluator, networks: Sequence[Architecture]
+) -> list[str]:
     """What a user may want to know before a phase of these networks, in sentences.
 
     Raises:
@@ -79,4 +87,4 @@ def evaluator_notes(evaluator: Evaluator, networks: Sequence[Architecture]) -> l
         hook(evaluator, "check")(networks[0])
         return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
     except UserError as error:
-        raise error.at(under="evaluator") from None
+        raise error.at(under=f"{phase}.evaluator") from None

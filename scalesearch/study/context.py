@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -92,9 +93,10 @@ class Context:
         self.watch.phase(plan.phase, len(networks) or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
-            for note in evaluator_notes(evaluator, networks or [first.architecture]):
+            for note in evaluator_notes(plan.phase, evaluator, networks or [first.architecture]):
                 self.watch.note(note)
             jobs = [first]
+            raised: list[Exception] = []
 
             def ask() -> Job | None:
                 return jobs.pop() if jobs else loop.ask()
@@ -109,8 +111,14 @@ class Context:
                 deterministic=self.study.execution.deterministic,
             )
             name = name_of(self.executor)
-            with calling(name, "run"):
-                self.executor.run(ask, assess, loop.keep, loop.tell)
+            ours = [_remembering(call, raised) for call in (ask, loop.keep, loop.tell)]
+            try:
+                with calling(name, "run"):
+                    self.executor.run(ours[0], assess, *ours[1:])
+            except UserError:
+                if raised:  # an error of ours that passed through a plug-in is not its own
+                    raise raised[0] from None
+                raise
             _require_outcomes(name, record)
         trials = loop.finish()
         self.folder.write_trials()
@@ -125,6 +133,20 @@ class Context:
             self.watch.trial(trial)
 
         return Listener(trial=on_trial, score=self.watch.score, weights=checkpoints.keep)
+
+
+def _remembering(call: Callable[..., Any], raised: list[Exception]) -> Callable[..., Any]:
+    """The same function, whose exceptions are kept as well."""
+
+    @functools.wraps(call)
+    def remembering(*arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    return remembering
 
 
 def _require_outcomes(executor: str, record: Record) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,10 @@ from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import UNSUPPORTED, format_yaml, write_text
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.record import open_storage, read_trials
-from scalesearch.history.trials import PHASES, Trial
+from scalesearch.history.trials import PHASES, Trial, is_of_class
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.family import Member
+from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES, Member
 from scalesearch.study.parts import read_objective
 from scalesearch.text import printable, shortened
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
 # Of the files in `family/`.
+_STRATEGIES = {*STRATEGIES, *DETECTOR_STRATEGIES}
 _MEMBER = re.compile(r"(?P<strategy>[a-z_]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
 
@@ -56,8 +58,24 @@ class RunFolder:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The study with every default filled in."""
-        return load_yaml(self.path / "resolved.yaml").plain
+        """The study with every default filled in.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        file = self.path / "resolved.yaml"
+        plain = load_yaml(file).plain
+        search = plain.get("search")
+        wrong = [] if isinstance(plain.get("name"), str) else ["name"]
+        wrong += [] if search is None or isinstance(search, dict) else ["search"]
+        if wrong:
+            raise UserError(
+                "this is not what the run wrote",
+                key=wrong[0],
+                file=str(file),
+                hint="remove it, and run the study again: nothing is trained anew",
+            )
+        return plain
 
     @property
     def baseline(self) -> Architecture:
@@ -83,7 +101,8 @@ class RunFolder:
             if file.name.startswith("."):  # what a Mac leaves beside files on other disks
                 continue
             name = _MEMBER.fullmatch(file.name)
-            if name is None or not file.is_file():
+            known = name is not None and name["strategy"] in _STRATEGIES
+            if name is None or not known or not file.is_file() or not isfinite(float(name["phi"])):
                 raise UserError(
                     "this is no member of the family",
                     file=printable(str(file)),
@@ -109,7 +128,13 @@ class RunFolder:
     @property
     def data(self) -> Mapping[str, Any]:
         """What users of the weights must know of the data set: classes, mean and std."""
-        return load_json(self._needed("data.json"))
+        file = self._needed("data.json")
+        plain = load_json(file)
+        lists = ("classes", "mean", "std", "notes")
+        if wrong := [key for key in lists if not isinstance(plain.get(key, []), list)]:
+            hint = "remove it, and run the study again: nothing is trained anew"
+            raise UserError("this is no list", key=wrong[0], file=str(file), hint=hint)
+        return plain
 
     def read(self) -> dict[str, list[Trial]]:
         """The trials of each phase that has begun, straight from the record.
@@ -117,6 +142,7 @@ class RunFolder:
         Raises:
             UserError: the record is damaged, or lacks finished trials that `trials.csv` has.
         """
+        listed = self._listed()  # before the record, which may grow while it is read
         every: dict[str, list[Trial]] = {}
         if self.record.exists():
             storage = open_storage(self.record, repair=False)
@@ -124,20 +150,24 @@ class RunFolder:
                 every = {phase: read_trials(storage, phase) for phase in PHASES}
             except UserError as error:
                 raise error.at(file=str(self.record)) from None
-        self._require_all(every)
+        self._require_all(every, listed)
         return {phase: trials for phase, trials in every.items() if trials}
 
-    def _require_all(self, every: Mapping[str, Sequence[Trial]]) -> None:
-        """Rejects a record that has lost finished trials, which only `trials.csv` shows."""
-        file = self.path / "trials.csv"
+    def _listed(self) -> list[tuple[str, int, str]]:
+        """Phase, number and state of each trial in `trials.csv`; nothing if it is damaged."""
         try:
-            with file.open(newline="", encoding="utf-8") as lines:
-                rows = [
+            with (self.path / "trials.csv").open(newline="", encoding="utf-8") as lines:
+                return [
                     (row["phase"], int(row["number"]), row["state"])
                     for row in csv.DictReader(lines)
                 ]
         except (OSError, ValueError, KeyError, TypeError, csv.Error):
-            return  # it is written anew from the record
+            return []  # it is written anew from the record
+
+    def _require_all(
+        self, every: Mapping[str, Sequence[Trial]], rows: Sequence[tuple[str, int, str]]
+    ) -> None:
+        """Rejects a record that has lost finished trials, which only `trials.csv` shows."""
         known = {(phase, trial.number): trial for phase in every for trial in every[phase]}
         lost = [
             f"{phase} {number}"
@@ -173,9 +203,9 @@ class RunFolder:
         Scores of single classes are left to the record, except for one that is the objective.
         """
         rows = self.trials
-        of_class = rows.columns.str.contains("/", regex=False)
-        if of_class.any():
-            rows = rows.loc[:, ~of_class | (rows.columns == self.objective.metric)]
+        of_class = [name for name in rows.columns if is_of_class(name, rows.columns)]
+        if of_class:
+            rows = rows.drop(columns=[n for n in of_class if n != self.objective.metric])
         return write_text(self.path / "trials.csv", rows.to_csv(index=False))
 
     def _needed(self, name: str) -> Path:
@@ -250,8 +280,8 @@ def opened(folder: RunFolder, settings: Mapping[str, Any], source: str) -> Itera
     _make(folder.path)
     with _locked(folder.path / "lock") as locked:
         resolved = folder.path / "resolved.yaml"
-        if resolved.exists() and _has_begun(folder):
-            _require_same(folder, settings)
+        if resolved.exists() and (changed := _changes(folder, settings)):
+            _require_nothing_finished(folder, changed)
         write_text(folder.path / "study.yaml", source)
         write_text(resolved, format_yaml(settings))
         environment = json.dumps(_environment(settings), indent=2)
@@ -273,13 +303,8 @@ def _make(path: Path) -> None:
         ) from error
 
 
-def _has_begun(folder: RunFolder) -> bool:
-    """Whether anything is recorded: a run that failed at its data binds nobody to its settings."""
-    record = folder.record
-    return (record.exists() and record.stat().st_size > 0) or (folder.path / "trials.csv").exists()
-
-
-def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
+def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:
+    """What the study in a folder has otherwise, as far as its results depend on it."""
     from scalesearch.study.load import differences, load_study, resolved
 
     try:  # an option that came with a later version has its default
@@ -288,11 +313,29 @@ def _require_same(folder: RunFolder, settings: Mapping[str, Any]) -> None:
         before = dict(folder.settings)
     old = {key: value for key, value in before.items() if key not in _FREE}
     new = {key: value for key, value in settings.items() if key not in _FREE}
-    if changed := differences(old, new):
+    return differences(old, new)
+
+
+def _require_nothing_finished(folder: RunFolder, changed: Sequence[str]) -> None:
+    """Rejects another study where there are results; what a run left before its first goes."""
+    kept = ("trials.csv", "family", "checkpoints", "detections", "export")
+    empty = not any(_holds(folder.path / name) for name in kept)
+    try:
+        trials = [trial for each in folder.read().values() for trial in each] if empty else []
+    except UserError:  # damaged, so it was one with something in it
+        empty = False
+    if not empty or any(trial.state != "running" for trial in trials):
         raise UserError(
             f"{folder.path} holds another study; what differs: " + "; ".join(changed),
             hint="choose another name or --folder, undo the change, or delete the folder",
         )
+    for name in ("record.journal", "baseline.yaml", "coefficients.yaml"):
+        (folder.path / name).unlink(missing_ok=True)
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is a file, or a folder with something in it."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 @contextlib.contextmanager

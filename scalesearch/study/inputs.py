@@ -20,6 +20,7 @@ from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
 from scalesearch.spaces.space import Space as SpaceOfFile
+from scalesearch.study.checks import scores_classes
 from scalesearch.study.schema import Study
 from scalesearch.text import shortened
 
@@ -36,7 +37,8 @@ def load_data(study: Study) -> Data:
     except UserError as error:
         raise error if error.file else error.at(under="dataset") from error
     kind, _, name = study.objective.metric.partition("/")
-    if name and name not in data.classes:
+    scorer = study.evaluator if study.search is None else study.search.evaluator
+    if name and name not in data.classes and scores_classes(scorer, kind):
         raise UserError(
             f"the data set has no class {shortened(name)!r}, so that there is no "
             f"{kind}/{shortened(name)}",
@@ -47,8 +49,11 @@ def load_data(study: Study) -> Data:
     return data
 
 
-def data_notes(data: Data) -> list[str]:
-    """What is to be said of a data set: its own notes, and a class that outweighs all others."""
+def data_notes(data: Data, metric: str) -> list[str]:
+    """What is to be said of a data set: its own notes, and a class that outweighs all others.
+
+    `metric` is what networks are ranked by.
+    """
     if isinstance(data, BoxData):
         return list(data.notes)
     counts = np.bincount(data.validation.labels, minlength=len(data.classes))
@@ -56,11 +61,12 @@ def data_notes(data: Data) -> list[str]:
     share = counts[largest] / counts.sum()
     if share <= _OUTWEIGHS:
         return list(data.notes)
+    advice = "; `objective: balanced_accuracy` weighs all classes alike"
     return [
         *data.notes,
         f"{share:.0%} of the validation images are of class {data.classes[largest]!r}: a network "
-        f"that says nothing else has an accuracy of {share:.2f}; `objective: balanced_accuracy` "
-        "weighs all classes alike",
+        f"that says nothing else has an accuracy of {share:.2f}"
+        + (advice if metric == "accuracy" else ""),
     ]
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
-from scalesearch.files.strict import Document, Keys, load_yaml, parse_key, parse_value
+from scalesearch.files.strict import Document, Keys, format_key, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
 from scalesearch.history.trials import PHASES
 from scalesearch.plugins import names
@@ -24,6 +24,8 @@ from scalesearch.study.parts import Plugin, plain_limits, plain_objective, plain
 from scalesearch.study.schema import Study
 
 _TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}
+_SETTINGS = frozenset((*Study.model_fields, *DetectionStudy.model_fields))
+_EXECUTION = ("executor", "address")  # whose mistakes show themselves when workers start
 _NAMED = ("dataset", "evaluator", "sampler")
 
 
@@ -53,17 +55,24 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
 @contextmanager
 def placing(path: Path | str, overrides: Sequence[str] = ()) -> Iterator[None]:
     """Gives a mistake that shows itself after a study was read the file and line of its key."""
+    document = load_yaml(path)  # now: it may be another one when something is wrong
+    plain, changed = _overridden(document.plain, overrides)
     try:
         yield
     except UserError as error:
         keys = parse_key(error.key)
         if error.file or not keys:
             raise
-        document = load_yaml(path)
-        plain, changed = _overridden(document.plain, overrides)
-        if keys[0] not in plain:  # a key of something else
+        if keys[0] in _EXECUTION:
+            keys = ("execution", *keys)
+        elif keys[0] not in _SETTINGS:  # a key of something else
             raise
-        raise _placed(error, document, changed) from error
+        if keys[0] in PHASES and keys[1:2] == ("evaluator",):
+            section = plain.get(str(keys[0]))
+            own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
+            if keys[2:3] == () or not isinstance(own, dict) or keys[2] not in own:
+                keys = keys[1:]  # that of all phases
+        raise _placed(error.moved(format_key(keys)), document, changed) from error
 
 
 def resolved(study: Study) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from scalesearch.errors import UserError, nearest
+from scalesearch.files.paths import LONGEST_PATH
 from scalesearch.files.strict import format_key
 from scalesearch.plugins import describe
 from scalesearch.text import look, quoted, shortened
@@ -125,6 +126,8 @@ def path_fields(kind: type[Any]) -> set[str]:
 
 def absolute(path: str, folder: Path) -> str:
     """A path as seen from `folder`; `~` is the home folder."""
+    if len(path) > LONGEST_PATH:  # no file is there, and resolving it would take minutes
+        return str(folder / path)
     return str((folder / Path(path).expanduser()).resolve())
 
 

@@ -83,7 +83,7 @@ def metric_of(score: Score, metric: str) -> float:
     if metric not in score.values:
         raise UserError(
             f"the evaluator gives no {metric!r}",
-            key="objective",
+            key="search.objective",
             allowed=", ".join(score.values),
             hint=nearest(metric, score.values),
         )

@@ -63,7 +63,14 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
             exporter = plugin.make()
             name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
             target = folder.path / "export" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:
+                raise UserError(
+                    "this is a file, and the exports need a folder of this name",
+                    file=str(target.parent),
+                    hint="move it elsewhere",
+                ) from None
             with calling(plugin.name, "export"):
                 exported = exporter.export(winner.architecture, target, weights, about)
             paths += written(plugin.name, exported, target)

@@ -103,7 +103,7 @@ def carry_out(context: Context) -> None:
 def describe_data(context: Context) -> None:
     """Writes what users of the weights must know of the data set, and logs its notes."""
     data, folder = context.data, context.folder
-    notes = data_notes(data)
+    notes = data_notes(data, context.study.objective.metric)
     about = {"classes": data.classes, "mean": data.mean, "std": data.std} | data.outputs
     if data.files is not None:
         about["files"] = {"seen": data.files.seen, **asdict(data.files)}

@@ -170,6 +170,15 @@ def test_a_torn_last_line_is_dropped(record, tmp_path, cut):
     assert list(reopened(path).trials) == [0, 1]
 
 
+@pytest.mark.parametrize("after", ["\n", "\n\n \n", '{"op_code": 4, "wor\n', "words\n\n", "{\n"])
+def test_a_torn_line_that_an_editor_ended_is_dropped(record, tmp_path, after):
+    path = tmp_path / "record.journal"
+    whole = path.read_bytes()
+    path.write_bytes(whole + after.encode())
+    open_storage(path, repair=True)
+    assert path.read_bytes() == whole
+
+
 def test_a_file_that_is_all_one_torn_line_is_emptied(tmp_path):
     path = tmp_path / "record.journal"
     path.write_text('{"op_code":0,"worker_id":"' + 200_000 * "x")

@@ -273,7 +273,7 @@ def test_a_record_without_seals_is_read(whole, copy):
         entry = json.loads(line)
         entry.get("user_attrs", {}).pop("seal", None)
         for holder in (entry.get("user_attrs", {}), entry.get("user_attr", {})):
-            for key in ("seal", "last_step"):
+            for key in ("seal", "steps"):
                 holder.get("outcome", {}).pop(key, None)
         lines.append(json.dumps(entry) + "\n")
     record.write_text("".join(lines))
@@ -316,6 +316,10 @@ def test_strange_files_that_do_no_harm(whole, copy, name):
 
 WRONG = {
     "a copy of a member": ("family/compound_phi1 (1).yaml", b"{}"),
+    "a member of an unknown strategy": ("family/sideways_phi1.yaml", b"{}"),
+    "a member of an endless phi": ("family/compound_phi1e999.yaml", b"{}"),
+    "notes that are a number": ("data.json", b'{"classes": ["a"], "notes": 5}'),
+    "settings without a name": ("resolved.yaml", b"task: classification\n"),
     "a member of another form": ("family/compound_phi_x.yaml", b"{}"),
     "a member that is none": ("family/compound_phi7.yaml", b"[1, 2]"),
     "a member that is damaged": ("family/compound_phi1.yaml", b"{resolution: 8, stem: "),
