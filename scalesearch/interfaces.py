@@ -331,7 +331,9 @@ class Evaluator(Protocol):
     def evaluate(
         self, model: torch.nn.Module, architecture: Any, data: Any, seed: int
     ) -> Generator[Score, None, None]:
-        """Yields a score after each step; the last counts. The model ends in its scored state.
+        """Yields a score after each step, which ascend; the last counts.
+
+        The model ends in its scored state.
 
         `architecture` is a `Backbone` with `ImageData`, or a `Detector` with `BoxData`.
 
