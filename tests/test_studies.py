@@ -15,7 +15,9 @@ from scalesearch.cli.main import app
 from scalesearch.study.load import load_study
 from tests.smoke import SMOKE
 
-STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+IN_PAGES = ("detection_quickstart",)
 
 
 def test_every_study_is_valid_and_has_a_smoke_size():
@@ -38,9 +40,18 @@ def photographs(tmp_path):
     return tmp_path / "images"
 
 
+def test_the_studies_of_the_pages_run_there():
+    """Their commands are run by `test_docs.py`, in the same smoke size."""
+    pages = [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    commands = "\n".join(page.read_text() for page in pages)
+    assert all(f"scalesearch run studies/{stem}.yaml" in commands for stem in IN_PAGES)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_runs(path, tmp_path, photographs):
+@pytest.mark.parametrize(
+    "path", [path for path in STUDIES if path.stem not in IN_PAGES], ids=lambda path: path.stem
+)
+def test_every_other_study_runs(path, tmp_path, photographs):
     folder, overrides = tmp_path / "run", list(SMOKE[path.stem])
     if "image_folder" in path.read_text():
         overrides.append(f"dataset.path={photographs}")

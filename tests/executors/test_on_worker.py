@@ -104,7 +104,8 @@ def test_files_of_the_current_folder_hide_no_library_on_workers(here, tmp_path):
 def test_nor_in_a_study_called_as_a_module(here, workers):
     """`python -m` puts the current folder first; the command `scalesearch` does not."""
     (here / "own.py").write_text("from tests.fakes import Evaluator\n")
-    write_study(here, evaluator={"name": "own:Evaluator"}, execution={"workers": workers})
+    own = {"name": "own:Evaluator"}
+    write_study(here, evaluator=own, execution={"workers": workers}, without=("grid", "family"))
     done = called(here, "-m", "scalesearch", "check", "study.yaml")
     assert done.returncode == 0, done.stderr
     assert "study.yaml is valid" in done.stdout
