@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -15,6 +16,8 @@ _OVER = 1.0  # pixels that a box may reach over its image: rounding
 _MANY, _FEW, _HARDLY, _MOST = 0.2, 2, 0.02, 0.5
 # Shares of an image, of which some are rounded, and as which so many boxes can be read at least.
 _LARGEST_SHARE, _ALL_BUT_SLIPS = 1.05, 0.95
+# Boxes that fill 0 to 100 of images with sides of twice that and more are perhaps in percent.
+_PERCENT, _FILLED, _ENOUGH = 100.0, 90.0, 20
 # Corners of Pascal VOC below 1: beyond slips, a program has counted pixels from 0.
 _FROM_ZERO = 0.005
 
@@ -89,6 +92,7 @@ class BoxCheck:
     def __init__(self, form: str, key: str) -> None:
         self._form, self._key = form, key
         self._total = self._as_shares = self._over = self._clipped = 0
+        self._largest, self._shortest = 0.0, math.inf
         self._left_out: Counter[str] = Counter()
         shares = _SHARES if form.endswith(_SHARES) else ""
         known = "xyxy" if form == VOC else form
@@ -108,6 +112,8 @@ class BoxCheck:
             self._left_out["without area"] += 1
             return None
         height, width = size
+        self._largest = max(self._largest, *corners)
+        self._shortest = min(self._shortest, *size)
         self._as_shares += min(size) > 2 and all(abs(value) <= _LARGEST_SHARE for value in box)
         inside = [max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))]
         if inside[2] - inside[0] < _MIN_SIDE or inside[3] - inside[1] < _MIN_SIDE:
@@ -142,6 +148,12 @@ class BoxCheck:
             f"{count:,} of {self._total:,} boxes are left out, as they are {reason}"
             for reason, count in sorted(self._left_out.items())
         ]
+        in_percent = _FILLED < self._largest <= _PERCENT and self._shortest >= 2 * _PERCENT
+        if in_percent and self._total >= _ENOUGH:
+            notes.append(
+                f"all {self._total:,} boxes lie within 0 to 100 of their images, whose sides "
+                f"are {self._shortest:,} and more: are they in percent?"
+            )
         if self._clipped:
             words = " or ".join(_words(form) for form in self._others)
             guess = f"; as {words} they lie within" if words else ""

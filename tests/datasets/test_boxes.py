@@ -141,6 +141,16 @@ def test_sloppy_boxes_that_are_no_corners_are_clipped(tmp_path):
     assert "7 of 20 boxes reach over their image and are clipped at its border" in notes
 
 
+def test_boxes_in_percent_are_likely_and_noted():
+    """A note and no error: small objects may well lie in one corner of large images."""
+    check = BoxCheck("xywh", "boxes")
+    for number in range(30):
+        check.clipped([3 * number, 2 * number, 10, 30], (480, 640))
+    check.check()
+    (note,) = check.notes()
+    assert note.endswith("whose sides are 480 and more: are they in percent?")
+
+
 SIDE, SHARE = st.integers(4, 2000), st.floats(0, 1)
 
 
