@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -98,8 +99,10 @@ def describe(error: BaseException) -> str:
 
 
 def _is_own(file: Path) -> bool:
-    """Whether a source file belongs neither to a library nor to us."""
-    return not file.is_relative_to(Path(__file__).parent) and not _LIBRARIES & {*file.parts}
+    """Whether a source file belongs neither to a library, nor to Python, nor to us."""
+    others = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+    of_others = any(map(file.is_relative_to, others)) or _LIBRARIES & {*file.parts}
+    return file.is_absolute() and not of_others  # frozen modules have no path
 
 
 def load_object(path: str) -> Any:

@@ -73,11 +73,10 @@ def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def inner_folder(folder: Path) -> Path:
-    """The folder, or the one in it that holds all that it has: archives often pack it twice."""
+    """The folder, or the only one in it if that has the same name: some archives pack it twice."""
     inner = sub_folders(folder, LeftOutFiles(folder))
-    if len(inner) == 1 and _holds_folders(inner[0]) and not _holds_images(folder):
-        return inner_folder(inner[0])
-    return folder
+    twice = len(inner) == 1 and inner[0].name.lower() == folder.name.lower()
+    return inner[0] if twice and _holds_folders(inner[0]) else folder
 
 
 def note_alike(names: Sequence[str]) -> str:
@@ -241,10 +240,6 @@ def _shared_folders(folders: Sequence[Path]) -> list[str]:
 
 def _has_word(folder: Path, words: Sequence[str]) -> bool:
     return not set(words).isdisjoint(_BETWEEN_WORDS.split(folder.name.lower()))
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(Path(path).parent == folder for path in list_images(folder, LeftOutFiles(folder)))
 
 
 def _holds_folders(folder: Path) -> bool:

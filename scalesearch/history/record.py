@@ -252,8 +252,9 @@ def _cut_torn_line(path: Path) -> None:
             tail = file.read(end - start)
         text = tail.rstrip()
         before, _, last = text.rpartition(b"\n")
-        is_whole = tail[len(text) :].startswith(b"\n") and _is_json(last)
-        kept = len(text) + 1 if is_whole else len(before) + 1 if before else 0
+        ending = tail.find(b"\n", len(text))
+        is_whole = ending >= 0 and _is_json(last)
+        kept = ending + 1 if is_whole else len(before) + 1 if before else 0
         file.truncate(start + kept)
 
 

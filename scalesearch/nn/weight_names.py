@@ -42,12 +42,12 @@ class Names(NamedTuple):
         theirs: each of our names to the name of the same weight there.
         prefixes: what stands before the names of the network or of its parts; what has none of
             them belongs to something else, such as a loss that was saved with the network.
-        rivals: prefixes below each of which there is such a network, if it is more than one.
+        candidates: prefixes below each of which there is such a network, if it is more than one.
     """
 
     theirs: dict[str, str]
     prefixes: tuple[str, ...]
-    rivals: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 def names_in(given: Iterable[str], needed: Iterable[str]) -> Names:
@@ -67,7 +67,7 @@ def names_in(given: Iterable[str], needed: Iterable[str]) -> Names:
     inside = _best(names, [dict(zip(alone, backbone, strict=True)), *_libraries(alone)])
     outside = _best(names, [{name: name for name in rest}, effdet_names(rest)])
     theirs = {_BACKBONE + name: other for name, other in inside.theirs.items()} | outside.theirs
-    return Names(theirs, inside.prefixes + outside.prefixes, inside.rivals + outside.rivals)
+    return Names(theirs, inside.prefixes + outside.prefixes, inside.candidates + outside.candidates)
 
 
 def _libraries(ours: list[str]) -> list[dict[str, str]]:

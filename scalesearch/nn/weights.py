@@ -48,7 +48,7 @@ class LoadReport:
         names: what the source calls, or would call, the weights of the network.
         notes: what else was chosen or changed, in sentences: which of several sets of weights was
             taken, and that of three channels one was made.
-        rivals: prefixes of names below each of which the source has such a network.
+        candidates: prefixes of names below each of which the source has such a network.
     """
 
     loaded: tuple[str, ...]
@@ -57,7 +57,7 @@ class LoadReport:
     mismatched: tuple[Mismatch, ...]
     names: Mapping[str, str]
     notes: tuple[str, ...] = ()
-    rivals: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         taken = _counted(self.loaded)
@@ -79,7 +79,7 @@ class LoadReport:
         """Raises `UserError` with every weight that did not fit, under both its names."""
         if not self.complete:
             lines = ["the weights do not fit the network", *self.misfits(), *self.notes]
-            prefixes = [prefix.rstrip(".") for prefix in self.rivals]
+            prefixes = [prefix.rstrip(".") for prefix in self.candidates]
             raise UserError(
                 "\n  ".join(lines),
                 hint=f"there are networks under {_cut(prefixes)}: choose one with "
@@ -175,7 +175,7 @@ def fit(
     needed: Mapping[str, Tensor], given: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """What of the given weights fits a network whose state dict is `needed`, under its names."""
-    names, prefixes, rivals = names_in(given, needed)
+    names, prefixes, candidates = names_in(given, needed)
     state: dict[str, Tensor] = {}
     missing, mismatched, notes = list[str](), list[Mismatch](), list[str]()
     for name, expected in needed.items():
@@ -206,7 +206,7 @@ def fit(
         mismatched=tuple(mismatched),
         names=names,
         notes=tuple(notes),
-        rivals=rivals,
+        candidates=candidates,
     )
 
 

@@ -262,3 +262,10 @@ def test_a_limit_leaves_each_part_an_image_of_each_class(tmp_path):
         classes(three / name, ("a", "b", "c"), seed=20_000 * seed)
     with pytest.raises(UserError, match="5 images cannot show 3 classes in both parts"):
         Dataset(path=three, limit=5).load(0)
+
+
+def test_the_parts_of_one_class_are_no_classes(tmp_path):
+    for seed, part in enumerate(("train", "val")):
+        classes(tmp_path / part / "cat", seed=10_000 * seed)
+    with pytest.raises(UserError, match="no classes to tell apart"):
+        Dataset(path=tmp_path).load(0)

@@ -179,6 +179,14 @@ def test_a_torn_line_that_an_editor_ended_is_dropped(record, tmp_path, after):
     assert path.read_bytes() == whole
 
 
+def test_a_whole_last_line_with_the_ending_of_another_system_stays(record, tmp_path):
+    path = tmp_path / "record.journal"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    whole = path.read_bytes()
+    open_storage(path, repair=True)
+    assert path.read_bytes() == whole
+
+
 def test_a_file_that_is_all_one_torn_line_is_emptied(tmp_path):
     path = tmp_path / "record.journal"
     path.write_text('{"op_code":0,"worker_id":"' + 200_000 * "x")
