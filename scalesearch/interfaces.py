@@ -107,6 +107,18 @@ class Space(Protocol):
     def at(self, row: np.ndarray) -> Architecture:
         """The architecture of a row of `tables`."""
 
+    def locate(self, parameters: Parameters) -> tuple[int, ...]:
+        """The row of these parameters in `tables`; `UserError` as from `decode`."""
+
+    def chosen(self, rows: np.ndarray) -> np.ndarray:
+        """For each row the position of every parameter's choice, int [n, parameters].
+
+        Rows of one network have one choice, though several combinations may give it.
+        """
+
+    def nearest(self, parameters: Parameters) -> dict[str, Choice]:
+        """Parameters that are in the space, and differ from these in the fewest."""
+
     def tables(self, workload: Workload) -> Tables:
         """What the architectures cost, many at once."""
 

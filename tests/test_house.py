@@ -22,6 +22,8 @@ FLOORS = {
     0: ("errors", "plugins", "units", "text", "arch"),
     1: ("files", "cost", "nn", "necks"),
     2: ("population", "scaling", "history"),
+    # Models of results, over populations.
+    2.5: ("prediction",),
     3: ("interfaces", "contracts", "training", "report"),
     4: ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters"),
     5: ("study",),

@@ -12,6 +12,7 @@ from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.detector import Anchors, Architecture, Detector, Heads
 from scalesearch.arch.neck import Neck
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
+from scalesearch.arch.table_row import TableRow
 from scalesearch.errors import UserError, nearest
 
 Plain = dict[str, Any]
@@ -27,8 +28,10 @@ CLASSIFYING = ("head", "num_classes")
 _PASSED_ON = ("resolution", "in_channels", "padding")
 
 
-def to_plain(net: Architecture) -> Plain:
+def to_plain(net: Architecture | TableRow) -> Plain:
     """Every field of the network as dicts, lists, numbers and words, in the order of YAML files."""
+    if isinstance(net, TableRow):
+        return net.to_plain()
     if isinstance(net, Backbone):
         return _plain_backbone(net)
     backbone = _plain_backbone(net.backbone)
@@ -176,7 +179,7 @@ def make(kind: type[Any], plain: Mapping[str, Any], key: str) -> Any:
         raise error.at(under=key) from None
 
 
-def digest(net: Architecture) -> str:
+def digest(net: Architecture | TableRow) -> str:
     """The identity of a network: 16 hexadecimal digits over all of its fields."""
     text = json.dumps(to_plain(net), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

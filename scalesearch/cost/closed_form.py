@@ -11,6 +11,7 @@ from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.graph import FeatureMap, Size
 from scalesearch.arch.pyramid import NeckConfig, heads, level_sizes, neck_layer
 from scalesearch.arch.stage import Stage
+from scalesearch.arch.table_row import TableRow
 from scalesearch.arch.walk import head_part, stage_parts, stem_part, style_of
 from scalesearch.cost.composition import (
     BlockCost,
@@ -26,14 +27,20 @@ from scalesearch.cost.cost import Cost, Workload
 _DEFAULT = Workload()
 
 
-def cost(net: Architecture, *, size: Size | None = None, workload: Workload = _DEFAULT) -> Cost:
+def cost(
+    net: Architecture | TableRow, *, size: Size | None = None, workload: Workload = _DEFAULT
+) -> Cost:
     """The cost of a network in closed form. Where memory is not wanted, `counts` is faster.
+
+    Of a row of a table it is what the table gives.
 
     Args:
         net: the described network.
         size: height and width of the image; by default its square resolution.
         workload: batches, optimizer and precision that memory is counted for.
     """
+    if isinstance(net, TableRow):
+        return Cost.of_columns(dict(net.costs))
     return price(network_cost(net, size or (net.resolution, net.resolution), workload), workload)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from scalesearch.arch import check
 
@@ -37,6 +38,8 @@ class Cost:
             under a `Workload`.
         latency: seconds of a forward pass under a `Deployment`; None where it was not measured,
             as no arithmetic gives it.
+
+    Of a network that is known by a table alone, a cost that the table does not give is 0.
     """
 
     flops: int
@@ -47,14 +50,24 @@ class Cost:
     training_bytes: int
     latency: float | None = None
 
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Any]) -> Cost:
+        """The costs that a table gives, by name; the others are not known."""
+        return cls(**dict.fromkeys(COUNTED, 0) | dict(columns))
+
     def known(self) -> dict[str, float]:
         """Every cost by name, latency where it was measured."""
         every = ((name, getattr(self, name)) for name in UNITS)
-        return {name: value for name, value in every if value is not None}
+        return {name: value for name, value in every if not (value is None or _is_zero(value))}
 
     def counts(self) -> dict[str, int]:
         """The four costs that the closed form and fvcore must agree on to the last unit."""
         return {key: getattr(self, key) for key in ADDITIVE}
+
+
+def _is_zero(value: object) -> bool:
+    """Of one network: many at once are an array."""
+    return isinstance(value, int) and value == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ state* of the parts before it. Each part is counted once from every different st
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -173,6 +173,31 @@ class Tables:
                 allowed=f"0 to {self.sizes[slot] - 1}",
             )
         return rows.astype(np.intp, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class ListTables(Tables):
+    """The costs of networks in a list, which is one slot: they are known and not added up.
+
+    Attributes:
+        costs: fields are int64 arrays [networks], or 0 where a cost is not known.
+    """
+
+    costs: Cost
+
+    def __post_init__(self) -> None:
+        """Nothing is added up that could be too large."""
+
+    @classmethod
+    def of(cls, number: int, costs: Cost, workload: Workload) -> ListTables:
+        """The tables of so many networks."""
+        return cls((number,), (), workload, costs)
+
+    def cost(self, rows: Rows) -> Cost:
+        """The costs of the networks at these positions, as from `Tables.cost`."""
+        position = self._checked(rows)[:, 0]
+        known: Mapping[str, Any] = self.costs.known()
+        return Cost.of_columns({name: amounts[position] for name, amounts in known.items()})
 
 
 def check_cells(name: str, states: int, choices: int) -> None:

@@ -81,6 +81,23 @@ class Listed(Feasible, Generic[Entry]):
         """The parameters of every entry once, in the order of the list."""
         return map(self._parameters_of, self._entries)
 
+    def locate(self, parameters: Parameters) -> tuple[int, ...]:
+        """The row of these parameters; `UserError` if no entry has them."""
+        self.entry(parameters)
+        return (self._positions[frozenset(parameters.items())],)
+
+    def chosen(self, rows: np.ndarray) -> np.ndarray:
+        """For each row the position of every parameter's choice, int [n, parameters]."""
+        return self._choices[rows[:, 0]]
+
+    def nearest(self, parameters: Parameters) -> dict[str, Choice]:
+        """The parameters of the entry that differs from these in the fewest; the first of them."""
+        if frozenset(parameters.items()) in self._positions:
+            return dict(parameters)
+        wanted = [c.index(parameters[name]) for name, c in self.parameters.items()]
+        position = int((self._choices != wanted).sum(axis=1).argmin())
+        return self._parameters_of(self._entries[position])
+
     @property
     @abc.abstractmethod
     def _entries(self) -> Sequence[Entry]:
@@ -97,6 +114,22 @@ class Listed(Feasible, Generic[Entry]):
     @cached_property
     def _by_parameters(self) -> Mapping[frozenset[tuple[str, Choice]], Entry]:
         return {frozenset(self._parameters_of(entry).items()): entry for entry in self._entries}
+
+    @cached_property
+    def _positions(self) -> Mapping[frozenset[tuple[str, Choice]], int]:
+        entries = enumerate(self._entries)
+        return {frozenset(self._parameters_of(entry).items()): n for n, entry in entries}
+
+    @cached_property
+    def _choices(self) -> np.ndarray:
+        import numpy as np
+
+        order = [{choice: n for n, choice in enumerate(c)} for c in self.parameters.values()]
+        rows = [
+            [positions[choice] for positions, choice in zip(order, point.values(), strict=True)]
+            for point in self.points()
+        ]
+        return np.array(rows, np.intp).reshape(len(rows), len(order))
 
     @cached_property
     def _first_entries(self) -> Mapping[Architecture, Entry]:

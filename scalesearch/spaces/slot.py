@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.plain import make, make_stage
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Above this many combinations a table would take seconds to build.
 _MOST = 1_000_000
@@ -46,6 +49,18 @@ class Slot:
     def positions(self) -> Mapping[Any, int]:
         """Value to its position among `values`."""
         return {value: position for position, value in enumerate(self.first)}
+
+    @cached_property
+    def choices(self) -> np.ndarray:
+        """Of each value the positions of its canonical choices, int [values, parameters]."""
+        import numpy as np
+
+        order = [{c: n for n, c in enumerate(choices)} for choices in self.parameters.values()]
+        rows = [
+            [positions[choice] for positions, choice in zip(order, chosen, strict=True)]
+            for chosen in self.first.values()
+        ]
+        return np.array(rows, np.intp).reshape(len(rows), len(order))
 
     def renamed(self, name: str) -> Slot:
         """The same slot under another name; parameters of its fields follow."""

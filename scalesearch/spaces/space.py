@@ -139,6 +139,31 @@ class Space(Feasible):
         values = zip(self._slots, self._values(architecture), strict=True)
         return tuple(slot.positions[value] for slot, value in values)
 
+    def locate(self, parameters: Parameters) -> tuple[int, ...]:
+        """The row of these parameters; `UserError` as from `decode`."""
+        try:
+            return tuple(
+                slot.positions[slot.table[tuple(parameters[name] for name in slot.parameters)]]
+                for slot in self._slots
+            )
+        except (KeyError, TypeError):
+            raise _wrong(parameters, self.parameters) from None
+
+    def chosen(self, rows: np.ndarray) -> np.ndarray:
+        """For each row the position of every parameter's canonical choice, int [n, parameters]."""
+        import numpy as np
+
+        columns = (
+            slot.choices[rows[:, number]]
+            for number, slot in enumerate(self._slots)
+            if slot.parameters
+        )
+        return np.concatenate([*columns], axis=1)
+
+    def nearest(self, parameters: Parameters) -> dict[str, Choice]:
+        """The same: every combination of choices is a network."""
+        return dict(parameters)
+
     def sample(self, seed: int) -> Any:
         """One architecture, each equally likely, the same for the same seed."""
         draw = random.Random(seed)

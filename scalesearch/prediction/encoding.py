@@ -1,0 +1,232 @@
+"""Networks of a space as a model sees them: which choices two of them share, and their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from scalesearch.cost.cost import Workload
+from scalesearch.population.tables import Rows, Tables
+
+# Lengths over which networks stay alike, in units that grow with the number of parameters as
+# distances between networks do.
+_LENGTHS = (0.1, 1.0, 4.0)
+# What `Encoding.similarities` compares, in its order.
+KINDS = ("any", "choices", "order", "neighbours", *(f"within {x:g}" for x in _LENGTHS), "costs")
+_COSTS = ("flops", "params", "activations", "inference_bytes")
+_REFERENCE = 512  # networks that say how much similarities differ in a space
+_FEW = 8  # parameters of which any two may act together
+_EQUAL = 1e-9
+
+
+class Described(Protocol):
+    """What is read of a space: its parameters, and its networks as rows."""
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[int | float | str | bool, ...]]:
+        """Each parameter's choices."""
+
+    def chosen(self, rows: Rows) -> np.ndarray:
+        """For each row the position of every parameter's choice, int [n, parameters]."""
+
+    def tables(self, workload: Workload) -> Tables:
+        """What the networks cost."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Points:
+    """Networks, encoded.
+
+    Attributes:
+        choices: 1 for each choice that a network has, float [n, choices].
+        order: of each ordered parameter the choice's place from -1 to 1, float [n, ordered].
+        places: coordinates whose squared distance is 1 where an unordered choice differs, and the
+            squared difference of places from 0 to 1 where an ordered one does, float [n, places].
+        costs: logarithms with their products, standardised, float [n, terms].
+    """
+
+    choices: np.ndarray
+    order: np.ndarray
+    places: np.ndarray
+    costs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.choices)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Points:
+        return Points(*(getattr(self, name)[index] for name in self.__slots__))
+
+    @classmethod
+    def join(cls, several: Sequence[Points]) -> Points:
+        """All of them, in their order."""
+        fields = ([getattr(each, name) for each in several] for name in cls.__slots__)
+        return cls(*(np.concatenate(arrays) for arrays in fields))
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """How the networks of one space are encoded and compared.
+
+    Attributes:
+        space: of the networks.
+        workload: what memory is counted for.
+    """
+
+    space: Described
+    workload: Workload
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that have several choices."""
+        return tuple(name for name, c in self.space.parameters.items() if len(c) > 1)
+
+    def encode(self, rows: Rows) -> Points:
+        """Networks of the space as a model sees them."""
+        chosen = self.space.chosen(rows)[:, self._varied]
+        ones = [np.eye(size)[column] for size, column in zip(self._sizes, chosen.T, strict=True)]
+        place = (chosen / (np.array(self._sizes) - 1))[:, self._ordered]
+        unordered = [o / 2**0.5 for o, is_o in zip(ones, self._ordered, strict=True) if not is_o]
+        return Points(
+            choices=np.concatenate(ones, axis=1),
+            order=2 * place - 1,
+            places=np.concatenate([*unordered, place], axis=1),
+            costs=self._terms(self._logarithms(rows)),
+        )
+
+    def similarities(self, some: Points, others: Points) -> np.ndarray:
+        """How alike networks are in each of `KINDS`, float [kinds, some, others].
+
+        Each kind is a covariance, scaled so that two networks drawn from the space differ by 1 in
+        it on average.
+        """
+        agree = [some.choices[:, s] @ others.choices[:, s].T for s in self._groups]
+        distance = _squared_distances(some.places, others.places)
+        order, costs = some.order @ others.order.T, some.costs @ others.costs.T
+        return self._kinds(agree, order, distance, costs)
+
+    def own(self, points: Points) -> np.ndarray:
+        """How alike each network is with itself, float [kinds, points]."""
+        n = len(points)
+        agree = [np.full(n, float(size)) for size in self._group_sizes]
+        order, costs = (points.order**2).sum(axis=1), (points.costs**2).sum(axis=1)
+        return self._kinds(agree, order, np.zeros(n), costs)
+
+    def _kinds(
+        self,
+        agree: Sequence[np.ndarray],
+        order: np.ndarray,
+        distance: np.ndarray,
+        costs: np.ndarray,
+    ) -> np.ndarray:
+        shared: np.ndarray = np.sum(agree, axis=0)
+        return self._scaled(
+            [
+                np.ones_like(shared),
+                shared,
+                order,
+                self._pairs(agree, shared),
+                *(np.exp(distance / (-length * self._unit)) for length in _LENGTHS),
+                costs,
+            ]
+        )
+
+    def _scaled(self, kinds: list[np.ndarray]) -> np.ndarray:
+        scales = self._scales if "_scales" in self.__dict__ else np.ones(len(kinds))
+        return np.stack([kind * scale for kind, scale in zip(kinds, scales, strict=True)])
+
+    def _pairs(self, agree: Sequence[np.ndarray], shared: np.ndarray) -> np.ndarray:
+        """In how many pairs of neighbouring parameters two networks agree.
+
+        Neighbours are parameters of one part of a network and of the parts next to each other; in a
+        space of few parameters all are.
+        """
+        if len(self._sizes) <= _FEW:
+            return shared * (shared - 1) / 2
+        pairs: np.ndarray = sum((a * (a - 1) / 2 for a in agree), np.zeros_like(shared))
+        for one, next_one in zip(agree, agree[1:], strict=False):
+            pairs = pairs + one * next_one
+        return pairs
+
+    def _logarithms(self, rows: Rows) -> np.ndarray:
+        known = self.space.tables(self.workload).cost(rows).known()
+        logs = [np.log(np.maximum(known[name], 1)) for name in _COSTS if name in known]
+        return np.stack(logs, axis=1) if logs else np.zeros((len(rows), 0))
+
+    def _terms(self, logs: np.ndarray) -> np.ndarray:
+        """Standardised logarithms, their squares, and products with the first of them."""
+        mean, deviation = self._standard
+        kept = deviation > _EQUAL
+        x = (logs - mean)[:, kept] / deviation[kept]
+        return np.concatenate([x, x**2 - 1, x[:, :1] * x[:, 1:]], axis=1)
+
+    @cached_property
+    def _varied(self) -> list[int]:
+        return [n for n, c in enumerate(self.space.parameters.values()) if len(c) > 1]
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [len(self.space.parameters[name]) for name in self.names]
+
+    @cached_property
+    def _ordered(self) -> np.ndarray:
+        """Whether a parameter's choices are numbers that ascend or descend, bool [parameters]."""
+        return np.array([_is_ordered(self.space.parameters[name]) for name in self.names], bool)
+
+    @cached_property
+    def _groups(self) -> list[slice]:
+        """The columns of `choices` of each part of a network: `stage1`, `stage2`, …"""
+        parts = [name.rpartition(".")[0] or name for name in self.names]
+        ends = np.cumsum([0, *self._sizes]).tolist()
+        starts = [n for n, part in enumerate(parts) if n == 0 or part != parts[n - 1]]
+        return [
+            slice(ends[start], ends[stop])
+            for start, stop in zip(starts, [*starts[1:], len(parts)], strict=True)
+        ]
+
+    @cached_property
+    def _group_sizes(self) -> list[int]:
+        ends = np.cumsum([0, *self._sizes]).tolist()
+        return [ends.index(s.stop) - ends.index(s.start) for s in self._groups]
+
+    @cached_property
+    def _unit(self) -> float:
+        return max(1.0, len(self._sizes) / 6) ** 0.5
+
+    @cached_property
+    def _reference(self) -> Rows:
+        return self.space.tables(self.workload).uniform(_REFERENCE, np.random.default_rng(0))
+
+    @cached_property
+    def _standard(self) -> tuple[np.ndarray, np.ndarray]:
+        logs = self._logarithms(self._reference)
+        return logs.mean(axis=0), logs.std(axis=0)
+
+    @cached_property
+    def _scales(self) -> np.ndarray:
+        """What makes each kind 1 larger for a network with itself than with another, on average."""
+        points = self.encode(self._reference)
+        own = self.own(points).mean(axis=1)
+        gain = own - self.similarities(points, points).mean(axis=(1, 2))
+        return np.where(gain > _EQUAL, 1 / np.maximum(gain, _EQUAL), 1.0)
+
+    def __post_init__(self) -> None:
+        self._scales  # noqa: B018 - before anything is compared
+
+
+def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances, float [some, others]."""
+    own = (some**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)
+    distances: np.ndarray = np.maximum(own - 2 * some @ others.T, 0)
+    return distances
+
+
+def _is_ordered(choices: Sequence[int | float | str | bool]) -> bool:
+    """Whether choices are numbers that ascend or descend; two are as good in any order."""
+    if any(isinstance(c, bool | str) for c in choices):
+        return len(choices) == 2
+    steps = np.diff(np.array(choices, float))
+    return bool((steps > 0).all() or (steps < 0).all())
