@@ -10,7 +10,9 @@ import pickle
 
 import pytest
 
-from tests.benchmarks import nas_bench_201
+from scalesearch.cost.closed_form import cost
+from scalesearch.spaces.space import Space
+from tests.benchmarks import nas_bench_201, small_space
 from tests.benchmarks.__main__ import machine, names
 
 
@@ -65,3 +67,33 @@ def test_a_pickle_that_runs_a_command_is_refused():
         nas_bench_201.read_plain(io.BytesIO(refused))
     plain = {"421211": {"val_acc": [51.88, 53.08]}}
     assert nas_bench_201.read_plain(io.BytesIO(pickle.dumps(plain))) == plain
+
+
+def test_the_small_space_is_trained_as_a_whole():
+    table, space = small_space.load(), Space.load(small_space.SPACE)
+    parameters = list(space.parameters)
+    assert space.size == 256
+    trained = table[[*parameters, "seed"]].itertuples(index=False, name=None)
+    expected = {(*point.values(), s) for point in space.points() for s in small_space.SEEDS}
+    assert sorted(trained) == sorted(expected)
+    for row in table.to_dict("records"):
+        counted = cost(space.decode({name: row[name] for name in parameters}))
+        assert (row["flops"], row["params"]) == (counted.flops, counted.params)
+
+
+def test_networks_of_the_small_space_differ_more_than_their_seeds():
+    found = small_space.statistics(small_space.load())
+    assert found["among networks"] > 3 * found["among seeds"]
+
+
+def test_an_interrupted_table_is_continued(tmp_path):
+    space, path = Space.load(small_space.SPACE), tmp_path / "table.csv"
+    columns = [*space.parameters, "seed", *small_space.MEASURED]
+    assert len(list(small_space.trainings(space, small_space.finished(path, columns)))) == 512
+    lines = small_space.TABLE.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:4]), encoding="utf-8")
+    left = list(small_space.trainings(space, small_space.finished(path, columns)))
+    assert len(left) == 509
+    assert [(number, seed) for number, _, seed in left[:2]] == [(1, 1), (2, 0)]
+    with pytest.raises(ValueError, match=r"table\.csv is of another space"):
+        small_space.finished(path, columns[1:])
