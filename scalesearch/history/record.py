@@ -29,7 +29,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalesearch.errors import UserError
 from scalesearch.files.write import UNSUPPORTED
-from scalesearch.history.optuna_internals import CONSTRAINT_PREFIX, Direction, StoredStudy
+from scalesearch.history.optuna_internals import (
+    CONSTRAINT_PREFIX,
+    Direction,
+    StoredStudy,
+    read_journal,
+)
 from scalesearch.history.trials import PHASES, Trial, from_record, seal
 from scalesearch.text import shortened
 
@@ -190,7 +195,7 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
     # Only a writer takes the lock.
     lock = _lock(path) if repair else None
     try:
-        storage = JournalStorage(JournalFileBackend(str(path), lock))
+        storage = read_journal(JournalFileBackend(str(path), lock))
         names = {study.study_name for study in storage.get_all_studies()}
     except OSError:
         raise

@@ -93,7 +93,8 @@ def _search(loop: Loop, workload: Workload) -> None:
     while (job := loop.ask()) is not None:
         spent = cost(job.architecture, workload=workload)
         # More FLOPs, better score, with the scatter that trainings have.
-        top = 0.9 - 0.1 * (1e8 / spent.flops) ** 0.5 + np.random.default_rng(job.seed).normal(0, 0.01)
+        scatter = np.random.default_rng(job.seed).normal(0, 0.01)
+        top = 0.9 - 0.1 * (1e8 / spent.flops) ** 0.5 + scatter
         for step in range(1, SCORES + 1):
             loop.keep(job, Score(step, {"accuracy": top * step / SCORES}))
         if loop.record.next_number >= loop.plan.proposals:
