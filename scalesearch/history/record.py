@@ -69,7 +69,9 @@ class Record:
         directions: Sequence[Direction],
     ) -> None:
         self._phase = phase
-        self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
+        self._distributions = _Shared(
+            {name: CategoricalDistribution(choices) for name, choices in parameters.items()}
+        )
         self._journal = StoredStudy(storage, directions, phase)
         self._sampler_study = StoredStudy(InMemoryStorage(), directions)
         # TPE ranks stopped trials by their last score, but cannot do so for two objectives.
@@ -86,6 +88,7 @@ class Record:
         """Shows the sampler every recorded trial; the `unpublished` ones look unfinished to it."""
         for frozen in self._journal.trials:
             shown = copy(frozen)
+            shown.distributions = self._distributions
             if frozen.number in unpublished:
                 shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
                 measured = self.trials[frozen.number].measured_violations
@@ -176,6 +179,13 @@ class Record:
             f"what differs: {'; '.join(changes)}",
             hint="undo the change, or choose another name or --folder",
         )
+
+
+class _Shared(dict[str, Any]):
+    """Distributions that the trials of a study share; Optuna copies what it is given, deeply."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
 
 
 def open_storage(path: Path, *, repair: bool) -> JournalStorage:

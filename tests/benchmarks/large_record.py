@@ -4,6 +4,7 @@ The folder is made as a search makes it, but each trial gets made-up scores at o
 assessed with three scores each, a few are repeats of others, the rest are over the limit on FLOPs.
 One trial is left running, as by a kill. Timed are whole commands, start of the process included:
 `scalesearch status`, `scalesearch report`, and `scalesearch run` up to the first new trial.
+TPE makes some proposals before the first that is new: how many is in the table.
 `python -m tests.benchmarks.large_record` from the repository prints the table.
 """
 
@@ -29,7 +30,7 @@ from scalesearch.executors._options import Options
 from scalesearch.files.architecture import save_architecture
 from scalesearch.history.jobs import Job, Outcome, Result, Score
 from scalesearch.history.ranking import ranked
-from scalesearch.history.record import Record, open_storage
+from scalesearch.history.record import Record, open_storage, read_trials
 from scalesearch.interfaces import Assess, Choice, Space
 from scalesearch.samplers._whole_space import Proposals
 from scalesearch.study.context import Context
@@ -41,6 +42,7 @@ from scalesearch.study.watch import Watches
 from tests.fakes import write_study
 
 TRIALS, SCORES = 10_000, 3
+JOURNAL = "record.journal"
 SPACE = Path(__file__).parents[2] / "search_spaces" / "mnasnet_imagenet.yaml"
 LIMITS = {"flops": {"max": "420M"}}  # a quarter of the space's networks are over it
 REPEAT_EVERY = 10
@@ -54,19 +56,22 @@ def rows(trials: int = TRIALS) -> list[dict[str, Any]]:
     """One row for each command, then the sizes of the record and of the page."""
     with tempfile.TemporaryDirectory() as place:
         folder = fill(Path(place) / "random", trials, "random")
-        timed = {
-            "report": seconds("report", str(folder.path)),
-            "status": seconds("status", str(folder.path)),
-        }
+        # The report comes first: it writes the trials.csv that the other commands read as well.
+        timed = [timing("report", seconds("report", str(folder.path)))]
+        timed.append(timing("status", seconds("status", str(folder.path))))
         for sampler in ("random", "tpe"):
-            file = Path(place) / "next" / sampler
-            timed[f"continue, {sampler}"] = continued(folder, file, sampler)
+            timed.append(continued(folder, Path(place) / "next" / sampler, sampler))
         page, record = (_megabytes(folder.path / "report.html"), _megabytes(folder.record))
     return [
-        *({"what": f"{key}, s", "value": timed[key], "goal": GOALS[key]} for key in GOALS),
+        *timed,
         {"what": "report.html, MB", "value": page, "goal": PAGE_MEGABYTES},
         {"what": "record.journal, MB", "value": record},
     ]
+
+
+def timing(command: str, value: float) -> dict[str, Any]:
+    """One line of the table: the seconds of a command."""
+    return {"what": f"{command}, s", "value": value, "goal": GOALS[command]}
 
 
 def fill(place: Path, trials: int, sampler: str) -> RunFolder:
@@ -102,14 +107,17 @@ def _search(loop: Loop, workload: Workload) -> None:
         loop.tell(job, Result({"accuracy": top, "loss": 1 - top}, spent, 60.0))
 
 
-def continued(folder: RunFolder, place: Path, sampler: str) -> float:
-    """Seconds from the command to the first new trial of a search with this sampler."""
+def continued(folder: RunFolder, place: Path, sampler: str) -> dict[str, Any]:
+    """The line of a run up to the first new trial of a search with this sampler."""
     file, run_folder = _study_file(place, sampler, TRIALS), place / "run"
     run_folder.mkdir()
     for kept in (folder.record, folder.path / "trials.csv"):
         shutil.copy(kept, run_folder)
     options = ["--folder", str(run_folder), "--quiet"]
-    return seconds("run", str(file), *options, expected=INTERRUPTED)
+    row = timing(f"continue, {sampler}", seconds("run", str(file), *options, expected=INTERRUPTED))
+    storages = [open_storage(each, repair=False) for each in (folder.record, run_folder / JOURNAL)]
+    before, after = (len(read_trials(storage, "search")) for storage in storages)
+    return row | {"proposals": after - before}
 
 
 def seconds(*arguments: str, expected: int = 0) -> float:
@@ -154,7 +162,7 @@ class FirstNewTrial(Options):
 def _study_file(place: Path, sampler: str, trials: int) -> Path:
     place.mkdir(parents=True)
     search = {"space": str(SPACE), "sampler": sampler, "trials": trials, "limits": LIMITS}
-    execution = {"executor": f"{__name__}:FirstNewTrial", "workers": 2}
+    execution = {"executor": "tests.benchmarks.large_record:FirstNewTrial", "workers": 2}
     return write_study(place, without=("grid", "family"), search=search, execution=execution)
 
 
