@@ -19,7 +19,8 @@ from scalesearch.study.watch import describe, summarise
 def show_status(path: Path, as_json: bool) -> None:
     """Prints each phase's trials by state, and the best so far."""
     folder = existing(path)
-    name, running, phases = folder.settings["name"], is_running(folder), folder.read()
+    settings, running, phases = folder.settings, is_running(folder), folder.read()
+    name = settings["name"]
     counts = {phase: Counter(trial.state for trial in trials) for phase, trials in phases.items()}
     best = {phase: _best(trials) for phase, trials in phases.items()}
     agreement = agreement_of(phases.get("search", []))
@@ -33,7 +34,7 @@ def show_status(path: Path, as_json: bool) -> None:
     rows = [
         (phase, summarise(counts.get(phase, {})), describe(trial) if trial else "")
         for phase, trial in ((phase, best.get(phase)) for phase in PHASES)
-        if folder.settings.get(phase)
+        if settings.get(phase)
     ]
     print_table("", ("phase", "trials", "best so far"), rows)
     if agreement is not None:

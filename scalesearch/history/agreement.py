@@ -38,10 +38,12 @@ def agreement(pairs: Sequence[Pair]) -> Agreement | None:
 
     That is with fewer than two networks, or where one side is the same for all of them.
     """
+    if len(pairs) < 2:
+        return None
     import pandas as pd
 
     times = pd.DataFrame(pairs, columns=["predicted", "measured"])
-    if len(times) < 2 or times.nunique().min() < 2:
+    if times.nunique().min() < 2:
         return None
     ranks = times.rank()
     rank = ranks["predicted"].corr(ranks["measured"])

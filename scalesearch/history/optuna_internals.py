@@ -7,13 +7,16 @@ running. Here a trial is written whole, in any state, and reached by its number.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal import _storage as journal_storage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -84,6 +87,21 @@ class StoredStudy:
     def finish(self, number: int, state: TrialState, values: Sequence[float]) -> None:
         """Gives a running trial its final state."""
         self._storage.set_trial_state_values(self._ids[number], state, values or None)
+
+
+def read_journal(backend: BaseJournalBackend) -> JournalStorage:
+    """The storage of a journal, in which equal distributions are one object.
+
+    Optuna parses and keeps a distribution for each parameter of each trial: of many trials that is
+    most of the time and of the memory that a journal takes.
+    """
+    names = vars(journal_storage)
+    parse = names["json_to_distribution"]
+    names["json_to_distribution"] = functools.cache(parse)
+    try:
+        return JournalStorage(backend)
+    finally:
+        names["json_to_distribution"] = parse
 
 
 def set_number_of_good_trials(sampler: TPESampler, number: Callable[[int], int]) -> None:

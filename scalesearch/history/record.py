@@ -29,7 +29,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scalesearch.errors import UserError
 from scalesearch.files.write import UNSUPPORTED
-from scalesearch.history.optuna_internals import CONSTRAINT_PREFIX, Direction, StoredStudy
+from scalesearch.history.optuna_internals import (
+    CONSTRAINT_PREFIX,
+    Direction,
+    StoredStudy,
+    read_journal,
+)
 from scalesearch.history.trials import PHASES, Trial, from_record, seal
 from scalesearch.text import shortened
 
@@ -64,7 +69,9 @@ class Record:
         directions: Sequence[Direction],
     ) -> None:
         self._phase = phase
-        self._distributions = {k: CategoricalDistribution(v) for k, v in parameters.items()}
+        self._distributions = _Shared(
+            {name: CategoricalDistribution(choices) for name, choices in parameters.items()}
+        )
         self._journal = StoredStudy(storage, directions, phase)
         self._sampler_study = StoredStudy(InMemoryStorage(), directions)
         # TPE ranks stopped trials by their last score, but cannot do so for two objectives.
@@ -81,6 +88,7 @@ class Record:
         """Shows the sampler every recorded trial; the `unpublished` ones look unfinished to it."""
         for frozen in self._journal.trials:
             shown = copy(frozen)
+            shown.distributions = self._distributions
             if frozen.number in unpublished:
                 shown.state, shown.values, shown.datetime_complete = TrialState.RUNNING, None, None
                 measured = self.trials[frozen.number].measured_violations
@@ -173,6 +181,13 @@ class Record:
         )
 
 
+class _Shared(dict[str, Any]):
+    """Distributions that the trials of a study share; Optuna copies what it is given, deeply."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
 def open_storage(path: Path, *, repair: bool) -> JournalStorage:
     """The journal at `path`, made if it is missing.
 
@@ -190,7 +205,7 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
     # Only a writer takes the lock.
     lock = _lock(path) if repair else None
     try:
-        storage = JournalStorage(JournalFileBackend(str(path), lock))
+        storage = read_journal(JournalFileBackend(str(path), lock))
         names = {study.study_name for study in storage.get_all_studies()}
     except OSError:
         raise

@@ -34,6 +34,7 @@ from scalesearch.text import printable, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
+    from optuna.storages import JournalStorage
 
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
@@ -136,8 +137,10 @@ class RunFolder:
             raise UserError("this is no list", key=wrong[0], file=str(file), hint=hint)
         return plain
 
-    def read(self) -> dict[str, list[Trial]]:
+    def read(self, storage: JournalStorage | None = None) -> dict[str, list[Trial]]:
         """The trials of each phase that has begun, straight from the record.
+
+        `storage` is the record where it is open already; a long one takes seconds to open.
 
         Raises:
             UserError: the record is damaged, or lacks finished trials that `trials.csv` has.
@@ -145,7 +148,7 @@ class RunFolder:
         listed = self._listed()  # before the record, which may grow while it is read
         every: dict[str, list[Trial]] = {}
         if self.record.exists():
-            storage = open_storage(self.record, repair=False)
+            storage = storage or open_storage(self.record, repair=False)
             try:
                 every = {phase: read_trials(storage, phase) for phase in PHASES}
             except UserError as error:
@@ -197,12 +200,12 @@ class RunFolder:
         """The objects of the validation images, as a COCO file."""
         return self.path / "detections" / "truth.json"
 
-    def write_trials(self) -> Path:
-        """`trials.csv`, rewritten from the record.
+    def write_trials(self, rows: pd.DataFrame | None = None) -> Path:
+        """`trials.csv`, rewritten from the record, or from `trials` where they were read already.
 
         Scores of single classes are left to the record, except for one that is the objective.
         """
-        rows = self.trials
+        rows = self.trials if rows is None else rows
         of_class = [name for name in rows.columns if is_of_class(name, rows.columns)]
         if of_class:
             rows = rows.drop(columns=[n for n in of_class if n != self.objective.metric])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.latency_table import (
@@ -19,8 +20,10 @@ from scalesearch.history.agreement import Agreement, agreement
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import SlottedSpace
 from scalesearch.spaces.covering import Slots, entries_of, fastest
-from scalesearch.study.schema import Study
 from scalesearch.units import format_latency
+
+if TYPE_CHECKING:
+    from scalesearch.study.schema import Study
 
 
 def load_table(path: Path | str) -> LatencyTable:

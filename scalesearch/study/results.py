@@ -41,7 +41,10 @@ class Winner:
 
 def winners(folder: RunFolder) -> Iterator[Winner]:
     """The baseline of the search, and every member of the family, that have weights."""
-    phases = folder.read()
+    yield from _winners(folder, folder.read())
+
+
+def _winners(folder: RunFolder, phases: Mapping[str, list[Trial]]) -> Iterator[Winner]:
     if "search" in phases:
         network = folder.baseline
         trial = _trial_of(network, phases["search"])
@@ -103,10 +106,13 @@ def _weights(folder: RunFolder, winner: Winner) -> Mapping[str, Any]:
 
 def report(folder: RunFolder) -> list[Path]:
     """Draws the figures and the page of a run folder, as far as it has got."""
+    from scalesearch.history.table import table
     from scalesearch.report.contents import Contents, Detections
     from scalesearch.report.page import write_report
 
+    # Read once: a long record takes seconds, and that of a running study grows.
     settings, phases = folder.settings, folder.read()
+    trials = table(phases)
     has_baseline = (folder.path / "baseline.yaml").exists()
     baseline = folder.baseline if has_baseline else None
     baseline_trial = _trial_of(baseline, phases.get("search", [])) if baseline else None
@@ -114,16 +120,16 @@ def report(folder: RunFolder) -> list[Path]:
     has_coefficients = (folder.path / "coefficients.yaml").exists()
     detections = [
         Detections(winner.name, winner.phase, winner.trial.number, file)
-        for winner in (winners(folder) if has_baseline else ())
+        for winner in (_winners(folder, phases) if has_baseline else ())
         if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
-    folder.write_trials()
+    folder.write_trials(trials)
     contents = Contents(
         name=settings["name"],
         task=folder.task,
-        trials=folder.trials,
+        trials=trials,
         rankings={
-            phase: [trial.number for trial in ranked(trials)] for phase, trials in phases.items()
+            phase: [trial.number for trial in ranked(each)] for phase, each in phases.items()
         },
         metric=objective.metric,
         objective=objective.label,

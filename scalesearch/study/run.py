@@ -51,7 +51,7 @@ def run(
             for note in notes:
                 watch.note(note)
             storage = open_storage(run_folder.record, repair=True)
-            run_folder.read()  # whole, or said before anything is added
+            run_folder.read(storage)  # whole, or said before anything is added
             with placing(file, overrides):
                 carry_out(Context(study, run_folder, storage, watch))
     except PermissionError as error:

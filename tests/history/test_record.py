@@ -321,6 +321,20 @@ def test_phases_share_a_file_and_not_their_trials(tmp_path):
     assert facts(read_trials(storage, "grid")) == facts(second)
 
 
+def test_equal_distributions_of_a_journal_are_one_object(record, tmp_path):
+    parse = optuna.distributions.json_to_distribution
+    for _ in range(2):
+        record.add(proposed(record, state="infeasible"))
+    again = reopened(tmp_path / "record.journal")
+    first, second = open_storage(tmp_path / "record.journal", repair=False).get_all_trials(0)
+    assert first.distributions == by_optuna(tmp_path / "record.journal").trials[0].distributions
+    for name in CHOICES:
+        assert first.distributions[name] is second.distributions[name]
+    one, other = shown(again)[:2]
+    assert one.distributions == other.distributions == first.distributions
+    assert optuna.storages.journal._storage.json_to_distribution is parse
+
+
 def test_now_is_in_utc_to_the_second():
     from datetime import UTC, datetime
 

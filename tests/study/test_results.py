@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save
 
 from scalesearch.errors import UserError
 from scalesearch.nn.build import build
+from scalesearch.study import folder as folder_module
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.parts import read_plugin
 from scalesearch.study.results import export_winners, report, winners
@@ -142,6 +143,21 @@ def test_the_report_of_a_run_that_is_not_over(copy):
     assert copy.path / "report.html" in written
     page = (copy.path / "report.html").read_text()
     assert "small" in page
+
+
+def test_a_report_reads_the_record_once(copy, monkeypatch):
+    opened = []
+
+    def open_storage(path, repair):
+        opened.append(path)
+        return original(path, repair=repair)
+
+    original = folder_module.open_storage
+    monkeypatch.setattr(folder_module, "open_storage", open_storage)
+    before = (copy.path / "trials.csv").read_bytes()
+    report(copy)
+    assert opened == [copy.record]
+    assert (copy.path / "trials.csv").read_bytes() == before
 
 
 def test_the_report_names_the_exports_and_the_baseline(whole):
