@@ -22,9 +22,7 @@ FLOORS = {
     0: ("errors", "plugins", "units", "text", "arch"),
     1: ("files", "cost", "nn", "necks"),
     2: ("population", "scaling", "history"),
-    # Models of results, over populations.
-    2.5: ("prediction",),
-    3: ("interfaces", "contracts", "training", "report"),
+    3: ("interfaces", "contracts", "training", "report", "prediction"),
     4: ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters"),
     5: ("study",),
     6: ("cli",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -147,7 +148,7 @@ class Encoding:
         if len(self._sizes) <= _FEW:
             return shared * (shared - 1) / 2
         pairs: np.ndarray = sum((a * (a - 1) / 2 for a in agree), np.zeros_like(shared))
-        for one, next_one in zip(agree, agree[1:], strict=False):
+        for one, next_one in pairwise(agree):
             pairs = pairs + one * next_one
         return pairs
 
