@@ -120,6 +120,14 @@ class FeasibleSet:
             missing, drawn = missing - len(rows[-1]), drawn + batch
         return np.concatenate(rows)
 
+    def every(self, most: int) -> Rows | None:
+        """All the networks, if they are at most so many and can be listed."""
+        if not self.limits and self.tables.size <= most:
+            return np.concatenate([*self.tables.every()])
+        if not self.limits or self._listed is None or len(self._listed) > most:
+            return None
+        return self._listed.astype(np.intp)
+
     def look(self) -> Rows:
         """Networks of the set to see what it is like: all, or up to 20,000, each equally likely.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -104,40 +104,44 @@ class Encoding:
         Each kind is a covariance, scaled so that two networks drawn from the space differ by 1 in
         it on average.
         """
-        agree = [some.choices[:, s] @ others.choices[:, s].T for s in self._groups]
-        distance = _squared_distances(some.places, others.places)
-        order, costs = some.order @ others.order.T, some.costs @ others.costs.T
-        return self._kinds(agree, order, distance, costs)
+        return np.stack([*self._kinds(some, others, self._scales)])
+
+    def covariance(self, weights: np.ndarray, some: Points, others: Points) -> np.ndarray:
+        """The sum of the similarities by their weights, float [some, others]."""
+        scaled = weights * self._scales
+        total = np.zeros((len(some), len(others)))
+        for kind in self._kinds(some, others, scaled):
+            total += kind
+        return total
 
     def own(self, points: Points) -> np.ndarray:
         """How alike each network is with itself, float [kinds, points]."""
+        return np.stack([*self._own(points)]) * self._scales[:, None]
+
+    def _kinds(self, some: Points, others: Points, factors: np.ndarray) -> Iterator[np.ndarray]:
+        """Each kind times its factor."""
+        agree = [some.choices[:, s] @ others.choices[:, s].T for s in self._groups]
+        shared: np.ndarray = np.sum(agree, axis=0)
+        near = _squared_distances(some.places, others.places) / -self._unit
+        yield np.full(shared.shape, factors[0])
+        yield factors[1] * shared
+        yield (factors[2] * some.order) @ others.order.T
+        yield factors[3] * self._pairs(agree, shared)
+        for factor, length in zip(factors[4:], _LENGTHS, strict=False):
+            yield factor * np.exp(near / length)
+        yield (factors[-1] * some.costs) @ others.costs.T
+
+    def _own(self, points: Points) -> Iterator[np.ndarray]:
         n = len(points)
         agree = [np.full(n, float(size)) for size in self._group_sizes]
-        order, costs = (points.order**2).sum(axis=1), (points.costs**2).sum(axis=1)
-        return self._kinds(agree, order, np.zeros(n), costs)
-
-    def _kinds(
-        self,
-        agree: Sequence[np.ndarray],
-        order: np.ndarray,
-        distance: np.ndarray,
-        costs: np.ndarray,
-    ) -> np.ndarray:
         shared: np.ndarray = np.sum(agree, axis=0)
-        return self._scaled(
-            [
-                np.ones_like(shared),
-                shared,
-                order,
-                self._pairs(agree, shared),
-                *(np.exp(distance / (-length * self._unit)) for length in _LENGTHS),
-                costs,
-            ]
-        )
-
-    def _scaled(self, kinds: list[np.ndarray]) -> np.ndarray:
-        scales = self._scales if "_scales" in self.__dict__ else np.ones(len(kinds))
-        return np.stack([kind * scale for kind, scale in zip(kinds, scales, strict=True)])
+        yield np.ones(n)
+        yield shared
+        yield (points.order**2).sum(axis=1)
+        yield self._pairs(agree, shared)
+        for _ in _LENGTHS:
+            yield np.ones(n)
+        yield (points.costs**2).sum(axis=1)
 
     def _pairs(self, agree: Sequence[np.ndarray], shared: np.ndarray) -> np.ndarray:
         """In how many pairs of neighbouring parameters two networks agree.
@@ -210,12 +214,10 @@ class Encoding:
     def _scales(self) -> np.ndarray:
         """What makes each kind 1 larger for a network with itself than with another, on average."""
         points = self.encode(self._reference)
-        own = self.own(points).mean(axis=1)
-        gain = own - self.similarities(points, points).mean(axis=(1, 2))
+        ones = np.ones(len(KINDS))
+        own = np.array([each.mean() for each in self._own(points)])
+        gain = own - np.array([each.mean() for each in self._kinds(points, points, ones)])
         return np.where(gain > _EQUAL, 1 / np.maximum(gain, _EQUAL), 1.0)
-
-    def __post_init__(self) -> None:
-        self._scales  # noqa: B018 - before anything is compared
 
 
 def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from scalesearch.prediction.encoding import KINDS, Encoding, Points
+from scalesearch.prediction.encoding import Encoding, Points
 
 # Weights of the kinds and of noise are variances of values whose variance is 1. What is likely of
 # them before any result: the logarithm's mean and deviation.
@@ -77,7 +77,7 @@ class Process:
         cls, encoding: Encoding, points: Points, values: np.ndarray, weights: Weights
     ) -> Process:
         """The process that has given these values."""
-        covariance = _weighted(weights, encoding.similarities(points, points))
+        covariance = encoding.covariance(weights.kinds, points, points)
         covariance[np.diag_indices(len(values))] += weights.noise + _FLOOR
         factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         solved = solve_triangular(factor, values, lower=True, check_finite=False)
@@ -85,7 +85,7 @@ class Process:
 
     def predict(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the networks' true values, float [points] each."""
-        shared = _weighted(self.weights, self.encoding.similarities(self.points, points))
+        shared = self.encoding.covariance(self.weights.kinds, self.points, points)
         part = solve_triangular(self._factor, shared, lower=True, check_finite=False)
         own = self.weights.kinds @ self.encoding.own(points)
         variance = np.maximum(own - (part**2).sum(axis=0), 1e-10)
@@ -93,9 +93,9 @@ class Process:
 
     def covariance(self, points: Points) -> np.ndarray:
         """The covariance of the networks' true values, float [points, points]."""
-        shared = _weighted(self.weights, self.encoding.similarities(self.points, points))
+        shared = self.encoding.covariance(self.weights.kinds, self.points, points)
         part = solve_triangular(self._factor, shared, lower=True, check_finite=False)
-        both: np.ndarray = _weighted(self.weights, self.encoding.similarities(points, points))
+        both: np.ndarray = self.encoding.covariance(self.weights.kinds, points, points)
         return both - part.T @ part
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
@@ -107,9 +107,3 @@ class Process:
         solved = cho_solve((self._factor, True), self.values, check_finite=False)
         own = np.diag(inverse)
         return self.values - solved / own, np.sqrt(1 / own)
-
-
-def _weighted(weights: Weights, similar: np.ndarray) -> np.ndarray:
-    assert len(similar) == len(KINDS)
-    total: np.ndarray = np.tensordot(weights.kinds, similar, 1)
-    return total
