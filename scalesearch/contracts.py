@@ -75,7 +75,7 @@ def check_data(name: str, data: Any, task: str) -> Data:
 
 
 def scores_of(
-    evaluator: Any, model: torch.nn.Module, architecture: Any, data: Any, seed: int
+    evaluator: Any, model: torch.nn.Module | None, architecture: Any, data: Any, seed: int
 ) -> Generator[Score, None, None]:
     """What an evaluator yields, in plain numbers.
 

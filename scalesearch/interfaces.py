@@ -46,6 +46,9 @@ class Hooks:
             long a trial takes.
         validate_every: of an evaluator: epochs from one score to the next.
         seeds: of an evaluator: trainings for one score; with several nothing is stopped early.
+        trains: of an evaluator: whether it needs a built model and the images of a data set.
+        gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
+            that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
     """
 
@@ -54,7 +57,20 @@ class Hooks:
     epochs: int | None = None
     validate_every: int = 1
     seeds: int = 1
+    trains: bool = True
+    gives_latency: bool = False
     paths: Sequence[str] | None = None
+
+    def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
+        """Of an evaluator: the networks of a space that it can score, each a choice for every
+        parameter; None for all.
+        """
+
+    def bound(self, space: Space) -> Any:
+        """Of an evaluator: the one that scores the networks of this space; None for itself."""
+
+    def latency_of(self, architecture: Any) -> float | None:
+        """Of an evaluator: seconds of a forward pass, if it knows."""
 
     def check(self, architecture: Architecture) -> None:
         """Of an evaluator: raises `UserError` before a phase if options do not fit a network."""

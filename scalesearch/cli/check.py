@@ -49,12 +49,16 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
 
 def _findings(study: Study, samples: int) -> list[str]:
     data = load_data(study)
-    lines = [
-        f"data          {study.dataset.name}: {len(data.train):,} training and "
-        f"{len(data.validation):,} validation images, {len(data.classes)} classes",
-    ]
+    lines, notes = ["data          none: nothing is trained"], list[str]()
+    if data is not None:
+        assert study.dataset is not None
+        lines = [
+            f"data          {study.dataset.name}: {len(data.train):,} training and "
+            f"{len(data.validation):,} validation images, {len(data.classes)} classes",
+        ]
+        notes += data_notes(data, study.objective.metric)
     anchors, fitted = anchors_of(study, data)
-    notes = [*data_notes(data, study.objective.metric), *([fitted] if fitted else [])]
+    notes += [fitted] if fitted else []
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()
@@ -105,13 +109,14 @@ def describe_flops(flops: Sequence[int]) -> str:
 
 
 def _search(
-    study: Study, executor: Executor, data: Data, anchors: Anchors | None, samples: int
+    study: Study, executor: Executor, data: Data | None, anchors: Anchors | None, samples: int
 ) -> tuple[Architecture, Share, list[str]]:
     """A typical network of the space within the limits, the phase's share, and lines to print."""
     search: Any = study.search
     space, note = searched_space(study, data, anchors)
     lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
+    evaluator = hook(evaluator, "bound")(space) or evaluator
     sizes = survey(space, search.limits, evaluator.workload, samples, study.seed)
     lines.append(
         f"space         {space.size:,} networks, {len(space.parameters)} parameters; "
@@ -128,7 +133,7 @@ def _search(
     return sizes.typical, Share(f"search        {search.trials} trials", total, notes), lines
 
 
-def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data) -> Share:
+def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | None) -> Share:
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
@@ -136,7 +141,11 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data) ->
 
 
 def _family(
-    study: Study, executor: Executor, network: Architecture, coefficients: Scaling, data: Data
+    study: Study,
+    executor: Executor,
+    network: Architecture,
+    coefficients: Scaling,
+    data: Data | None,
 ) -> Share:
     family: Any = study.family
     every = members(network, coefficients, family.phi, family.strategies)
@@ -152,7 +161,7 @@ def _share(
     evaluator: Evaluator,
     text: str,
     networks: Sequence[Architecture],
-    data: Data,
+    data: Data | None,
 ) -> Share:
     """A phase of these networks; `UserError` if the evaluator's options do not fit them."""
     notes = evaluator_notes(phase, evaluator, networks) if networks else []

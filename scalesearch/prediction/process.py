@@ -83,9 +83,17 @@ class Process:
         solved = solve_triangular(factor, values, lower=True, check_finite=False)
         return cls(encoding, points, values, weights, factor, solved)
 
-    def predict(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the networks' true values, float [points] each."""
+    def predict(self, points: Points, *, deviation: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the networks' true values, float [points] each.
+
+        Without the deviation, which is then 0, it takes a fraction of the time.
+        """
         shared = self.encoding.covariance(self.weights.kinds, self.points, points)
+        if not deviation:
+            back = solve_triangular(
+                self._factor, self._solved, lower=True, trans="T", check_finite=False
+            )
+            return shared.T @ back, np.zeros(len(points))
         part = solve_triangular(self._factor, shared, lower=True, check_finite=False)
         own = self.weights.kinds @ self.encoding.own(points)
         variance = np.maximum(own - (part**2).sum(axis=0), 1e-10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -43,6 +43,15 @@ class Pool(Listed[tuple[Choice, ...]]):
                 "nothing to search",
                 allowed=f"at least {_FEWEST}",
             )
+
+    def only(self, networks: Sequence[tuple[Choice, ...]]) -> Pool:
+        """Some of the networks, with their costs."""
+        position = {choices: number for number, choices in enumerate(self.networks)}
+        costs = {
+            name: [amounts[position[choices]] for choices in networks]
+            for name, amounts in self.costs.items()
+        }
+        return replace(self, networks=tuple(networks), costs=costs)
 
     @property
     def parameters(self) -> Mapping[str, tuple[Choice, ...]]:

@@ -20,7 +20,7 @@ from scalesearch.cost.limits import Limits, violations, worst
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import TrialError
 from scalesearch.history.jobs import Infeasible, Job, Result, Score
-from scalesearch.interfaces import Data, Evaluator
+from scalesearch.interfaces import Data, Evaluator, hook
 from scalesearch.nn.build import build
 from scalesearch.training.device import prepare_worker
 
@@ -38,7 +38,7 @@ class Assess:
     """
 
     evaluator: Evaluator
-    data: Data
+    data: Data | None
     deployment: Deployment | None = None
     limits: Limits = field(default_factory=dict)
     deterministic: bool = False
@@ -56,6 +56,9 @@ class Assess:
             UserError: latency is to be measured on a GPU and there is none, or the evaluator yields
                 something else than scores.
         """
+        if not hook(self.evaluator, "trains"):
+            return (yield from self._looked_up(job))
+        assert self.data is not None  # the settings were checked: what trains has images
         started = time.perf_counter()
         architecture = job.architecture
         # The caller's random state is left alone; a model's first weights depend on the job only.
@@ -79,6 +82,21 @@ class Assess:
         labels = {key: json.dumps(value) for key, value in self.data.outputs.items()}
         weights = save(_cpu_state(model), metadata=labels)
         return Result(dict(last.values), measured, seconds, weights, last.detections_json)
+
+    def _looked_up(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
+        """The outcome of a network that is neither built nor trained."""
+        started = time.perf_counter()
+        architecture, evaluator = job.architecture, self.evaluator
+        spent = cost(architecture, workload=evaluator.workload)
+        spent = replace(spent, latency=hook(evaluator, "latency_of")(architecture))
+        if worst(violations(spent, self.limits)) > 0:
+            return Infeasible(spent, time.perf_counter() - started)
+        last = None
+        for last in scores_of(evaluator, None, architecture, None, job.seed):
+            yield last
+        if last is None:
+            raise TrialError("the evaluator gave no score")
+        return Result(dict(last.values), spent, time.perf_counter() - started)
 
 
 def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
+from scalesearch.cost.cost import COUNTED
+from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError, nearest
+from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Evaluator, hook
-from scalesearch.study.parts import Plugin
+from scalesearch.study.parts import Plugin, TableSpace
 
 
 def check_task(plugin: Plugin, task: str, key: str) -> None:
@@ -28,7 +32,7 @@ def check_metric(evaluator: Plugin, metric: str, task: str) -> None:
 
     That an evaluator is of another task is a mistake of its own (`check_task`).
     """
-    kind = plugins.load(evaluator.folder, evaluator.name)
+    kind = evaluator.make()
     known = hook(kind, "metrics")
     if known is None or metric in known or hook(kind, "task") not in (None, task):
         return
@@ -40,6 +44,24 @@ def check_metric(evaluator: Plugin, metric: str, task: str) -> None:
         allowed=", ".join(known),
         hint=nearest(metric, known),
     )
+
+
+def check_known_costs(space: Any, limits: Limits, objective: Objective) -> None:
+    """Rejects limits and objectives on costs that a space of a table's rows does not know."""
+    if not isinstance(space, TableSpace):
+        return
+    known = [name for name in COUNTED if name in space.pool().costs]
+    asked = {f"limits.{name}": name for name in limits}
+    if objective.cost is not None:
+        asked["objective"] = objective.cost
+    for key, name in asked.items():
+        if name not in (*known, "latency"):
+            raise UserError(
+                f"the table {space.name} has no {name}",
+                key=key,
+                allowed=", ".join(known) or "none: it has no costs",
+                hint=f"say which column it is: `costs: {{{name}: COLUMN}}`",
+            )
 
 
 def scores_classes(evaluator: Plugin, kind: str) -> bool:

@@ -39,8 +39,8 @@ class Context:
     watch: Watch
 
     @cached_property
-    def data(self) -> Data:
-        """The data set, read once for all phases."""
+    def data(self) -> Data | None:
+        """The data set, read once for all phases; None where a study has none."""
         return load_data(self.study)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from scalesearch.arch.detector import Anchors, Detector
 from scalesearch.errors import UserError
 from scalesearch.history.objective import METRICS, Objective
+from scalesearch.interfaces import hook
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
@@ -64,12 +66,19 @@ def _values(name: str) -> Any:
     ]
 
 
+def _objective_of(settings: dict[str, Any]) -> Objective:
+    """The metric of an evaluator that has one alone, or AP."""
+    evaluator = settings.get("evaluator")
+    known: Sequence[str] = () if evaluator is None else hook(evaluator.make(), "metrics") or ()
+    return Objective(metric=known[0] if len(known) == 1 else METRIC)
+
+
 class DetectionSearch(Search):
     """Phase 1: the baseline is the best detector of a space."""
 
     task_name: ClassVar[str] = "detection"
 
-    objective: ObjectiveOf = Objective(metric=METRIC)
+    objective: ObjectiveOf = Field(default_factory=_objective_of)
 
 
 class DetectorGrid(Phase):

@@ -109,7 +109,7 @@ class TimingProbe:
 
 
 def trial_seconds(
-    executor: Executor, evaluator: Evaluator, network: Architecture, data: Data
+    executor: Executor, evaluator: Evaluator, network: Architecture, data: Data | None
 ) -> float | None:
     """Seconds of one trial of a network on one worker, by timing it there.
 
@@ -119,7 +119,7 @@ def trial_seconds(
         UserError: the evaluator cannot score the network; the reason is given.
     """
     hook(evaluator, "check")(network)
-    if hook(evaluator, "epochs") is None:
+    if hook(evaluator, "epochs") is None or data is None:
         return None
     jobs, outcomes = [Job("estimate", 0, network, 0)], list[Outcome]()
     executor.run(
@@ -141,7 +141,7 @@ def _why(outcome: Outcome) -> str:
 
 
 def phase_seconds(
-    executor: Executor, evaluator: Evaluator, networks: Sequence[Architecture], data: Data
+    executor: Executor, evaluator: Evaluator, networks: Sequence[Architecture], data: Data | None
 ) -> float | None:
     """Seconds for all these networks on one worker, by timing the median one."""
     if not networks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
-from scalesearch.interfaces import BoxData, CoefficientSpace, Data, SlottedSpace
+from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
+from scalesearch.spaces.pool import Pool
 from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.checks import scores_classes
+from scalesearch.study.parts import TableSpace
 from scalesearch.study.schema import Study
 from scalesearch.text import shortened
 
@@ -28,8 +31,10 @@ from scalesearch.text import shortened
 _OUTWEIGHS = 0.8
 
 
-def load_data(study: Study) -> Data:
-    """The data set of a study, read and split."""
+def load_data(study: Study) -> Data | None:
+    """The data set of a study, read and split; None of a study without one."""
+    if study.dataset is None:
+        return None
     try:
         with calling(study.dataset.name, "load"):
             loaded = study.dataset.make().load(study.seed)
@@ -70,7 +75,7 @@ def data_notes(data: Data, metric: str) -> list[str]:
     ]
 
 
-def named_baseline(study: Study, data: Data, anchors: Anchors | None = None) -> Architecture:
+def named_baseline(study: Study, data: Data | None, anchors: Anchors | None = None) -> Architecture:
     """The network that a study without a search names, with the study's own anchors if given.
 
     A published network is made for ImageNet or COCO: input and output follow the data set.
@@ -80,6 +85,7 @@ def named_baseline(study: Study, data: Data, anchors: Anchors | None = None) -> 
     """
     given = study.baseline
     assert given is not None  # the settings were checked: a study has this or a search
+    assert study.dataset is not None
     wanted: dict[str, Any] = _images(data)
     for key, value in wanted.items():
         if given.fields.get(key, value) != value:
@@ -94,33 +100,52 @@ def named_baseline(study: Study, data: Data, anchors: Anchors | None = None) -> 
 
 
 def searched_space(
-    study: Study, data: Data, anchors: Anchors | None = None
-) -> tuple[SlottedSpace, str]:
+    study: Study, data: Data | None, anchors: Anchors | None = None
+) -> tuple[Space, str]:
     """The space of a study's search for its data set, and a note if its file was made for another.
 
     Detectors get `anchors`, if the study has some. The numbers of input channels and of classes
-    are the data set's.
+    are the data set's. Without a data set they are the file's; an evaluator that knows some
+    networks alone leaves these.
     """
     assert study.search is not None
+    if isinstance(study.search.space, TableSpace):
+        return _listed(study.search.space.pool(), study), ""
     space = _read_space(study)
     if anchors is not None:
         assert isinstance(space, DetectorSpace)  # of detectors alone a study has anchors
         space = space.with_anchors(anchors)
+    if data is None:
+        return _listed(space, study), ""
     wanted, before = _images(data), space.sample(0)
     changed = [f"{key} {right}" for key, right in wanted.items() if getattr(before, key) != right]
     if not changed:
-        return space, ""
+        return _listed(space, study), ""
     note = f"{study.search.space.name} follows the data set: {', '.join(changed)}"
-    return space.with_images(**wanted), note
+    return _listed(space.with_images(**wanted), study), note
+
+
+def _listed(space: Space, study: Study) -> Space:
+    """The networks of a space that the search's evaluator can score: all, or a pool of them."""
+    assert study.search is not None
+    networks = hook(study.search.evaluator.make(), "networks")(space)
+    if networks is None:
+        return space
+    base = space.base if isinstance(space, Pool) else space
+    if base is None:  # rows of a table: those that have a result, with their costs
+        assert isinstance(space, Pool)
+        return space.only(networks)
+    return Pool(choices_of=space.parameters, networks=tuple(networks), base=base)
 
 
 def _read_space(study: Study) -> SpaceOfFile:
     assert study.search is not None
+    assert isinstance(study.search.space, Path)
     kind = DetectorSpace if study.network is Detector else BackboneSpace
     return kind.load(study.search.space)
 
 
-def anchors_of(study: Study, data: Data) -> tuple[Anchors | None, str]:
+def anchors_of(study: Study, data: Data | None) -> tuple[Anchors | None, str]:
     """The anchors that a study gives all of its detectors, and a note if they were fitted.
 
     They are fitted to the resolution and levels of the baseline, or of one network of the space,
@@ -186,5 +211,6 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     return GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
 
 
-def _images(data: Data) -> dict[str, Any]:
+def _images(data: Data | None) -> dict[str, Any]:
+    assert data is not None  # the settings were checked: what is built for images has some
     return {"in_channels": data.channels, "num_classes": len(data.classes)}

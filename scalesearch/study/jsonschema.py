@@ -24,7 +24,7 @@ from scalesearch.arch.neck import FUSIONS, Neck
 from scalesearch.arch.plain import CLASSIFYING
 from scalesearch.arch.published import names as published_names
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
-from scalesearch.cost.cost import UNITS
+from scalesearch.cost.cost import COUNTED, UNITS
 from scalesearch.files.write import write_text
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
@@ -246,6 +246,17 @@ def baseline(*, detectors: bool) -> Any:
     return Union[(*sources.values(), Annotated[replaced, Field(json_schema_extra=one)])]
 
 
+@cache
+def space() -> Any:
+    """A file, or the columns of a table."""
+    from scalesearch.study.parts import Column
+
+    column = str | _record(Column)
+    costs = _model("costs_of_a_table", dict.fromkeys(COUNTED, (column, None)))
+    fields = {"table": (str, ...), "parameters": (_some(str), ...), "costs": (costs, None)}
+    return str | _model("space_of_a_table", fields)
+
+
 # What a section in several forms is written as, by the name that `schema.reads` gives.
 FORMS: Mapping[str, Callable[[], Any]] = {
     **{folder: partial(plugin, folder) for folder in plugins.FOLDERS},
@@ -253,6 +264,7 @@ FORMS: Mapping[str, Callable[[], Any]] = {
     "execution": execution,
     "limits": limits,
     "objective": objective,
+    "space": space,
     "stopping": lambda: _record(Stopping),
     "baseline": partial(baseline, detectors=False),
     "baseline of detectors": partial(baseline, detectors=True),

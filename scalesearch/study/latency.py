@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.latency_table import (
@@ -18,7 +18,6 @@ from scalesearch.errors import UserError
 from scalesearch.files.write import write_text
 from scalesearch.history.agreement import Agreement, agreement
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import SlottedSpace
 from scalesearch.spaces.covering import Slots, entries_of, fastest
 from scalesearch.units import format_latency
 
@@ -47,7 +46,7 @@ def save_table(path: Path | str, table: LatencyTable) -> Path:
     return write_text(path, json.dumps(asdict(table), indent=1) + "\n")
 
 
-def fitting_table(study: Study, space: SlottedSpace) -> LatencyTable | None:
+def fitting_table(study: Study, space: Any) -> LatencyTable | None:
     """The latency table that a study names, once it fits the space of its search.
 
     Raises:
@@ -57,6 +56,12 @@ def fitting_table(study: Study, space: SlottedSpace) -> LatencyTable | None:
     if study.latency is None or study.latency.table is None or study.search is None:
         return None
     table = load_table(study.latency.table)
+    if not hasattr(space, "slots"):
+        raise UserError(
+            "networks of a table have no latency table: their own tells their latency",
+            key="latency.table",
+            hint="name its column: `evaluator: {name: table, latency: {column: …, times: 0.001}}`",
+        )
     try:
         require_deployment(table, study.latency.deployment)
         require_entries(table, space.slots)

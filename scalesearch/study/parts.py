@@ -11,14 +11,22 @@ from scalesearch import plugins
 from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.arch.plain import make
 from scalesearch.contracts import check_attributes
-from scalesearch.cost.cost import UNITS
+from scalesearch.cost.cost import COUNTED, UNITS
 from scalesearch.cost.limits import Limit, check_limits
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, nearest
 from scalesearch.files.architecture import architecture
+from scalesearch.files.paths import is_file
+from scalesearch.files.results_table import (
+    find_table,
+    plain_values,
+    read_table,
+    require_columns,
+)
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.spaces.pool import Pool
 from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
 from scalesearch.units import parse_bytes, parse_count, parse_seconds
 
@@ -69,6 +77,140 @@ class Baseline:
     def plain(self) -> dict[str, Any]:
         """As it is written in YAML."""
         return {_kind(self.source): self.source, **self.fields}
+
+
+@dataclass(frozen=True)
+class TableSpace:
+    """The networks that a table lists, which need not be any that can be built.
+
+    Attributes:
+        table: a CSV, JSON or Parquet file, also one in the folder `$SCALESEARCH_DATA`.
+        parameters: its columns that tell networks apart.
+        costs: which columns are costs; those that are named as a cost are one without a word.
+    """
+
+    table: Path
+    parameters: tuple[str, ...]
+    costs: Mapping[str, Column] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As it is written in YAML."""
+        costs = {name: vars(column) for name, column in self.costs.items()}
+        return {"table": str(self.table), "parameters": list(self.parameters), "costs": costs}
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return self.table.name
+
+    def pool(self) -> Pool:
+        """The networks of the table, each once, with the costs of its first row.
+
+        Raises:
+            UserError: a column is missing, or a cost is no number above 0.
+        """
+        frame = read_table(self.table)
+        require_columns(frame, self.parameters, self.table, "search.space.parameters")
+        columns = {name: Column(name) for name in COUNTED if name in frame.columns}
+        columns |= self.costs
+        require_columns(
+            frame, [c.column for c in columns.values()], self.table, "search.space.costs"
+        )
+        values = {name: plain_values(frame[name]) for name in self.parameters}
+        rows = list(zip(*values.values(), strict=True))
+        first = {row: number for number, row in reversed([*enumerate(rows)]) if None not in row}
+        positions = sorted(first.values())
+        choices = {name: _sorted_choices(each) for name, each in values.items()}
+        costs = {
+            name: _amounts(frame[c.column].iloc[positions], name, c.times)
+            for name, c in columns.items()
+        }
+        networks = tuple(rows[position] for position in positions)
+        return Pool(choices_of=choices, networks=networks, costs=costs)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and what makes the wanted unit of its values."""
+
+    column: str
+    times: float = 1.0
+
+
+def read_space(given: Any, folder: Path) -> Path | TableSpace:
+    """The path of a space's file, or `{table: x.csv, parameters: [a, b], costs: {…}}`."""
+    if isinstance(given, str):
+        path = Path(absolute(given, folder))
+        if not is_file(path):
+            raise UserError(f"there is no file {path}")
+        return path
+    allowed = "a file.yaml, or {table: FILE, parameters: [its columns], costs: {flops: COLUMN}}"
+    plain = dict(_mapping(given, allowed))
+    for key in plain:
+        if key not in ("table", "parameters", "costs"):
+            raise UserError(
+                f"unknown key {key!r}", key=str(key), allowed="table, parameters, costs"
+            )
+    for key in ("table", "parameters"):
+        if key not in plain:
+            raise UserError(f"{key!r} is missing", allowed=allowed)
+    names = plain["parameters"]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise UserError(
+            f"{names!r} names no columns", key="parameters", allowed="a list of columns"
+        )
+    if len(set(names)) < len(names):
+        raise UserError("a column is named twice", key="parameters")
+    if not isinstance(plain["table"], str):
+        raise UserError(f"{plain['table']!r} is no path", key="table")
+    costs = {}
+    for name, column in _mapping(plain.get("costs", {})).items():
+        if name not in COUNTED:
+            raise UserError(
+                f"{name!r} is not a cost that a space knows",
+                key=f"costs.{name}",
+                allowed=", ".join(COUNTED),
+                hint="the evaluator `table` takes the column of the latency"
+                if name == "latency"
+                else nearest(str(name), COUNTED),
+            )
+        costs[name] = _column(column, f"costs.{name}", folder)
+    path = Path(absolute(plain["table"], folder))
+    try:
+        find_table(path)
+    except UserError as error:
+        raise error.at(under="table") from None
+    return TableSpace(path, tuple(names), costs)
+
+
+def _column(given: Any, key: str, folder: Path) -> Column:
+    if isinstance(given, str):
+        return Column(given)
+    try:
+        column: Column = read_record(
+            Column, _mapping(given, "a column, or {column: …, times: …}"), folder
+        )
+    except Mistakes as mistakes:
+        raise mistakes.under(key) from None
+    return column
+
+
+def _sorted_choices(values: list[Any]) -> tuple[Any, ...]:
+    """The different values: numbers ascending, words as they come."""
+    different = [value for value in dict.fromkeys(values) if value is not None]
+    words = any(isinstance(value, str | bool) for value in different)
+    return tuple(different if words else sorted(different))
+
+
+def _amounts(column: Any, name: str, times: float) -> list[int]:
+    values = plain_values(column)
+    if wrong := [v for v in values if isinstance(v, str | bool) or v is None or not v > 0]:
+        raise UserError(
+            f"the column {column.name!r} has {wrong[0]!r}, which is no amount of {name}",
+            key=f"search.space.costs.{name}",
+            allowed="numbers above 0",
+        )
+    return [round(value * times) for value in values]
 
 
 def read_plugin(kind: str, given: Any, folder: Path) -> Plugin:

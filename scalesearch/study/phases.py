@@ -19,7 +19,7 @@ from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
-from scalesearch.interfaces import Evaluator, SlottedSpace
+from scalesearch.interfaces import Evaluator, Space, hook
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.spaces.family import FamilySpace
@@ -53,6 +53,7 @@ def _search(context: Context) -> Architecture:
     if note:
         context.watch.note(note)
     evaluator: Evaluator = search.evaluator.make()
+    evaluator = hook(evaluator, "bound")(space) or evaluator
     require_feasible(space, search.limits, evaluator.workload)
     plan = context.plan(
         "search",
@@ -64,7 +65,7 @@ def _search(context: Context) -> Architecture:
         objective=search.objective,
         limits=search.limits,
         stopping=search.stopping,
-        keep_weights=True,
+        keep_weights=context.study.trains,
         predict=_predictor(context, space),
     )
     trials = context.carry_out(plan, evaluator)
@@ -88,7 +89,7 @@ def _search(context: Context) -> Architecture:
     return network
 
 
-def _predictor(context: Context, space: SlottedSpace) -> Callable[[Architecture], float] | None:
+def _predictor(context: Context, space: Space) -> Callable[[Architecture], float] | None:
     """What the study's latency table predicts, if it has one."""
     table = fitting_table(context.study, space)
     if table is None:

@@ -103,6 +103,8 @@ def carry_out(context: Context) -> None:
 def describe_data(context: Context) -> None:
     """Writes what users of the weights must know of the data set, and logs its notes."""
     data, folder = context.data, context.folder
+    if data is None:
+        return
     notes = data_notes(data, context.study.objective.metric)
     about = {"classes": data.classes, "mean": data.mean, "std": data.std} | data.outputs
     if data.files is not None:

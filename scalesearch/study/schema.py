@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_function
 
+from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
@@ -28,13 +29,18 @@ from scalesearch.files.paths import is_file
 from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
-from scalesearch.interfaces import Executor
+from scalesearch.interfaces import Executor, hook
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling
 from scalesearch.scaling.family import STRATEGIES, Strategy
 from scalesearch.study import parts
-from scalesearch.study.checks import check_metric, check_rungs, check_task
+from scalesearch.study.checks import (
+    check_known_costs,
+    check_metric,
+    check_rungs,
+    check_task,
+)
 from scalesearch.study.options import absolute
-from scalesearch.study.parts import Baseline, Execution, Plugin
+from scalesearch.study.parts import Baseline, Execution, Plugin, TableSpace
 
 # So many candidates are proposed for each trial before a search gives up on its limits.
 PROPOSALS_PER_TRIAL = 100
@@ -74,9 +80,9 @@ class Reads:
         return None if self.optional and given is None else self.read(given, _folder(info))
 
 
-def plugin(folder: str, form: str = "") -> Reads:
+def plugin(folder: str, form: str = "", *, optional: bool = False) -> Reads:
     """A field that names a plug-in of a folder, with its options."""
-    return Reads(partial(parts.read_plugin, folder), form or folder)
+    return Reads(partial(parts.read_plugin, folder), form or folder, optional)
 
 
 def _existing(path: Path, info: ValidationInfo) -> Path:
@@ -107,6 +113,13 @@ def _known_task(task: Any) -> Any:
 def _enough_proposals(settings: dict[str, Any]) -> int:
     trials: int = settings.get("trials", 1)
     return trials * PROPOSALS_PER_TRIAL
+
+
+def _objective_of(settings: dict[str, Any]) -> Objective:
+    """The metric of an evaluator that has one alone, or accuracy."""
+    evaluator = settings.get("evaluator")
+    known: Sequence[str] = () if evaluator is None else hook(evaluator.make(), "metrics") or ()
+    return Objective(metric=known[0]) if len(known) == 1 else Objective()
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -143,18 +156,18 @@ class Search(Phase):
 
     task_name: ClassVar[str] = "classification"
 
-    space: Annotated[Path, AfterValidator(_existing)]
+    space: Annotated[Path | TableSpace, Reads(parts.read_space, "space")]
     sampler: Annotated[Plugin, plugin("samplers")] = Field(
-        default_factory=lambda: "tpe", validate_default=True
+        default_factory=lambda: "predictor", validate_default=True
     )
     trials: int = Field(ge=1)
     proposals: int = Field(default_factory=_enough_proposals, ge=1)
     limits: Limits = Field(default_factory=dict)
-    objective: ObjectiveOf = Objective()
+    evaluator: PhaseEvaluator
+    objective: ObjectiveOf = Field(default_factory=_objective_of)
     stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
         None
     )
-    evaluator: PhaseEvaluator
 
     @model_validator(mode="after")
     def _check(self) -> Search:
@@ -166,6 +179,7 @@ class Search(Phase):
             )
         check_rungs(self.stopping, self.evaluator)
         check_metric(self.evaluator, self.objective.metric, self.task_name)
+        check_known_costs(self.space, self.limits, self.objective)
         return self
 
 
@@ -219,7 +233,7 @@ class Study(Settings):
     name: Annotated[str, AfterValidator(safe_name)]
     task: Annotated[Literal["classification"], BeforeValidator(_known_task)] = "classification"
     seed: int = Field(default=0, ge=0)
-    dataset: Annotated[Plugin, plugin("datasets")]
+    dataset: Annotated[Plugin | None, plugin("datasets", optional=True)] = None
     evaluator: Annotated[Plugin, plugin("evaluators")] = Field(
         default_factory=lambda: "training", validate_default=True
     )
@@ -274,6 +288,7 @@ class Study(Settings):
             )
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")
+        self._check_data()
         self._check_task()
         self._check_latency()
         return self
@@ -283,10 +298,50 @@ class Study(Settings):
         """What a search maximises, and what all phases are ranked by."""
         return self.search.objective if self.search else Objective(metric=self.metric)
 
+    @property
+    def trains(self) -> bool:
+        """Whether the search trains its networks."""
+        return self.search is None or bool(hook(self.search.evaluator.make(), "trains"))
+
+    def _check_data(self) -> None:
+        """Rejects a study that trains and has no images, or scales what it cannot build."""
+        phases = {"search": self.search, "grid": self.grid, "family": self.family}
+        for name, phase in phases.items():
+            if phase is None:
+                continue
+            trains = hook(phase.evaluator.make(), "trains")
+            if name != "search" and not trains:
+                raise UserError(
+                    f"the evaluator {phase.evaluator.name!r} knows networks of the search alone",
+                    key=f"{name}.evaluator",
+                    hint="name one that trains, such as `{name: training, epochs: 10}`, and a "
+                    "data set",
+                )
+            if trains and self.dataset is None:
+                raise UserError(
+                    "a study that trains needs a data set",
+                    key="dataset",
+                    allowed=", ".join(plugins.names("datasets")),
+                )
+        if self.search is not None and isinstance(self.search.space, TableSpace):
+            if self.trains or self.grid is not None or self.family is not None:
+                raise UserError(
+                    "networks that are rows of a table cannot be built, trained or scaled",
+                    key="search.space",
+                    allowed="a search with `evaluator: {name: table, …}`, and nothing behind it",
+                )
+            if self.export:
+                raise UserError(
+                    "networks that are rows of a table cannot be exported",
+                    key="export",
+                    allowed="[]",
+                )
+
     def _check_task(self) -> None:
         """Rejects a data set, an evaluator or a network that is of the other task."""
         phases = {"search": self.search, "grid": self.grid, "family": self.family}
-        used = {"dataset": self.dataset, "evaluator": self.evaluator}
+        used = {} if self.dataset is None else {"dataset": self.dataset}
+        used |= {"evaluator": self.evaluator}
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
         for key, plugin in used.items():
             check_task(plugin, self.task, key)
@@ -300,7 +355,8 @@ class Study(Settings):
 
     def _check_latency(self) -> None:
         if self.latency is None:
-            if key := self._asks_for_latency():
+            key = self._asks_for_latency()
+            if key and not self._looks_latency_up():
                 raise UserError(
                     "latency is measured only where a study says on what",
                     key=key,
@@ -325,6 +381,9 @@ class Study(Settings):
                 "a latency table predicts the candidates of a search, and there is none",
                 key="latency.table",
             )
+
+    def _looks_latency_up(self) -> bool:
+        return self.search is not None and bool(hook(self.search.evaluator.make(), "gives_latency"))
 
     def _asks_for_latency(self) -> str:
         """The key of the first limit or objective on latency, or nothing."""

@@ -1,0 +1,141 @@
+"""Predicts the results of networks from those of others that somebody has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from scalesearch.cost.cost import Workload
+from scalesearch.errors import UserError
+from scalesearch.evaluators._results import Direction, Results, check_direction, read_results
+from scalesearch.evaluators.table import LookUp
+from scalesearch.history.jobs import Score
+from scalesearch.interfaces import Space
+from scalesearch.prediction.regression import Quality, Regression, cross_validated
+
+_FEWEST = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Looks up what a table has, and predicts the rest of the space by a Gaussian process.
+
+    How well it predicts is said before the search: rank correlation and R² of networks that were
+    left out of the fit. Nothing is built or trained, so that a study needs no data set.
+
+    Attributes:
+        path: of a CSV, JSON or Parquet file, also one in the folder `$SCALESEARCH_DATA`.
+        metric: a column, as in the evaluator `table`.
+        noise: `none` takes means of results and predictions; `seed` draws among several results,
+            and adds to predictions what they are uncertain by from training to training.
+        direction: `minimize` for a metric of which less is better; its sign is changed.
+        folds: of the cross-validation.
+    """
+
+    trains: ClassVar[bool] = False
+    path: Path
+    metric: str
+    noise: Literal["seed", "none"] = "none"
+    direction: Direction | None = None
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        check_direction(self.metric, self.direction)
+        if self.folds < 2:
+            raise UserError(f"{self.folds} folds", key="folds", allowed="at least 2")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The name of the score."""
+        return (self.metric,)
+
+    @property
+    def workload(self) -> Workload:
+        """Of a training as it is by default: a table does not say which it was."""
+        return Workload()
+
+    def bound(self, space: Space) -> Prediction:
+        """The evaluator for this space, fitted.
+
+        Raises:
+            UserError: the table has too few networks to be fitted.
+        """
+        results = read_results(self.path, self.metric, space, self.direction)
+        if len(results.networks) < max(_FEWEST, self.folds):
+            raise UserError(
+                f"{len(results.networks)} networks are too few to predict others",
+                key="path",
+                allowed=f"at least {max(_FEWEST, self.folds)}",
+                hint="the evaluator `table` searches among those that it has",
+            )
+        rows, values = _rows_and_means(space, results)
+        quality = cross_validated(space, self.workload, rows, values, self.folds)
+        known = LookUp(
+            metric=self.metric,
+            draws=self.noise == "seed",
+            values=results.values,
+            seconds=None,
+            positions=results.by_digest(space),
+            sentences=results.notes,
+        )
+        regression = Regression.fit(space, self.workload, rows, values)
+        return Prediction(
+            metric=self.metric,
+            draws=self.noise == "seed",
+            known=known,
+            space=space,
+            regression=regression,
+            quality=quality,
+        )
+
+    def evaluate(
+        self, model: object, architecture: Any, data: object, seed: int
+    ) -> Generator[Score, None, None]:
+        """Never without `bound`."""
+        raise NotImplementedError("a surrogate is fitted for a space: `bound(space)`")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The fitted evaluator of one space."""
+
+    trains: ClassVar[bool] = False
+    metric: str
+    draws: bool
+    known: LookUp
+    space: Space
+    regression: Regression
+    quality: Quality
+
+    @property
+    def workload(self) -> Workload:
+        """As of `Evaluator`."""
+        return Workload()
+
+    def notes_on(self, architectures: Sequence[Any]) -> Sequence[str]:
+        """How well it predicts, and what the table holds."""
+        return [f"surrogate of {self.metric!r}: {self.quality}", *self.known.sentences]
+
+    def evaluate(
+        self, model: object, architecture: Any, data: object, seed: int
+    ) -> Generator[Score, None, None]:
+        """Yields the result, and whether it was looked up (1) or predicted (0)."""
+        if self.known.has(architecture):
+            yield from self.known.evaluate(model, architecture, data, seed)
+            return
+        row = np.array([self.space.locate(self.space.encode(architecture))], np.intp)
+        value = float(self.regression.predict(row)[0])
+        if self.draws:
+            value += self.regression.noise * float(np.random.default_rng(seed).standard_normal())
+        scores: Mapping[str, float] = {self.metric: value, "looked_up": 0.0}
+        yield Score(1, scores)
+
+
+def _rows_and_means(space: Space, results: Results) -> tuple[np.ndarray, np.ndarray]:
+    names = tuple(space.parameters)
+    rows = [space.locate(dict(zip(names, each, strict=True))) for each in results.networks]
+    return np.array(rows, np.intp), np.array([np.mean(values) for values in results.values])
