@@ -18,6 +18,7 @@ from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import (
     GridOfNetworks,
     anchors_of,
+    bound,
     data_notes,
     grid_of,
     load_data,
@@ -116,7 +117,7 @@ def _search(
     space, note = searched_space(study, data, anchors)
     lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
-    evaluator = hook(evaluator, "bound")(space) or evaluator
+    evaluator = bound(evaluator, space)
     sizes = survey(space, search.limits, evaluator.workload, samples, study.seed)
     lines.append(
         f"space         {space.size:,} networks, {len(space.parameters)} parameters; "

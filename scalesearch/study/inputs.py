@@ -14,12 +14,13 @@ from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
-from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Space, hook
+from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.spaces.detector_coefficient_grid import DetectorCoefficientGrid
+from scalesearch.spaces.named import NamedSpace
 from scalesearch.spaces.pool import Pool
 from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.checks import scores_classes
@@ -125,10 +126,30 @@ def searched_space(
     return _listed(space.with_images(**wanted), study), note
 
 
+def bound(evaluator: Evaluator, space: Space) -> Evaluator:
+    """The search's evaluator, made for its space if it needs that."""
+    try:
+        own: Evaluator = hook(evaluator, "bound")(space) or evaluator
+    except UserError as error:
+        raise error.at(under="search.evaluator") from None
+    return own
+
+
+def compared_space(study: Study, data: Data | None) -> NamedSpace:
+    """The networks that a study compares its search with, made for its data set."""
+    assert study.search is not None
+    wanted: dict[str, Any] = {} if data is None else _images(data)
+    networks = {one.name: replaced(one.make(), wanted) for one in study.search.compare}
+    return NamedSpace(networks=networks)
+
+
 def _listed(space: Space, study: Study) -> Space:
     """The networks of a space that the search's evaluator can score: all, or a pool of them."""
     assert study.search is not None
-    networks = hook(study.search.evaluator.make(), "networks")(space)
+    try:
+        networks = hook(study.search.evaluator.make(), "networks")(space)
+    except UserError as error:
+        raise error.at(under="search.evaluator") from None
     if networks is None:
         return space
     base = space.base if isinstance(space, Pool) else space

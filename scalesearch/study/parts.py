@@ -70,6 +70,11 @@ class Baseline:
     source: str
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """The source without what belongs to a path."""
+        return Path(self.source).stem
+
     def make(self) -> Architecture:
         """The network."""
         return architecture(self.source, **self.fields)

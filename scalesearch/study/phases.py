@@ -19,14 +19,14 @@ from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
-from scalesearch.interfaces import Evaluator, Space, hook
+from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
-from scalesearch.study.inputs import grid_of, named_baseline, searched_space
+from scalesearch.study.inputs import bound, compared_space, grid_of, named_baseline, searched_space
 from scalesearch.study.latency import fitting_table
 from scalesearch.units import format_count, format_seconds
 
@@ -53,7 +53,7 @@ def _search(context: Context) -> Architecture:
     if note:
         context.watch.note(note)
     evaluator: Evaluator = search.evaluator.make()
-    evaluator = hook(evaluator, "bound")(space) or evaluator
+    evaluator = bound(evaluator, space)
     require_feasible(space, search.limits, evaluator.workload)
     plan = context.plan(
         "search",
@@ -82,11 +82,24 @@ def _search(context: Context) -> Architecture:
             f"the search ended after {len(trials)} proposals with {tried} of {search.trials} "
             f"networks tried: {why}"
         )
+    _compare(context, evaluator)
     best = ranked(trials)[0]
     network = space.decode(best.parameters)
     about = {"trial": best.number, **_measures(best)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network
+
+
+def _compare(context: Context, evaluator: Evaluator) -> None:
+    """Assesses the networks that the study compares its search with; the search sees none."""
+    search = context.study.search
+    assert search is not None
+    if not search.compare:
+        return
+    space = compared_space(context.study, context.data)
+    sampler = plugins.load("samplers", "grid")()
+    plan = context.plan("compare", space, sampler, evaluator, objective=search.objective)
+    context.carry_out(plan, evaluator, [*space.networks.values()])
 
 
 def _predictor(context: Context, space: Space) -> Callable[[Architecture], float] | None:

@@ -133,6 +133,9 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 ObjectiveOf = Annotated[Objective, Reads(parts.read_objective, "objective")]
 Limits = Annotated[Mapping[str, Limit], Reads(parts.read_limits, "limits")]
 PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
+Compared = Annotated[
+    tuple[Annotated[Baseline, Reads(parts.read_baseline, "baseline")], ...], Field(strict=False)
+]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -168,6 +171,8 @@ class Search(Phase):
     stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
         None
     )
+
+    compare: Compared = ()
 
     @model_validator(mode="after")
     def _check(self) -> Search:
@@ -330,6 +335,12 @@ class Study(Settings):
                     key="search.space",
                     allowed="a search with `evaluator: {name: table, …}`, and nothing behind it",
                 )
+            if self.search.compare:
+                raise UserError(
+                    "networks that are rows of a table are compared with no others",
+                    key="search.compare",
+                    allowed="[]",
+                )
             if self.export:
                 raise UserError(
                     "networks that are rows of a table cannot be exported",
@@ -345,10 +356,15 @@ class Study(Settings):
         used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
         for key, plugin in used.items():
             check_task(plugin, self.task, key)
-        if self.baseline is not None and not isinstance(self.baseline.make(), self.network):
+        compared = self.search.compare if self.search else ()
+        named = [(f"search.compare[{n}]", one) for n, one in enumerate(compared)]
+        named += [] if self.baseline is None else [("baseline", self.baseline)]
+        for key, one in named:
+            if isinstance(one.make(), self.network):
+                continue
             raise UserError(
-                f"{self.baseline.source} is not a network of the task {self.task}",
-                key="baseline",
+                f"{one.source} is not a network of the task {self.task}",
+                key=key,
                 allowed=f"a {self.network.__name__}",
                 hint="`task: detection` takes detectors, `task: classification` all others",
             )
