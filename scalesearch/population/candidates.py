@@ -28,9 +28,12 @@ class Candidates:
     chosen: Callable[[Rows], np.ndarray]
 
     def drawn(self, n: int, random: np.random.Generator) -> Rows:
-        """Networks within the limits: all if they are no more than `n`, else as many draws."""
+        """Networks within the limits: all if they are no more than `n`, else as many draws.
+
+        In random order.
+        """
         every = self.feasible.every(n)
-        return self._drawn(n, random) if every is None else every
+        return self._drawn(n, random) if every is None else random.permutation(every)
 
     def crossed(self, parents: Rows, n: int, random: np.random.Generator) -> Rows:
         """Up to `n` networks within the limits whose parts come from two of the parents."""

@@ -8,6 +8,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any
 
+import numpy as np
 from annotated_types import Ge, Le
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler
@@ -43,7 +44,8 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial: generations and parents are read from the study's trials."""
-        return _Nsga2(self, space, seed, partial(draw_feasible, space, seed, limits, workload))
+        draw = partial(draw_feasible, space, seed, limits=limits, workload=workload)
+        return _Nsga2(self, space, seed, draw)
 
 
 class _Nsga2(WholeSpace, NSGAIISampler):
@@ -53,7 +55,7 @@ class _Nsga2(WholeSpace, NSGAIISampler):
     """
 
     def __init__(
-        self, options: Sampler, space: Space, seed: int, draw: Callable[[], dict[str, Choice]]
+        self, options: Sampler, space: Space, seed: int, draw: Callable[[int], dict[str, Choice]]
     ) -> None:
         super().__init__(
             population_size=options.population,
@@ -61,7 +63,7 @@ class _Nsga2(WholeSpace, NSGAIISampler):
             mutation_prob=options.mutation,
             seed=seed,
         )
-        self._space, self._draw = space, draw
+        self._space, self._draw, self._seed = space, draw, seed
         self._size = options.population
 
     def sample_relative(
@@ -70,8 +72,12 @@ class _Nsga2(WholeSpace, NSGAIISampler):
         """An architecture at random in the first generation, then a child of two different ones."""
         generation = self.get_trial_generation(study, trial)
         if generation == 0 or len(self.get_parent_population(study, generation)) < 2:
-            return self._draw()
-        return super().sample_relative(study, trial, search_space)
+            return self._draw(trial.number)
+        child = super().sample_relative(study, trial, search_space)
+        # Optuna leaves choices that mutate to be drawn later; here all are known together.
+        random = np.random.default_rng([self._seed, trial.number])
+        drawn = {n: c[int(random.integers(len(c)))] for n, c in self._space.parameters.items()}
+        return self._space.nearest({name: child.get(name, drawn[name]) for name in drawn})
 
     def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:
         """How many whole populations came before."""

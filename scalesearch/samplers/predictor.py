@@ -26,9 +26,10 @@ from scalesearch.prediction.improvement import (
     log_probability,
 )
 from scalesearch.prediction.model import Learner, Model
+from scalesearch.samplers._history import parameters_of
 from scalesearch.samplers._whole_space import WholeSpace
 
-_SPREAD = 256  # draws of which the one farthest from all others is taken at the start
+_SPREAD = 8  # draws of which the one farthest from all others is taken at the start
 _PARENTS = 10  # best networks beside which candidates are looked for
 _REFINED, _ROUNDS = 3, 2  # best candidates whose neighbours are candidates too
 _LEAST = 1e-300
@@ -135,22 +136,7 @@ class _Predictor(WholeSpace):
             row = self._farthest(drawn[:_SPREAD], results)
         else:
             row = _Choice(self._memory, results).best(drawn, candidates, known, random)
-        return self._parameters(row)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Never needed: a parameter that the space does not have is the caller's mistake."""
-        raise KeyError(f"{param_name!r} is not a parameter of the space")
-
-    def _parameters(self, row: np.ndarray) -> dict[str, Choice]:
-        chosen = self._space.chosen(row[None])[0]
-        choices = zip(self._space.parameters.items(), chosen, strict=True)
-        return {name: own[position] for (name, own), position in choices}
+        return parameters_of(self._space, row)
 
     def _farthest(self, rows: Rows, results: _Results) -> np.ndarray:
         """The row that is least alike to the one that is most alike to it among the results."""

@@ -22,4 +22,4 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial."""
-        return Proposals(space, lambda number: draw_feasible(space, seed, limits, workload))
+        return Proposals(space, lambda number: draw_feasible(space, seed, number, limits, workload))

@@ -45,12 +45,13 @@ class Sampler:
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial: what it knows it reads from the study's trials."""
-        return _Tpe(self, space, seed, partial(draw_feasible, space, seed, limits, workload))
+        draw = partial(draw_feasible, space, seed, limits=limits, workload=workload)
+        return _Tpe(self, space, seed, draw)
 
 
 class _Tpe(WholeSpace, TPESampler):
     def __init__(
-        self, options: Sampler, space: Space, seed: int, draw: Callable[[], dict[str, Choice]]
+        self, options: Sampler, space: Space, seed: int, draw: Callable[[int], dict[str, Choice]]
     ) -> None:
         super().__init__(
             n_startup_trials=options.startup,
@@ -68,7 +69,7 @@ class _Tpe(WholeSpace, TPESampler):
         states = (TrialState.COMPLETE, TrialState.PRUNED)
         finished = study.get_trials(deepcopy=False, states=states)
         if len(finished) < self._options.startup:
-            return self._draw()
+            return self._draw(trial.number)
         assessed = sum(trial.state == TrialState.COMPLETE for trial in finished)
         # Infeasible trials would swell the good share until every assessed trial fell into it, and
         # the estimator would tell allowed from infeasible but no longer good from poor.
@@ -78,7 +79,11 @@ class _Tpe(WholeSpace, TPESampler):
         varied = {name: d for name, d in search_space.items() if not d.single()}
         fixed = {name: self._space.parameters[name][0] for name in search_space.keys() - varied}
         if self._options.multivariate:
-            return fixed | super().sample_relative(study, trial, varied)
-        return fixed | {
-            name: self.sample_independent(study, trial, name, d) for name, d in varied.items()
-        }
+            return self._near(fixed | super().sample_relative(study, trial, varied))
+        # Optuna's own, as the base of all samplers here has none.
+        one = TPESampler.sample_independent
+        return self._near(fixed | {n: one(self, study, trial, n, d) for n, d in varied.items()})
+
+    def _near(self, proposed: dict[str, Any]) -> dict[str, Any]:
+        """The network of the space that is proposed, or the nearest one of a list."""
+        return self._space.nearest({name: proposed[name] for name in self._space.parameters})

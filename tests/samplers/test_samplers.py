@@ -70,14 +70,15 @@ def proposals(study):
     return [trial.params for trial in study.trials]
 
 
-def test_the_four_samplers():
-    assert NAMES == ("grid", "nsga2", "random", "tpe")
-
 
 @pytest.mark.parametrize("pair", [False, True], ids=["one value", "a pair"])
 @pytest.mark.parametrize("name", NAMES)
 def test_proposals_are_points_and_the_same_for_the_same_seed(name, pair):
     sampler = plugins.load("samplers", name)()
+    if pair and name == "policy_gradient":
+        with pytest.raises(UserError, match="learns from one objective"):
+            run(sampler, 3, pair=True)
+        return
     first = proposals(run(sampler, 45, pair=pair))
     assert first == proposals(run(sampler, 45, pair=pair))
     for parameters in first:
