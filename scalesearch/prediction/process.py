@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
@@ -16,6 +17,7 @@ _LIKELY_WEIGHT, _LIKELY_NOISE = np.log(0.1), np.log(0.05)
 _WEIGHT_SPREAD, _NOISE_SPREAD = 1.0, 1.5
 _FLOOR = 1e-3  # of noise: keeps equations solvable
 _STEPS = 25
+_SMALLEST = 1e-6  # of a variance that is predicted
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,7 +35,7 @@ def fit_weights(encoding: Encoding, points: Points, values: np.ndarray) -> Weigh
     Williams 2006, eq. 5.9), so that a few steps of L-BFGS are enough.
     """
     n = len(values)
-    similar = encoding.similarities(points, points)
+    similar = encoding.similarities(points, points).astype(float)
     eye = np.eye(n)
     count = len(similar)
     start = np.append(np.full(count, _LIKELY_WEIGHT), _LIKELY_NOISE)
@@ -72,12 +74,25 @@ class Process:
     _factor: np.ndarray
     _solved: np.ndarray
 
+    @cached_property
+    def _single(self) -> np.ndarray:
+        """The factor in float32, for many networks at once."""
+        return self._factor.astype(np.float32)
+
+    @cached_property
+    def _back(self) -> np.ndarray:
+        """The inverse covariance times the values, float [values]."""
+        back: np.ndarray = solve_triangular(
+            self._factor, self._solved, lower=True, trans="T", check_finite=False
+        )
+        return back
+
     @classmethod
     def given(
         cls, encoding: Encoding, points: Points, values: np.ndarray, weights: Weights
     ) -> Process:
         """The process that has given these values."""
-        covariance = encoding.covariance(weights.kinds, points, points)
+        covariance = encoding.covariance(weights.kinds, points, points).astype(float)
         covariance[np.diag_indices(len(values))] += weights.noise + _FLOOR
         factor = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
         solved = solve_triangular(factor, values, lower=True, check_finite=False)
@@ -89,22 +104,13 @@ class Process:
         Without the deviation, which is then 0, it takes a fraction of the time.
         """
         shared = self.encoding.covariance(self.weights.kinds, self.points, points)
+        mean = self._back @ shared
         if not deviation:
-            back = solve_triangular(
-                self._factor, self._solved, lower=True, trans="T", check_finite=False
-            )
-            return shared.T @ back, np.zeros(len(points))
-        part = solve_triangular(self._factor, shared, lower=True, check_finite=False)
+            return mean, np.zeros(len(points))
+        part = solve_triangular(self._single, shared, lower=True, check_finite=False)
         own = self.weights.kinds @ self.encoding.own(points)
-        variance = np.maximum(own - (part**2).sum(axis=0), 1e-10)
-        return part.T @ self._solved, np.sqrt(variance)
-
-    def covariance(self, points: Points) -> np.ndarray:
-        """The covariance of the networks' true values, float [points, points]."""
-        shared = self.encoding.covariance(self.weights.kinds, self.points, points)
-        part = solve_triangular(self._factor, shared, lower=True, check_finite=False)
-        both: np.ndarray = self.encoding.covariance(self.weights.kinds, points, points)
-        return both - part.T @ part
+        variance = np.maximum(own - np.einsum("ij,ij->j", part, part), _SMALLEST)
+        return mean, np.sqrt(variance)
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and deviation that each value has by all others, float [values] each.

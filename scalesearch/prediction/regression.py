@@ -10,8 +10,9 @@ from scipy.stats import kendalltau
 from scalesearch.cost.cost import Workload
 from scalesearch.population.tables import Rows
 from scalesearch.prediction.encoding import Described, Encoding
-from scalesearch.prediction.model import MOST_RESULTS
 from scalesearch.prediction.process import Process, Weights, fit_weights
+
+_FITTED = 500  # results to which weights are fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Regression:
         mean, deviation = float(values.mean()), float(values.std()) or 1.0
         scaled = (values - mean) / deviation
         if weights is None:
-            some = np.random.default_rng(0).permutation(len(values))[:MOST_RESULTS]
+            some = np.random.default_rng(0).permutation(len(values))[:_FITTED]
             weights = fit_weights(encoding, points[some], scaled[some])
         return cls(Process.given(encoding, points, scaled, weights), mean, deviation)
 

@@ -25,7 +25,7 @@ from scalesearch.prediction.improvement import (
     expected_improvement,
     log_probability,
 )
-from scalesearch.prediction.model import Learner, Model
+from scalesearch.prediction.model import Learner, Model, chosen_results
 from scalesearch.samplers._history import parameters_of
 from scalesearch.samplers._whole_space import WholeSpace
 
@@ -55,7 +55,7 @@ class Sampler:
     """
 
     startup: Annotated[int, Ge(1)] = 10
-    candidates: Annotated[int, Ge(10)] = 1000
+    candidates: Annotated[int, Ge(10)] = 400
     # What was computed once for a space; nothing that the trials do not give again.
     _memories: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -194,10 +194,12 @@ class _Choice:
         self._limits = [
             self._learned(np.minimum(over, _OVER)) for over in results.violations.values()
         ]
-        measured = results.measured
-        mean, _ = self._model.predict(self._points[measured])
-        self._best = mean.max()
-        self._front = self._front_of(mean)
+        # Of very many results those that the model is made of are the ones that matter.
+        measured = np.flatnonzero(results.measured)
+        self._counted = measured[chosen_results(results.values[measured, 0])]
+        self._mean, _ = self._model.predict(self._points[self._counted])
+        self._best = self._mean.max()
+        self._front = self._front_of(self._mean)
 
     def best(
         self,
@@ -282,16 +284,13 @@ class _Choice:
         """Expected value and cost of every measured network, float [n, 2]."""
         if self._results.values.shape[1] < 2:
             return np.zeros((0, 2))
-        measured = self._results.measured
-        costs = -self._results.values[measured, 1]
+        costs = -self._results.values[self._counted, 1]
         self._worst = float(mean.min()), float(costs.max())
         return np.stack([mean, costs], axis=1)
 
     def _parents(self) -> Rows:
         """The best networks, or those of the front."""
-        measured = self._results.measured
-        rows = self._results.rows[measured]
-        mean, _ = self._model.predict(self._points[measured])
+        rows, mean = self._results.rows[self._counted], self._mean
         if not len(self._front):
             return rows[np.argsort(-mean, kind="stable")[:_PARENTS]]
         order = np.lexsort((-mean, self._front[:, 1]))

@@ -40,7 +40,8 @@ from tests.benchmarks import nas_bench_201, small_space
 AT = (25, 50, 100, 200)
 KEPT = Path("build/search")
 # A checkout may have results beside it; a user has them in the folder that a variable names.
-DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+_BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("SCALESEARCH_DATA", _BESIDE))
 OPTUNA = ("tpe", "gp", "nsga2", "random")
 OURS = ("predictor", "evolution", "local_search", "policy_gradient")
 SPACE = Path(__file__).parents[2] / "search_spaces" / "mnasnet_imagenet.yaml"

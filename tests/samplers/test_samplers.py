@@ -70,7 +70,6 @@ def proposals(study):
     return [trial.params for trial in study.trials]
 
 
-
 @pytest.mark.parametrize("pair", [False, True], ids=["one value", "a pair"])
 @pytest.mark.parametrize("name", NAMES)
 def test_proposals_are_points_and_the_same_for_the_same_seed(name, pair):

@@ -66,7 +66,7 @@ def test_every_shipped_study_loads():
 def test_defaults(study):
     made = load_study(study())
     assert (made.seed, made.task, made.export) == (0, "classification", ())
-    assert made.search.sampler.name == "tpe"
+    assert made.search.sampler.name == "predictor"
     assert made.search.sampler.options["startup"] == 10
     assert made.execution.executor.name == "serial"
     assert not made.execution.deterministic
@@ -496,7 +496,7 @@ REPLACED = [
     ("trials: 5", "trials: 0", 6, "search.trials: 0 cannot be used\n  allowed: at least 1"),
     ("trials: 5", "trials: 5k", 6, "search.trials: '5k' cannot be used\n  allowed: a whole number"),
     ("space.yaml", "none.yaml", 5, "search.space: there is no file "),
-    ("space: space.yaml", "space: 3", 5, "search.space: 3 cannot be used"),
+    ("space: space.yaml", "space: 3", 5, "search.space: 3 is not a mapping"),
     ("mnist5k", "mnist", 2, "dataset.name: there is no 'mnist' among the datasets"),
     ("limit: 100", "limits: 100", 2, "dataset.limits: unknown key 'limits'"),
     ("limit: 100", "limit: many", 2, "dataset.limit: 'many' cannot be used"),
