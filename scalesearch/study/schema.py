@@ -321,11 +321,14 @@ class Study(Settings):
         return self.search is None or bool(hook(self.search.evaluator.make(), "trains"))
 
     @property
-    def _phases(self) -> dict[str, Phase]:
+    def _phases(self) -> dict[str, Search | Confirm | Grid | Family]:
         """The sections with an evaluator of their own, by their keys."""
-        confirm = None if self.search is None else self.search.confirm
-        phases = {"search": self.search, "search.confirm": confirm}
-        phases |= {"grid": self.grid, "family": self.family}
+        phases = {
+            "search": self.search,
+            "search.confirm": None if self.search is None else self.search.confirm,
+            "grid": self.grid,
+            "family": self.family,
+        }
         return {key: phase for key, phase in phases.items() if phase is not None}
 
     def _check_data(self) -> None:
@@ -388,7 +391,9 @@ class Study(Settings):
     def _check_latency(self) -> None:
         if self.latency is None:
             key = self._asks_for_latency()
-            if key and not self._looks_latency_up():
+            confirms = self.search is not None and self.search.confirm is not None
+            looks_up = self._looks_latency_up() and not (confirms and key == "search.objective")
+            if key and not looks_up:
                 raise UserError(
                     "latency is measured only where a study says on what",
                     key=key,
