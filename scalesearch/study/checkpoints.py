@@ -33,10 +33,8 @@ class Checkpoints:
 
         Beside them, of a detector, its detections in the validation images.
         """
-        others = self.record.trials.values()
-        keeps = self.phase == "family" or any(
-            best is trial for best in self._best([*others, trial])
-        )
+        every = [*self.record.trials.values(), trial]
+        keeps = self.phase == "family" or any(best is trial for best in self._best(every))
         if keeps and result.detections_json is not None:
             write_bytes(self.folder.detections(self.phase, trial.number), result.detections_json)
         if keeps and result.weights is not None:

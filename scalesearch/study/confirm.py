@@ -33,6 +33,8 @@ def confirm(context: Context, space: Space, trials: Sequence[Trial]) -> Confirma
             f"confirm: {len(best)} candidates instead of {settings.top}: the search assessed no "
             "more networks"
         )
+    if "confirm" not in context.folder.read():  # that of a run without this phase is no more
+        (context.folder.path / "baseline.yaml").unlink(missing_ok=True)
     networks = {trial.number: space.decode(trial.parameters) for trial in best}
     repeated = RepeatedSpace(networks=networks, repeats=settings.seeds)
     evaluator: Evaluator = settings.evaluator.make()
