@@ -58,7 +58,7 @@ def show_results(folder: RunFolder) -> None:
     )
     confirmation = folder.confirmation
     if words := doubt(folder.settings) if confirmation is None else confirmation.sentence:
-        print(f"confirmed     {words}")
+        print(f"confidence    {words}")
     if (folder.path / "coefficients.yaml").exists():
         coefficients = folder.coefficients
         print(f"coefficients  {_COEFFICIENTS[type(coefficients)].format(coefficients)}")

@@ -89,12 +89,12 @@ def _search(context: Context) -> Architecture:
     if confirmation is None:
         best = ranked(trials)[0]
         said = doubt(resolved(context.study))
-        about = {"trial": best.number, **_measures(best)} | ({"confirmed": said} if said else {})
+        about = {"trial": best.number, **_measures(best)} | ({"confidence": said} if said else {})
     else:
         chosen = confirmation.baseline
         assert chosen is not None  # the phase has results
         best, said = chosen.trial, confirmation.sentence
-        about = {"trial": best.number, **_measures(best, chosen.scores), "confirmed": said}
+        about = {"trial": best.number, **_measures(best, chosen.scores), "confidence": said}
         about |= {} if chosen.error is None else {"standard_error": round(chosen.error, 6)}
     if said:
         context.watch.note(f"baseline: trial {best.number} of the search; {said}")

@@ -10,6 +10,7 @@ from scalesearch.cost.cost import Cost
 from scalesearch.history.confirmed import confirmed
 from scalesearch.history.trials import Trial
 from scalesearch.report import tables
+from scalesearch.report.numbers import NONE
 from scalesearch.report.sections import Drawn, facts, sections
 
 
@@ -77,9 +78,9 @@ def test_no_candidate_is_near(repeated):
 
 def test_too_few_results_are_said(repeated):
     table = tables.candidates(repeated(_4=(0.99, None, None)))
-    assert table.rows[2][2:] == ["99.00 %", "1, 2 failed", "2.5 M", "– (1 result)"]
+    assert table.rows[2][2:] == ["99.00 %", "1, 2 failed", "2.5 M", f"{NONE} (1 result)"]
     none = tables.candidates(repeated(_4=(None, None, None)))
-    assert none.rows[2][2:] == ["–", "0, 3 failed", "2.5 M", "– (0 results)"]
+    assert none.rows[2][2:] == [NONE, "0, 3 failed", "2.5 M", f"{NONE} (0 results)"]
     few = repeated(_5=(0.9, None), _2=(0.8, None), _4=(None, None))
     assert baseline(few).text[1].startswith("No probability known: 1 training of the baseline")
 

@@ -84,7 +84,7 @@ def test_the_baseline_is_the_candidate_with_the_highest_mean(study):
     lines = (folder.path / "baseline.yaml").read_text().splitlines()
     assert f"# trial: {found.baseline.trial.number}" in lines
     assert f"# accuracy: {found.baseline.mean:.6g}" in [line[:20] for line in lines]
-    assert f"# confirmed: {found.sentence}" in lines
+    assert f"# confidence: {found.sentence}" in lines
     assert f"# standard_error: {round(found.baseline.error, 6)}" in lines
     assert found.sentence in told(folder)
 
@@ -103,7 +103,7 @@ def test_the_weights_are_those_of_its_best_training(study):
 def test_without_it_the_run_says_that_nothing_is_known(study):
     folder = study(search=STUDY["search"])
     said = "one training of each network, no probability known; add `search.confirm` to know it"
-    assert f"# confirmed: {said}\n" in (folder.path / "baseline.yaml").read_text()
+    assert f"# confidence: {said}\n" in (folder.path / "baseline.yaml").read_text()
     assert said in told(folder)
     assert folder.confirmation is None
 

@@ -302,7 +302,7 @@ def test_watches_hear_of_every_phase(study):
 
 
 def test_when_nothing_is_fast_enough_the_closest_networks_are_shown(study):
-    limits = {"latency": {"max": "1us"}}
+    limits = {"latency": {"max": "0.001ms"}}
     search = {**STUDY["search"], "limits": limits, "trials": 4, "proposals": 5}
     with pytest.raises(UserError, match="none of 5 was within the limits") as error:
         study(without=("grid", "family"), search=search, latency={})
