@@ -13,6 +13,7 @@ from scalesearch.interfaces import Data, Evaluator, Executor, hook
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
 from scalesearch.study.checks import evaluator_notes
+from scalesearch.study.confirm import confirm_words
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
 from scalesearch.study.inputs import (
@@ -72,6 +73,8 @@ def _findings(study: Study, samples: int) -> list[str]:
             network, share, search_lines = _search(study, executor, data, anchors, samples)
             shares.append(share)
             lines += search_lines
+            if study.search.confirm is not None:
+                shares.append(_confirm(study, executor, network, data))
         grid = None if study.grid is None else grid_of(study, network)
         if grid is not None:
             shares.append(_grid(study, executor, grid, data))
@@ -132,6 +135,19 @@ def _search(
     seconds = trial_seconds(executor, evaluator, sizes.typical, data)
     total = None if seconds is None else seconds * search.trials
     return sizes.typical, Share(f"search        {search.trials} trials", total, notes), lines
+
+
+def _confirm(study: Study, executor: Executor, network: Architecture, data: Data | None) -> Share:
+    """Trainings of networks like a typical one of the search."""
+    search: Any = study.search
+    confirm, top = search.confirm, min(search.confirm.top, search.trials)
+    text = f"confirm       {confirm_words(top, confirm.seeds)}"
+    networks = [network] * (top * confirm.seeds)
+    share = _share("confirm", executor, confirm.evaluator.make(), text, networks, data)
+    if top < confirm.top:
+        few = f"confirm: {top} candidates instead of {confirm.top}: the search has {top} trials"
+        share.notes.append(few)
+    return share
 
 
 def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | None) -> Share:

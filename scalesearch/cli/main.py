@@ -123,7 +123,7 @@ def run(
     folder: Annotated[Path | None, Option(help="Run folder; runs/NAME by default.")] = None,
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print only the results.")] = False,
 ) -> None:
-    """Run a study, or resume it: search, grid, family, report, export."""
+    """Run a study, or resume it: search, confirm, grid, family, report, export."""
     from scalesearch.cli.run import run_study
 
     run_study(study, overrides or [], folder, quiet)

@@ -15,6 +15,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
+from scalesearch.study.confirm import doubt
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.run import run
 from scalesearch.study.watch import Watch
@@ -55,6 +56,9 @@ def show_results(folder: RunFolder) -> None:
         f"\nbaseline      {folder.path / 'baseline.yaml'}: {format_count(costs.flops)} flops, "
         f"{format_count(costs.params)} params, {network.resolution} px"
     )
+    confirmation = folder.confirmation
+    if words := doubt(folder.settings) if confirmation is None else confirmation.sentence:
+        print(f"confidence    {words}")
     if (folder.path / "coefficients.yaml").exists():
         coefficients = folder.coefficients
         print(f"coefficients  {_COEFFICIENTS[type(coefficients)].format(coefficients)}")

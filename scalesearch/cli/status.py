@@ -6,10 +6,13 @@ import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from scalesearch.cli.tables import print_table
+from scalesearch.history.confirmed import Candidate, confirmed
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import PHASES, Trial
+from scalesearch.study.confirm import doubt
 from scalesearch.study.folder import existing, is_running
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.results import report
@@ -24,9 +27,12 @@ def show_status(path: Path, as_json: bool) -> None:
     counts = {phase: Counter(trial.state for trial in trials) for phase, trials in phases.items()}
     best = {phase: _best(trials) for phase, trials in phases.items()}
     agreement = agreement_of(phases.get("search", []))
+    confirmation = confirmed(phases)
     if as_json:
-        summary = {"name": name, "running": running}
+        summary: dict[str, Any] = {"name": name, "running": running}
         summary |= {phase: {**counts[phase], "best": _describe(best[phase])} for phase in phases}
+        if confirmation is not None:
+            summary["confirm"] |= {"candidates": [_plain(c) for c in confirmation.candidates]}
         summary |= {} if agreement is None else {"latency": asdict(agreement)}
         print(json.dumps(summary, indent=2))
         return
@@ -34,9 +40,11 @@ def show_status(path: Path, as_json: bool) -> None:
     rows = [
         (phase, summarise(counts.get(phase, {})), describe(trial) if trial else "")
         for phase, trial in ((phase, best.get(phase)) for phase in PHASES)
-        if settings.get(phase)
+        if settings.get(phase) or (phase == "confirm" and (settings.get("search") or {}).get(phase))
     ]
     print_table("", ("phase", "trials", "best so far"), rows)
+    if words := doubt(settings) if confirmation is None else confirmation.sentence:
+        print(f"baseline: {words}")
     if agreement is not None:
         print(f"latency: predicted against measured, {agreement}")
     if failed := [t for trials in phases.values() for t in trials if t.state == "failed"]:
@@ -53,6 +61,18 @@ def make_report(path: Path) -> None:
 
 def _best(trials: list[Trial]) -> Trial | None:
     return next(iter(ranked(trials)), None)
+
+
+def _plain(candidate: Candidate) -> dict[str, object]:
+    mean = candidate.mean if candidate.trainings else None
+    return {
+        "trial": candidate.trial.number,
+        "trainings": len(candidate.trainings),
+        "mean": mean,
+        "standard_error": candidate.error,
+        "probability": candidate.probability,
+        "flops": candidate.trial.cost.flops,
+    }
 
 
 def _describe(trial: Trial | None) -> dict[str, object] | None:

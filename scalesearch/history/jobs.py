@@ -15,7 +15,7 @@ class Job:
     """One architecture to be assessed: what a worker needs besides the data.
 
     Attributes:
-        phase: `search`, `grid` or `family`.
+        phase: one of `PHASES` of scalesearch.history.trials.
         number: of the trial within its phase.
         architecture: to build and to score.
         seed: every random draw of this trial comes from it.

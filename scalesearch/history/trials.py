@@ -11,7 +11,7 @@ from typing import Any
 from scalesearch.cost.cost import COUNTED, Cost
 from scalesearch.cost.limits import measured, worst
 
-PHASES = ("search", "compare", "grid", "family")
+PHASES = ("search", "confirm", "compare", "grid", "family")
 # `reused` has the result of an equal architecture; `infeasible` is over its limits, by arithmetic
 # or as its worker measured, and was never trained; `stopped` was ended early by a stopping rule.
 STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")

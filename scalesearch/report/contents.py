@@ -11,6 +11,7 @@ import pandas as pd
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.limits import Limits
 from scalesearch.history.agreement import Agreement
+from scalesearch.history.confirmed import Confirmation
 from scalesearch.history.pareto import front
 from scalesearch.report.tasks import WORDINGS, Wording
 from scalesearch.scaling.detector import Scaling
@@ -48,6 +49,8 @@ class Contents:
         limits: phase to the limits of its candidates.
         baseline: the network that was scaled.
         baseline_trial: its number in the search; None when it was given.
+        confirmation: how sure it is among the candidates that were trained several times.
+        doubt: what is not known of a baseline that was not confirmed, in words.
         coefficients: the winner of the grid, or those that were given.
         members: the networks of the family.
         detections: of the networks whose weights are kept.
@@ -71,6 +74,8 @@ class Contents:
     limits: Mapping[str, Limits] = field(default_factory=dict)
     baseline: Architecture | None = None
     baseline_trial: int | None = None
+    confirmation: Confirmation | None = None
+    doubt: str = ""
     coefficients: Scaling | None = None
     members: Sequence[Member] = ()
     detections: Sequence[Detections] = ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from scalesearch.history.confirmed import probability_words
 from scalesearch.history.trials import PHASES
 from scalesearch.report import classes, family, grid, latency, search, tables
 from scalesearch.report.contents import Contents
@@ -78,8 +79,13 @@ def facts(contents: Contents) -> list[Fact]:
         number = contents.baseline_trial
         origin = "given" if number is None else f"trial {number}"
         params = f"{cost('params', row['params'])} parameters" if "params" in row else ""
+        value = row[metric]
+        repeated = contents.confirmation and contents.confirmation.baseline
+        if repeated and metric in repeated.scores:
+            value = repeated.scores[metric]
+            origin += f", mean of {len(repeated.trainings)} trainings"
         headline += [
-            Fact(f"baseline {metric_word(metric)}", score(row[metric], metric), origin),
+            Fact(f"baseline {metric_word(metric)}", score(value, metric), origin),
             Fact("baseline FLOPs", cost("flops", row["flops"]), params),
         ]
     if chosen is not None:
@@ -91,7 +97,8 @@ def facts(contents: Contents) -> list[Fact]:
         last = members[family.COMPOUND].iloc[-1]
         label, flops = f"compound, phi = {last['phi']:.4g}", cost("flops", last["flops"])
         headline.append(Fact(label, score(last[metric], metric), f"{flops} FLOPs"))
-    assessed = sum(len(contents.in_state(phase, "assessed")) for phase in PHASES)
+    once = (phase for phase in PHASES if phase != "confirm")  # whose networks the search assessed
+    assessed = sum(len(contents.in_state(phase, "assessed")) for phase in once)
     total = f"of {len(contents.trials):,} trials"
     return [*headline, Fact("networks assessed", f"{assessed:,}", total)]
 
@@ -103,16 +110,43 @@ def sections(contents: Contents, drawn: Drawn) -> list[Section]:
 
 
 def _baseline(contents: Contents, drawn: Drawn) -> Section:
+    repeated = [tables.candidates(contents)]
     if contents.baseline is None:
-        return Section(title="Baseline", text=["No baseline has been chosen yet."])
+        return Section(title="Baseline", text=["No baseline has been chosen yet."], tables=repeated)
     number = contents.baseline_trial
     origin = "The study gave it." if number is None else f"It is trial {number} of the search."
+    sure = _sureness(contents)
     shape = tables.stages(contents, contents.baseline)
     row = contents.baseline_row()
     if row is None:
-        text = [origin, "It has no measured cost and no score yet."]
-        return Section(title="Baseline", text=text, tables=[shape])
-    return Section(title="Baseline", text=[origin], tables=[shape, tables.costs(row)])
+        text = [origin, *sure, "It has no measured cost and no score yet."]
+        return Section(title="Baseline", text=text, tables=[*repeated, shape])
+    shown = [*repeated, shape, tables.costs(row)]
+    return Section(title="Baseline", text=[origin, *sure], tables=shown)
+
+
+def _sureness(contents: Contents) -> list[str]:
+    """How sure it is that the baseline is the best, and which candidate may be taken instead."""
+    found = contents.confirmation
+    if found is None:
+        return [_as_sentence(contents.doubt)] if contents.doubt else []
+    text, other = [_as_sentence(found.sentence)], found.alternative
+    if found.baseline is None or found.baseline.error is None:
+        return text
+    if other is None:
+        return [*text, "No other candidate is within one standard error of the difference."]
+    known = probability_words(other.probability or 0.0)
+    flops = [cost("flops", each.trial.cost.flops) for each in (other, found.baseline)]
+    return [
+        *text,
+        "Of the others within one standard error of the difference, trial "
+        f"{other.trial.number} has the fewest FLOPs: {flops[0]}, of the baseline's {flops[1]}; "
+        f"probability {known}.",
+    ]
+
+
+def _as_sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _family(contents: Contents, drawn: Drawn) -> Section:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import cast
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limits
+from scalesearch.history.confirmed import probability_words
 from scalesearch.history.trials import PHASES
 from scalesearch.report.by_stage import by_stage
 from scalesearch.report.classes import best_by_phase
@@ -25,6 +27,7 @@ from scalesearch.report.numbers import (
     TIMES,
     cost,
     metric_word,
+    objective_words,
     percent,
     score,
 )
@@ -100,6 +103,41 @@ def stages(contents: Contents, net: Architecture) -> Table:
         note="Blocks: k is the kernel size, s the stride, e the expansion, se the squeeze-excite "
         "channels as a share of the input, r the reduction. Width: output channels. Depth: blocks. "
         f"{wording.network_note.format(net)}, {net.num_classes} classes.",
+    )
+
+
+def candidates(contents: Contents) -> Table:
+    """The networks that were trained several times, the highest mean first."""
+    found = contents.confirmation
+    aim = objective_words(contents.objective, contents.metric)
+    rows = []
+    for each in found.candidates if found else ():
+        error = "" if each.error is None else f" ± {_value(contents, each.error)}"
+        few = f"{len(each.trainings)} result{'s' * (len(each.trainings) != 1)}"
+        known = NONE if each.probability is None else probability_words(each.probability)
+        rows.append(
+            [
+                f"{each.trial.number}",
+                _value(contents, each.trial.objective[0]),
+                f"{_value(contents, each.mean)}{error}",
+                f"{len(each.trainings)}" + f", {each.failed} failed" * bool(each.failed),
+                cost("flops", each.trial.cost.flops),
+                known if each.error is not None else f"{NONE} ({few})",
+            ]
+        )
+    same = _is_metric(contents)
+    return Table(
+        caption="Candidates, trained several times",
+        head=[
+            *("trial", "in the search", "mean ± standard error", "trainings"),
+            *("FLOPs", "probability of being the best"),
+        ],
+        rows=rows,
+        marked=frozenset({0} if found and found.baseline and contents.baseline else ()),
+        note=f"{'' if same else f'Values are of the objective, {aim}. '}In the search: of one "
+        "training. Standard error: of the mean, by the variance of one training pooled over all "
+        "candidates. Probability: the share of 100,000 draws from Student's t around the means in "
+        "which a candidate is the highest.",
     )
 
 
@@ -286,6 +324,19 @@ def failures(contents: Contents) -> Table:
         words=frozenset({0, 2}),
         note=f"{hidden} more are in trials.csv." if hidden > 0 else "",
     )
+
+
+def _is_metric(contents: Contents) -> bool:
+    """Whether the first value of an objective is the metric itself: it is not of a reward."""
+    rows = contents.scored("search")
+    return not rows.empty and rows["objective"].equals(rows[contents.metric])
+
+
+def _value(contents: Contents, value: float) -> str:
+    """The first value of an objective."""
+    if _is_metric(contents):
+        return score(value, contents.metric)
+    return f"{value:.4g}" if isfinite(value) else NONE
 
 
 def _costs(row: pd.Series, names: Iterable[str]) -> list[str]:

@@ -1,7 +1,11 @@
-"""Which weights of a phase are kept: every member's of the family, the best network's elsewhere."""
+"""Which weights of a phase are kept: every member's of the family, the best network's elsewhere.
+
+Of repeated trainings the best of each network is kept: which network is the baseline is known last.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scalesearch.files.write import write_bytes
@@ -29,8 +33,8 @@ class Checkpoints:
 
         Beside them, of a detector, its detections in the validation images.
         """
-        others = self.record.trials.values()
-        keeps = self.phase == "family" or ranked([*others, trial])[0] is trial
+        every = [*self.record.trials.values(), trial]
+        keeps = self.phase == "family" or any(best is trial for best in self._best(every))
         if keeps and result.detections_json is not None:
             write_bytes(self.folder.detections(self.phase, trial.number), result.detections_json)
         if keeps and result.weights is not None:
@@ -40,11 +44,16 @@ class Checkpoints:
         """Once a trial is recorded: removes weights that are not the best any more."""
         if self.phase == "family" or trial.state != "assessed":
             return
-        best = ranked([*self.record.trials.values()])[0].number
-        for kept in (
-            self.folder.checkpoint(self.phase, best),
-            self.folder.detections(self.phase, best),
-        ):
-            for file in kept.parent.glob(f"{self.phase}-*{kept.suffix}"):
-                if file != kept:
+        best = [each.number for each in self._best([*self.record.trials.values()])]
+        for place in (self.folder.checkpoint, self.folder.detections):
+            kept = [place(self.phase, number) for number in best]
+            for file in kept[0].parent.glob(f"{self.phase}-*{kept[0].suffix}"):
+                if file not in kept:
                     file.unlink()
+
+    def _best(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """The best trial; of the phase `confirm` the best of each network."""
+        ranking = ranked(trials)
+        if self.phase != "confirm":
+            return ranking[:1]
+        return list({trial.digest: trial for trial in reversed(ranking)}.values())

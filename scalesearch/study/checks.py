@@ -27,7 +27,7 @@ def check_task(plugin: Plugin, task: str, key: str) -> None:
         )
 
 
-def check_metric(evaluator: Plugin, metric: str, task: str) -> None:
+def check_metric(evaluator: Plugin, metric: str, task: str, key: str = "objective") -> None:
     """Rejects a metric that an evaluator of this task does not give, where it says which it gives.
 
     That an evaluator is of another task is a mistake of its own (`check_task`).
@@ -40,7 +40,7 @@ def check_metric(evaluator: Plugin, metric: str, task: str) -> None:
         return
     raise UserError(
         f"the evaluator gives no {metric!r}",
-        key="objective",
+        key=key,
         allowed=", ".join(known),
         hint=nearest(metric, known),
     )
@@ -109,4 +109,5 @@ def evaluator_notes(
         hook(evaluator, "check")(networks[0])
         return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
     except UserError as error:
-        raise error.at(under=f"{phase}.evaluator") from None
+        section = "search.confirm" if phase == "confirm" else phase
+        raise error.at(under=f"{section}.evaluator") from None

@@ -196,7 +196,7 @@ def _recorded_rate(context: Context, evaluator: Evaluator) -> float | None:
     search = context.study.search
     trials = context.folder.read().get("search", ())
     done = [trial for trial in trials if trial.state == "assessed" and trial.seconds > 0]
-    if search is None or not done:
+    if search is None or not done or not hook(search.evaluator.make(), "trains"):
         return None
     before, epochs = hook(search.evaluator.make(), "epochs"), hook(evaluator, "epochs")
     rate = sum(t.seconds for t in done) / sum(t.cost.flops for t in done)

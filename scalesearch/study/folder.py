@@ -23,6 +23,7 @@ from scalesearch.errors import UserError
 from scalesearch.files.architecture import load_architecture
 from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import UNSUPPORTED, format_yaml, write_text
+from scalesearch.history.confirmed import Confirmation, confirmed
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.record import open_storage, read_trials
 from scalesearch.history.trials import PHASES, Trial, is_of_class
@@ -125,6 +126,11 @@ class RunFolder:
         from scalesearch.history.table import table
 
         return table(self.read())
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        """How sure it is that the baseline is the best candidate; None if none was confirmed."""
+        return confirmed(self.read())
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -316,7 +322,12 @@ def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:
         before = dict(folder.settings)
     old = {key: value for key, value in before.items() if key not in _FREE}
     new = {key: value for key, value in settings.items() if key not in _FREE}
-    return differences(old, new)
+    changed = differences(old, new)
+    if changed and all(each.startswith("search.confirm") for each in changed):
+        # The search is the same without it: what was confirmed or scaled is another matter.
+        later = folder.read().keys() & {"confirm", "grid", "family"}
+        return changed if later else []
+    return changed
 
 
 def _require_nothing_finished(folder: RunFolder, changed: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
 from scalesearch.files.strict import Document, Keys, format_key, load_yaml, parse_key, parse_value
 from scalesearch.history.objective import Objective
-from scalesearch.history.trials import PHASES
 from scalesearch.plugins import names
 from scalesearch.study.checks import check_task
 from scalesearch.study.detection import DetectionStudy
@@ -27,6 +27,9 @@ _TASKS: dict[Any, type[Study]] = {"detection": DetectionStudy}
 _SETTINGS = frozenset((*Study.model_fields, *DetectionStudy.model_fields))
 _EXECUTION = ("executor", "address")  # whose mistakes show themselves when workers start
 _NAMED = ("dataset", "evaluator", "sampler")
+# Sections with an evaluator, each with the one whose evaluator it takes where it says nothing: ""
+# is the study itself.
+_ABOVE = {"search": "", "grid": "", "family": "", "search.confirm": "search"}
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
@@ -44,6 +47,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> Study:
     task = plain.get("task")
     kind = _TASKS.get(task, Study) if isinstance(task, str) else Study
     _reject_other_task(plain, document, kind)
+    _reject_loose_confirm(plain, document, changed)
     try:
         text = json.dumps(_with_phase_evaluators(plain, kind.default_evaluator))
         return kind.model_validate_json(text, strict=True, context=context)
@@ -67,11 +71,7 @@ def placing(path: Path | str, overrides: Sequence[str] = ()) -> Iterator[None]:
             keys = ("execution", *keys)
         elif keys[0] not in _SETTINGS:  # a key of something else
             raise
-        if keys[0] in PHASES and keys[1:2] == ("evaluator",):
-            section = plain.get(str(keys[0]))
-            own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
-            if keys[2:3] == () or not isinstance(own, dict) or keys[2] not in own:
-                keys = keys[1:]  # that of all phases
+        keys = _written(keys, plain)
         raise _placed(error.moved(format_key(keys)), document, changed) from error
 
 
@@ -116,6 +116,20 @@ def _reject_other_task(plain: Mapping[str, Any], document: Document, kind: type[
         raise document.locate(error) from None
 
 
+def _reject_loose_confirm(
+    plain: Mapping[str, Any], document: Document, changed: Sequence[Keys]
+) -> None:
+    """Rejects a section that belongs to the search, where it stands by itself or without one."""
+    if "confirm" in plain:
+        problem, key = "a part of the search, not of the study", "confirm"
+    elif (search := _section(plain, "search")) and "confirm" in search and "space" not in search:
+        problem, key = "there is no search whose networks could be confirmed", "search.confirm"
+    else:
+        return
+    hint = "write `search: {space: ..., trials: ..., confirm: {top: 3, seeds: 3}}`"
+    raise _placed(UserError(problem, key=key, hint=hint), document, changed)
+
+
 def _overridden(
     plain: Mapping[str, Any], overrides: Sequence[str]
 ) -> tuple[dict[str, Any], list[Keys]]:
@@ -151,16 +165,45 @@ def _set(plain: dict[str | int, Any], path: Keys, value: Any) -> None:
 
 def _with_phase_evaluators(plain: Mapping[str, Any], default: str) -> dict[str, Any]:
     """Each phase's evaluator: the study's, with what the phase says otherwise."""
-    base = _named(plain.get("evaluator", default))
-    merged = dict(plain)
-    for phase in PHASES:
-        section = plain.get(phase)
-        if isinstance(section, dict):
-            own = _named(section.get("evaluator", {}))
-            both = isinstance(own, dict) and isinstance(base, dict)
-            same = both and own.get("name", base.get("name")) == base.get("name")
-            merged[phase] = section | {"evaluator": base | own if same else own}
+    merged: dict[str, Any] = copy.deepcopy(dict(plain))
+    for name, above in _ABOVE.items():
+        section = _section(merged, name)
+        if section is None:
+            continue
+        base = _named((_section(merged, above) or {}).get("evaluator", default))
+        own = _named(section.get("evaluator", {}))
+        both = isinstance(own, dict) and isinstance(base, dict)
+        same = both and own.get("name", base.get("name")) == base.get("name")
+        section["evaluator"] = base | own if same else own
     return merged
+
+
+def _section(plain: Mapping[str, Any], name: str) -> Any:
+    """The mapping at a key such as `search.confirm`, or None."""
+    section: Any = plain
+    for key in name.split(".") if name else ():
+        section = section.get(key) if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else None
+
+
+def _own_evaluator(plain: Mapping[str, Any], name: str) -> Any:
+    """What a section says of its evaluator."""
+    return _named((_section(plain, name) or {}).get("evaluator", {}))
+
+
+def _written(keys: Keys, plain: Mapping[str, Any]) -> Keys:
+    """The key of an evaluator's option where it was written: that section's own, or one above."""
+    for name in reversed(_ABOVE):
+        place = (*name.split("."), "evaluator")
+        if keys[: len(place)] != place:
+            continue
+        option, own = keys[len(place) :][:1], _own_evaluator(plain, name)
+        stays = isinstance(own, dict) and (option[0] in own if option else bool(own))
+        if stays:
+            return keys
+        above = _ABOVE[name].split(".") if _ABOVE[name] else []
+        return _written((*above, "evaluator", *keys[len(place) :]), plain)
+    return keys
 
 
 def _named(given: Any) -> Any:
@@ -169,16 +212,18 @@ def _named(given: Any) -> Any:
 
 def _own(mistakes: list[UserError], plain: Mapping[str, Any]) -> list[UserError]:
     """By line, without what a phase has from the study's evaluator: that is reported there."""
-    reported = {m.key for m in mistakes if m.key.startswith("evaluator")}
+    reported = {mistake.key for mistake in mistakes}
     own_mistakes = []
     for mistake in mistakes:
-        phase, _, rest = mistake.key.partition(".")
-        section = plain.get(phase) if phase in PHASES else None
-        own = _named(section.get("evaluator", {})) if isinstance(section, dict) else {}
-        own = own if isinstance(own, dict) else {"evaluator": own}
-        inherited = rest in reported and rest.removeprefix("evaluator.") not in own
-        if not inherited:
-            own_mistakes.append(mistake)
+        name = next((n for n in reversed(_ABOVE) if mistake.key.startswith(f"{n}.evaluator")), None)
+        if name is not None:
+            rest, above = mistake.key.removeprefix(f"{name}."), _ABOVE[name]
+            own = _own_evaluator(plain, name)
+            own = own if isinstance(own, dict) else {"evaluator": own}
+            same = f"{above}.{rest}".removeprefix(".") in reported
+            if same and rest.removeprefix("evaluator.") not in own:
+                continue
+        own_mistakes.append(mistake)
     return sorted(own_mistakes, key=lambda mistake: (mistake.file == "command line", mistake.line))
 
 

@@ -43,7 +43,7 @@ class Plan:
     """What one phase does.
 
     Attributes:
-        phase: `search`, `grid` or `family`: name of its Optuna study.
+        phase: one of `PHASES`: name of its Optuna study.
         trials: networks to assess; infeasible and reused ones are not counted, nor those that a
             worker measures to be over a limit.
         proposals: candidates at most, whatever their state.
@@ -52,6 +52,7 @@ class Plan:
             n it sees results in order of number, and the proposal of job k waits for job k - n:
             the study is the same whichever worker is faster.
         keep_weights: whether results carry their weights.
+        repeats: whether equal networks are trainings of their own, none of which is reused.
         predict: the latency (seconds) that a candidate is predicted to have, where that is known.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     stopping: Stopping | None = None
     result_lag: int = 0
     keep_weights: bool = False
+    repeats: bool = False
     predict: Callable[[Architecture], float] | None = None
 
 
@@ -93,12 +95,12 @@ class Loop:
         self._jobs: list[int] = []  # numbers of the trials that a worker had
         self._interrupted: deque[Trial] = deque()  # of an earlier run, assessed again in place
         self._unpublished: deque[int] = deque()  # jobs whose outcome the sampler has not seen
-        # Each network that was a job: once published its first trial, before that (by its digest)
+        # Each network that was a job: once published its first trial, before that (by its identity)
         # the other trials of it, which wait for the outcome.
         self._published: dict[str, Trial] = {}
         self._duplicates: dict[str, list[Trial]] = {}
         self._infeasible_jobs = 0  # published networks that a worker measured to be over a limit
-        # Digests of all proposals, and of those that are within the limits on counted costs.
+        # Identities of all proposals, and of those that are within the limits on counted costs.
         self._proposed: set[str] = set()
         self._within_counted: set[str] = set()
         self._restore([record.trials[number] for number in sorted(record.trials)])
@@ -110,16 +112,16 @@ class Loop:
         jobs again, under their numbers and seeds.
         """
         _require_same_networks(self.plan, trials)
-        first = {trial.digest: trial for trial in reversed(trials) if trial.was_job}
+        first = {self._identity(trial): trial for trial in reversed(trials) if trial.was_job}
         self._jobs = sorted(trial.number for trial in first.values())
         self._interrupted = deque(trial for trial in trials if trial.state == "running")
         lag = self.plan.result_lag
         self._unpublished = deque(self._jobs[-lag:] if lag else ())
         for trial in first.values():
             if trial.state != "running" and trial.number in self._unpublished:
-                self._duplicates[trial.digest] = []
+                self._duplicates[self._identity(trial)] = []
             elif trial.state != "running":
-                self._published[trial.digest] = trial
+                self._published[self._identity(trial)] = trial
                 self._infeasible_jobs += trial.state == "infeasible"
         for trial in trials:
             self._note(trial)
@@ -213,22 +215,23 @@ class Loop:
         if worst(over) > 0:
             self._add(replace(trial, state="infeasible", reason=over_limits(trial), finished=now()))
             return None
-        if trial.digest in self._published:
-            self._add(reused(trial, self._published[trial.digest]))
+        if (known := self._published.get(self._identity(trial))) is not None:
+            self._add(reused(trial, known))
             return None
         self.record.add(trial)
         return self._hand_out(trial, architecture)
 
     def _hand_out(self, trial: Trial, architecture: Architecture) -> Job | None:
         """The job of a running trial; None if its network has an outcome, or is a job already."""
-        if trial.digest in self._published:
-            self._finish(reused(trial, self._published[trial.digest]))
+        identity = self._identity(trial)
+        if identity in self._published:
+            self._finish(reused(trial, self._published[identity]))
             self.record.publish(trial.number)
             return None
-        if trial.digest in self._duplicates:
-            self._duplicates[trial.digest].append(trial)
+        if identity in self._duplicates:
+            self._duplicates[identity].append(trial)
             return None
-        self._duplicates[trial.digest] = []
+        self._duplicates[identity] = []
         if trial.number not in self._unpublished:
             self._unpublished.append(trial.number)
         if trial.number not in self._jobs:
@@ -242,9 +245,9 @@ class Loop:
         trial = self.record.trials[number]
         self._unpublished.remove(number)
         self.record.publish(number)
-        self._published[trial.digest] = trial
+        self._published[self._identity(trial)] = trial
         self._infeasible_jobs += trial.state == "infeasible"
-        for duplicate in self._duplicates.pop(trial.digest):
+        for duplicate in self._duplicates.pop(self._identity(trial)):
             self._finish(reused(duplicate, trial))
             self.record.publish(duplicate.number)
 
@@ -297,10 +300,14 @@ class Loop:
 
     def _note(self, trial: Trial) -> None:
         """Remembers what was proposed. Latency is left out: `Space.count` knows nothing of it."""
-        self._proposed.add(trial.digest)
+        self._proposed.add(self._identity(trial))
         counted = (v for key, v in trial.violations.items() if key.split(".")[0] in COUNTED)
         if max(counted, default=0) <= 0:
-            self._within_counted.add(trial.digest)
+            self._within_counted.add(self._identity(trial))
+
+    def _identity(self, trial: Trial) -> str:
+        """What two trials of one result share: their network, unless the plan repeats trainings."""
+        return f"{trial.digest}/{trial.number}" if self.plan.repeats else trial.digest
 
     def _peers(self, job: Job) -> list[int]:
         """Jobs that this one is compared with: those published when it was handed out, or all."""

@@ -5,7 +5,7 @@ Each reads files of the run folder and writes files there, so that any of them c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,13 @@ from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.spaces.family import FamilySpace
+from scalesearch.study.confirm import confirm, doubt
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import bound, compared_space, grid_of, named_baseline, searched_space
 from scalesearch.study.latency import fitting_table
+from scalesearch.study.load import resolved
 from scalesearch.units import format_count, format_seconds
 
 RUNNERS_UP = 9
@@ -82,10 +84,21 @@ def _search(context: Context) -> Architecture:
             f"the search ended after {len(trials)} proposals with {tried} of {search.trials} "
             f"networks tried: {why}"
         )
+    confirmation = confirm(context, space, trials)
     _compare(context, evaluator)
-    best = ranked(trials)[0]
+    if confirmation is None:
+        best = ranked(trials)[0]
+        said = doubt(resolved(context.study))
+        about = {"trial": best.number, **_measures(best)} | ({"confidence": said} if said else {})
+    else:
+        chosen = confirmation.baseline
+        assert chosen is not None  # the phase has results
+        best, said = chosen.trial, confirmation.sentence
+        about = {"trial": best.number, **_measures(best, chosen.scores), "confidence": said}
+        about |= {} if chosen.error is None else {"standard_error": round(chosen.error, 6)}
+    if said:
+        context.watch.note(f"baseline: trial {best.number} of the search; {said}")
     network = space.decode(best.parameters)
-    about = {"trial": best.number, **_measures(best)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network
 
@@ -183,9 +196,11 @@ def _grown(trial: Trial, base: int) -> dict[str, Any]:
     return {**_measures(trial), "flops_ratio": round(trial.cost.flops / base, 3)}
 
 
-def _measures(trial: Trial) -> dict[str, Any]:
+def _measures(trial: Trial, scores: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Scores of a trial, or means of several, and its costs."""
+    scores = overall(trial.scores) if scores is None else scores
     return {
-        **{name: round(float(value), 6) for name, value in overall(trial.scores).items()},
+        **{name: round(float(value), 6) for name, value in scores.items()},
         "flops": trial.cost.flops,
         "params": trial.cost.params,
         **({} if trial.cost.latency is None else {"latency": round(trial.cost.latency, 6)}),

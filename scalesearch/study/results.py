@@ -12,9 +12,11 @@ from scalesearch.arch.plain import digest
 from scalesearch.contracts import written
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
+from scalesearch.history.confirmed import confirmed
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
+from scalesearch.study.confirm import doubt
 from scalesearch.study.folder import RunFolder, load_json
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
@@ -36,7 +38,7 @@ class Winner:
     @property
     def file(self) -> str:
         """Its description in the run folder."""
-        return "baseline.yaml" if self.phase == "search" else f"family/{self.name}.yaml"
+        return f"family/{self.name}.yaml" if self.phase == "family" else "baseline.yaml"
 
 
 def winners(folder: RunFolder) -> Iterator[Winner]:
@@ -47,9 +49,11 @@ def winners(folder: RunFolder) -> Iterator[Winner]:
 def _winners(folder: RunFolder, phases: Mapping[str, list[Trial]]) -> Iterator[Winner]:
     if "search" in phases:
         network = folder.baseline
-        trial = _trial_of(network, phases["search"])
-        if trial is not None:
-            yield Winner("baseline", network, "search", trial)
+        for phase in ("confirm", "search"):  # of several trainings the best one's weights
+            trial = _trial_of(network, ranked(phases.get(phase, ())))
+            if trial is not None:
+                yield Winner("baseline", network, phase, trial)
+                break
     for member in folder.family:
         trial = _trial_of(member.architecture, phases.get("family", []))
         if trial is not None:
@@ -140,6 +144,8 @@ def report(folder: RunFolder) -> list[Path]:
         },
         baseline=baseline,
         baseline_trial=baseline_trial.number if baseline_trial else None,
+        confirmation=confirmed(phases),
+        doubt=doubt(settings) if baseline else "",
         coefficients=folder.coefficients if has_coefficients else None,
         members=folder.family,
         detections=detections,
@@ -158,7 +164,7 @@ def report(folder: RunFolder) -> list[Path]:
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:
-    """The trial that trained this network, if one did."""
+    """The first trial that trained this network, if one did."""
     wanted = digest(network)
     return next((t for t in trials if t.digest == wanted and t.state == "assessed"), None)
 

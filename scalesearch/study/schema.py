@@ -154,6 +154,14 @@ class Phase(Settings):
     )
 
 
+class Confirm(Phase):
+    """The best networks of the search, each trained several times: which of them is the best."""
+
+    top: int = Field(default=3, ge=2)
+    seeds: int = Field(default=3, ge=2)
+    evaluator: PhaseEvaluator
+
+
 class Search(Phase):
     """Phase 1: the baseline is the best network of a space."""
 
@@ -172,6 +180,7 @@ class Search(Phase):
         None
     )
 
+    confirm: Confirm | None = None
     compare: Compared = ()
 
     @model_validator(mode="after")
@@ -185,6 +194,9 @@ class Search(Phase):
         check_rungs(self.stopping, self.evaluator)
         check_metric(self.evaluator, self.objective.metric, self.task_name)
         check_known_costs(self.space, self.limits, self.objective)
+        if self.confirm is not None:
+            key, metric = "confirm.evaluator", self.objective.metric
+            check_metric(self.confirm.evaluator, metric, self.task_name, key)
         return self
 
 
@@ -308,12 +320,20 @@ class Study(Settings):
         """Whether the search trains its networks."""
         return self.search is None or bool(hook(self.search.evaluator.make(), "trains"))
 
+    @property
+    def _phases(self) -> dict[str, Search | Confirm | Grid | Family]:
+        """The sections with an evaluator of their own, by their keys."""
+        phases = {
+            "search": self.search,
+            "search.confirm": None if self.search is None else self.search.confirm,
+            "grid": self.grid,
+            "family": self.family,
+        }
+        return {key: phase for key, phase in phases.items() if phase is not None}
+
     def _check_data(self) -> None:
         """Rejects a study that trains and has no images, or scales what it cannot build."""
-        phases = {"search": self.search, "grid": self.grid, "family": self.family}
-        for name, phase in phases.items():
-            if phase is None:
-                continue
+        for name, phase in self._phases.items():
             trains = hook(phase.evaluator.make(), "trains")
             if name != "search" and not trains:
                 raise UserError(
@@ -329,7 +349,7 @@ class Study(Settings):
                     allowed=", ".join(plugins.names("datasets")),
                 )
         if self.search is not None and isinstance(self.search.space, TableSpace):
-            if self.trains or self.grid is not None or self.family is not None:
+            if self.trains or len(self._phases) > 1:
                 raise UserError(
                     "networks that are rows of a table cannot be built, trained or scaled",
                     key="search.space",
@@ -350,10 +370,9 @@ class Study(Settings):
 
     def _check_task(self) -> None:
         """Rejects a data set, an evaluator or a network that is of the other task."""
-        phases = {"search": self.search, "grid": self.grid, "family": self.family}
         used = {} if self.dataset is None else {"dataset": self.dataset}
         used |= {"evaluator": self.evaluator}
-        used |= {f"{name}.evaluator": phase.evaluator for name, phase in phases.items() if phase}
+        used |= {f"{name}.evaluator": phase.evaluator for name, phase in self._phases.items()}
         for key, plugin in used.items():
             check_task(plugin, self.task, key)
         compared = self.search.compare if self.search else ()
@@ -372,7 +391,9 @@ class Study(Settings):
     def _check_latency(self) -> None:
         if self.latency is None:
             key = self._asks_for_latency()
-            if key and not self._looks_latency_up():
+            confirms = self.search is not None and self.search.confirm is not None
+            looks_up = self._looks_latency_up() and not (confirms and key == "search.objective")
+            if key and not looks_up:
                 raise UserError(
                     "latency is measured only where a study says on what",
                     key=key,

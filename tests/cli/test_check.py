@@ -9,7 +9,7 @@ from scalesearch.cli.check import describe_count, describe_flops
 from scalesearch.cost.closed_form import cost
 from scalesearch.population.feasible import Count
 from scalesearch.study.feasible import Survey
-from tests.fakes import FOUR, SPACE, write_study
+from tests.fakes import FOUR, SPACE, STUDY, write_study
 from tests.pool import space
 
 
@@ -138,3 +138,12 @@ def test_an_unreadable_image(wrong, tmp_path):
     data = {"name": "image_folder", "path": "images"}
     message = wrong("check", write_study(tmp_path, dataset=data))
     assert ".png" in message
+
+
+def test_how_long_the_candidates_take(scalesearch, tmp_path):
+    search = {**STUDY["search"], "confirm": {"top": 9, "seeds": 4, "evaluator": {"epochs": 5}}}
+    done = scalesearch("check", write_study(tmp_path, search=search), "--samples", "10")
+    assert re.search(r"confirm +6 candidates, 4 trainings of each, about ", done.out)
+    assert "note          confirm: 6 candidates instead of 9: the search has 6 trials" in done.out
+    file = write_study(tmp_path, search=search)
+    assert "search.confirm.seeds" in scalesearch("check", file, "search.confirm.seeds=1").err

@@ -44,7 +44,9 @@ def test_lines_for_a_pipe(scalesearch, tmp_path, quick):
 def test_quiet_prints_the_results_alone(scalesearch, tmp_path, quick):
     file = write_study(tmp_path, without=("grid", "family"))
     done = scalesearch("run", file, "--folder", tmp_path / "run", "--quiet", "seed=5")
-    assert [line.split()[0] for line in done.out.splitlines() if line] == ["baseline", "report"]
+    words = [line.split()[0] for line in done.out.splitlines() if line]
+    assert words == ["baseline", "confidence", "report"]
+    assert "one training of each network, no probability known; add `search.confirm`" in done.out
     assert "trials:" not in done.out
 
 

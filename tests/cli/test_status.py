@@ -9,7 +9,7 @@ import yaml
 
 from scalesearch.study.folder import RunFolder, opened
 from scalesearch.study.run import run
-from tests.fakes import write_study
+from tests.fakes import STUDY, write_study
 
 
 @pytest.fixture
@@ -92,3 +92,21 @@ def test_the_page_ranks_triples_as_the_grid_did(scalesearch, copy):
     assert [row[1:4] for row in cells] == [
         [f"{triple[name]:.4g}" for name in ("alpha", "beta", "gamma")] for triple in ranking
     ]
+
+
+def test_how_sure_the_baseline_is(scalesearch, whole, tmp_path):
+    shown = scalesearch("status", whole.folder.path).out
+    assert "baseline: one training of each network, no probability known; add `search.c" in shown
+    search = {**STUDY["search"], "confirm": {"top": 2, "seeds": 2}}
+    file = write_study(tmp_path, without=("grid", "family"), search=search)
+    folder = run(file, folder=tmp_path / "run")
+    shown = scalesearch("status", folder.path).out
+    assert f"baseline: {folder.confirmation.sentence}" in shown
+    rows = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert "4 assessed" in rows["confirm"]
+    plain = json.loads(scalesearch("status", folder.path, "--json").out)["confirm"]
+    assert plain["assessed"] == 4
+    first = plain["candidates"][0]
+    assert first["trial"] == folder.confirmation.baseline.trial.number
+    assert first["probability"] == folder.confirmation.baseline.probability
+    assert "Candidates, trained several times" in (folder.path / "report.html").read_text()

@@ -71,3 +71,23 @@ def test_ties_go_to_the_network_with_fewer_flops_then_to_the_earlier_trial():
     expected = [4, 1, 2, 0]
     for order in (trials, trials[::-1]):
         assert [t.number for t in ranked(order)] == expected
+
+
+def test_when_nothing_is_within_the_limits_the_closest_networks_are_shown():
+    shares = (0.5, 0.1, 0.3, 0.2)
+    over = [
+        replace(
+            trial(n, state="infeasible", violations={"latency.max": share, "flops.max": -0.5}),
+            parameters={"width": 8 + n, "depth": 2},
+        )
+        for n, share in enumerate(shares)
+    ]
+    again = replace(over[1], number=4)  # the same network
+    with pytest.raises(UserError, match="none of 5 was within the limits") as error:
+        require_results([*over, again], "search")
+    assert error.value.hint.splitlines() == [
+        "the closest:",
+        "  trial 1, over latency.max by 10.0%: width 9, depth 2",
+        "  trial 3, over latency.max by 20.0%: width 11, depth 2",
+        "  trial 2, over latency.max by 30.0%: width 10, depth 2",
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,10 +21,12 @@ def record():
 def kept(tmp_path, record):
     """Names of the weights that are there once trials with these values were recorded in turn."""
 
-    def go(phase, values, *, killed=False, found=lambda value: None):
+    def go(phase, values, *, killed=False, found=lambda value: None, networks=None):
         checkpoints = Checkpoints(RunFolder(tmp_path), phase, record)
         for value in values:
             trial = assessed(len(record.trials), value)
+            if networks is not None:
+                trial = replace(trial, digest=str(trial.number % networks))
             given = str(value).encode()
             checkpoints.keep(trial, Result({}, trial.cost, 1.0, given, found(value)))
             if not killed:
@@ -73,3 +76,11 @@ def test_other_states_change_nothing(kept, tmp_path, record):
     failed = Trial(number=1, state="failed", parameters={}, digest="d", cost=Cost(1, 1, 1, 1, 1, 1))
     Checkpoints(RunFolder(tmp_path), "search", record).tidy(failed)
     assert (tmp_path / "checkpoints" / "search-0.safetensors").exists()
+
+
+def test_of_repeated_trainings_the_best_of_each_network_is_kept(kept):
+    first = kept("confirm", [0.5, 0.8, 0.7, 0.6], networks=2)
+    assert first == {"confirm-1": "0.8", "confirm-2": "0.7"}
+    cut = kept("confirm", [0.9], networks=2, killed=True)
+    assert cut == first | {"confirm-4": "0.9"}
+    assert kept("confirm", [0.4, 0.85], networks=2) == {"confirm-2": "0.7", "confirm-5": "0.85"}

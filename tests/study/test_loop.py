@@ -22,6 +22,7 @@ from scalesearch.history.jobs import Failure, Result, Score
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Sampler
+from scalesearch.spaces.repeated import RepeatedSpace
 from scalesearch.study.loop import Listener
 from tests.fakes import FOUR, SPACE
 from tests.pool import Assessor, Killed, Pool, carry_out, facts, kill_at, opened, plan, space
@@ -50,7 +51,8 @@ def check(trials, wanted):
     assert [t.number for t in trials] == list(range(len(trials)))
     own = [t for t in trials if t.source is None and t.state != "infeasible"]
     assert all(t.state in ("assessed", "stopped", "failed") for t in own)
-    assert len({t.digest for t in own}) == len(own), "a network was assessed twice"
+    if not wanted.repeats:
+        assert len({t.digest for t in own}) == len(own), "a network was assessed twice"
     assert len(own) <= wanted.trials
     assert len(trials) <= wanted.proposals
     for trial in trials:
@@ -219,6 +221,30 @@ def test_a_window_in_any_order_cut_off_anywhere(draw, cut, torn, data):
                 carry_out(Path(folder) / "b", wanted, pool(), FAILING)
         trials = carry_out(Path(folder) / "b", wanted, pool(), FAILING)
     assert facts(trials) == facts(whole)
+
+
+def repeating(**others):
+    """A plan of two networks that are trained three times each."""
+    networks = {number: space().sample(number) for number in (0, 1)}
+    repeated = RepeatedSpace(networks=networks, repeats=3)
+    fields = {"phase": "confirm", "space": repeated, "trials": 6, "proposals": 6, "limits": {}}
+    return plan("grid", **(fields | {"repeats": True} | others))
+
+
+@pytest.mark.parametrize("lag", [0, 2])
+def test_repeats_are_trainings_of_their_own_wherever_they_are_cut_off(tmp_path, monkeypatch, lag):
+    wanted = repeating(result_lag=lag)
+    assess = Assessor(epochs=2, fail=lambda job: job.number == 3)
+
+    def pool():
+        return Pool(lag, pick=lambda jobs: -1) if lag else Pool()
+
+    for trials, whole in _every_cut(tmp_path, monkeypatch, wanted, pool, assess):
+        assert facts(trials) == facts(whole)
+        states = [trial.state for trial in trials]
+        assert states == ["assessed"] * 3 + ["failed"] + ["assessed"] * 2
+        assert len({trial.objective for trial in trials}) == 6, "each has a seed of its own"
+        assert len({trial.digest for trial in trials}) == 2
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 3), (3, 0), (4, 1), (1, 4), (3, 2)])

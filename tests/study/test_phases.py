@@ -299,3 +299,14 @@ def test_watches_hear_of_every_phase(study):
     study(watches=[again])
     assert again.phases[0] == ("search", 6, 6)
     assert again.trials == []
+
+
+def test_when_nothing_is_fast_enough_the_closest_networks_are_shown(study):
+    limits = {"latency": {"max": "0.001ms"}}
+    search = {**STUDY["search"], "limits": limits, "trials": 4, "proposals": 5}
+    with pytest.raises(UserError, match="none of 5 was within the limits") as error:
+        study(without=("grid", "family"), search=search, latency={})
+    head, *closest = error.value.hint.splitlines()
+    assert head == "the closest:"
+    assert 1 <= len(closest) <= 3
+    assert all("over latency.max by" in line and "width" in line for line in closest)
