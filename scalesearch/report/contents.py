@@ -13,6 +13,7 @@ from scalesearch.cost.limits import Limits
 from scalesearch.history.agreement import Agreement
 from scalesearch.history.confirmed import Confirmation
 from scalesearch.history.pareto import front
+from scalesearch.report.learned import Learned
 from scalesearch.report.tasks import WORDINGS, Wording
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member
@@ -49,6 +50,7 @@ class Contents:
         limits: phase to the limits of its candidates.
         baseline: the network that was scaled.
         baseline_trial: its number in the search; None when it was given.
+        learned: what a model of the search's results says.
         confirmation: how sure it is among the candidates that were trained several times.
         doubt: what is not known of a baseline that was not confirmed, in words.
         coefficients: the winner of the grid, or those that were given.
@@ -75,6 +77,7 @@ class Contents:
     baseline: Architecture | None = None
     baseline_trial: int | None = None
     confirmation: Confirmation | None = None
+    learned: Learned | None = None
     doubt: str = ""
     coefficients: Scaling | None = None
     members: Sequence[Member] = ()

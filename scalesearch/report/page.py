@@ -8,13 +8,14 @@ from pathlib import Path
 import jinja2
 
 from scalesearch.files.write import write_bytes, write_text
-from scalesearch.report import classes, family, grid, latency, predictions, search
+from scalesearch.report import classes, family, grid, latency, learned, predictions, search
 from scalesearch.report.contents import Contents
 from scalesearch.report.sections import Drawn, facts, sections
 from scalesearch.report.style import save
 
 _FIGURES = {
     "search": search.draw,
+    "learned": learned.draw,
     "latency": latency.draw,
     "grid": grid.draw,
     "family": family.draw,

@@ -72,7 +72,8 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
     infeasible = infeasible[infeasible["flops"] > 0]
     limit = contents.limits.get("search", {}).get("flops")
     bounds = [bound for bound in (limit.min, limit.max) if bound] if limit else []
-    scale = cost_axis(axes, [*rows["flops"], *infeasible["flops"], *bounds])
+    compared = contents.scored("compare")["flops"]
+    scale = cost_axis(axes, [*rows["flops"], *infeasible["flops"], *bounds, *compared])
     times = factor(contents.metric)
     low = lower_end(list(rows[contents.metric])) * times
     axes.set_title(f"{metric_name(contents.metric)} against FLOPs")
@@ -99,6 +100,7 @@ def _draw_front(axes: Axes, contents: Contents, rows: pd.DataFrame) -> None:
     label = f"below {low:.4g}{' %' * is_share(contents.metric)} ({len(below)})"
     _draw_at_edge(axes, below, label, _ARROWS)
     _draw_baseline(axes, contents, scale)
+    _draw_compared(axes, contents, scale)
     if limit is not None:
         _draw_limit(axes, limit, scale)
     _fit(axes, low, max(rows[contents.metric]) * times)
@@ -160,6 +162,26 @@ def _draw_baseline(axes: Axes, contents: Contents, scale: float) -> None:
         ),
         zorder=5,
     )
+
+
+def _draw_compared(axes: Axes, contents: Contents, scale: float) -> None:
+    """The networks that the search is compared with, each with its name."""
+    for row in contents.scored("compare").to_dict("records"):
+        axes.plot(
+            row["flops"] / scale,
+            row[contents.metric] * factor(contents.metric),
+            color="white",
+            linestyle="none",
+            marker="D",
+            markersize=8,
+            markeredgecolor=INK,
+            markeredgewidth=1.6,
+            label=(
+                f"{row['network']}: {format_count(row['flops'])}, "
+                f"{score(row[contents.metric], contents.metric)}"
+            ),
+            zorder=4,
+        )
 
 
 def _draw_limit(axes: Axes, limit: Limit, scale: float) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from scalesearch.history.confirmed import probability_words
 from scalesearch.history.trials import PHASES
-from scalesearch.report import classes, family, grid, latency, search, tables
+from scalesearch.report import classes, family, grid, latency, learned, search, tables
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import cost, metric_word, objective_words, score
 from scalesearch.report.predictions import Predictions
@@ -115,7 +115,7 @@ def _baseline(contents: Contents, drawn: Drawn) -> Section:
         return Section(title="Baseline", text=["No baseline has been chosen yet."], tables=repeated)
     number = contents.baseline_trial
     origin = "The study gave it." if number is None else f"It is trial {number} of the search."
-    sure = _sureness(contents)
+    sure = [*_looked_up(contents), *_sureness(contents)]
     shape = tables.stages(contents, contents.baseline)
     row = contents.baseline_row()
     if row is None:
@@ -123,6 +123,16 @@ def _baseline(contents: Contents, drawn: Drawn) -> Section:
         return Section(title="Baseline", text=text, tables=[*repeated, shape])
     shown = [*repeated, shape, tables.costs(row)]
     return Section(title="Baseline", text=[origin, *sure], tables=shown)
+
+
+def _looked_up(contents: Contents) -> list[str]:
+    """Whether its result was looked up in a table or predicted, where nothing was trained."""
+    row = contents.baseline_row()
+    if row is None or row.get("looked_up") not in (0, 1):
+        return []
+    if row["looked_up"]:
+        return ["Its result was looked up in a table of trained networks."]
+    return ["Its result is a prediction from a table of other networks: it was not trained."]
 
 
 def _sureness(contents: Contents) -> list[str]:
@@ -208,7 +218,32 @@ def _search(contents: Contents, drawn: Drawn) -> Section:
         none_feasible = counts["infeasible"] == total
         why = "Every candidate was outside a limit" if none_feasible else "No trial has a score yet"
         text.append(f"{why}, so there is nothing to draw.")
-    return Section(title="Search", text=text, figure=figure, tables=[tables.front(contents)])
+    shown = [tables.front(contents)]
+    if not contents.phase("compare").empty:
+        shown.append(tables.compared(contents))
+    return Section(title="Search", text=text, figure=figure, tables=shown)
+
+
+def _learned(contents: Contents, drawn: Drawn) -> Section | None:
+    found = contents.learned
+    if found is None:
+        return None
+    text = [
+        f"A model of the results predicts {len(found.measured)} networks, each from all others: "
+        f"Spearman's rank correlation {found.spearman:.2f}, Kendall's tau {found.tau:.2f}; "
+        f"{found.inside:.0%} of them are within its 95 % intervals."
+    ]
+    if found.bound is not None:
+        text.append(
+            "Another network within the limits may be better than the best by "
+            f"{found.bound:.3g} at most, as the model believes (97.5 %)."
+        )
+    return Section(
+        title="What the search learned",
+        text=text,
+        figure=_figure(contents, drawn, "learned"),
+        tables=[tables.effects(contents)],
+    )
 
 
 def _latency(contents: Contents, drawn: Drawn) -> Section | None:
@@ -261,10 +296,10 @@ def _trials(contents: Contents, drawn: Drawn) -> Section:
 
 # The page of each task, in reading order; a section may be None where it does not apply.
 _SECTIONS: Mapping[str, Sequence[Callable[[Contents, Drawn], Section | None]]] = {
-    "classification": (_baseline, _family, _search, _latency, _grid, _trials),
+    "classification": (_baseline, _family, _search, _learned, _latency, _grid, _trials),
     "detection": (
         *(_baseline, _detector_family, _precision, _predictions),
-        *(_search, _latency, _grid, _trials),
+        *(_search, _learned, _latency, _grid, _trials),
     ),
 }
 
@@ -272,6 +307,7 @@ _SECTIONS: Mapping[str, Sequence[Callable[[Contents, Drawn], Section | None]]] =
 # Each figure in words, for those who cannot see it.
 _SUMMARIES = {
     "search": search.summary,
+    "learned": learned.summary,
     "latency": latency.summary,
     "grid": grid.summary,
     "family": family.summary,

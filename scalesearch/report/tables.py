@@ -45,6 +45,9 @@ _PRECISIONS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap50_
 _BOUND = re.compile(rf"\b(?:predicted_)?({'|'.join(UNITS)})\.(min|max)\b")
 
 
+_EFFECTS = 12
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of the page.
@@ -358,3 +361,49 @@ def _violated(contents: Contents, phase: str) -> Counter[tuple[str, str]]:
         return Counter()
     texts = infeasible["reason"].dropna().astype(str)
     return Counter(bound for text in texts for bound in set(_BOUND.findall(text)))
+
+
+def compared(contents: Contents) -> Table:
+    """The networks that the search is compared with, and its baseline."""
+    metric, rows = contents.metric, contents.scored("compare")
+    named = [(str(row["network"]), row) for row in rows.to_dict("records")]
+    base = contents.baseline_row()
+    if base is not None:
+        named.append(("baseline", dict(base)))
+    known = any("looked_up" in row for _, row in named)
+    head = ["network", metric_word(metric), "objective", "FLOPs", "params"]
+    return Table(
+        caption="Compared networks",
+        head=[*head, *(["result"] if known else [])],
+        rows=[
+            [
+                name,
+                score(row[metric], metric),
+                f"{row['objective']:.4g}",
+                cost("flops", row["flops"]),
+                cost("params", row["params"]),
+                *(["looked up" if row.get("looked_up") else "predicted"] if known else []),
+            ]
+            for name, row in named
+        ],
+        words=frozenset({0, 5} if known else {0}),
+        marked=frozenset({len(named) - 1} if base is not None else ()),
+        note="The search saw none of them.",
+    )
+
+
+def effects(contents: Contents) -> Table:
+    """Which choices matter: the best against the worst of each parameter."""
+    found = contents.learned.effects if contents.learned else ()
+    more = f" {len(found) - _EFFECTS} others matter less." if len(found) > _EFFECTS else ""
+    return Table(
+        caption="Which choices matter",
+        head=["parameter", "best", "worst", "gain", "95 % interval"],
+        rows=[
+            [e.parameter, e.best, e.worst, f"{e.gain:.3g}", f"{e.low:.2g} to {e.high:.2g}"]
+            for e in found[:_EFFECTS]
+        ],
+        words=frozenset({0, 1, 2}),
+        note="Gain of the objective from the worst to the best choice, all others being equal, by "
+        f"a linear model of all choices; intervals by resampling networks.{more}",
+    )

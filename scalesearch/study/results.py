@@ -23,6 +23,7 @@ from scalesearch.study.parts import read_limits
 from scalesearch.text import printable
 
 if TYPE_CHECKING:
+    from scalesearch.report.learned import Learned
     from scalesearch.study.parts import Plugin
 
 
@@ -159,6 +160,7 @@ def report(folder: RunFolder) -> list[Path]:
             for path in sorted(folder.path.glob("export/*.*"))
         ],
         data_notes=_data_notes(folder),
+        learned=_learned(folder, phases.get("search", [])),
     )
     return write_report(contents, folder.path)
 
@@ -175,6 +177,18 @@ def _deployment(settings: Mapping[str, Any]) -> str:
     if section is None:
         return ""
     return str(Deployment(**{key: value for key, value in section.items() if key != "table"}))
+
+
+def _learned(folder: RunFolder, trials: Sequence[Trial]) -> Learned | None:
+    """What the search learned; nothing if the study's files are gone."""
+    from scalesearch.study.learned import learned
+    from scalesearch.study.load import load_study
+
+    try:
+        study = load_study(folder.path / "resolved.yaml")
+    except UserError:
+        return None
+    return learned(study, trials)
 
 
 def _data_notes(folder: RunFolder) -> Sequence[str]:
