@@ -22,7 +22,6 @@ SMOKE = {
     ],
     "mnasnet_reward": [
         "search.trials=2",
-        "search.sampler.startup=1",
         "search.stopping.rungs=[1]",
         "evaluator.epochs=2",
         "evaluator.batch_size=4",
@@ -59,4 +58,8 @@ SMOKE = {
         "evaluator.epochs=1",
         "evaluator.seeds=2",
     ],
+    "imagenet_mbconv": ["search.trials=20"],
+    "imagenet_mbconv_front": ["search.trials=20"],
 }
+# Studies of results that a user has in a folder of their own, and the file that they need there.
+TABLES = {"imagenet_mbconv": "mbconv_imagenet.csv", "imagenet_mbconv_front": "mbconv_imagenet.csv"}

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from scalesearch.cli.main import app
 from scalesearch.study.load import load_study
-from tests.smoke import SMOKE
+from tests.benchmarks.search import DATA
+from tests.smoke import SMOKE, TABLES
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
@@ -51,7 +52,11 @@ def test_the_studies_of_the_pages_run_there():
 @pytest.mark.parametrize(
     "path", [path for path in STUDIES if path.stem not in IN_PAGES], ids=lambda path: path.stem
 )
-def test_every_other_study_runs(path, tmp_path, photographs):
+def test_every_other_study_runs(path, tmp_path, photographs, monkeypatch):
+    if (table := TABLES.get(path.stem)) is not None:
+        if not (DATA / table).exists():
+            pytest.skip(f"there is no {table} in $SCALESEARCH_DATA")
+        monkeypatch.setenv("SCALESEARCH_DATA", str(DATA))
     folder, overrides = tmp_path / "run", list(SMOKE[path.stem])
     if "image_folder" in path.read_text():
         overrides.append(f"dataset.path={photographs}")

@@ -51,11 +51,10 @@ def run_study(study: Path, overrides: Sequence[str], folder: Path | None, quiet:
 
 def show_results(folder: RunFolder) -> None:
     """Prints the baseline, the coefficients, the family's table, and where the report is."""
-    network, costs = folder.baseline, cost(folder.baseline)
-    print(
-        f"\nbaseline      {folder.path / 'baseline.yaml'}: {format_count(costs.flops)} flops, "
-        f"{format_count(costs.params)} params, {network.resolution} px"
-    )
+    network, known = folder.baseline, cost(folder.baseline).known()
+    facts = [f"{format_count(known[name])} {name}" for name in ("flops", "params") if name in known]
+    facts += [f"{network.resolution} px"] if hasattr(network, "resolution") else []
+    print(f"\nbaseline      {': '.join([str(folder.path / 'baseline.yaml'), ', '.join(facts)])}")
     confirmation = folder.confirmation
     if words := doubt(folder.settings) if confirmation is None else confirmation.sentence:
         print(f"confidence    {words}")

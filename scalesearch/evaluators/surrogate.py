@@ -17,7 +17,7 @@ from scalesearch.history.jobs import Score
 from scalesearch.interfaces import Space
 from scalesearch.prediction.regression import Quality, Regression, cross_validated
 
-_FEWEST = 20
+_FEWEST = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.plain import from_plain, replaced, to_plain
 from scalesearch.arch.published import published
+from scalesearch.arch.table_row import TableRow
 from scalesearch.errors import UserError
 from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import write_yaml
@@ -61,6 +62,17 @@ def load_architecture(path: Path | str) -> Architecture:
         return from_plain(document.plain)
     except UserError as error:
         raise document.locate(_or_space(error, document.plain)) from None
+
+
+def load_network(path: Path | str) -> Any:
+    """The network of a run folder's file, which may be a row of a table."""
+    document = load_yaml(path)
+    if "parameters" not in document.plain or "stages" in document.plain:
+        return load_architecture(path)
+    try:
+        return TableRow.from_plain(document.plain)
+    except UserError as error:
+        raise document.locate(error) from None
 
 
 def save_architecture(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.table_row import TableRow
 from scalesearch.cost.limits import Limits
 from scalesearch.history.agreement import Agreement
 from scalesearch.history.confirmed import Confirmation
@@ -74,7 +75,7 @@ class Contents:
     metric: str = "accuracy"
     objective: str = "accuracy"
     limits: Mapping[str, Limits] = field(default_factory=dict)
-    baseline: Architecture | None = None
+    baseline: Architecture | TableRow | None = None
     baseline_trial: int | None = None
     confirmation: Confirmation | None = None
     learned: Learned | None = None

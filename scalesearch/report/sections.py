@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from scalesearch.arch.detector import Architecture
+from scalesearch.arch.table_row import TableRow
 from scalesearch.history.confirmed import probability_words
 from scalesearch.history.trials import PHASES
 from scalesearch.report import classes, family, grid, latency, learned, search, tables
@@ -116,7 +118,11 @@ def _baseline(contents: Contents, drawn: Drawn) -> Section:
     number = contents.baseline_trial
     origin = "The study gave it." if number is None else f"It is trial {number} of the search."
     sure = [*_looked_up(contents), *_sureness(contents)]
-    shape = tables.stages(contents, contents.baseline)
+    network: Architecture | TableRow = contents.baseline
+    if isinstance(network, TableRow):
+        shape = tables.row_of_table(network)
+    else:
+        shape = tables.stages(contents, network)
     row = contents.baseline_row()
     if row is None:
         text = [origin, *sure, "It has no measured cost and no score yet."]

@@ -12,6 +12,7 @@ from typing import cast
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.table_row import TableRow
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limits
 from scalesearch.history.confirmed import probability_words
@@ -81,6 +82,16 @@ def costs(row: pd.Series) -> Table:
         head=["cost", "rounded", "exactly"],
         rows=rows,
         words=frozenset({0}),
+    )
+
+
+def row_of_table(net: TableRow) -> Table:
+    """The choices of a network that is known by its row of a table alone."""
+    return Table(
+        caption="The baseline: a row of the table",
+        head=["parameter", "choice"],
+        rows=[[name, str(choice)] for name, choice in net.parameters],
+        words=frozenset({0, 1}),
     )
 
 

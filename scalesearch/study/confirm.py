@@ -87,5 +87,7 @@ def doubt(settings: Mapping[str, Any]) -> str:
         trains = True
     seeds = options.get("seeds", 1)
     known = "one training of each network" if seeds == 1 else f"one score by {seeds} trainings each"
-    known, ask = (known, "") if trains else ("scores that were looked up or predicted", ", with training,")
+    known, ask = (
+        (known, "") if trains else ("scores that were looked up or predicted", ", with training,")
+    )
     return f"{known}, no probability known; add `search.confirm`{ask} to know it"

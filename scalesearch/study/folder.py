@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
-from scalesearch.files.architecture import load_architecture
+from scalesearch.files.architecture import load_architecture, load_network
 from scalesearch.files.strict import load_yaml
 from scalesearch.files.write import UNSUPPORTED, format_yaml, write_text
 from scalesearch.history.confirmed import Confirmation, confirmed
@@ -81,8 +81,12 @@ class RunFolder:
 
     @property
     def baseline(self) -> Architecture:
-        """The network that the search found, or that the study named."""
-        return load_architecture(self._needed("baseline.yaml"))
+        """The network that the search found, or that the study named.
+
+        Of a search among rows of a table it is a `TableRow`.
+        """
+        network: Architecture = load_network(self._needed("baseline.yaml"))
+        return network
 
     @property
     def coefficients(self) -> Scaling:
