@@ -16,6 +16,7 @@ from tests.smoke import SMOKE
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that install, that `make` runs, or that open a server.
+CELLS = "op1,op2,op3,accuracy,mflops,ms\na,a,a,90,50,2\na,a,b,91,70,3\n"
 NOT_OURS = ("make", "pip", "git", "optuna-dashboard")
 
 
@@ -28,6 +29,7 @@ def checkout(tmp_path, monkeypatch):
     """A folder to write into that looks like the checkout where snippets read."""
     for folder in ("studies", "search_spaces"):
         (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "cells.csv").write_text(CELLS)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -10,7 +10,9 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limit, violations, worst
 from scalesearch.errors import UserError
+from scalesearch.history.pareto import front
 from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.spaces.pool import Pool
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -286,3 +288,127 @@ def test_nsga2_draws_at_random_until_it_has_two_different_parents():
     only = {"flops": Limit(max=FLOPS[0])}
     expected = SPACE.encode(SPACE.feasible(only, 1, 0)[0])
     assert ask(study, sampler, 0, only).params == expected
+
+
+POOL = Pool(
+    choices_of={"op1": ("a", "b", "c"), "op2": (1, 2, 4), "op3": (True, False)},
+    networks=tuple(
+        (x, y, z) for x in "abc" for y in (1, 2, 4) for z in (True, False) if (x, z) != ("b", True)
+    ),
+)
+LONG = Pool(
+    choices_of={f"p{n}": (0, 1) for n in range(60)},
+    networks=tuple(tuple(int(n == m) for n in range(60)) for m in range(40)),
+)
+ONE = BackboneSpace.from_plain({"stages": [{"width": list(range(8, 40, 8))}]})
+# These promise never to propose a network twice while there are others.
+UNIQUE = [name for name in NAMES if name not in ("random", "tpe", "nsga2", "gp")]
+
+
+def value(parameters):
+    """The later a choice stands, the better."""
+    return float(sum(len(str(c)) + 2 * (c == 4) + (c == "c") for c in parameters.values()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("space", [POOL, ONE], ids=["pool", "one parameter"])
+def test_ordinary_optuna_studies_of_small_spaces(name, space):
+    sampler = plugins.load("samplers", name)()
+    study = optuna.create_study(
+        direction="maximize", sampler=sampler.make(space, 0, {}, Workload())
+    )
+
+    def objective(trial):
+        parameters = {n: trial.suggest_categorical(n, c) for n, c in space.parameters.items()}
+        space.decode(parameters)
+        return value(parameters)
+
+    study.optimize(objective, n_trials=space.size * (1 if name in UNIQUE else 4))
+    seen = [tuple(trial.params.values()) for trial in study.trials]
+    if name in UNIQUE:
+        assert len(set(seen)) == space.size
+    assert len(set(seen)) > 1
+
+
+@pytest.mark.parametrize("name", UNIQUE)
+def test_a_used_up_space_is_no_error(name):
+    if name == "grid":
+        pytest.skip("it says that there is no other point")
+    sampler = plugins.load("samplers", name)()
+    study = optuna.create_study(direction="maximize", sampler=sampler.make(ONE, 0, {}, Workload()))
+    choices = {n: CategoricalDistribution(c) for n, c in ONE.parameters.items()}
+    for _ in range(2 * ONE.size):
+        study.tell(study.ask(fixed_distributions=choices), 1.0)
+
+
+@pytest.mark.parametrize("name", UNIQUE)
+def test_several_workers_get_different_networks_and_failures_do_no_harm(name):
+    sampler = plugins.load("samplers", name)()
+    study = optuna.create_study(direction="maximize")
+    choices = {n: CategoricalDistribution(c) for n, c in LONG.parameters.items()}
+    seen = set()
+    for turn in range(8):
+        trials = []
+        for slot in range(4):
+            study.sampler = sampler.make(LONG, 10 * turn + slot, {}, Workload())
+            trials.append(study.ask(fixed_distributions=choices))
+        for slot, trial in enumerate(trials):
+            seen.add(tuple(trial.params.values()))
+            if slot == 0:
+                study.tell(trial, state=TrialState.FAIL)
+            elif slot == 1:
+                trial.set_constraint("latency.max", 0.5)
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                study.tell(trial, float(turn % 3))
+    assert len(seen) == 32
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("tpe", "nsga2", "grid")])
+def test_limits_that_arithmetic_knows_are_never_violated(name):
+    sampler = plugins.load("samplers", name)()
+    study = open_study()
+    for _ in range(18):
+        trial = ask(study, sampler, 0, TIGHT)
+        assert worst(violations(cost(SPACE.decode(trial.params)), TIGHT)) == 0
+        study.tell(trial, float(trial.params["stage2.depth"]))
+
+
+def test_predictor_learns_a_limit_that_only_workers_measure():
+    """Networks of kernel 5 are too slow: a worker says so, and they become rare."""
+    sampler = plugins.load("samplers", "predictor")(startup=8)
+    study = open_study()
+    slow = []
+    for _ in range(40):
+        trial = ask(study, sampler)
+        over = 0.5 if trial.params["stage1.kernel"] == 5 else -0.5
+        trial.set_constraint("latency.max", over)
+        slow.append(over > 0)
+        if over > 0:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, float(trial.params["stage2.depth"]))
+    assert sum(slow[20:]) <= 4
+
+
+def test_predictor_finds_a_front_with_a_cost_that_is_known():
+    sampler = plugins.load("samplers", "predictor")()
+    study = open_study(pair=True)
+    every = [SPACE.decode(point) for point in SPACE.points()]
+
+    def pair(network):
+        return network.stages[1].depth + network.stages[0].width / 100, float(cost(network).flops)
+
+    for _ in range(60):
+        trial = ask(study, sampler)
+        study.tell(trial, pair(SPACE.decode(trial.params)))
+    wanted = {pair(every[n]) for n in front([pair(n) for n in every], ("maximize", "minimize"))}
+    found = {tuple(trial.values) for trial in study.trials}
+    assert len(wanted & found) >= 0.7 * len(wanted)
+
+
+def test_three_objectives_are_refused():
+    sampler = plugins.load("samplers", "predictor")()
+    study = optuna.create_study(directions=["maximize"] * 3, sampler=make(sampler))
+    with pytest.raises(UserError, match="3 objectives"):
+        study.ask(fixed_distributions=CHOICES)
