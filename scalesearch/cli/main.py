@@ -129,6 +129,26 @@ def run(
     run_study(study, overrides or [], folder, quiet)
 
 
+@app.command(name="import-trials")
+def import_trials(
+    study: StudyFile,
+    table: Annotated[Path, Argument(help="CSV, JSON or Parquet file of results.")],
+    overrides: Overrides = None,
+    metric: Annotated[str | None, Option(help="Its column; the objective's by default.")] = None,
+    direction: Annotated[
+        str | None, Option(help="minimize, where less is better: its sign is changed.")
+    ] = None,
+    folder: Annotated[Path | None, Option(help="Run folder; runs/NAME by default.")] = None,
+) -> None:
+    """Add known results to a study, so that its search starts warm."""
+    from scalesearch.study.known import import_known
+
+    added, notes = import_known(study, table, overrides or [], metric, direction, folder)
+    for note in notes:
+        print(f"note  {note}")
+    print(f"{added} results were added; `scalesearch run` goes on from them")
+
+
 @app.command()
 def check(
     study: StudyFile,

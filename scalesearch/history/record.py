@@ -121,24 +121,31 @@ class Record:
         """
         proposed = self._sampler_study.read(trial.number)
         finished = trial.state != "running"
-        frozen = create_trial(
-            state=_STATES[trial.state],
-            values=trial.objective or None,
-            params=dict(trial.parameters),
-            distributions=dict(self._distributions),
-            user_attrs=trial.proposed()
-            | {"seal": _seal_of_proposal(trial, self._phase)}
-            | ({"outcome": _sealed_outcome(trial)} if finished else {}),
-            # Samplers leave notes of their own there, such as NSGA-II's generation.
-            system_attrs=dict(proposed.system_attrs),
-            constraints=dict(trial.violations),
-        )
+        # Samplers leave notes of their own there, such as NSGA-II's generation.
+        frozen = self._frozen(trial, proposed.system_attrs)
         frozen.datetime_start = proposed.datetime_start
         self._journal.add(frozen)
         self.trials[trial.number] = trial
         self._sampler_study.set_constraints(trial.number, trial.violations)
         if finished:
             self.publish(trial.number)
+
+    def add_known(self, trial: Trial) -> None:
+        """Records a finished trial that nobody proposed, in one line, before samplers see any."""
+        self._journal.add(self._frozen(trial, {}))
+        self.trials[trial.number] = trial
+
+    def _frozen(self, trial: Trial, notes: Mapping[str, Any]) -> FrozenTrial:
+        outcome = {} if trial.state == "running" else {"outcome": _sealed_outcome(trial)}
+        return create_trial(
+            state=_STATES[trial.state],
+            values=trial.objective or None,
+            params=dict(trial.parameters),
+            distributions=dict(self._distributions),
+            user_attrs=trial.proposed() | {"seal": _seal_of_proposal(trial, self._phase)} | outcome,
+            system_attrs=dict(notes),
+            constraints=dict(trial.violations),
+        )
 
     def report(self, number: int, step: int, value: float) -> None:
         """Records an intermediate score."""

@@ -19,6 +19,8 @@ STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
 _RENAMED = {"refused": "infeasible", "excess": "violations"}
 
 
+IMPORTED = "imported from "  # begins the reason of a trial that was
+
 # What an outcome has beside a trial's own fields: a seal, and the steps of its curve, as the record
 # also keeps scores of attempts that were cut off. Early records of 0.2 have the last step alone.
 SEALING = ("seal", "steps", "last_step")
@@ -67,8 +69,15 @@ class Trial:
         return self.state in ("assessed", "reused")
 
     @property
+    def is_imported(self) -> bool:
+        """Whether its result came from a table of known ones, and not from this study."""
+        return self.state == "assessed" and self.reason.startswith(IMPORTED)
+
+    @property
     def was_job(self) -> bool:
-        """Whether a worker had it: it was neither infeasible by arithmetic nor reused."""
+        """Whether a worker had it: it was neither infeasible by arithmetic, reused nor imported."""
+        if self.is_imported:
+            return False
         infeasible = self.state == "infeasible" and self.cost.latency is None
         return self.source is None and not infeasible
 

@@ -99,6 +99,7 @@ class Loop:
         # the other trials of it, which wait for the outcome.
         self._published: dict[str, Trial] = {}
         self._duplicates: dict[str, list[Trial]] = {}
+        self._imported = 0  # published networks whose results were known before
         self._infeasible_jobs = 0  # published networks that a worker measured to be over a limit
         # Identities of all proposals, and of those that are within the limits on counted costs.
         self._proposed: set[str] = set()
@@ -125,6 +126,9 @@ class Loop:
                 self._infeasible_jobs += trial.state == "infeasible"
         for trial in trials:
             self._note(trial)
+            if trial.is_imported:
+                self._published[self._identity(trial)] = trial
+                self._imported += 1
         unpublished = [n for n in self._unpublished if self.record.trials[n].state != "running"]
         self.record.open_sampler_study(unpublished)
 
@@ -278,6 +282,7 @@ class Loop:
 
     def _is_enough(self) -> bool:
         networks = len(self._published) + len(self._duplicates) - self._infeasible_jobs
+        networks -= self._imported
         return (
             networks >= self.plan.trials
             or self.record.next_number >= self.plan.proposals
