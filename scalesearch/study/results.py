@@ -37,6 +37,11 @@ class Winner:
     trial: Trial
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it was trained here: a known result leaves none."""
+        return not self.trial.is_imported and "looked_up" not in self.trial.scores
+
+    @property
     def file(self) -> str:
         """Its description in the run folder."""
         return f"family/{self.name}.yaml" if self.phase == "family" else "baseline.yaml"
@@ -65,7 +70,7 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
     """Writes every winner into `export/` in each form and returns the paths."""
     paths: list[Path] = []
     for winner in winners(folder):
-        weights = _weights(folder, winner)
+        weights = _weights(folder, winner) if winner.has_weights else None
         about = _about(folder, winner)
         for plugin in exporters:
             exporter = plugin.make()
@@ -191,6 +196,11 @@ def _learned(folder: RunFolder, trials: Sequence[Trial]) -> Learned | None:
     return learned(study, trials)
 
 
+def _data(folder: RunFolder) -> Mapping[str, Any]:
+    """What users of the weights must know of the data set; nothing of a study without one."""
+    return folder.data if folder.settings.get("dataset") else {}
+
+
 def _data_notes(folder: RunFolder) -> Sequence[str]:
     """What was said of the data set; nothing if the run ended before it was read."""
     has_data = (folder.path / "data.json").exists()
@@ -208,5 +218,5 @@ def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:
         "study": folder.settings["name"],
         "trial": f"{winner.phase} {winner.trial.number}",
         **overall(winner.trial.scores),
-        **{key: value for key, value in folder.data.items() if key not in ("files", "notes")},
+        **{key: value for key, value in _data(folder).items() if key not in ("files", "notes")},
     }

@@ -238,3 +238,10 @@ def test_a_looked_up_study_resumes_to_the_same(table):
     settings = json.dumps(whole["top1"].tolist())
     again = run(write(), folder=folder / "c").trials
     assert json.dumps(again["top1"].tolist()) == settings
+
+
+def test_what_was_not_trained_is_exported_without_weights(table):
+    write, _, folder = table
+    run(write(more="export: [python]\n"), folder=folder / "run")
+    assert (folder / "run" / "export" / "baseline.py").exists()
+    assert not list((folder / "run" / "export").glob("*.safetensors"))
