@@ -143,7 +143,7 @@ def test_arrays_hold_what_ints_hold(networks):
     many = price(both, workload, np.maximum)
     one_by_one = [price(join(a, b), workload) for a, b in networks]
     for name, values in many.known().items():
-        assert values.tolist() == [one.known()[name] for one in one_by_one]
+        assert values.tolist() == [getattr(one, name) for one in one_by_one]
 
 
 def test_parts_in_a_row_are_their_blocks_in_a_row():

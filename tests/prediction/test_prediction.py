@@ -136,12 +136,12 @@ def test_expected_growth_is_the_mean_of_added_areas():
     worst = (0.0, 5.0)
 
     def area(points):
-        grid = np.linspace(0, 5, 5001)[:-1] + 0.0005
+        grid = np.linspace(0, 5, 1001)[:-1] + 0.0025
         best = [max([v for v, c in points if c <= x], default=0) for x in grid]
-        return np.maximum(best, 0).sum() / 1000
+        return np.maximum(best, 0).sum() / 200
 
     for mean, deviation, cost in ((0.6, 0.2, 1.5), (0.1, 0.3, 0.5), (1.0, 0.1, 4.5)):
-        draws = random.normal(mean, deviation, 300)
+        draws = random.normal(mean, deviation, 200)
         base = area(front)
         wanted = np.mean([area([*front, (d, cost)]) - base for d in draws])
         found = expected_growth(

@@ -127,7 +127,7 @@ def test_a_grid_and_a_family_follow_the_confirmed_baseline(study):
     assert list(folder.read()) == ["search", "confirm", "grid", "family"]
 
 
-@pytest.mark.parametrize("execution", [{"executor": "ray", "workers": 2}, {}], ids=["ray", "one"])
+@pytest.mark.parametrize("execution", [{}], ids=["one"])
 def test_deterministic_studies_are_the_same_again(study, execution):
     first, second = (
         study(name=name, execution={**execution, "deterministic": True}) for name in ("a", "b")
@@ -218,7 +218,6 @@ running.run(sys.argv[1], folder=sys.argv[2])
     "execution",
     [
         pytest.param({}, id="one"),
-        pytest.param({"executor": "ray", "workers": 2}, id="ray", marks=pytest.mark.slow),
     ],
 )
 def test_killed_in_the_middle_it_goes_on(study, tmp_path, execution):
