@@ -7,13 +7,14 @@ running. Here a trial is written whole, in any state, and reached by its number.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal import _storage as journal_storage
@@ -102,6 +103,56 @@ def read_journal(backend: BaseJournalBackend) -> JournalStorage:
         return JournalStorage(backend)
     finally:
         names["json_to_distribution"] = parse
+
+
+def reseed(sampler: GPSampler | NSGAIISampler | TPESampler, seed: int) -> None:
+    """Makes the next proposal depend on this seed and the trials, on no earlier proposal.
+
+    The public `reseed_rng` takes no seed, and leaves fits of earlier proposals where they are.
+    """
+    sampler._rng.rng.seed(seed)
+    if isinstance(sampler, GPSampler):
+        sampler._gprs_cache_list = None
+        sampler._constraints_gprs_cache_list = None
+
+
+class LenientGPSampler(GPSampler):
+    """Optuna's, but trials need not have the same constraints.
+
+    It models those that all trials have. Trials that violate another one are left out.
+    """
+
+    def _sample_relative_impl(
+        self,
+        study: Study,
+        completed_trials: list[FrozenTrial],
+        running_trials: list[FrozenTrial],
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        trials = _with_shared_constraints(completed_trials)
+        if not trials:
+            return {}
+        return super()._sample_relative_impl(study, trials, running_trials, search_space)
+
+
+def _with_shared_constraints(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials with the constraints that all of them have, in one order."""
+    constraints = [trial.constraints for trial in trials]
+    if all([*each] == [*constraints[0]] for each in constraints):
+        return trials
+    shared = sorted(set(constraints[0]).intersection(*constraints))
+    kept = []
+    for trial, own in zip(trials, constraints, strict=True):
+        if any(over > 0 for name, over in own.items() if name not in shared):
+            continue
+        one = copy.copy(trial)
+        one.system_attrs = {
+            key: value
+            for key, value in trial.system_attrs.items()
+            if not key.startswith(CONSTRAINT_PREFIX)
+        } | {f"{CONSTRAINT_PREFIX}{name}": own[name] for name in shared}
+        kept.append(one)
+    return kept
 
 
 def set_number_of_good_trials(sampler: TPESampler, number: Callable[[int], int]) -> None:

@@ -37,7 +37,7 @@ class Candidates:
 
     def crossed(self, parents: Rows, n: int, random: np.random.Generator) -> Rows:
         """Up to `n` networks within the limits whose parts come from two of the parents."""
-        if self._is_list or len(parents) < 2:
+        if self.is_list or len(parents) < 2:
             return parents[:0]
         slots = len(self.feasible.tables.sizes)
         mothers, fathers = random.integers(0, len(parents), (2, n))
@@ -47,14 +47,14 @@ class Candidates:
         slot = random.integers(0, slots, n)
         values = random.integers(0, np.array(self.feasible.tables.sizes)[slot])
         rows[redrawn, slot[redrawn]] = values[redrawn]
-        return self._within(rows)
+        return self.within(rows)
 
     def beside(self, rows: Rows, n: int, random: np.random.Generator) -> Rows:
         """Up to `n` networks within the limits that differ from one of these in one part.
 
         In a list of networks: those that differ from one of these in the fewest parameters.
         """
-        if self._is_list:
+        if self.is_list:
             return self._nearest(rows, n)
         found = []
         for slot, size in enumerate(self.feasible.tables.sizes):
@@ -69,10 +69,15 @@ class Candidates:
         every = np.concatenate([rows[:0], *found])
         if len(every) > n:
             every = every[random.choice(len(every), n, replace=False)]
-        return self._within(every)
+        return self.within(every)
+
+    def within(self, rows: Rows) -> Rows:
+        """Those of the networks that are within the limits."""
+        limits = self.feasible.limits
+        return rows if not limits else rows[over(self.feasible.tables, limits, rows) <= 0]
 
     @property
-    def _is_list(self) -> bool:
+    def is_list(self) -> bool:
         """Whether rows are positions in a list, which say nothing on what networks share."""
         return len(self.feasible.tables.sizes) == 1
 
@@ -86,8 +91,4 @@ class Candidates:
         for own in self.chosen(rows):
             distance = (chosen != own).sum(axis=1)
             found.append(every[np.argsort(distance, kind="stable")[: each + 1]])
-        return self._within(np.unique(np.concatenate([rows[:0], *found]), axis=0))
-
-    def _within(self, rows: Rows) -> Rows:
-        limits = self.feasible.limits
-        return rows if not limits else rows[over(self.feasible.tables, limits, rows) <= 0]
+        return self.within(np.unique(np.concatenate([rows[:0], *found]), axis=0))

@@ -25,7 +25,8 @@ class History:
     Attributes:
         space: of the networks.
         candidates: of the space, within the limits on counted costs.
-        rows: of the assessed trials, in the order of their numbers, int [n, slots].
+        rows: of the assessed trials (finite values, within all limits), in the order of their
+            numbers, int [n, slots].
         values: of their objectives, all to be maximised, float [n, objectives].
         known: every network that was proposed, as the bytes of its row.
     """
@@ -49,7 +50,8 @@ class History:
             row = space.locate(trial.params)
             known.add(np.array(row, np.intp).tobytes())
             within = max(trial.constraints.values(), default=0) <= 0
-            if trial.state == TrialState.COMPLETE and within:
+            assessed = trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all()
+            if assessed and within:
                 rows.append(row)
                 values.append(np.array(trial.values, float) * signs)
         slots = len(space.tables(workload).sizes)
@@ -79,9 +81,47 @@ class History:
         return row
 
     def beside(self, row: np.ndarray, random: np.random.Generator) -> Rows:
-        """New networks within the limits that differ from one in one part, in random order."""
-        rows = self.unknown(self.candidates.beside(row[None], _BESIDE, random))
-        return rows[random.permutation(len(rows))]
+        """New networks within the limits that differ from one in one part, in random order.
+
+        Of a list of networks in which no new one does: those that differ in the fewest parameters.
+        """
+        if not self.candidates.is_list:
+            rows = self.unknown(self.candidates.beside(row[None], _BESIDE, random))
+            return random.permutation(rows)
+        rows = self.unknown(self._others(row, random))
+        changed = self._changed(row, rows)
+        parts = np.array([name.partition(".")[0] for name in self.space.parameters])
+        several = sum(changed[:, parts == part].any(axis=1) for part in dict.fromkeys(parts)) > 1
+        return random.permutation(_least(rows, changed.sum(axis=1) * several))
+
+    def neighbours(self, row: np.ndarray, random: np.random.Generator) -> Rows:
+        """New networks within the limits that differ from one in one choice, in random order.
+
+        In a list of networks the neighbours are those that differ in the fewest choices.
+        """
+        if self.candidates.is_list:
+            others = self._others(row, random)
+            nearest = _least(others, self._changed(row, others).sum(axis=1))
+            return random.permutation(self.unknown(nearest))
+        own = self.parameters(row)
+        changed = [
+            self.space.locate({**own, name: choice})
+            for name, choices in self.space.parameters.items()
+            for choice in choices
+        ]
+        # Several combinations of choices may be one network.
+        rows = np.unique(np.array(changed, np.intp), axis=0)
+        return random.permutation(self.unknown(self.candidates.within(rows)))
+
+    def _others(self, row: np.ndarray, random: np.random.Generator) -> Rows:
+        """All the networks of a list that are within the limits, without one of them."""
+        rows = self.candidates.beside(row[None], self.candidates.feasible.tables.size, random)
+        return rows[(rows != row).any(axis=1)]
+
+    def _changed(self, row: np.ndarray, rows: Rows) -> np.ndarray:
+        """Whether a parameter's choice is another than in `row`, bool [n, parameters]."""
+        changed: np.ndarray = self.space.chosen(rows) != self.space.chosen(row[None])
+        return changed
 
     def fronts(self) -> np.ndarray:
         """How many trials dominate each one: 0 on the front; with one value its rank, int [n]."""
@@ -95,6 +135,11 @@ class History:
     def parameters(self, row: np.ndarray) -> dict[str, Choice]:
         """The parameters of a row."""
         return parameters_of(self.space, row)
+
+
+def _least(rows: Rows, amounts: np.ndarray) -> Rows:
+    """The rows of the smallest amount."""
+    return rows[amounts == amounts.min()] if len(rows) else rows
 
 
 def parameters_of(space: Space, row: np.ndarray) -> dict[str, Choice]:

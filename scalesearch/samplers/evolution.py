@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler
 
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
+from scalesearch.errors import UserError
 from scalesearch.interfaces import Space
 from scalesearch.samplers._history import History
 from scalesearch.samplers._whole_space import FromHistory
@@ -20,16 +21,25 @@ from scalesearch.samplers._whole_space import FromHistory
 class Sampler:
     """A child differs from its parent in one stage (or neck, stem, head, resolution).
 
-    Children are within the limits on counted costs, and new while there are others. Of two
-    objectives the parent is one that the fewest others dominate.
+    In a list of networks where none does it is one that differs in the fewest parameters. Children
+    are within the limits on counted costs, and new while there are others. Of two objectives the
+    parent is one that the fewest others dominate.
 
     Attributes:
         population: assessed networks that are alive, the youngest; as many are drawn at first.
-        sample: of these, among which the best is the parent.
+        sample: of these, among which the best is the parent; at most `population`.
     """
 
     population: Annotated[int, Ge(2)] = 25
     sample: Annotated[int, Ge(1)] = 8
+
+    def __post_init__(self) -> None:
+        if self.sample > self.population:
+            raise UserError(
+                f"{self.sample} of a population of {self.population} cannot be compared",
+                key="sample",
+                allowed=f"at most {self.population}",
+            )
 
     def make(self, space: Space, seed: int, limits: Limits, workload: Workload) -> BaseSampler:
         """A sampler for one trial, or for a whole study of Optuna's own."""

@@ -23,8 +23,9 @@ class Sampler:
     """Changes one choice of the best network, in random order (White et al. 2021).
 
     When all its neighbours were proposed it goes on from the next best network, so that a local
-    optimum does not end the search. Of two objectives the front's members come first. Proposals are
-    within the limits on counted costs.
+    optimum does not end the search, and after twenty of these from a random one. Of two objectives
+    the front's members come first. In a list of networks the neighbours are the nearest ones.
+    Proposals are within the limits on counted costs.
 
     Attributes:
         startup: networks that are drawn at random before.
@@ -42,12 +43,7 @@ class Sampler:
         # Of two objectives several are first: in random order, so that none is favoured.
         order = np.lexsort((random.random(len(history.rows)), history.fronts()))
         for position in order[:_LOOKED_AT]:
-            row = history.rows[position]
-            near = history.beside(row, random)
-            if not len(near):
-                continue
-            own = history.space.chosen(row[None])
-            changed = (history.space.chosen(near) != own).sum(axis=1)
-            # One choice; in a list of networks, or where choices depend on each other, the fewest.
-            return near[int(changed.argmin())]
+            near = history.neighbours(history.rows[position], random)
+            if len(near):
+                return near[0]
         return history.fresh(random)

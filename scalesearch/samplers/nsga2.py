@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
-from scalesearch.history.optuna_internals import select_elite
+from scalesearch.history.jobs import seed_for
+from scalesearch.history.optuna_internals import reseed, select_elite
 from scalesearch.interfaces import Choice, Space
 from scalesearch.samplers._whole_space import WholeSpace, draw_feasible
 
@@ -73,6 +74,7 @@ class _Nsga2(WholeSpace, NSGAIISampler):
         generation = self.get_trial_generation(study, trial)
         if generation == 0 or len(self.get_parent_population(study, generation)) < 2:
             return self._draw(trial.number)
+        reseed(self, seed_for(self._seed, "propose", trial.number))
         child = super().sample_relative(study, trial, search_space)
         # Optuna leaves choices that mutate to be drawn later; here all are known together.
         random = np.random.default_rng([self._seed, trial.number])

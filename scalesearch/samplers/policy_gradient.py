@@ -13,12 +13,12 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Space
-from scalesearch.population.closest import over
 from scalesearch.samplers._history import History
 from scalesearch.samplers._whole_space import FromHistory
 
 _TRIES = 64
-_FEWEST = 3
+_FEWEST = 3  # results, without which there is no deviation to measure advantages by
+_LEAST = 1e-300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Sampler:
     again. One objective only, such as a reward.
 
     Attributes:
-        startup: networks that are drawn uniformly before.
+        startup: networks that are drawn uniformly before; more until three have a result.
         learning_rate: of the logits, by advantage in standard deviations.
         decay: of the moving average of values.
         entropy: weight of the entropy, which keeps the policy from settling too early.
@@ -59,15 +59,13 @@ class Sampler:
         policy = self._policy(history)
         names = [*history.space.parameters]
         choices = [*history.space.parameters.values()]
-        feasible = history.candidates.feasible
         for _ in range(_TRIES):
             drawn = {
                 name: c[int(random.choice(len(c), p=p))]
                 for name, c, p in zip(names, choices, policy, strict=True)
             }
             row = np.array([history.space.locate(history.space.nearest(drawn))], np.intp)
-            within = not feasible.limits or over(feasible.tables, feasible.limits, row)[0] <= 0
-            if within and len(history.unknown(row)):
+            if len(history.unknown(history.candidates.within(row))):
                 return row[0]
         return history.fresh(random)
 
@@ -84,7 +82,7 @@ class Sampler:
             average = self.decay * average + (1 - self.decay) * float(value)
             for own, position in zip(logits, choice, strict=True):
                 p = _softmax(own)
-                surprise = np.log(p)
+                surprise = np.log(np.maximum(p, _LEAST))
                 own += self.learning_rate * (
                     advantage * (np.eye(len(p))[position] - p)
                     - self.entropy * p * (surprise - p @ surprise)

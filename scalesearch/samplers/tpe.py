@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
-from scalesearch.history.optuna_internals import set_number_of_good_trials
+from scalesearch.history.jobs import seed_for
+from scalesearch.history.optuna_internals import reseed, set_number_of_good_trials
 from scalesearch.interfaces import Choice, Space
 from scalesearch.samplers._whole_space import WholeSpace, draw_feasible
 
@@ -61,6 +62,7 @@ class _Tpe(WholeSpace, TPESampler):
             seed=seed,
         )
         self._options, self._space, self._draw = options, space, draw
+        self._seed = seed
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -70,6 +72,7 @@ class _Tpe(WholeSpace, TPESampler):
         finished = study.get_trials(deepcopy=False, states=states)
         if len(finished) < self._options.startup:
             return self._draw(trial.number)
+        reseed(self, seed_for(self._seed, "propose", trial.number))
         assessed = sum(trial.state == TrialState.COMPLETE for trial in finished)
         # Infeasible trials would swell the good share until every assessed trial fell into it, and
         # the estimator would tell allowed from infeasible but no longer good from poor.

@@ -1,5 +1,8 @@
 """What every sampler must do: made anew for each trial, seeded, at home in any history."""
 
+import itertools
+import math
+
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
@@ -26,6 +29,21 @@ SPACE = BackboneSpace.from_plain(
 )
 CHOICES = {name: CategoricalDistribution(choices) for name, choices in SPACE.parameters.items()}
 NAMES = plugins.names("samplers")
+# Options under which a sampler learns from a few trials; all others have their defaults.
+EARLY = {
+    "evolution": {"population": 4, "sample": 2},
+    "gp": {"startup": 6},
+    "local_search": {"startup": 4},
+    "nsga2": {"population": 4},
+    "policy_gradient": {"startup": 4},
+    "predictor": {"startup": 4},
+    "tpe": {"startup": 6},
+}
+
+
+def load(name):
+    """A sampler that soon learns."""
+    return plugins.load("samplers", name)(**EARLY.get(name, {}))
 
 
 def total_width(parameters):
@@ -75,25 +93,24 @@ def proposals(study):
 @pytest.mark.parametrize("pair", [False, True], ids=["one value", "a pair"])
 @pytest.mark.parametrize("name", NAMES)
 def test_proposals_are_points_and_the_same_for_the_same_seed(name, pair):
-    sampler = plugins.load("samplers", name)()
+    sampler = load(name)
     if pair and name == "policy_gradient":
         with pytest.raises(UserError, match="learns from one objective"):
             run(sampler, 3, pair=True)
         return
-    trials = 14 if name == "gp" else 45  # it takes a fifth of a second for each
-    first = proposals(run(sampler, trials, pair=pair))
-    assert first == proposals(run(sampler, trials, pair=pair))
+    first = proposals(run(sampler, 15, pair=pair))
+    assert first == proposals(run(sampler, 15, pair=pair))
     for parameters in first:
         SPACE.decode(parameters)
         assert list(parameters) == list(SPACE.parameters)
     if name != "grid":
-        assert first != proposals(run(sampler, trials, seed=1, pair=pair))
+        assert first != proposals(run(sampler, 15, seed=1, pair=pair))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_history_from_a_record_is_as_good_as_its_own(name):
-    sampler = plugins.load("samplers", name)()
-    study = run(sampler, 14 if name == "gp" else 50)
+    sampler = load(name)
+    study = run(sampler, 25)
     reopened = open_study()
     for trial in study.trials:
         # What a record gives back: no notes that samplers left beside the trial.
@@ -106,7 +123,7 @@ def test_a_history_from_a_record_is_as_good_as_its_own(name):
                 constraints=trial.constraints,
             )
         )
-    for _ in range(5):
+    for _ in range(4):
         ahead, behind = ask(study, sampler), ask(reopened, sampler)
         assert ahead.params == behind.params
         tell(study, ahead)
@@ -302,6 +319,10 @@ LONG = Pool(
     networks=tuple(tuple(int(n == m) for n in range(60)) for m in range(40)),
 )
 ONE = BackboneSpace.from_plain({"stages": [{"width": list(range(8, 40, 8))}]})
+# 60 parameters, every combination of which is a network: 2 to the power of 60.
+WIDE = BackboneSpace.from_plain(
+    {"stages": [{"width": [8, 16], "expand": [1, 2], "kernel": [3, 5]} for _ in range(20)]}
+)
 # These promise never to propose a network twice while there are others.
 UNIQUE = [name for name in NAMES if name not in ("random", "tpe", "nsga2", "gp")]
 
@@ -311,24 +332,119 @@ def value(parameters):
     return float(sum(len(str(c)) + 2 * (c == 4) + (c == "c") for c in parameters.values()))
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("space", [POOL, ONE], ids=["pool", "one parameter"])
-def test_ordinary_optuna_studies_of_small_spaces(name, space):
-    sampler = plugins.load("samplers", name)()
-    study = optuna.create_study(
-        direction="maximize", sampler=sampler.make(space, 0, {}, Workload())
-    )
+def objective_of(space):
+    """An ordinary objective of Optuna's, which suggests one parameter after the other."""
 
     def objective(trial):
         parameters = {n: trial.suggest_categorical(n, c) for n, c in space.parameters.items()}
         space.decode(parameters)
         return value(parameters)
 
-    study.optimize(objective, n_trials=space.size * (1 if name in UNIQUE else 4))
-    seen = [tuple(trial.params.values()) for trial in study.trials]
+    return objective
+
+
+def optimized(name, space, trials, seed=0, earlier=()):
+    """A study of Optuna's own with one sampler for all trials."""
+    study = optuna.create_study(direction="maximize")
+    for trial in earlier:
+        study.add_trial(trial)
+    study.sampler = load(name).make(space, seed, {}, Workload())
+    study.optimize(objective_of(space), n_trials=trials)
+    return study
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("space", [POOL, ONE], ids=["pool", "one parameter"])
+def test_ordinary_optuna_studies_of_small_spaces(name, space):
+    study = optimized(name, space, space.size if name in UNIQUE else 20)
+    seen = {tuple(parameters.values()) for parameters in proposals(study)}
     if name in UNIQUE:
-        assert len(set(seen)) == space.size
-    assert len(set(seen)) > 1
+        assert len(seen) == space.size
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("space", [LONG, WIDE], ids=["pool", "every combination"])
+def test_ordinary_optuna_studies_of_sixty_parameters(name, space):
+    assert len(space.parameters) == 60
+    # Random or not, some of the first ten networks differ.
+    assert len({tuple(each.values()) for each in proposals(optimized(name, space, 10))}) > 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_sampler_keeps_no_state_between_trials(name):
+    """A study goes on the same with a new sampler, and otherwise with another seed."""
+    whole = optimized(name, SPACE, 16)
+    resumed = optimized(name, SPACE, 4, earlier=whole.trials[:12])
+    assert proposals(whole) == proposals(resumed)
+    if name != "grid":
+        assert proposals(whole) != proposals(optimized(name, SPACE, 16, seed=1))
+
+
+def tell_oddly(study, trial, kind):
+    """Ends a trial in a way that a sampler must live with."""
+    values = [float(trial.number % 5)] * len(study.directions)
+    if kind == "failed":
+        study.tell(trial, state=TrialState.FAIL)
+    elif kind == "nan":
+        study.tell(trial, [math.nan] * len(values))
+        assert study.trials[trial.number].state == TrialState.FAIL
+    elif kind == "stopped":
+        trial.set_constraint("flops.max", -0.5)
+        study.tell(trial, state=TrialState.PRUNED)
+    elif kind == "infinite":
+        study.tell(trial, [-math.inf] * len(values))
+    elif kind == "too slow":
+        trial.set_constraint("latency.max", 0.5)
+        study.tell(trial, values)
+    elif kind == "other limits":
+        trial.set_constraint("latency.max", -0.5)
+        trial.set_constraint("flops.max", -0.1 * (trial.number % 3))
+        study.tell(trial, values)
+    elif kind != "running":
+        study.tell(trial, [1.0] * len(values) if kind == "equal" else values)
+
+
+KINDS = ("failed", "nan", "stopped", "infinite", "too slow", "other limits", "running", "equal")
+
+
+@pytest.mark.filterwarnings("ignore:The value nan is not acceptable", "ignore:Clip non-finite")
+@pytest.mark.parametrize("pair", [False, True], ids=["one value", "a pair"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_trial_does_harm(name, pair):
+    """First all trials of a study end oddly, then every kind is among good ones."""
+    if pair and name == "policy_gradient":
+        return  # refused, see above
+    sampler = load(name)
+    for kind in KINDS:
+        study = open_study(pair)
+        for _ in range(9):
+            tell_oddly(study, ask(study, sampler), kind)
+    study = open_study(pair)
+    for index in range(24):
+        kind = "good" if index % 3 else KINDS[index // 3]
+        tell_oddly(study, ask(study, sampler), kind)
+    for parameters in proposals(study):
+        SPACE.decode(parameters)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("nsga2", "tpe", "grid")])
+def test_one_network_within_the_limits_is_proposed_again_and_again(name):
+    limits, study = {"flops": Limit(max=FLOPS[0])}, open_study()
+    for _ in range(9):
+        trial = ask(study, load(name), 0, limits)
+        assert cost(SPACE.decode(trial.params)).flops == FLOPS[0]
+        study.tell(trial, 0.5)
+
+
+@pytest.mark.parametrize("name", [n for n in UNIQUE if n != "grid"])
+def test_all_networks_within_the_limits_come_before_any_comes_twice(name):
+    number = sum(each <= FLOPS[16] for each in FLOPS)
+    study = open_study()
+    for _ in range(number):
+        trial = ask(study, load(name), 0, TIGHT)
+        study.tell(trial, float(trial.params["stage2.depth"]))
+    assert len({SPACE.locate(parameters) for parameters in proposals(study)}) == number
 
 
 @pytest.mark.parametrize("name", UNIQUE)
@@ -343,8 +459,8 @@ def test_a_used_up_space_is_no_error(name):
 
 
 @pytest.mark.parametrize("name", UNIQUE)
-def test_several_workers_get_different_networks_and_failures_do_no_harm(name):
-    sampler = plugins.load("samplers", name)()
+def test_several_workers_get_different_networks(name):
+    sampler = load(name)
     study = optuna.create_study(direction="maximize")
     choices = {n: CategoricalDistribution(c) for n, c in LONG.parameters.items()}
     seen = set()
@@ -367,7 +483,7 @@ def test_several_workers_get_different_networks_and_failures_do_no_harm(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("tpe", "nsga2", "grid")])
 def test_limits_that_arithmetic_knows_are_never_violated(name):
-    sampler = plugins.load("samplers", name)()
+    sampler = load(name)
     study = open_study()
     for _ in range(18):
         trial = ask(study, sampler, 0, TIGHT)
@@ -413,3 +529,87 @@ def test_three_objectives_are_refused():
     study = optuna.create_study(directions=["maximize"] * 3, sampler=make(sampler))
     with pytest.raises(UserError, match="3 objectives"):
         study.ask(fixed_distributions=CHOICES)
+
+
+# Every combination of four choices for five parameters, given as a list.
+DENSE = Pool(
+    choices_of={f"op{n}": (0, 1, 2, 3) for n in range(5)},
+    networks=tuple(itertools.product(range(4), repeat=5)),
+)
+
+
+def add(study, space, parameters, value):
+    choices = {name: CategoricalDistribution(c) for name, c in space.parameters.items()}
+    study.add_trial(create_trial(value=value, params=parameters, distributions=choices))
+
+
+def proposed(study, name, space, number, **options):
+    """Proposals of samplers with different seeds, none of which gets a result."""
+    choices = {n: CategoricalDistribution(c) for n, c in space.parameters.items()}
+    found = []
+    for seed in range(number):
+        made = plugins.load("samplers", name)(**options)
+        study.sampler = made.make(space, seed, {}, Workload())
+        trial = study.ask(fixed_distributions=choices)
+        study.tell(trial, state=TrialState.FAIL)
+        found.append(trial.params)
+    return found
+
+
+def changed(parent, child):
+    return [name for name in parent if parent[name] != child[name]]
+
+
+def test_evolution_changes_one_stage_of_the_best_of_the_young():
+    study = open_study()
+    old, poor, best = list(SPACE.points())[3:162:60]
+    for parameters, result in ((old, 9.0), (poor, 1.0), (best, 2.0)):
+        add(study, SPACE, parameters, result)
+    for child in proposed(study, "evolution", SPACE, 20, population=2, sample=2):
+        assert len({name.partition(".")[0] for name in changed(best, child)}) == 1
+
+
+def test_evolution_in_a_list_of_networks_takes_the_nearest():
+    study, parent = open_study(), dict.fromkeys(DENSE.parameters, 1)
+    for result in (1.0, 1.0):
+        add(study, DENSE, parent, result)
+    children = proposed(study, "evolution", DENSE, 20, population=2, sample=2)
+    # 5 * 3 differ in one parameter; then come those that differ in two.
+    assert [len(changed(parent, child)) for child in children] == [1] * 15 + [2] * 5
+
+
+def test_evolution_cannot_compare_more_than_are_alive():
+    with pytest.raises(UserError, match="allowed: at most 6"):
+        plugins.load("samplers", "evolution")(population=6, sample=7)
+
+
+@pytest.mark.parametrize("space", [SPACE, DENSE], ids=["every combination", "pool"])
+def test_local_search_tries_all_neighbours_of_the_best_then_those_of_the_next(space):
+    points, study = list(space.points()), open_study()
+    best, second = points[-1], points[0]
+    add(study, space, second, 1.0)
+    add(study, space, best, 2.0)
+    own, others = (
+        {space.locate(p) for p in points if len(changed(of, p)) == 1} for of in (best, second)
+    )
+    found = [
+        space.locate(parameters)
+        for parameters in proposed(study, "local_search", space, len(own | others), startup=1)
+    ]
+    assert set(found[: len(own)]) == own
+    assert set(found) == own | others
+
+
+def test_policy_gradient_prefers_choices_with_good_results():
+    late = [
+        parameters["stage2.depth"]
+        for seed in range(3)
+        for parameters in proposals(run(load("policy_gradient"), 40, seed))[20:]
+    ]
+    # A third by chance; none twice, and 54 of the 162 networks have it.
+    assert late.count(3) > len(late) / 2
+
+
+def test_a_policy_that_is_certain_draws_on():
+    sampler = plugins.load("samplers", "policy_gradient")(startup=1, learning_rate=1e4)
+    run(sampler, 20)
