@@ -67,7 +67,10 @@ class Hooks:
         """
 
     def bound(self, space: Space) -> Any:
-        """Of an evaluator: the one that scores the networks of this space; None for itself."""
+        """Of an evaluator: the one that scores the networks of this space; None for itself.
+
+        Only that one needs `evaluate`.
+        """
 
     def latency_of(self, architecture: Any) -> float | None:
         """Of an evaluator: seconds of a forward pass, if it knows."""

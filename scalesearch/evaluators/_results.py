@@ -12,7 +12,7 @@ import numpy as np
 
 from scalesearch.arch.plain import digest
 from scalesearch.errors import UserError
-from scalesearch.files.results_table import plain_values, read_table, require_columns
+from scalesearch.files.results_table import Column, plain_values, read_table, require_columns
 from scalesearch.interfaces import Choice, Space
 
 if TYPE_CHECKING:
@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 Direction = Literal["maximize", "minimize"]
 # Words of columns whose smaller values are the better ones.
 _SMALLER = re.compile(r"(^|_)(loss|err|error|errors|perplexity|rmse|mae|mse)($|_)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column of a table, in a unit of its own.
-
-    Attributes:
-        column: its name.
-        times: what its values are multiplied by: 0.001 for milliseconds where seconds are wanted.
-    """
-
-    column: str
-    times: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +139,7 @@ def read_results(
 def _metric_columns(frame: pd.DataFrame, metric: str, path: Path) -> list[str]:
     if metric in frame.columns:
         return [metric]
-    seeds = re.compile(re.escape(metric) + r"_?(seed)?_?\d+")
+    seeds = re.compile(re.escape(metric) + r"_seed_?\d+")
     columns = [name for name in frame.columns if seeds.fullmatch(name)]
     if not columns:
         require_columns(frame, [metric], path, "metric")

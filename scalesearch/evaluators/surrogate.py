@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from scalesearch.cost.cost import Workload
-from scalesearch.errors import UserError
+from scalesearch.errors import TrialError, UserError
 from scalesearch.evaluators._results import Direction, Results, check_direction, read_results
 from scalesearch.evaluators.table import LookUp
 from scalesearch.history.jobs import Score
@@ -92,12 +92,6 @@ class Evaluator:
             quality=quality,
         )
 
-    def evaluate(
-        self, model: object, architecture: Any, data: object, seed: int
-    ) -> Generator[Score, None, None]:
-        """Never without `bound`."""
-        raise NotImplementedError("a surrogate is fitted for a space: `bound(space)`")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -127,7 +121,11 @@ class Prediction:
         if self.known.has(architecture):
             yield from self.known.evaluate(model, architecture, data, seed)
             return
-        row = np.array([self.space.locate(self.space.encode(architecture))], np.intp)
+        try:
+            parameters = self.space.encode(architecture)
+        except UserError as error:
+            raise TrialError(f"it cannot be predicted: {error.problem}") from None
+        row = np.array([self.space.locate(parameters)], np.intp)
         value = float(self.regression.predict(row)[0])
         if self.draws:
             value += self.regression.noise * float(np.random.default_rng(seed).standard_normal())

@@ -12,12 +12,8 @@ import numpy as np
 from scalesearch.arch.plain import digest
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import TrialError
-from scalesearch.evaluators._results import (
-    Column,
-    Direction,
-    check_direction,
-    read_results,
-)
+from scalesearch.evaluators._results import Direction, check_direction, read_results
+from scalesearch.files.results_table import Column
 from scalesearch.history.jobs import Score
 from scalesearch.interfaces import Choice, Space
 
@@ -79,12 +75,6 @@ class Evaluator:
             positions=results.by_digest(space),
             sentences=results.notes,
         )
-
-    def evaluate(
-        self, model: object, architecture: Any, data: object, seed: int
-    ) -> Generator[Score, None, None]:
-        """Never without `bound`."""
-        raise NotImplementedError("a table is looked up for a space: `bound(space)`")
 
     def _results(self, space: Space) -> Any:
         return read_results(self.path, self.metric, space, self.direction, self.latency)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 FORMS = (".csv", ".csv.gz", ".json", ".parquet")
 DATA = "SCALESEARCH_DATA"  # the environment variable that names the folder of such files
 _MOST_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table, in a unit of its own.
+
+    Attributes:
+        column: its name.
+        times: what its values are multiplied by: 0.001 for milliseconds where seconds are wanted.
+    """
+
+    column: str
+    times: float = 1.0
 
 
 def find_table(path: Path) -> Path:

@@ -13,6 +13,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.interfaces import Choice, Space
 from scalesearch.population.candidates import Candidates
+from scalesearch.population.known import without
 from scalesearch.population.tables import Rows
 
 _BESIDE = 4096
@@ -64,9 +65,8 @@ class History:
         )
 
     def unknown(self, rows: Rows) -> Rows:
-        """Those that were not proposed."""
-        rows = np.ascontiguousarray(rows)
-        return rows[[row.tobytes() not in self.known for row in rows]] if len(rows) else rows
+        """Those that were not proposed, each once."""
+        return without(rows, self.known)
 
     def fresh(self, random: np.random.Generator, tries: int = 64) -> np.ndarray:
         """The row of a random network within the limits, new while there are others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice, Space
 from scalesearch.population.candidates import Candidates
+from scalesearch.population.known import keys, without
 from scalesearch.population.tables import Rows
 from scalesearch.prediction.encoding import Encoding, Points
 from scalesearch.prediction.improvement import (
@@ -123,11 +124,11 @@ class _Predictor(WholeSpace):
         random = np.random.default_rng([self._seed, trial.number])
         feasible = self._space.within(self._limits, self._memory.workload)
         candidates = Candidates(feasible, self._space.chosen)
-        known = {row.tobytes() for row in results.rows}
-        drawn = _without(candidates.drawn(self._options.candidates, random), known)
+        known = keys(results.rows)
+        drawn = without(candidates.drawn(self._options.candidates, random), known)
         if not len(drawn):  # nearly all are known
             every = feasible.every(feasible.tables.size)
-            drawn = candidates.drawn(1, random) if every is None else _without(every, known)
+            drawn = candidates.drawn(1, random) if every is None else without(every, known)
         if not len(drawn):
             row = candidates.drawn(1, random)[0]
         elif results.measured.sum() < min(self._options.startup, 2) or (
@@ -205,7 +206,7 @@ class _Choice:
         self,
         drawn: Rows,
         candidates: Candidates,
-        known: set[bytes],
+        known: frozenset[bytes],
         random: np.random.Generator,
     ) -> np.ndarray:
         """The row of the network that is expected to add most."""
@@ -213,13 +214,11 @@ class _Choice:
         parents = self._parents()
         more = [candidates.beside(parents, number // 2, random)]
         more.append(candidates.crossed(parents, number // 2, random))
-        rows = _unique(np.concatenate([drawn, *(_without(each, known) for each in more)]))
+        rows = without(np.concatenate([drawn, *more]), known)
         merit = self._merit(rows)
         for _ in range(_ROUNDS):
             top = rows[np.argsort(-merit, kind="stable")[:_REFINED]]
-            near = _without(candidates.beside(top, number // 2, random), known)
-            seen = {row.tobytes() for row in rows}
-            near = _unique(_without(near, seen))
+            near = without(candidates.beside(top, number // 2, random), known | keys(rows))
             if not len(near):
                 break
             better = self._merit(near)
@@ -313,18 +312,3 @@ def _values(trial: FrozenTrial, number: int) -> np.ndarray:
     if trial.state == TrialState.PRUNED and number == 1 and curve:
         return np.array([curve[max(curve)]])
     return np.full(number, np.nan)
-
-
-def _without(rows: Rows, known: set[bytes]) -> Rows:
-    """The rows that are not known."""
-    rows = np.ascontiguousarray(rows)
-    return rows[[row.tobytes() not in known for row in rows]] if len(rows) else rows
-
-
-def _unique(rows: Rows) -> Rows:
-    """Each row once, in the order they came."""
-    seen: dict[bytes, int] = {}
-    for position, row in enumerate(np.ascontiguousarray(rows)):
-        seen.setdefault(row.tobytes(), position)
-    positions: Sequence[int] = [*seen.values()]
-    return rows[np.array(positions, np.intp)]

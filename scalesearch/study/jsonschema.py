@@ -25,6 +25,7 @@ from scalesearch.arch.plain import CLASSIFYING
 from scalesearch.arch.published import names as published_names
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.cost.cost import COUNTED, UNITS
+from scalesearch.files.results_table import Column
 from scalesearch.files.write import write_text
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
@@ -249,8 +250,6 @@ def baseline(*, detectors: bool) -> Any:
 @cache
 def space() -> Any:
     """A file, or the columns of a table."""
-    from scalesearch.study.parts import Column
-
     column = str | _record(Column)
     costs = _model("costs_of_a_table", dict.fromkeys(COUNTED, (column, None)))
     fields = {"table": (str, ...), "parameters": (_some(str), ...), "costs": (costs, None)}

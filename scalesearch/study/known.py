@@ -17,6 +17,8 @@ from scalesearch.study.folder import RunFolder, opened
 from scalesearch.study.inputs import load_data, searched_space
 from scalesearch.study.load import load_study, resolved
 
+DIRECTIONS = ("maximize", "minimize")
+
 
 def import_known(
     file: Path,
@@ -54,11 +56,9 @@ def import_known(
             hint="import into a study of another objective",
         )
     space, _ = searched_space(study, load_data(study))
-    kind = plugins.load("evaluators", "table")
-    evaluator = kind(
-        path=table, metric=metric or objective.metric, noise="none", direction=direction
-    )
-    networks, known = evaluator.networks(space), evaluator.bound(space)
+    evaluator = _table(table, metric or objective.metric, direction)
+    known = evaluator.bound(space)
+    workload = study.search.evaluator.make().workload
     run_folder = RunFolder(folder or Path("runs") / study.name)
     added = over = 0
     with opened(run_folder, resolved(study), Path(file).read_text("utf-8")) as notes:
@@ -70,34 +70,40 @@ def import_known(
                 "a trial of the search is unfinished",
                 hint="run the study to its end, or let it finish that trial, before the import",
             )
-        workload = study.search.evaluator.make().workload
-        for choices in networks:
-            parameters: dict[str, Any] = dict(zip(space.parameters, choices, strict=True))
+        for choices in evaluator.networks(space):
+            parameters = dict(zip(space.parameters, choices, strict=True))
             network = space.decode(parameters)
-            if digest(network) in there:
-                continue
             spent = cost(network, workload=workload)
-            shares = violations(spent, limits)
-            if worst(shares) > 0:
+            if worst(violations(spent, limits)) > 0:
                 over += 1
-                continue
-            scores = {objective.metric: known.value(network, 0)}
-            trial = Trial(
-                number=record.next_number,
-                state="assessed",
-                parameters=parameters,
-                digest=digest(network),
-                cost=spent,
-                violations=shares,
-                scores=scores,
-                objective=objective.values(scores, spent),
-                reason=f"{IMPORTED}{table.name}",
-                finished=now(),
-            )
-            record.add_known(trial)
-            there.add(trial.digest)
-            added += 1
+            elif digest(network) not in there:
+                scores = {objective.metric: known.value(network, 0)}
+                record.add_known(
+                    Trial(
+                        number=record.next_number,
+                        state="assessed",
+                        parameters=parameters,
+                        digest=digest(network),
+                        cost=spent,
+                        violations=violations(spent, limits),
+                        scores=scores,
+                        objective=objective.values(scores, spent),
+                        reason=f"{IMPORTED}{table.name}",
+                        finished=now(),
+                    )
+                )
+                added += 1
         run_folder.write_trials()
     said = [*notes, *known.sentences]
     said += [f"{over} networks are over the limits, and are left out"] if over else []
     return added, said
+
+
+def _table(path: Path, metric: str, direction: str | None) -> Any:
+    """The evaluator that looks the results up."""
+    if direction not in (None, *DIRECTIONS):
+        raise UserError(
+            f"{direction!r} is no direction", key="direction", allowed=", ".join(DIRECTIONS)
+        )
+    kind = plugins.load("evaluators", "table")
+    return kind(path=path, metric=metric, noise="none", direction=direction)

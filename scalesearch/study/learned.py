@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Space
 from scalesearch.population.candidates import Candidates
+from scalesearch.population.known import keys, without
+from scalesearch.population.tables import Rows
 from scalesearch.prediction.encoding import Encoding
-from scalesearch.prediction.model import Learner, chosen_results
+from scalesearch.prediction.model import Learner, Model, chosen_results
 from scalesearch.report.learned import Effect, Learned
 from scalesearch.study.inputs import searched_space
 
 if TYPE_CHECKING:
-    from scalesearch.study.schema import Study
+    from scalesearch.study.schema import Search, Study
 
 _FEWEST = 12  # results
 _RESAMPLES, _RIDGE = 200, 1.0
-_CANDIDATES = 2000
+_CANDIDATES, _BEST = 2000, 10
 
 
 def learned(study: Study, trials: Sequence[Trial]) -> Learned | None:
@@ -54,41 +55,30 @@ def learned(study: Study, trials: Sequence[Trial]) -> Learned | None:
         inside=float(((measured >= low) & (measured <= high)).mean()),
         spearman=float(spearmanr(middle, measured).statistic),
         tau=float(kendalltau(middle, measured).statistic),
-        bound=_bound(study, space, workload, rows, values, encoding, points),
+        bound=_bound(study.search, space, rows, values, model),
         effects=_effects(space, rows, values),
     )
 
 
 def _bound(
-    study: Study,
-    space: Space,
-    workload: Workload,
-    rows: np.ndarray,
-    values: np.ndarray,
-    encoding: Encoding,
-    points: object,
+    search: Search, space: Space, rows: Rows, values: np.ndarray, model: Model
 ) -> float | None:
     """How much better another network may be, at most, as the model believes (97.5 %).
 
     Of one objective. Among networks drawn within the limits and those beside the best ones.
     """
-    search = study.search
-    if search is None or (search.objective.cost is not None and search.objective.target is None):
+    if len(search.objective.directions) > 1:
         return None
-    model = Learner(encoding).learn(points, values)  # type: ignore[arg-type]
-    random = np.random.default_rng(0)
-    candidates = Candidates(space.within(search.limits, workload), space.chosen)
-    best = rows[np.argsort(-values, kind="stable")[:10]]
-    others = np.concatenate(
-        [candidates.drawn(_CANDIDATES, random), candidates.beside(best, _CANDIDATES, random)]
-    )
-    known = {row.tobytes() for row in np.ascontiguousarray(rows)}
-    new = others[[row.tobytes() not in known for row in np.ascontiguousarray(others)]]
+    random, encoding = np.random.default_rng(0), model.process.encoding
+    candidates = Candidates(space.within(search.limits, encoding.workload), space.chosen)
+    best = rows[np.argsort(-values, kind="stable")[:_BEST]]
+    others = [candidates.drawn(_CANDIDATES, random), candidates.beside(best, _CANDIDATES, random)]
+    new = without(np.concatenate(others), keys(rows))
     if not len(new):
         return 0.0
     mean, deviation = model.predict(encoding.encode(new))
     _, _, high = model.in_units(mean, deviation)
-    own, _ = model.predict(encoding.encode(rows))
+    own, _ = model.predict(encoding.encode(best))
     return max(0.0, float(high.max() - model.scale.backward(own).max()))
 
 
@@ -112,18 +102,14 @@ def _effects(space: Space, rows: np.ndarray, values: np.ndarray) -> tuple[Effect
         draws.append(_fitted(matrix[some], values[some]))
     resampled = np.array(draws)
     found = []
-    for (n, name), start, end in zip(named, ends, ends[1:], strict=False):
+    for (n, name), start in zip(named, ends[:-1], strict=True):
         choices = space.parameters[name]
-        seen = sorted(set(chosen[:, n].tolist()))
-        best = max(seen, key=lambda c, start=start: whole[start + c])  # type: ignore[misc]
-        worst = min(seen, key=lambda c, start=start: whole[start + c])  # type: ignore[misc]
+        seen = sorted(set(chosen[:, n].tolist()), key=whole[start:].__getitem__)
+        worst, best = seen[0], seen[-1]
         gaps = resampled[:, start + best] - resampled[:, start + worst]
-        low, high = np.quantile(gaps, (0.025, 0.975))
+        low, high = np.quantile(gaps, (0.025, 0.975)).tolist()
         gain = float(whole[start + best] - whole[start + worst])
-        found.append(
-            Effect(name, str(choices[best]), str(choices[worst]), gain, float(low), float(high))
-        )
-        assert end > start
+        found.append(Effect(name, str(choices[best]), str(choices[worst]), gain, low, high))
     return tuple(sorted(found, key=lambda effect: -effect.gain))
 
 

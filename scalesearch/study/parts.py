@@ -17,6 +17,7 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.files.architecture import architecture
 from scalesearch.files.paths import is_file
 from scalesearch.files.results_table import (
+    Column,
     find_table,
     plain_values,
     read_table,
@@ -116,7 +117,7 @@ class TableSpace:
         """
         frame = read_table(self.table)
         require_columns(frame, self.parameters, self.table, "search.space.parameters")
-        columns = {name: Column(name) for name in COUNTED if name in frame.columns}
+        columns = {name: Column(column=name) for name in COUNTED if name in frame.columns}
         columns |= self.costs
         require_columns(
             frame, [c.column for c in columns.values()], self.table, "search.space.costs"
@@ -132,14 +133,6 @@ class TableSpace:
         }
         networks = tuple(rows[position] for position in positions)
         return Pool(choices_of=choices, networks=networks, costs=costs)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, and what makes the wanted unit of its values."""
-
-    column: str
-    times: float = 1.0
 
 
 def read_space(given: Any, folder: Path) -> Path | TableSpace:
@@ -190,7 +183,7 @@ def read_space(given: Any, folder: Path) -> Path | TableSpace:
 
 def _column(given: Any, key: str, folder: Path) -> Column:
     if isinstance(given, str):
-        return Column(given)
+        return Column(column=given)
     try:
         column: Column = read_record(
             Column, _mapping(given, "a column, or {column: …, times: …}"), folder

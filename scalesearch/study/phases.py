@@ -54,8 +54,7 @@ def _search(context: Context) -> Architecture:
     space, note = searched_space(context.study, context.data, context.anchors)
     if note:
         context.watch.note(note)
-    evaluator: Evaluator = search.evaluator.make()
-    evaluator = bound(evaluator, space)
+    evaluator = bound(search.evaluator.make(), space)
     require_feasible(space, search.limits, evaluator.workload)
     plan = context.plan(
         "search",
@@ -72,7 +71,8 @@ def _search(context: Context) -> Architecture:
     )
     trials = context.carry_out(plan, evaluator)
     require_results(trials, "search")
-    tried = sum(trial.source is None and trial.state != "infeasible" for trial in trials)
+    own = (trial for trial in trials if not trial.is_imported)
+    tried = sum(trial.source is None and trial.state != "infeasible" for trial in own)
     if tried < search.trials:
         within = space.count(search.limits, workload=evaluator.workload)
         why = (

@@ -194,6 +194,14 @@ class Search(Phase):
         check_rungs(self.stopping, self.evaluator)
         check_metric(self.evaluator, self.objective.metric, self.task_name)
         check_known_costs(self.space, self.limits, self.objective)
+        names = [one.name for one in self.compare]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise UserError(
+                    f"two networks are named {name!r}",
+                    key=f"compare[{index}]",
+                    hint="rename one of the files",
+                )
         if self.confirm is not None:
             key, metric = "confirm.evaluator", self.objective.metric
             check_metric(self.confirm.evaluator, metric, self.task_name, key)
