@@ -228,7 +228,7 @@ def run(name: str, sampler: str, seed: int, trainings: int) -> dict[str, Any]:
     tables_, flops = table.space.tables(work), list[float]()
     results: dict[tuple[int, ...], float] = {}
     seconds, proposals = list[float](), 0
-    while len(results) < min(trainings, table.space.size) and proposals < 6 * trainings:
+    while len(results) < min(trainings, table.space.size) and proposals < 3 * trainings:
         study.sampler = plugin.make(table.space, 100_000 * seed + proposals, table.limits, work)
         started = time.perf_counter()
         trial = study.ask(fixed_distributions=choices)

@@ -121,7 +121,8 @@ def within(seconds):
 def use_study(path):
     """All that a check does with a study before it reads images."""
     study = load_study(path)
-    for plugin in (study.dataset, study.evaluator, study.execution.executor, *study.export):
+    used = (study.dataset, study.evaluator, study.execution.executor, *study.export)
+    for plugin in filter(None, used):  # what looks results up has no data set
         plugin.make()
     if study.search is not None:
         study.search.sampler.make()
