@@ -199,9 +199,9 @@ def _grown(trial: Trial, base: int) -> dict[str, Any]:
 def _measures(trial: Trial, scores: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Scores of a trial, or means of several, and its costs."""
     scores = overall(trial.scores) if scores is None else scores
+    known = trial.cost.known()
+    costs = {name: known[name] for name in ("flops", "params", "latency") if name in known}
     return {
         **{name: round(float(value), 6) for name, value in scores.items()},
-        "flops": trial.cost.flops,
-        "params": trial.cost.params,
-        **({} if trial.cost.latency is None else {"latency": round(trial.cost.latency, 6)}),
+        **{name: round(value, 6) for name, value in costs.items()},
     }

@@ -120,6 +120,7 @@ def test_networks_that_cannot_be_built(table):
     baseline = study.baseline
     assert dict(baseline.parameters) == {"a": "conv", "b": 2}
     assert dict(baseline.costs) == {"flops": 4_000_000}
+    assert "params" not in (folder / "run" / "baseline.yaml").read_text()
 
 
 def test_an_objective_on_a_cost_that_the_table_lacks(table):
