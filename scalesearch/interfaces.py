@@ -47,6 +47,8 @@ class Hooks:
         validate_every: of an evaluator: epochs from one score to the next.
         seeds: of an evaluator: trainings for one score; with several nothing is stopped early.
         trains: of an evaluator: whether it needs a built model and the images of a data set.
+        minimizes: of an evaluator: whether its scores are metrics of which less is better, with
+            their signs changed; a reward would then be turned round.
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
@@ -58,6 +60,7 @@ class Hooks:
     validate_every: int = 1
     seeds: int = 1
     trains: bool = True
+    minimizes: bool = False
     gives_latency: bool = False
     paths: Sequence[str] | None = None
 

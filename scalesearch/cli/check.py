@@ -108,6 +108,8 @@ def describe_count(sizes: Survey) -> str:
 
 def describe_flops(flops: Sequence[int]) -> str:
     """`flops 0.4 M to 6.1 M, median 1.9 M`, of numbers that ascend."""
+    if not flops[-1]:  # of a table that does not say
+        return "flops not known"
     low, middle, high = (format_count(flops[i]) for i in (0, len(flops) // 2, -1))
     return f"flops {low} to {high}, median {middle}"
 

@@ -146,7 +146,8 @@ def import_trials(
     added, notes = import_known(study, table, overrides or [], metric, direction, folder)
     for note in notes:
         print(f"note  {note}")
-    print(f"{added} results were added; `scalesearch run` goes on from them")
+    goes_on = "; `scalesearch run` goes on from them" if added else ""
+    print(f"{added} results were added{goes_on}")
 
 
 @app.command()

@@ -54,7 +54,8 @@ def show_results(folder: RunFolder) -> None:
     network, known = folder.baseline, cost(folder.baseline).known()
     facts = [f"{format_count(known[name])} {name}" for name in ("flops", "params") if name in known]
     facts += [f"{network.resolution} px"] if hasattr(network, "resolution") else []
-    print(f"\nbaseline      {': '.join([str(folder.path / 'baseline.yaml'), ', '.join(facts)])}")
+    about = f": {', '.join(facts)}" if facts else ""
+    print(f"\nbaseline      {folder.path / 'baseline.yaml'}{about}")
     confirmation = folder.confirmation
     if words := doubt(folder.settings) if confirmation is None else confirmation.sentence:
         print(f"confidence    {words}")

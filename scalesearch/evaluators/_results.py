@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from scalesearch.arch.plain import digest
+from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
-from scalesearch.files.results_table import Column, plain_values, read_table, require_columns
+from scalesearch.files.results_table import (
+    Column,
+    numbers,
+    plain_values,
+    read_table,
+    require_columns,
+)
+from scalesearch.history.trials import RESERVED
 from scalesearch.interfaces import Choice, Space
 
 if TYPE_CHECKING:
@@ -48,8 +57,23 @@ class Results:
         }
 
 
-def check_direction(metric: str, direction: Direction | None) -> None:
+class LooksUp:
+    """What evaluators share that train nothing."""
+
+    trains: ClassVar[bool] = False
+
+    @property
+    def workload(self) -> Workload:
+        """Of a training as it is by default: a table does not say which it was."""
+        return Workload()
+
+
+def check_metric(metric: str, direction: Direction | None) -> None:
     """Rejects a metric that looks like an error where nothing says which way is better."""
+    if metric in ("loss", *RESERVED):
+        raise UserError(
+            f"a score cannot be named {metric!r}", key="metric", hint="rename the table's column"
+        )
     if direction is None and _SMALLER.search(metric):
         raise UserError(
             f"{metric!r} sounds as if smaller were better, and an objective is maximised",
@@ -75,65 +99,85 @@ def read_results(
     """
     frame, names = read_table(path), tuple(space.parameters)
     require_columns(frame, names, path, "path")
-    metrics = _metric_columns(frame, metric, path)
+    scores = [numbers(frame[name], path, "metric") for name in _metric_columns(frame, metric, path)]
+    sign = -1.0 if direction == "minimize" else 1.0
+    values = sign * np.stack(scores, axis=1)
+    seconds = np.full(len(frame), np.nan)
     if latency is not None:
         require_columns(frame, [latency.column], path, "latency")
-    rows = list(zip(*(plain_values(frame[name]) for name in names), strict=True))
-    scores = frame[metrics].apply(_numbers, path=path).to_numpy(float)
-    times = None if latency is None else _numbers(frame[latency.column], path=path).to_numpy(float)
-    strange, unmeasured, untimed = 0, 0, 0
-    example = ""
+        seconds = latency.times * numbers(frame[latency.column], path, "latency")
     found: dict[tuple[Choice, ...], list[float]] = {}
-    seconds: dict[tuple[Choice, ...], float] = {}
-    allowed = [frozenset(choices) for choices in space.parameters.values()]
-    sign = -1.0 if direction == "minimize" else 1.0
-    for number, (row, values) in enumerate(zip(rows, scores, strict=True)):
-        wrong = [n for n, value in enumerate(row) if value not in allowed[n]]
-        if wrong:
-            strange += 1
-            example = example or f"{names[wrong[0]]} {row[wrong[0]]!r}"
-            continue
-        measured = [sign * float(value) for value in values if np.isfinite(value)]
-        if not measured:
-            unmeasured += 1
-            continue
+    times: dict[tuple[Choice, ...], float] = {}
+    left_out: dict[str, list[str]] = {}
+    for number, row in enumerate(_choices(frame, space)):
+        measured = [float(value) for value in values[number] if np.isfinite(value)]
         choices = _canonical(space, names, row)
-        if times is not None:
-            if not times[number] > 0:
-                untimed += 1
-                continue
-            seconds.setdefault(choices, float(times[number]) * (latency.times if latency else 1))
-        found.setdefault(choices, []).extend(measured)
+        if choices is None:
+            reason, example = "other choices", _strange(space, row)
+        elif not measured:
+            reason, example = f"no number in {metric!r}", ""
+        elif latency is not None and not 0 < seconds[number] < math.inf:
+            reason, example = f"no time in {latency.column!r}", ""
+        else:
+            found.setdefault(choices, []).extend(measured)
+            times.setdefault(choices, float(seconds[number]))
+            continue
+        left_out.setdefault(reason, []).append(example)
+    lines = [
+        f"{len(examples):,} rows are left out: {reason}"
+        + (f", such as {examples[0]}" if examples[0] else "")
+        for reason, examples in left_out.items()
+    ]
     if not found:
         raise UserError(
             f"no row of {path.name} is a network of the space with a result",
             key="path",
-            hint=f"{strange} rows have other choices, such as {example}" if strange else "",
+            hint="; ".join(lines),
         )
-    every = [value for values in found.values() for value in values]
-    if len(set(every)) == 1 and len(found) > 1:
-        raise UserError(
-            f"all results in {metric!r} are {every[0]:g}: they tell no network from another",
-            key="metric",
-        )
-    several = sum(len(values) > 1 for values in found.values())
-    notes = [
-        f"{path.name}: {len(found):,} networks of the space, {len(every):,} results in {metric!r}"
-    ]
-    if several:
-        notes.append(f"{several:,} networks have several results: they are taken as seeds")
-    if strange:
-        notes.append(f"{strange:,} rows are left out: other choices, such as {example}")
-    if unmeasured:
-        notes.append(f"{unmeasured:,} rows are left out: no number in {metric!r}")
-    if untimed and latency is not None:
-        notes.append(f"{untimed:,} rows are left out: no time in {latency.column!r}")
+    _require_different(found, metric)
     return Results(
         tuple(found),
-        tuple(tuple(values) for values in found.values()),
-        tuple(seconds[choices] for choices in found) if times is not None else None,
-        tuple(notes),
+        tuple(map(tuple, found.values())),
+        None if latency is None else tuple(times.values()),
+        (*_summary(path, metric, found), *lines),
     )
+
+
+def _summary(
+    path: Path, metric: str, found: Mapping[tuple[Choice, ...], Sequence[float]]
+) -> list[str]:
+    count = sum(map(len, found.values()))
+    notes = [f"{path.name}: {len(found):,} networks of the space, {count:,} results in {metric!r}"]
+    if several := sum(len(values) > 1 for values in found.values()):
+        notes.append(f"{several:,} networks have several results: they are taken as seeds")
+    return notes
+
+
+def _require_different(found: Mapping[tuple[Choice, ...], Sequence[float]], metric: str) -> None:
+    means = {float(np.mean(values)) for values in found.values()}
+    if len(means) == 1 and len(found) > 1:
+        raise UserError(
+            f"all results in {metric!r} are {means.pop():g}: they tell no network from another",
+            key="metric",
+        )
+
+
+def _choices(frame: pd.DataFrame, space: Space) -> Iterator[tuple[Any, ...]]:
+    """Each row's choices; a word that says the same as a choice of the space is that choice."""
+    columns = []
+    for name, choices in space.parameters.items():
+        words = {str(choice): choice for choice in choices}
+        values = plain_values(frame[name])
+        columns.append([v if v in choices else words.get(str(v), v) for v in values])
+    yield from zip(*columns, strict=True)
+
+
+def _strange(space: Space, row: Sequence[Any]) -> str:
+    """The first choice of a row that the space does not have, or that they are none together."""
+    for (name, choices), value in zip(space.parameters.items(), row, strict=True):
+        if value not in choices:
+            return f"{name} {value!r}"
+    return f"{dict(zip(space.parameters, row, strict=True))} together"
 
 
 def _metric_columns(frame: pd.DataFrame, metric: str, path: Path) -> list[str]:
@@ -146,21 +190,15 @@ def _metric_columns(frame: pd.DataFrame, metric: str, path: Path) -> list[str]:
     return columns
 
 
-def _numbers(column: pd.Series, path: Path) -> pd.Series:
+def _canonical(space: Space, names: Sequence[str], row: Sequence[Any]) -> tuple[Choice, ...] | None:
+    """The choices that stand for a network, where several give the same one; None if none has."""
+    base: Space = getattr(space, "base", None) or space
     try:
-        return column.astype(float)
-    except (TypeError, ValueError):
-        raise UserError(
-            f"the column {column.name!r} of {path.name} holds something else than numbers",
-            key="metric",
-        ) from None
-
-
-def _canonical(space: Space, names: Sequence[str], row: Sequence[Choice]) -> tuple[Choice, ...]:
-    """The choices that stand for a network, where several give the same one."""
-    located = np.array([space.locate(dict(zip(names, row, strict=True)))], np.intp)
-    chosen = space.chosen(located)[0]
-    return tuple(
-        choices[position]
-        for choices, position in zip(space.parameters.values(), chosen, strict=True)
-    )
+        located = np.array([base.locate(dict(zip(names, row, strict=True)))], np.intp)
+    except UserError:
+        return None
+    chosen = base.chosen(located)[0]
+    own = zip(base.parameters.values(), chosen, strict=True)
+    canonical = tuple(choices[position] for choices, position in own)
+    listed = getattr(space, "listed", None)
+    return canonical if listed is None or canonical in listed else None

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from scalesearch.cost.cost import Workload
 from scalesearch.errors import TrialError, UserError
-from scalesearch.evaluators._results import Direction, Results, check_direction, read_results
+from scalesearch.evaluators._results import (
+    Direction,
+    LooksUp,
+    Results,
+    check_metric,
+    read_results,
+)
 from scalesearch.evaluators.table import LookUp
 from scalesearch.history.jobs import Score
 from scalesearch.interfaces import Space
-from scalesearch.prediction.regression import Quality, Regression, cross_validated
+from scalesearch.prediction.regression import MOST_FITTED, Quality, Regression, cross_validated
 
 _FEWEST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluator:
+class Evaluator(LooksUp):
     """Looks up what a table has, and predicts the rest of the space by a Gaussian process.
 
     How well it predicts is said before the search: rank correlation and R² of networks that were
@@ -36,7 +41,6 @@ class Evaluator:
         folds: of the cross-validation.
     """
 
-    trains: ClassVar[bool] = False
     path: Path
     metric: str
     noise: Literal["seed", "none"] = "none"
@@ -44,19 +48,19 @@ class Evaluator:
     folds: int = 5
 
     def __post_init__(self) -> None:
-        check_direction(self.metric, self.direction)
+        check_metric(self.metric, self.direction)
         if self.folds < 2:
             raise UserError(f"{self.folds} folds", key="folds", allowed="at least 2")
+
+    @property
+    def minimizes(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.direction == "minimize"
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The name of the score."""
         return (self.metric,)
-
-    @property
-    def workload(self) -> Workload:
-        """Of a training as it is by default: a table does not say which it was."""
-        return Workload()
 
     def bound(self, space: Space) -> Prediction:
         """The evaluator for this space, fitted.
@@ -94,10 +98,9 @@ class Evaluator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class Prediction(LooksUp):
     """The fitted evaluator of one space."""
 
-    trains: ClassVar[bool] = False
     metric: str
     draws: bool
     known: LookUp
@@ -105,14 +108,11 @@ class Prediction:
     regression: Regression
     quality: Quality
 
-    @property
-    def workload(self) -> Workload:
-        """As of `Evaluator`."""
-        return Workload()
-
     def notes_on(self, architectures: Sequence[Any]) -> Sequence[str]:
         """How well it predicts, and what the table holds."""
-        return [f"surrogate of {self.metric!r}: {self.quality}", *self.known.sentences]
+        of_all = len(self.known.values)
+        some = f"; fitted to {MOST_FITTED:,} of them" if of_all > MOST_FITTED else ""
+        return [f"surrogate of {self.metric!r}: {self.quality}{some}", *self.known.sentences]
 
     def evaluate(
         self, model: object, architecture: Any, data: object, seed: int

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from scalesearch.arch.plain import digest
-from scalesearch.cost.cost import Workload
 from scalesearch.errors import TrialError
-from scalesearch.evaluators._results import Direction, check_direction, read_results
+from scalesearch.evaluators._results import (
+    Direction,
+    LooksUp,
+    Results,
+    check_metric,
+    read_results,
+)
 from scalesearch.files.results_table import Column
 from scalesearch.history.jobs import Score
 from scalesearch.interfaces import Choice, Space
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluator:
+class Evaluator(LooksUp):
     """Gives what a table says: the search is among the networks that it lists.
 
     Columns are named as the parameters of the space; a row is one result. Nothing is built or
@@ -32,18 +37,22 @@ class Evaluator:
         noise: of several results of one network `seed` draws one by the trial's seed, as a
             training would; `none` takes their mean.
         direction: `minimize` for a metric of which less is better; its sign is changed.
-        latency: the column of the latency, and what makes seconds of it.
+        latency: the column of the latency in seconds, or a column and what makes seconds of it.
     """
 
-    trains: ClassVar[bool] = False
     path: Path
     metric: str
     noise: Literal["seed", "none"] = "seed"
     direction: Direction | None = None
-    latency: Column | None = None
+    latency: Column | str | None = None
 
     def __post_init__(self) -> None:
-        check_direction(self.metric, self.direction)
+        check_metric(self.metric, self.direction)
+
+    @property
+    def minimizes(self) -> bool:
+        """Whether less of the metric is better."""
+        return self.direction == "minimize"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -54,11 +63,6 @@ class Evaluator:
     def gives_latency(self) -> bool:
         """Whether the table has the latency of its networks."""
         return self.latency is not None
-
-    @property
-    def workload(self) -> Workload:
-        """Of a training as it is by default: a table does not say which it was."""
-        return Workload()
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]]:
         """The networks of the space that the table has."""
@@ -76,26 +80,23 @@ class Evaluator:
             sentences=results.notes,
         )
 
-    def _results(self, space: Space) -> Any:
-        return read_results(self.path, self.metric, space, self.direction, self.latency)
+    def _results(self, space: Space) -> Results:
+        latency = self.latency
+        if isinstance(latency, str):
+            latency = Column(column=latency)
+        return read_results(self.path, self.metric, space, self.direction, latency)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookUp:
+class LookUp(LooksUp):
     """The results of one space's networks, by their digests."""
 
-    trains: ClassVar[bool] = False
     metric: str
     draws: bool
     values: tuple[tuple[float, ...], ...]
     seconds: tuple[float, ...] | None
     positions: Mapping[str, int]
     sentences: tuple[str, ...]
-
-    @property
-    def workload(self) -> Workload:
-        """As of `Evaluator`."""
-        return Workload()
 
     def notes_on(self, architectures: Sequence[Any]) -> Sequence[str]:
         """What the table holds."""

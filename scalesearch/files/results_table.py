@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.paths import is_file
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 FORMS = (".csv", ".csv.gz", ".json", ".parquet")
 DATA = "SCALESEARCH_DATA"  # the environment variable that names the folder of such files
 _MOST_SHOWN = 12
+# Words that stand for a number that is missing; as a choice they are words like others.
+_NONE = ("", "nan", "NaN", "NA", "N/A", "null", "None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,10 @@ class Column:
 
     column: str
     times: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.times < math.inf:
+            raise UserError(f"{self.times!r} is no factor", key="times", allowed="more than 0")
 
 
 def find_table(path: Path) -> Path:
@@ -60,10 +70,11 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     file = find_table(path)
+    csv = partial(pd.read_csv, keep_default_na=False, na_values=[""])
     readers: dict[str, Any] = {
-        ".csv": pd.read_csv,
-        ".gz": pd.read_csv,
-        ".json": pd.read_json,
+        ".csv": csv,
+        ".gz": csv,
+        ".json": partial(pd.read_json, convert_dates=False),
         ".parquet": pd.read_parquet,
     }
     if not file.name.lower().endswith(FORMS):
@@ -98,13 +109,54 @@ def require_columns(frame: pd.DataFrame, names: Sequence[str], path: Path, key: 
 
 
 def plain_values(column: pd.Series) -> list[Any]:
-    """A column's values as Python's own: 3 for 3.0, None for what is missing."""
-    return [_plain(value) for value in column.tolist()]
+    """A column's values as Python's own: 3 for 3.0, None for what is missing.
+
+    Raises:
+        UserError: a value is no number, word or truth value.
+    """
+    import pandas as pd
+
+    values = column.tolist()
+    for value in values:
+        if isinstance(value, list | dict) or not isinstance(pd.isna(value), bool | np.bool_):
+            raise _no_choice(column.name, value)
+    missing = pd.isna(column).tolist()
+    return [
+        None if gone else _plain(value, column.name)
+        for value, gone in zip(values, missing, strict=True)
+    ]
 
 
-def _plain(value: Any) -> Any:
-    if value is None or value != value:
-        return None
+def numbers(column: pd.Series, path: Path, key: str) -> np.ndarray:
+    """A column of numbers, float [rows]; nan where a cell is empty or says that there is none.
+
+    Raises:
+        UserError: a cell holds something else.
+    """
+    import pandas as pd
+
+    words = column.map(lambda v: None if isinstance(v, str) and v.strip() in _NONE else v)
+    try:
+        found: np.ndarray = pd.to_numeric(words).astype(float).to_numpy(float, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"the column {column.name!r} of {path.name} holds something else than numbers", key=key
+        ) from None
+    return found
+
+
+def _plain(value: Any, name: object) -> Any:
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value.strip() if isinstance(value, str) else value
+    if not isinstance(value, bool | int | float):
+        raise _no_choice(name, value)
+    return value
+
+
+def _no_choice(name: object, value: Any) -> UserError:
+    return UserError(
+        f"the column {name!r} holds {shortened(repr(value))}",
+        allowed="numbers, words, true or false",
+    )

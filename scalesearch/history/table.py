@@ -7,17 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import worst
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import COSTS, FATE, OBJECTIVES, TIMES, Trial
 
-_FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
-_OBJECTIVES = ("objective", "objective_2")
-_COSTS = (*UNITS, "predicted_latency", "violation")
 # Columns of studies that measure latency; the tables of others go without.
 _TIMED = ("latency", "predicted_latency")
-# Columns that differ when the same study is run again; they stand last.
-TIMES = ("seconds", "finished")
 
 
 def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
@@ -28,8 +22,8 @@ def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
     parameters = [name for _, trial in every for name in trial.parameters]
     rows = [_row(*one) for one in every]
     timed = [name for name in _TIMED if any(row.get(name) is not None for row in rows)]
-    costs = [name for name in _COSTS if name not in _TIMED or name in timed]
-    columns = [*_FATE, *_OBJECTIVES[: max(values, 1)], *scores, *costs, *parameters, *TIMES]
+    costs = [name for name in COSTS if name not in _TIMED or name in timed]
+    columns = [*FATE, *OBJECTIVES[: max(values, 1)], *scores, *costs, *parameters, *TIMES]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
     whole = [name for name in dict.fromkeys(parameters) if _is_whole(name, every)]
     frame[["reused_from", *whole]] = frame[["reused_from", *whole]].astype("Int64")
@@ -50,7 +44,7 @@ def _row(phase: str, trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "digest": trial.digest,
         "reused_from": trial.source,
-        **dict(zip(_OBJECTIVES, trial.objective, strict=False)),
+        **dict(zip(OBJECTIVES, trial.objective, strict=False)),
         **trial.scores,
         **trial.cost.known(),
         "predicted_latency": trial.predicted_latency,

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scalesearch.cost.cost import COUNTED, Cost
+from scalesearch.cost.cost import COUNTED, UNITS, Cost
 from scalesearch.cost.limits import measured, worst
 
 PHASES = ("search", "confirm", "compare", "grid", "family")
@@ -18,6 +18,14 @@ STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")
 # Words of records that were written before 0.2, and what they are called now.
 _RENAMED = {"refused": "infeasible", "excess": "violations"}
 
+
+# The columns of `trials.csv` beside scores and parameters.
+FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
+OBJECTIVES = ("objective", "objective_2")
+COSTS = (*UNITS, "predicted_latency", "violation")
+# They differ when the same study is run again, and stand last.
+TIMES = ("seconds", "finished")
+RESERVED = (*FATE, *OBJECTIVES, *COSTS, *TIMES, "looked_up")
 
 IMPORTED = "imported from "  # begins the reason of a trial that was
 

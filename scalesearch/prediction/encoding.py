@@ -15,7 +15,7 @@ from scalesearch.population.tables import Rows, Tables
 
 # Lengths over which networks stay alike, in units that grow with the number of parameters as
 # distances between networks do.
-_LENGTHS = (1.0, 4.0)
+_LENGTHS = (0.1, 1.0, 4.0)
 # What `Encoding.similarities` compares, in its order.
 KINDS = ("any", "choices", "order", "neighbours", *(f"within {x:g}" for x in _LENGTHS), "costs")
 _COSTS = ("flops", "params", "activations", "inference_bytes")

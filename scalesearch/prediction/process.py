@@ -13,7 +13,7 @@ from scalesearch.prediction.encoding import Encoding, Points
 
 # Weights of the kinds and of noise are variances of values whose variance is 1. What is likely of
 # them before any result: the logarithm's mean and deviation.
-_LIKELY_WEIGHT, _LIKELY_NOISE = np.log(0.1), np.log(0.05)
+_LIKELY_WEIGHT, _LIKELY_NOISE = np.log(0.3), np.log(0.05)
 _WEIGHT_SPREAD, _NOISE_SPREAD = 1.0, 1.5
 _FLOOR = 1e-3  # of noise: keeps equations solvable
 _STEPS = 25
@@ -80,7 +80,7 @@ class Process:
         return self._factor.astype(np.float32)
 
     @cached_property
-    def _back(self) -> np.ndarray:
+    def back(self) -> np.ndarray:
         """The inverse covariance times the values, float [values]."""
         back: np.ndarray = solve_triangular(
             self._factor, self._solved, lower=True, trans="T", check_finite=False
@@ -104,9 +104,7 @@ class Process:
         Without the deviation, which is then 0, it takes a fraction of the time.
         """
         shared = self.encoding.covariance(self.weights.kinds, self.points, points)
-        mean = self._back @ shared
-        if not deviation:
-            return mean, np.zeros(len(points))
+        mean = self.back @ shared
         part = solve_triangular(self._single, shared, lower=True, check_finite=False)
         own = self.weights.kinds @ self.encoding.own(points)
         variance = np.maximum(own - np.einsum("ij,ij->j", part, part), _SMALLEST)

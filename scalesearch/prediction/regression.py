@@ -9,10 +9,11 @@ from scipy.stats import kendalltau
 
 from scalesearch.cost.cost import Workload
 from scalesearch.population.tables import Rows
-from scalesearch.prediction.encoding import Described, Encoding
+from scalesearch.prediction.encoding import Described, Encoding, Points
 from scalesearch.prediction.process import Process, Weights, fit_weights
 
-_FITTED = 500  # results to which weights are fitted
+MOST_FITTED = 5000  # results: a few seconds, and some hundred megabytes
+_WEIGHED = 500  # of them, to which weights are fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +42,47 @@ class Quality:
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """A Gaussian process of all results, in their unit."""
+    """The mean of a Gaussian process of many results, in their unit.
 
-    process: Process
+    Attributes:
+        encoding: of the space.
+        points: the networks of the fit.
+        weights: of similarities and noise.
+        back: the inverse covariance times the scaled results, float [points].
+        mean, deviation: of the results.
+    """
+
+    encoding: Encoding
+    points: Points
+    weights: Weights
+    back: np.ndarray
     mean: float
     deviation: float
 
     @classmethod
     def fit(
-        cls,
-        space: Described,
-        workload: Workload,
-        rows: Rows,
-        values: np.ndarray,
-        weights: Weights | None = None,
+        cls, space: Described, workload: Workload, rows: Rows, values: np.ndarray
     ) -> Regression:
-        """The fit to these results; the weights are those of some of them, if not given."""
+        """The fit to these results, or to `MOST_FITTED` of them; weights are those of fewer."""
         encoding = Encoding(space, workload)
-        points = encoding.encode(rows)
+        kept = np.random.default_rng(0).permutation(len(values))[:MOST_FITTED]
+        points, values = encoding.encode(rows[kept]), values[kept]
         mean, deviation = float(values.mean()), float(values.std()) or 1.0
         scaled = (values - mean) / deviation
-        if weights is None:
-            some = np.random.default_rng(0).permutation(len(values))[:_FITTED]
-            weights = fit_weights(encoding, points[some], scaled[some])
-        return cls(Process.given(encoding, points, scaled, weights), mean, deviation)
+        weights = fit_weights(encoding, points[:_WEIGHED], scaled[:_WEIGHED])
+        back = Process.given(encoding, points, scaled, weights).back
+        return cls(encoding, points, weights, back, mean, deviation)
 
     def predict(self, rows: Rows) -> np.ndarray:
         """The expected results of networks, float [n]."""
-        mean, _ = self.process.predict(self.process.encoding.encode(rows), deviation=False)
-        return self.mean + self.deviation * mean
+        new = self.encoding.encode(rows)
+        expected = self.back @ self.encoding.covariance(self.weights.kinds, self.points, new)
+        return self.mean + self.deviation * expected
 
     @property
     def noise(self) -> float:
         """The standard deviation from training to training."""
-        return self.deviation * float(self.process.weights.noise) ** 0.5
+        return self.deviation * self.weights.noise**0.5
 
 
 def cross_validated(

@@ -34,6 +34,7 @@ _SPREAD = 8  # draws of which the one farthest from all others is taken at the s
 _PARENTS = 10  # best networks beside which candidates are looked for
 _REFINED, _ROUNDS = 3, 2  # best candidates whose neighbours are candidates too
 _LEAST = 1e-300
+_MOST = 1e100  # of a value: what is not below it is no result
 _OVER = 3.0  # violations above it are as bad as this
 
 
@@ -172,7 +173,7 @@ class _Predictor(WholeSpace):
         slots = len(self._space.tables(self._memory.workload).sizes)
         names = dict.fromkeys(name for each in over for name in each)
         found = np.array(values, float).reshape(len(rows), len(signs))
-        found[~np.isfinite(found).all(axis=1)] = np.nan
+        found[~(np.abs(found) < _MOST).all(axis=1)] = np.nan
         return _Results(
             np.array(rows, np.intp).reshape(len(rows), slots),
             found,

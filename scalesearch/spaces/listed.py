@@ -63,11 +63,11 @@ class Listed(Feasible, Generic[Entry]):
 
     def entry(self, parameters: Parameters) -> Entry:
         """The entry with these parameters; `UserError` if there is none."""
-        entry = self._by_parameters.get(frozenset(parameters.items()))
-        if entry is None:
+        position = self._positions.get(frozenset(parameters.items()))
+        if position is None:
             problem = f"{dict(parameters)} is not a {self.noun}"
             raise UserError(problem, allowed=self.choices_hint)
-        return entry
+        return self._entries[position]
 
     def at(self, row: np.ndarray) -> Any:
         """The network whose position in `points` is the row's one number."""
@@ -110,10 +110,6 @@ class Listed(Feasible, Generic[Entry]):
     @abc.abstractmethod
     def _network(self, entry: Entry) -> Any:
         """The network of an entry."""
-
-    @cached_property
-    def _by_parameters(self) -> Mapping[frozenset[tuple[str, Choice]], Entry]:
-        return {frozenset(self._parameters_of(entry).items()): entry for entry in self._entries}
 
     @cached_property
     def _positions(self) -> Mapping[frozenset[tuple[str, Choice]], int]:

@@ -58,6 +58,11 @@ class Pool(Listed[tuple[Choice, ...]]):
         """Each parameter's choices."""
         return self.choices_of
 
+    @cached_property
+    def listed(self) -> frozenset[tuple[Choice, ...]]:
+        """The networks, to look up whether one is there."""
+        return frozenset(self.networks)
+
     @property
     def _entries(self) -> tuple[tuple[Choice, ...], ...]:
         return self.networks

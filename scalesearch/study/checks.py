@@ -46,11 +46,23 @@ def check_metric(evaluator: Plugin, metric: str, task: str, key: str = "objectiv
     )
 
 
+def check_reward(objective: Objective, *, minimizes: bool) -> None:
+    """Rejects a reward of scores that are negative: a higher cost would make it larger."""
+    if minimizes and objective.target is not None:
+        raise UserError(
+            "a reward multiplies a metric of which more is better, and of this one less is",
+            key="objective",
+            allowed=f"{objective.metric}, or [{objective.metric}, {objective.cost}]",
+            hint="give the table a column such as accuracy = 100 - error",
+        )
+
+
 def check_known_costs(space: Any, limits: Limits, objective: Objective) -> None:
     """Rejects limits and objectives on costs that a space of a table's rows does not know."""
     if not isinstance(space, TableSpace):
         return
-    known = [name for name in COUNTED if name in space.pool().costs]
+    costs = space.pool().costs
+    known = [name for name in COUNTED if name in costs]
     asked = {f"limits.{name}": name for name in limits}
     if objective.cost is not None:
         asked["objective"] = objective.cost

@@ -44,12 +44,12 @@ def survey(
     tables, feasible = space.tables(workload), space.within(limits, workload)
     drawn = tables.uniform(samples, np.random.default_rng(seed_for(seed, "survey", 0)))
     rows = feasible.look()
-    flops = np.asarray(tables.cost(rows).flops)
+    flops = np.broadcast_to(tables.cost(rows).flops, len(rows))
     order = flops.argsort(kind="stable")
     return Survey(
         tables.size,
         feasible.count(),
-        tuple(np.sort(tables.cost(drawn).flops).tolist()),
+        tuple(np.sort(np.broadcast_to(tables.cost(drawn).flops, len(drawn))).tolist()),
         tuple(flops[order].tolist()),
         space.at(rows[order[len(order) // 2]]),
     )

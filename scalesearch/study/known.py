@@ -13,8 +13,9 @@ from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError
 from scalesearch.history.record import Record, now, open_storage
 from scalesearch.history.trials import IMPORTED, Trial
+from scalesearch.study.checks import check_reward
 from scalesearch.study.folder import RunFolder, opened
-from scalesearch.study.inputs import load_data, searched_space
+from scalesearch.study.inputs import anchors_of, load_data, searched_space
 from scalesearch.study.load import load_study, resolved
 
 DIRECTIONS = ("maximize", "minimize")
@@ -49,13 +50,15 @@ def import_known(
     if study.search is None:
         raise UserError("a study without a search has nothing to start warm", key="search")
     objective, limits = study.search.objective, study.search.limits
-    if objective.cost == "latency":
+    if objective.cost == "latency" or "latency" in limits:
         raise UserError(
-            "the objective needs latencies that are measured here",
-            key="search.objective",
-            hint="import into a study of another objective",
+            "this study needs latencies, which known results do not have",
+            key="search.objective" if objective.cost == "latency" else "search.limits.latency",
+            hint="import into a study without them",
         )
-    space, _ = searched_space(study, load_data(study))
+    check_reward(objective, minimizes=direction == "minimize")
+    data = load_data(study)
+    space, _ = searched_space(study, data, anchors_of(study, data)[0])
     evaluator = _table(table, metric or objective.metric, direction)
     known = evaluator.bound(space)
     workload = study.search.evaluator.make().workload

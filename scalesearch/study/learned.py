@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scalesearch.study.schema import Search, Study
 
 _FEWEST = 12  # results
+_MOST = 1e100  # between the best and the worst of them
 _RESAMPLES, _RIDGE = 200, 1.0
 _CANDIDATES, _BEST = 2000, 10
 
@@ -34,7 +35,7 @@ def learned(study: Study, trials: Sequence[Trial]) -> Learned | None:
     """
     done = [trial for trial in trials if trial.state == "assessed"]
     values = np.array([trial.objective[0] for trial in done])
-    if study.search is None or len(done) < _FEWEST or values.std() == 0:
+    if study.search is None or len(done) < _FEWEST or not 0 < np.ptp(values) < _MOST:
         return None
     try:
         space, _ = searched_space(study, None)
@@ -49,12 +50,15 @@ def learned(study: Study, trials: Sequence[Trial]) -> Learned | None:
     mean, deviation = model.process.left_out()
     middle, low, high = model.in_units(mean, deviation)
     measured = values[kept]
+    tau = float(kendalltau(middle, measured).statistic)
+    if np.isnan(tau):  # the model tells no network from another
+        return None
     return Learned(
         measured=tuple(measured.tolist()),
         predicted=tuple(middle.tolist()),
         inside=float(((measured >= low) & (measured <= high)).mean()),
         spearman=float(spearmanr(middle, measured).statistic),
-        tau=float(kendalltau(middle, measured).statistic),
+        tau=tau,
         bound=_bound(study.search, space, rows, values, model),
         effects=_effects(space, rows, values),
     )

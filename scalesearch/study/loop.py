@@ -285,7 +285,7 @@ class Loop:
         networks -= self._imported
         return (
             networks >= self.plan.trials
-            or self.record.next_number >= self.plan.proposals
+            or self.record.next_number - self._imported >= self.plan.proposals
             or len(self._proposed) >= self.plan.space.size
             or self._is_used_up()
         )

@@ -25,6 +25,7 @@ from scalesearch.files.results_table import (
 )
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
+from scalesearch.history.trials import RESERVED
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.spaces.pool import Pool
@@ -32,6 +33,8 @@ from scalesearch.study.options import Mistakes, absolute, plain_record, read_rec
 from scalesearch.units import parse_bytes, parse_count, parse_seconds
 
 Number = TypeVar("Number", int, float)
+# Of a cost in a table: below it amounts must be whole; above it they cannot be counted.
+_LEAST_AMOUNT, _MOST_AMOUNT = 100, 1e18
 
 
 @dataclass(frozen=True)
@@ -116,20 +119,20 @@ class TableSpace:
             UserError: a column is missing, or a cost is no number above 0.
         """
         frame = read_table(self.table)
-        require_columns(frame, self.parameters, self.table, "search.space.parameters")
+        require_columns(frame, self.parameters, self.table, "space.parameters")
         columns = {name: Column(column=name) for name in COUNTED if name in frame.columns}
         columns |= self.costs
-        require_columns(
-            frame, [c.column for c in columns.values()], self.table, "search.space.costs"
-        )
+        require_columns(frame, [c.column for c in columns.values()], self.table, "space.costs")
         values = {name: plain_values(frame[name]) for name in self.parameters}
         rows = list(zip(*values.values(), strict=True))
+        for name, each in values.items():
+            if all(value is None for value in each):
+                raise UserError(f"the column {name!r} is empty", key="space.parameters")
         first = {row: number for number, row in reversed([*enumerate(rows)]) if None not in row}
         positions = sorted(first.values())
         choices = {name: _sorted_choices(each) for name, each in values.items()}
         costs = {
-            name: _amounts(frame[c.column].iloc[positions], name, c.times)
-            for name, c in columns.items()
+            name: _amounts(frame[c.column].iloc[positions], name, c) for name, c in columns.items()
         }
         networks = tuple(rows[position] for position in positions)
         return Pool(choices_of=choices, networks=networks, costs=costs)
@@ -159,6 +162,13 @@ def read_space(given: Any, folder: Path) -> Path | TableSpace:
         )
     if len(set(names)) < len(names):
         raise UserError("a column is named twice", key="parameters")
+    for index, column in enumerate(names):
+        if column in RESERVED:
+            raise UserError(
+                f"{column!r} is a column of trials.csv, and cannot be a parameter's too",
+                key=f"parameters[{index}]",
+                hint="rename the column of the table",
+            )
     if not isinstance(plain["table"], str):
         raise UserError(f"{plain['table']!r} is no path", key="table")
     costs = {}
@@ -200,15 +210,27 @@ def _sorted_choices(values: list[Any]) -> tuple[Any, ...]:
     return tuple(different if words else sorted(different))
 
 
-def _amounts(column: Any, name: str, times: float) -> list[int]:
-    values = plain_values(column)
-    if wrong := [v for v in values if isinstance(v, str | bool) or v is None or not v > 0]:
-        raise UserError(
-            f"the column {column.name!r} has {wrong[0]!r}, which is no amount of {name}",
-            key=f"search.space.costs.{name}",
-            allowed="numbers above 0",
-        )
-    return [round(value * times) for value in values]
+def _amounts(values: Any, name: str, column: Column) -> list[int]:
+    """Whole amounts of a cost; small numbers that are not whole are in another unit."""
+    amounts = []
+    for value in plain_values(values):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        amount = value * column.times if is_number else 0.0
+        if not 0 < amount <= _MOST_AMOUNT:
+            raise UserError(
+                f"the column {column.column!r} has {value!r}, which is no amount of {name}",
+                key=f"space.costs.{name}",
+                allowed=f"numbers above 0, at most {_MOST_AMOUNT:g}",
+            )
+        if amount < _LEAST_AMOUNT and not float(amount).is_integer():
+            raise UserError(
+                f"the column {column.column!r} has {amount:g} {UNITS[name]}, which is not whole",
+                key=f"space.costs.{name}",
+                hint=f"if it is in millions, write `costs: {{{name}: {{column: {column.column}, "
+                "times: 1000000}}`",
+            )
+        amounts.append(round(amount))
+    return amounts
 
 
 def read_plugin(kind: str, given: Any, folder: Path) -> Plugin:

@@ -36,6 +36,7 @@ from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_known_costs,
     check_metric,
+    check_reward,
     check_rungs,
     check_task,
 )
@@ -194,6 +195,12 @@ class Search(Phase):
         check_rungs(self.stopping, self.evaluator)
         check_metric(self.evaluator, self.objective.metric, self.task_name)
         check_known_costs(self.space, self.limits, self.objective)
+        check_reward(self.objective, minimizes=hook(self.evaluator.make(), "minimizes"))
+        if isinstance(self.space, TableSpace) and self.objective.metric in self.space.parameters:
+            raise UserError(
+                f"the column {self.objective.metric!r} is a parameter and the metric",
+                key="space.parameters",
+            )
         names = [one.name for one in self.compare]
         for index, name in enumerate(names):
             if name in names[:index]:

@@ -87,14 +87,14 @@ class Watches(Watch):
 def describe(trial: Trial) -> str:
     """One line on a trial: `trial 7 assessed: accuracy 0.9412, 1.21 M flops, 4.2 s`."""
     head = f"trial {trial.number} {trial.state}"
-    flops = f"{format_count(trial.cost.flops)} flops"
+    flops = [f"{format_count(trial.cost.flops)} flops"] if trial.cost.flops else []
     if trial.state in ("failed", "infeasible"):
         return f"{head}: {trial.reason}"
     if trial.state == "running":
-        return f"{head}: {flops}"
+        return ": ".join([head, *flops])
     source = f" of trial {trial.source}" if trial.source is not None else ""
     latency = trial.cost.latency
-    parts = [_numbers(trial.scores), flops]
+    parts = [_numbers(trial.scores), *flops]
     parts += [] if latency is None else [f"latency {format_latency(latency)}"]
     parts += [format_seconds(trial.seconds)] if trial.seconds else []
     return f"{head}{source}: {', '.join(parts)}"
