@@ -112,12 +112,12 @@ def read_results(
     for number, row in enumerate(_choices(frame, space)):
         measured = [float(value) for value in values[number] if np.isfinite(value)]
         choices = _canonical(space, names, row)
-        if choices is None:
-            reason, example = "other choices", _strange(space, row)
-        elif not measured:
+        if not measured:
             reason, example = f"no number in {metric!r}", ""
         elif latency is not None and not 0 < seconds[number] < math.inf:
             reason, example = f"no time in {latency.column!r}", ""
+        elif choices is None:
+            reason, example = "other choices", _strange(space, row)
         else:
             found.setdefault(choices, []).extend(measured)
             times.setdefault(choices, float(seconds[number]))

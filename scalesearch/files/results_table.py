@@ -74,7 +74,7 @@ def read_table(path: Path) -> pd.DataFrame:
     readers: dict[str, Any] = {
         ".csv": csv,
         ".gz": csv,
-        ".json": partial(pd.read_json, convert_dates=False),
+        ".json": partial(pd.read_json, dtype=False),
         ".parquet": pd.read_parquet,
     }
     if not file.name.lower().endswith(FORMS):

@@ -16,9 +16,9 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.history.jobs import seed_for
 from scalesearch.history.optuna_internals import LenientGPSampler, reseed
-from scalesearch.interfaces import Choice, Space
-from scalesearch.population.closest import over
-from scalesearch.samplers._whole_space import WholeSpace, draw_feasible
+from scalesearch.interfaces import Space
+from scalesearch.samplers._history import History
+from scalesearch.samplers._whole_space import WholeSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class Sampler:
     It learns from assessed trials alone, not from stopped or infeasible ones: how far those are
     within each limit is modelled by a process of its own, and the probability to be within all
     limits multiplies the expected improvement, or with two objectives the expected growth of the
-    front's hypervolume. A proposal over a limit on counted costs gives way to a random network
-    within the limits. A proposal takes a fifth of a second at 50 trials, seconds
-    beyond 500; `predictor` is faster and knows what networks are.
+    front's hypervolume. A proposal that is over a limit on counted costs, or was made before,
+    gives way to a random new network within the limits. A proposal takes a fifth of a second at
+    50 trials, seconds beyond 500; `predictor` is faster and knows what networks are.
 
     Attributes:
         startup: trials drawn at random from within the limits before the first proposal.
@@ -60,22 +60,18 @@ class _Gp(WholeSpace, LenientGPSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """An architecture at random while there are few results, then the process's choice."""
+        """A new architecture at random while there are few results, then the process's choice."""
+        history = History.read(study, trial.number, self._space, self._limits, self._workload)
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(done) < self._options.startup:
-            return self._drawn(trial.number)
-        reseed(self, seed_for(self._seed, "propose", trial.number))
-        varied = {name: d for name, d in search_space.items() if not d.single()}
-        proposed = dict(super().sample_relative(study, trial, varied))
-        if not proposed:  # no trial is left that says anything
-            return self._drawn(trial.number)
-        fixed = {name: c[0] for name, c in self._space.parameters.items() if name not in varied}
-        near = self._space.nearest({n: (fixed | proposed)[n] for n in self._space.parameters})
-        feasible = self._space.within(self._limits, self._workload)
-        row = np.array([self._space.locate(near)], np.intp)
-        if feasible.limits and over(feasible.tables, feasible.limits, row)[0] > 0:
-            return self._drawn(trial.number)
-        return near
-
-    def _drawn(self, number: int) -> dict[str, Choice]:
-        return draw_feasible(self._space, self._seed, number, self._limits, self._workload)
+        if len(done) >= self._options.startup:
+            reseed(self, seed_for(self._seed, "propose", trial.number))
+            varied = {name: d for name, d in search_space.items() if not d.single()}
+            if proposed := super().sample_relative(study, trial, varied):
+                fixed = {n: c[0] for n, c in self._space.parameters.items() if n not in varied}
+                both = fixed | proposed
+                near = self._space.nearest({name: both[name] for name in self._space.parameters})
+                row = np.array([self._space.locate(near)], np.intp)
+                if len(history.unknown(history.candidates.within(row))):
+                    return near
+        random = np.random.default_rng([self._seed, trial.number])
+        return history.parameters(history.fresh(random))

@@ -71,17 +71,17 @@ def _search(context: Context) -> Architecture:
     )
     trials = context.carry_out(plan, evaluator)
     require_results(trials, "search")
-    own = (trial for trial in trials if not trial.is_imported)
+    own = [trial for trial in trials if not trial.is_imported]
     tried = sum(trial.source is None and trial.state != "infeasible" for trial in own)
     if tried < search.trials:
         within = space.count(search.limits, workload=evaluator.workload)
         why = (
             "few candidates are new and within the limits"
-            if len(trials) >= search.proposals
+            if len(own) >= search.proposals
             else f"the space has no more than {within.value:,} networks within the limits"
         )
         context.watch.note(
-            f"the search ended after {len(trials)} proposals with {tried} of {search.trials} "
+            f"the search ended after {len(own)} proposals with {tried} of {search.trials} "
             f"networks tried: {why}"
         )
     confirmation = confirm(context, space, trials)

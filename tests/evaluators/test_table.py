@@ -246,3 +246,132 @@ def test_what_was_not_trained_is_exported_without_weights(table):
     run(write(more="export: [python]\n"), folder=folder / "run")
     assert (folder / "run" / "export" / "baseline.py").exists()
     assert not list((folder / "run" / "export").glob("*.safetensors"))
+
+
+def test_a_reward_of_a_score_whose_sign_was_changed_makes_no_sense(table):
+    write, frame, folder = table
+    frame.assign(top1=100 - frame["top1"]).to_csv(folder / "x.csv", index=False)
+    evaluator = "{name: table, path: x.csv, metric: top1, direction: minimize}"
+    more = "  objective: {reward: top1, flops: 1M, exponent: -0.07}\n"
+    with pytest.raises(UserError, match=r"reward") as caught:
+        load_study(write(evaluator, more=more))
+    assert "accuracy = 100 - error" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["state", "flops", "number", "seconds", "looked_up"])
+def test_a_parameter_is_no_column_that_trials_have_anyway(table, name):
+    write, _, folder = table
+    own_table(folder).rename(columns={"a": name}).to_csv(folder / "x.csv", index=False)
+    evaluator = "{name: table, path: x.csv, metric: acc}"
+    with pytest.raises(UserError, match=f"'{name}' is a column of trials.csv") as caught:
+        load_study(write(evaluator, f"{{table: x.csv, parameters: [{name}, b]}}"))
+    assert "rename" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["loss", "state", "flops", "objective"])
+def test_a_metric_is_no_column_that_trials_have_anyway(table, name):
+    write, _, _ = table
+    with pytest.raises(UserError, match=f"a score cannot be named '{name}'"):
+        load_study(write(f"{{name: table, path: x.csv, metric: {name}}}"))
+
+
+def test_a_parameter_is_not_the_metric(table):
+    write, _, folder = table
+    own_table(folder)
+    with pytest.raises(UserError, match="'b' is a parameter and the metric"):
+        load_study(write("{name: table, path: x.csv, metric: b}", OWN))
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([4.5 * n + 0.7 for n in range(1, 13)], "which is not whole.*times: 1000000"),
+        ([1e6] * 11 + [0], "has 0, which is no amount of flops"),
+        ([1e6] * 11 + [1e30], "no amount of flops.*at most 1e.18"),
+        ([1e6] * 11 + [None], "has None, which is no amount"),
+        (["many"] * 12, "has 'many', which is no amount"),
+    ],
+)
+def test_costs_that_are_no_amounts(table, column, message):
+    write, _, folder = table
+    own_table(folder, flops=column)
+    with pytest.raises(UserError, match=f"(?s){message}") as caught:
+        run(write("{name: table, path: x.csv, metric: acc}", OWN), folder=folder / "run")
+    assert "space.costs.flops" in str(caught.value)
+
+
+def test_cells_that_are_no_choices(table):
+    write, _, folder = table
+    rows = own_table(folder).to_dict("records")
+    evaluator = "{name: table, path: x.json, metric: acc}"
+    space = OWN.replace("csv", "json")
+    for odd in ([1, 2], {"of": 3}):
+        (folder / "x.json").write_text(json.dumps([{**rows[0], "b": odd}, *rows[1:]]))
+        with pytest.raises(UserError, match="the column 'b' holds"):
+            run(write(evaluator, space), folder=folder / "run")
+    (folder / "x.json").write_text(json.dumps([{**row, "b": None} for row in rows]))
+    with pytest.raises(UserError, match="the column 'b' is empty"):
+        run(write(evaluator, space), folder=folder / "run")
+
+
+def test_words_that_mean_nothing_elsewhere_are_choices_here(table):
+    write, _, folder = table
+    frame = own_table(folder)
+    frame["a"] = frame["a"].map({"none": "None", "skip": "NA", "conv": "null"})
+    frame.to_csv(folder / "x.csv", index=False)
+    trials = run(
+        write("{name: table, path: x.csv, metric: acc}", OWN), folder=folder / "run"
+    ).trials
+    assert set(trials["a"]) == {"None", "NA", "null"}
+    assert len(trials) == len(frame)
+
+
+def test_numbers_among_words_are_matched_as_they_are_written(table):
+    """A column of 3, 5 and `none` is read as words; the space has 3 and 5 as numbers."""
+    write, frame, folder = table
+    frame["stage1.kernel"] = frame["stage1.kernel"].astype(str)
+    frame.loc[0, "stage1.kernel"] = "none"
+    frame.to_csv(folder / "x.csv", index=False)
+    run(write(), folder=folder / "run")
+    log = (folder / "run" / "log.txt").read_text()
+    assert "1 rows are left out: other choices, such as stage1.kernel 'none'" in log
+
+
+def test_a_network_without_its_latency_is_left_out(table):
+    write, _, folder = table
+    own_table(folder, ms=[None, -1.0, *np.linspace(1, 10, 10)])
+    more = "  limits: {latency: {max: 6s}}\n"
+    for latency in ("ms", "{column: ms}"):
+        evaluator = f"{{name: table, path: x.csv, metric: acc, latency: {latency}}}"
+        own = folder / latency.strip("{}")[:3]
+        study = run(write(evaluator, OWN, more), folder=own)
+        done = study.trials[study.trials["state"] == "assessed"]
+        assert done["latency"].max() <= 6
+        assert "no time in 'ms'" in (own / "log.txt").read_text()
+
+
+def test_without_a_column_of_flops_nothing_speaks_of_them(table):
+    write, _, folder = table
+    own_table(folder).drop(columns="flops").to_csv(folder / "x.csv", index=False)
+    study = write("{name: table, path: x.csv, metric: acc}", OWN)
+    result = CliRunner().invoke(app, ["check", str(study)])
+    assert result.exit_code == 0, result.output
+    assert "flops not known" in result.output
+    result = CliRunner().invoke(app, ["run", str(study), "--folder", str(folder / "run")])
+    assert result.exit_code == 0, result.output
+    assert "0 flops" not in result.output
+    assert "0 flops" not in (folder / "run" / "log.txt").read_text()
+
+
+def test_a_name_of_two_networks_of_the_space_is_left_out(table):
+    """Choices of which no combination is in the table's list are no network of a study."""
+    write, _, folder = table
+    frame = own_table(folder)
+    (folder / "more.csv").write_text(
+        frame.assign(a=frame["a"]).to_csv(index=False) + "none,16,99,1e6\n"
+    )
+    evaluator = "{name: table, path: more.csv, metric: acc}"
+    trials = run(write(evaluator, OWN), folder=folder / "run").trials
+    assert trials["acc"].max() == frame["acc"].max()
+    log = (folder / "run" / "log.txt").read_text()
+    assert "1 rows are left out: other choices, such as b 16" in log

@@ -69,3 +69,32 @@ def test_a_table_that_does_not_fit(study):
     (folder / "bad.csv").write_text("stage1.width,accuracy\n4,0.5\n")
     with pytest.raises(UserError, match="has no column"):
         import_known(file, folder / "bad.csv", folder=folder / "run")
+
+
+def test_a_study_that_measures_latency_takes_no_known_results(study):
+    file, folder = study
+    where = "latency={device: cpu, batch: 1, threads: 1}"
+    for override in ("search.limits.latency.max=1s", "search.objective=[accuracy, latency]"):
+        with pytest.raises(UserError, match="needs latencies, which known results do not have"):
+            import_known(file, folder / "known.csv", [where, override], folder=folder / "run")
+
+
+def test_more_known_results_than_a_search_has_proposals(study):
+    """Imported trials are none of the search's own."""
+    file, folder = study
+    added, _ = import_known(
+        file, folder / "known.csv", ["search.proposals=8"], folder=folder / "run"
+    )
+    assert added > 8
+    trials = run(file, ["search.proposals=8"], folder=folder / "run").trials
+    assert len(trials[trials["phase"] == "search"]) == added + 8
+    assert "after 8 proposals" in (folder / "run" / "log.txt").read_text()
+
+
+def test_a_reward_takes_no_errors(study):
+    file, folder = study
+    reward = "search.objective={reward: accuracy, flops: 1M}"
+    with pytest.raises(UserError, match="reward"):
+        import_known(
+            file, folder / "known.csv", [reward], direction="minimize", folder=folder / "run"
+        )
