@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
-from scalesearch.history.jobs import Score
+from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import BoxData, BoxImages, Data, FileAccount, ImageData, Images
 from scalesearch.plugins import calling
 from scalesearch.text import shortened
@@ -75,15 +76,21 @@ def check_data(name: str, data: Any, task: str) -> Data:
 
 
 def scores_of(
-    evaluator: Any, model: torch.nn.Module | None, architecture: Any, data: Any, seed: int
+    evaluator: Any,
+    model: torch.nn.Module | None,
+    architecture: Any,
+    data: Any,
+    seed: int,
+    scratch: Scratch | None = None,
 ) -> Generator[Score, None, None]:
-    """What an evaluator yields, in plain numbers.
+    """What an evaluator yields, in plain numbers; it is given `scratch` if it takes that.
 
     Raises:
         UserError: it yields something else than scores of named numbers.
     """
     name = name_of(evaluator)
-    scores, before = evaluator.evaluate(model, architecture, data, seed), -math.inf
+    more = {"scratch": scratch} if _takes(evaluator.evaluate, "scratch") else {}
+    scores, before = evaluator.evaluate(model, architecture, data, seed, **more), -math.inf
     if not isinstance(scores, Iterable):
         raise _returned(name, "evaluate", "a generator of scores", scores)
     for score in scores:
@@ -104,7 +111,16 @@ def scores_of(
             )
         before = step
         values = {key: _number(name, key, value) for key, value in score.values.items()}
-        yield Score(step, values, score.detections_json)
+        yield replace(score, step=step, values=values)
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of this name, or takes any."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of something that is not written in Python
+        return False
+    return name in parameters or any(p.kind == p.VAR_KEYWORD for p in parameters.values())
 
 
 def written(name: str, paths: Any, target: Path) -> list[Path]:

@@ -72,6 +72,9 @@ def _rebuild(problem: str, key: str, allowed: str, hint: str, file: str, line: i
     return UserError(problem, key=key, allowed=allowed, hint=hint, file=file, line=line)
 
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
 class TrialError(RuntimeError):
     """One trial cannot be scored; the text is recorded as its reason and the study goes on."""
 
@@ -80,6 +83,15 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """`did you mean 'kernel'?` for a misspelt word, or an empty string when nothing is close."""
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, of the machine or of a GPU."""
+    # By name, as torch and Ray have an OutOfMemoryError each and neither is imported for this.
+    if any(kind.__name__ in ("MemoryError", "OutOfMemoryError") for kind in type(error).__mro__):
+        return True
+    text = str(error).lower()
+    return isinstance(error, (RuntimeError, OSError)) and any(w in text for w in _OUT_OF_MEMORY)
 
 
 def is_interrupt(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ need not subclass anything. What it may leave out is declared in `Hooks`, with i
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.neck import FusionTable as FusionTable
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
-from scalesearch.history.jobs import Infeasible, Job, Outcome, Result, Score
+from scalesearch.history.jobs import Infeasible, Job, Outcome, Result, Score, Whereabouts
 from scalesearch.scaling.detector import Scaling
 
 if TYPE_CHECKING:
@@ -96,6 +97,16 @@ class Hooks:
 
     def prepare(self, threads: int) -> None:
         """Of `Assess`: sets up a worker's process before its first job."""
+
+    def where(self) -> Whereabouts:
+        """Of `Assess`: the machine and device of this process, and what its last job took."""
+        return Whereabouts(platform.node())
+
+    def tidy(self) -> None:
+        """Of `Assess`: gives memory back once a job has ended."""
+
+    def smaller(self) -> Any:
+        """Of an evaluator: the same training with less memory in a step; None if there is none."""
 
 
 def hook(plugin: Any, name: str) -> Any:
@@ -355,7 +366,10 @@ class Dataset(Protocol):
 class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores.
 
-    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`, `notes_on`.
+    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`, `notes_on`,
+    `smaller`. If `evaluate` has a parameter `scratch` it is given a `Scratch` (of
+    scalesearch.history.jobs): the trial's identity, and a folder in which to keep what an
+    interrupted trial needs to go on; the scores of the attempt before may be yielded again.
     """
 
     @property
@@ -376,7 +390,7 @@ class Evaluator(Protocol):
 
 
 class Assess(Protocol):
-    """What an executor runs on its workers for each job. Optional: `prepare`."""
+    """What an executor runs on its workers for each job. Optional: `prepare`, `where`, `tidy`."""
 
     def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """Yields scores as they come and returns the outcome."""

@@ -122,11 +122,14 @@ def run(
     overrides: Overrides = None,
     folder: Annotated[Path | None, Option(help="Run folder; runs/NAME by default.")] = None,
     quiet: Annotated[bool, Option("--quiet", "-q", help="Print only the results.")] = False,
+    retry_failed: Annotated[
+        bool, Option("--retry-failed", help="Try the trials again that failed in earlier runs.")
+    ] = False,
 ) -> None:
     """Run a study, or resume it: search, confirm, grid, family, report, export."""
     from scalesearch.cli.run import run_study
 
-    run_study(study, overrides or [], folder, quiet)
+    run_study(study, overrides or [], folder, quiet, retry_failed)
 
 
 @app.command(name="import-trials")

@@ -41,11 +41,17 @@ _SIZES: Mapping[str, Mapping[str, Callable[[Any], object]]] = {
 }
 
 
-def run_study(study: Path, overrides: Sequence[str], folder: Path | None, quiet: bool) -> None:
+def run_study(
+    study: Path,
+    overrides: Sequence[str],
+    folder: Path | None,
+    quiet: bool,
+    retry_failed: bool = False,
+) -> None:
     """Runs a study and prints its results."""
     message = "stopped: every finished trial is recorded; run the same command to resume"
     with interruptible(message), _watches(quiet) as watches:
-        done = run(study, overrides, folder=folder, watches=watches)
+        done = run(study, overrides, folder=folder, watches=watches, retry_failed=retry_failed)
     show_results(done)
 
 

@@ -12,6 +12,9 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.text import shortened
 
 _MOST = 1e24  # no network costs that much
+DEVICE_MEMORY = "device_memory.max"  # the bound that a GPU sets by what it has
+# How the bounds begin that only a worker's measurement can tell.
+MEASURED = ("latency.", "device_memory.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ def predicted_violations(latency: float | None, limits: Limits) -> dict[str, flo
 
 def measured(over: Mapping[str, float]) -> dict[str, float]:
     """Those violations that only a measurement can tell."""
-    return {key: share for key, share in over.items() if key.startswith("latency.")}
+    return {key: share for key, share in over.items() if key.startswith(MEASURED)}
 
 
 def worst(over: Mapping[str, float]) -> float:

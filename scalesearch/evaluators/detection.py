@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import UserError
 from scalesearch.evaluators._images import require_images
-from scalesearch.history.jobs import Score
+from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import BoxData
 from scalesearch.training.recipe import DetectionRecipe
 
@@ -40,7 +40,12 @@ class Evaluator(DetectionRecipe):
         return weights_notes(architectures, self)
 
     def evaluate(
-        self, model: torch.nn.Module, architecture: Detector, data: BoxData, seed: int
+        self,
+        model: torch.nn.Module,
+        architecture: Detector,
+        data: BoxData,
+        seed: int,
+        scratch: Scratch | None = None,
     ) -> Generator[Score, None, None]:
         """Yields COCO's `ap`, `ap50`, … (0 to 1) on all validation images, and the mean `loss`."""
         # Here and not above: reading a study file must not wait for torch.
@@ -55,4 +60,4 @@ class Evaluator(DetectionRecipe):
             )
         require_images(architecture, data)
         task = Detection(architecture=architecture, data=data, recipe=self)
-        yield from train(model, task, seed)
+        yield from train(model, task, seed, scratch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.evaluators._images import require_images
-from scalesearch.history.jobs import Score
+from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import ImageData
 from scalesearch.training.recipe import Recipe
 
@@ -27,7 +27,12 @@ class Evaluator(Recipe):
     )
 
     def evaluate(
-        self, model: torch.nn.Module, architecture: Backbone, data: ImageData, seed: int
+        self,
+        model: torch.nn.Module,
+        architecture: Backbone,
+        data: ImageData,
+        seed: int,
+        scratch: Scratch | None = None,
     ) -> Generator[Score, None, None]:
         """Yields `accuracy`, … (0 to 1) and `loss` on all validation images."""
         # Here and not above: reading a study file must not wait for torch.
@@ -36,4 +41,4 @@ class Evaluator(Recipe):
 
         require_images(architecture, data)
         task = Classification(architecture=architecture, data=data, recipe=self)
-        yield from train(model, task, seed)
+        yield from train(model, task, seed, scratch)

@@ -1,47 +1,65 @@
-"""From an exception to the outcome that the record holds: the only place that decides this."""
+"""From an exception to the outcome that the record holds: the only place that decides this.
+
+The network's own failures are recorded at once. A failure of the machine is none of a trial until
+the same network has met one on several workers.
+"""
 
 from __future__ import annotations
 
 import re
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
-from scalesearch.errors import TrialError, UserError
+from scalesearch.errors import TrialError, UserError, is_out_of_memory
 from scalesearch.history.jobs import Failure
 
+# Kinds of failures that a machine may be the cause of, and not the network.
+OF_MACHINES = ("machine", "device", "died", "lost")
 _LONGEST_TEXT = 1000
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+# What a GPU says that failed, by its driver or a library on it: its context is of no use any more.
+_DEVICE = re.compile(
+    r"CUDA error|CUDA driver|cudaError|CUBLAS_STATUS|cuDNN error|CUDNN_STATUS|NCCL|HIP error"
+    r"|device-side assert|ECC error|Xid"
+)
 _WORKER_EXIT = re.compile(r"Worker exit detail: (.*?)(?: Some common causes|$)")
+_NODE_LOST = re.compile(r"node (?:has )?died|preempt|raylet (?:has )?died", re.IGNORECASE)
 _LIBRARIES = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")})
 
 
 def failure_of(error: BaseException) -> Failure:
     """The outcome of a job that raised this."""
-    if isinstance(error, TrialError):
-        return Failure("error", str(error))
-    if isinstance(error, UserError):
-        return Failure("user", str(error))
+    kind = _kind(error)
+    if isinstance(error, TrialError | UserError):
+        return Failure(kind, str(error))
     text = str(error).strip()
     if len(text) > _LONGEST_TEXT:
         text = text[:_LONGEST_TEXT] + " …"
-    reason = ": ".join(part for part in (type(error).__name__, text) if part) + _location(error)
-    return Failure("memory" if _is_out_of_memory(error) else "error", reason)
+    named = ": ".join(part for part in (type(error).__name__, text) if part)
+    return Failure(kind, named + _location(error))
 
 
 def failure_of_ray(error: Exception) -> tuple[Failure, bool]:
     """The outcome of a job whose worker answered with this, and whether that worker is lost.
 
-    `RayTaskError` is raised by the job (say by a result that cannot be pickled): a retry would
-    raise it again. All else (a dead process or node, a lost object) says that the worker is gone.
+    `RayTaskError` is raised by the job (say by a result that cannot be pickled). All else (a dead
+    process or node, a lost object, an actor that does not answer) says that the worker is gone.
     """
-    from ray.exceptions import OutOfMemoryError, RayTaskError
+    from ray.exceptions import (
+        ActorUnavailableError,
+        NodeDiedError,
+        OutOfMemoryError,
+        RayTaskError,
+    )
 
     if isinstance(error, RayTaskError):
         return failure_of(error.cause), False
     text = " ".join(str(error).split())
     if isinstance(error, OutOfMemoryError) or "running low on memory" in text:
         return Failure("memory", "Ray ended the worker as its machine ran low on memory"), True
+    if isinstance(error, NodeDiedError | ActorUnavailableError) or _NODE_LOST.search(text):
+        return Failure("lost", f"its node went away: {text[:_LONGEST_TEXT]}"), True
     detail = _WORKER_EXIT.search(text)  # the core of Ray's long message
     return Failure("died", f"the worker died: {detail[1] if detail else text}"), True
 
@@ -51,12 +69,32 @@ def timeout_failure(limit: float) -> Failure:
     return Failure("timeout", f"took longer than its deadline of {limit:g} s")
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    # By name, as torch and Ray have an OutOfMemoryError each and neither is imported for this.
-    if any(kind.__name__ in ("MemoryError", "OutOfMemoryError") for kind in type(error).__mro__):
+def _kind(error: BaseException) -> str:
+    """Whose fault it is: an error of a trial or a user may stand for one of the machine."""
+    if isinstance(error, TrialError | UserError):
+        own = "error" if isinstance(error, TrialError) else "user"
+        cause = error.__cause__
+        failing = isinstance(cause, OSError) and cause.errno is not None
+        return _kind(cause) if cause is not None and (failing or is_out_of_memory(cause)) else own
+    if any(map(is_out_of_memory, _chain(error))):
+        return "memory"
+    if any(map(_is_device, _chain(error))):
+        return "device"
+    return "machine" if any(isinstance(each, OSError) for each in _chain(error)) else "error"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those that it was raised from, the outermost first."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__
+
+
+def _is_device(error: BaseException) -> bool:
+    if any(kind.__name__ == "AcceleratorError" for kind in type(error).__mro__):
         return True
-    text = str(error).lower()
-    return isinstance(error, (RuntimeError, OSError)) and any(w in text for w in _OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and _DEVICE.search(str(error)) is not None
 
 
 def _location(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,15 @@ class WorkerSetup:
         try:
             assess: Assess = ray.get(self.assess[0])
             hook(assess, "prepare")(self.threads)
+            torch = sys.modules.get("torch")
+            if self.gpus and torch is not None and not torch.cuda.is_available():
+                raise UserError(
+                    f"torch sees no GPU on a worker of {platform.node()}",
+                    key="gpus",
+                    allowed="0",
+                    hint="`python -c 'import torch; print(torch.version.cuda)'` says what this "
+                    "torch was built for",
+                )
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # a plug-in's module may do anything
@@ -95,6 +105,12 @@ class WorkerSetup:
 
 class WorkerActor:
     """The process of a worker: holds the running job between two calls of the driver."""
+
+    def place(self) -> tuple[str, str, int]:
+        """The identity of its node, the machine's name, and the number of its process."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), platform.node(), os.getpid()
 
     def prepare(self, setup: WorkerSetup) -> None:
         """A call of its own, as Ray hides the type of what a constructor raises."""

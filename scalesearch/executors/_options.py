@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scalesearch.errors import UserError
 from scalesearch.executors._ray_errors import ADDRESSES
@@ -25,39 +25,82 @@ Tell = Callable[[Job, Outcome], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What else a worker asks a Ray cluster for.
+
+    Attributes:
+        accelerator_type: of its GPU, as Ray names it: `H100`, `A100`, `T4`, …
+        custom: names of the cluster's own resources to amounts of them.
+    """
+
+    accelerator_type: str | None = None
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, amount in self.custom.items():
+            if name in ("CPU", "GPU", "memory"):
+                raise UserError(
+                    f"{name!r} is no resource of a cluster's own",
+                    key=f"custom.{name}",
+                    allowed="`cpus` and `gpus` of `execution` are for these",
+                )
+            if not 0 < amount <= _MOST:
+                raise UserError(
+                    f"{amount!r} cannot be used",
+                    key=f"custom.{name}",
+                    allowed=f"a number above 0, {_MOST:,} at most",
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """How many jobs run at once, on which resources, and when one is retried or ended.
+    """How many jobs run at once, on which resources, and when one is tried again or ended.
 
     Attributes:
         workers: how many jobs run at once.
         cpus: of one worker; its number of threads follows from it. A fraction of one is allowed.
-        gpus: of one worker: 0 (it sees no GPU), a fraction of one, or several whole ones.
+        gpus: of one worker: 0 (it sees no GPU), a share of one, or one.
+        resources: what else a worker needs, in a Ray cluster.
         address: `local`, or that of a Ray cluster (`auto`, `host:6379`, `ray://host:10001`).
-        retries: how often a job is retried whose worker died; its scores then start again.
+        wait: seconds that a run waits for a cluster to have room for a first worker; others are
+            added as they find room. None takes no cluster that has not room for all of them.
+        retries: how many more workers try a job whose machine failed, or whose worker died, before
+            its network is taken to be the cause.
         timeout: seconds that a trial may take; None for no deadline.
     """
 
     workers: int = 1
     cpus: float = 1
     gpus: float = 0
+    resources: Resources = field(default_factory=Resources)
     address: str = "local"
-    retries: int = 2
+    wait: float | None = None
+    retries: int = 1
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        share_of_gpus = 0 <= self.gpus <= 1 or (
-            1 < self.gpus <= _MOST and float(self.gpus).is_integer()
-        )
+        if self.gpus > 1:
+            raise UserError(
+                f"{self.gpus!r} cannot be used: a network is trained on one GPU",
+                key="gpus",
+                allowed="0, a share of one GPU such as 0.5, or 1",
+                hint="several GPUs train several networks at once: `workers: 2`, with `gpus: 1`",
+            )
         for key, valid, allowed in (
             ("workers", 1 <= self.workers <= _MOST, f"a whole number from 1 to {_MOST:,}"),
             ("cpus", 0 < self.cpus <= _MOST, f"a number above 0, {_MOST:,} at most"),
-            ("gpus", share_of_gpus, "0, a share of one GPU such as 0.5, or a whole number"),
+            ("gpus", 0 <= self.gpus <= 1, "0, a share of one GPU such as 0.5, or 1"),
             ("address", _ADDRESS.fullmatch(self.address), ADDRESSES),
             ("retries", 0 <= self.retries <= _MOST, f"a whole number from 0 to {_MOST:,}"),
             (
                 "timeout",
                 self.timeout is None or 0 < self.timeout <= _LONGEST,
                 f"seconds above 0, {_LONGEST:,} at most, or nothing for no deadline",
+            ),
+            (
+                "wait",
+                self.wait is None or 0 <= self.wait <= _LONGEST,
+                f"seconds from 0, {_LONGEST:,} at most, or nothing",
             ),
         ):
             if not valid:

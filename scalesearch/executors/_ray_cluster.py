@@ -47,13 +47,37 @@ def ensure_cluster(options: Options, stack: ExitStack) -> None:
 def workers_on(resources: Mapping[str, float], options: Options) -> int:
     """How many workers fit on a node; a share of a GPU never spans two of them."""
     tiny = 1e-9  # so that 0.1 fits ten times into 1
-    by_cpus = math.floor(resources.get("CPU", 0) / options.cpus + tiny)
-    gpus = resources.get("GPU", 0)
+    needed = {"CPU": options.cpus, **options.resources.custom}
+    room = min(math.floor(resources.get(n, 0) / each + tiny) for n, each in needed.items())
+    kind = options.resources.accelerator_type
+    if kind is not None and not resources.get(f"accelerator_type:{kind}"):
+        return 0
     if options.gpus == 0:
-        return by_cpus
-    if options.gpus < 1:
-        return min(by_cpus, math.floor(gpus) * math.floor(1 / options.gpus + tiny))
-    return min(by_cpus, math.floor(gpus / options.gpus + tiny))
+        return room
+    return min(room, math.floor(resources.get("GPU", 0)) * math.floor(1 / options.gpus + tiny))
+
+
+def nodes_with_room(options: Options) -> dict[str, str]:
+    """The nodes on which a worker fits, by their identity: names to show."""
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    hosts = [node["NodeManagerHostname"] for node in alive]
+    return {
+        node["NodeID"]: host if hosts.count(host) == 1 else f"{host} (node {node['NodeID'][:8]})"
+        for node, host in zip(alive, hosts, strict=True)
+        if workers_on(node["Resources"], options)
+    }
+
+
+def describe_room(options: Options) -> str:
+    """What a cluster has, in a sentence's end."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    cpus, gpus = (sum(node.get(kind, 0) for node in alive) for kind in ("CPU", "GPU"))
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    return (
+        f"the Ray cluster has {len(alive)} nodes with {cpus:g} CPUs ({free.get('CPU', 0):g} free) "
+        f"and {gpus:g} GPUs ({free.get('GPU', 0):g} free); a worker takes {options.cpus:g} and "
+        f"{options.gpus:g}"
+    )
 
 
 def setup_of(options: Options, assess: Assess) -> WorkerSetup:
@@ -157,6 +181,8 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _check_room(options: Options) -> None:
+    if options.wait is not None and options.address != "local":
+        return  # it may grow
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     room = sum(workers_on(node, options) for node in resources)
     if room >= options.workers:
@@ -166,5 +192,6 @@ def _check_room(options: Options) -> None:
         f"{options.workers} workers of {options.cpus:g} CPUs and {options.gpus:g} GPUs each do "
         f"not fit: the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, room for {room}",
         key="workers" if room else ("gpus" if gpus < options.gpus else "cpus"),
-        hint="ask for fewer workers or for less per worker",
+        hint="ask for fewer workers or for less per worker"
+        + ("" if options.address == "local" else ", or give a growing cluster time: `wait: 10m`"),
     )

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from collections.abc import Generator
+from dataclasses import replace
+from typing import TypeVar
 
 from scalesearch.executors._failures import failure_of
-from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
-from scalesearch.interfaces import Assess
+from scalesearch.history.jobs import (
+    Failure,
+    Infeasible,
+    Job,
+    Outcome,
+    Result,
+    Score,
+    Stopped,
+    Whereabouts,
+)
+from scalesearch.interfaces import Assess, hook
 
 # `sys.exit` inside a job ends the job alone; a KeyboardInterrupt is the user's and passes through.
 _RAISED_BY_A_JOB = (Exception, SystemExit)
+Ended = TypeVar("Ended", bound=Outcome)
 
 
 class RunningJob:
@@ -27,20 +39,32 @@ class RunningJob:
                 self._scores = self._assess(self._job)
             return next(self._scores)
         except StopIteration as end:
-            result: Result | Infeasible = end.value
-            return result
+            outcome: Result | Infeasible | Failure = end.value
         except _RAISED_BY_A_JOB as error:
-            return failure_of(error)
+            outcome = failure_of(error)
+        # Out here nothing holds what the job had in memory any more.
+        return self._ended(outcome)
 
     def stop(self, last: Score) -> Stopped | Failure:
         """Ends the job early; a `Failure` if its own cleanup raises."""
-        return self._clean_up() or Stopped(last)
+        where = Whereabouts(images_per_second=last.images_per_second)
+        return self._ended(self._clean_up() or Stopped(last, where))
 
-    def close(self) -> None:
-        """Ends the job where nobody waits for its outcome: a failed cleanup is logged."""
-        failure = self._clean_up()
-        if failure is not None:
-            logging.getLogger(__name__).error("a stopped job failed to clean up: %s", failure)
+    def _ended(self, outcome: Ended) -> Ended:
+        """The outcome with where it was, once memory was given back."""
+        self._scores = None
+        own = getattr(outcome, "where", None)
+        if own is None:  # an assess that returns no outcome: the loop says so
+            return outcome
+        with contextlib.suppress(*_RAISED_BY_A_JOB):  # a GPU that has failed answers nothing
+            where = replace(
+                hook(self._assess, "where")(),
+                images_per_second=own.images_per_second,
+                micro_batch=own.micro_batch,
+            )
+            outcome = replace(outcome, where=where)
+            hook(self._assess, "tidy")()
+        return outcome
 
     def _clean_up(self) -> Failure | None:
         try:

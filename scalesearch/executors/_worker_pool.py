@@ -1,34 +1,77 @@
-"""The Ray actors of one run: started, given jobs, waited for, replaced when they die."""
+"""The Ray actors of one run: placed, prepared, given jobs, waited for, replaced when they fail."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
+import os
+import platform
+import signal
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from scalesearch.errors import UserError
-from scalesearch.executors._failures import failure_of_ray, timeout_failure
+from scalesearch.executors._failures import OF_MACHINES, failure_of_ray, timeout_failure
 from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
-from scalesearch.executors._job_queue import JobQueue, QueuedJob
+from scalesearch.executors._job_queue import JobQueue, QueuedJob, Try
 from scalesearch.executors._on_worker import WorkerActor
 from scalesearch.executors._options import Options
-from scalesearch.executors._ray_cluster import setup_of
+from scalesearch.executors._ray_cluster import describe_room, nodes_with_room, setup_of
 from scalesearch.executors._ray_errors import lost_error
 from scalesearch.history.jobs import Failure, Outcome, Score
 from scalesearch.interfaces import Assess
+from scalesearch.units import format_seconds
+
+_log = logging.getLogger(__name__)
+
+_IN_A_ROW = 3  # different jobs that a node fails before it is left out
+_HOPELESS = 5  # failures in a row on the only node, of so many jobs at least
+_REMIND = 60.0  # seconds from one sentence on missing room to the next
+_PLACED_WITHIN = 5.0  # seconds in which a worker that has room is there
+_UNCERTAIN = 30.0  # seconds in which a new worker may still turn up on another node
+_SLOW = 3.0  # a worker is silent when it was not heard for so many of its longest pauses
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker as the driver sees it; without a job it is idle or still being prepared."""
+    """A worker as the driver sees it: not placed yet, not prepared yet, idle, or with a job."""
 
     actor: Any
+    node: str = ""  # once it was placed
+    pid: int = 0  # if it is on this machine
+    prepared: bool = False
     current: QueuedJob | None = None
+    asked: float = field(default_factory=time.monotonic)  # when it was asked for
     deadline: float = math.inf
+    heard: float = 0.0  # when the job had its last message, or began
+    pause: float = 0.0  # the longest between two messages of the job
+
+    def hears(self, now: float) -> None:
+        """Its job has sent a message."""
+        self.pause = max(self.pause, now - self.heard)
+        self.heard = now
+
+    def is_silent(self, now: float) -> bool:
+        """Whether its job is not merely slow: it should have been heard of long ago."""
+        return now - self.heard > _SLOW * self.pause
+
+
+@dataclass
+class _Streaks:
+    """The failures of each node since a job last succeeded there."""
+
+    of: dict[str, list[tuple[int, Failure]]] = field(default_factory=lambda: defaultdict(list))
+
+    def jobs(self, node: str) -> int:
+        """How many different jobs they are."""
+        return len({number for number, _ in self.of[node]})
 
 
 class WorkerPool:
@@ -37,12 +80,14 @@ class WorkerPool:
     def __init__(self, options: Options, queue: JobQueue, assess: Assess) -> None:
         self._options, self._queue = options, queue
         self._setup = setup_of(options, assess)
-        resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
-        self._new_actor = ray.remote(WorkerActor).options(max_restarts=0, **resources).remote
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._pending: dict[Any, _Worker] = {}  # reference to the answer of a worker, and whose
         self._deaths_at_start = 0
+        self._names: dict[str, str] = {}  # of nodes
+        self._streaks = _Streaks()
+        self._left_out: dict[str, str] = {}  # nodes, and why
+        self._reminded = -math.inf
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -50,7 +95,7 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         with on_interrupt(ignore_interrupt):
             for worker in self._workers:
-                ray.kill(worker.actor)
+                _kill(worker)
 
     def run(self) -> None:
         """Runs the jobs of the queue until there are none."""
@@ -60,24 +105,63 @@ class WorkerPool:
                 return
             self._collect()
             self._enforce_deadlines()
+            self._look_for_room()
 
     def _assign(self) -> None:
-        while self._idle and self._queue.ready():
-            worker = self._idle.pop()
-            worker.current = self._queue.take()
-            worker.deadline = time.monotonic() + self._options.limit
-            self._pending[worker.actor.start.remote(worker.current.job)] = worker
+        for worker in [*self._idle]:
+            node = worker.node if self._may_run_elsewhere(worker) else None
+            if self._queue.ready(node):
+                self._idle.remove(worker)
+                self._hand_over(worker, self._queue.take(node))
         while len(self._workers) < self._options.slots and self._queue.ready():
             worker = _Worker(self._new_actor())
             self._workers.append(worker)
-            self._pending[worker.actor.prepare.remote(self._setup)] = worker
+            self._pending[worker.actor.place.remote()] = worker
+
+    def _hand_over(self, worker: _Worker, queued: QueuedJob) -> None:
+        now = time.monotonic()
+        worker.current, worker.heard, worker.pause = queued, now, 0.0
+        worker.deadline = now + self._options.limit
+        self._pending[worker.actor.start.remote(queued.job)] = worker
+
+    def _may_run_elsewhere(self, worker: _Worker) -> bool:
+        """Whether another node has a worker of ours, or may have one in a moment."""
+        recent = time.monotonic() - _UNCERTAIN
+        return any(
+            other.node != worker.node and (other.prepared or other.asked > recent)
+            for other in self._workers
+        )
+
+    def _new_actor(self) -> Any:
+        """An actor away from nodes that are left out, and from those that a job has failed on."""
+        options: dict[str, Any] = {
+            "max_restarts": 0,
+            "num_cpus": self._options.cpus,
+            "num_gpus": self._options.gpus,
+        }
+        if (kind := self._options.resources.accelerator_type) is not None:
+            options["accelerator_type"] = kind
+        if custom := self._options.resources.custom:
+            options["resources"] = dict(custom)
+        avoided = [self._left_out.keys() | self._queue.failed_nodes, self._left_out.keys()]
+        selectors = [{"ray.io/node-id": f"!in({','.join(nodes)})"} for nodes in avoided if nodes]
+        if selectors:
+            options["label_selector"] = selectors[0]
+            rest = selectors[1:] if self._left_out else [{}]
+            options["fallback_strategy"] = [{"label_selector": each} for each in rest]
+        return ray.remote(WorkerActor).options(**options).remote()
 
     def _collect(self) -> None:
         """Waits for one message, at the longest until the next deadline, and handles it."""
+        now = time.monotonic()
         nearest = min(worker.deadline for worker in self._pending.values())
-        timeout = None if nearest == math.inf else max(0.0, nearest - time.monotonic())
+        if any(not worker.node for worker in self._workers):
+            nearest = min(nearest, now + _PLACED_WITHIN)
+        timeout = None if nearest == math.inf else max(0.0, nearest - now)
         for reference in ray.wait(list(self._pending), timeout=timeout)[0]:
-            worker = self._pending.pop(reference)
+            worker = self._pending.pop(reference, None)
+            if worker is None:  # removed with another one of this round
+                continue
             try:
                 message = ray.get(reference)
             except RayError as error:
@@ -86,47 +170,184 @@ class WorkerPool:
                 self._on_message(worker, message)
 
     def _on_message(self, worker: _Worker, message: Any) -> None:
-        if worker.current is None:  # prepared
+        if not worker.node:
+            self._on_placed(worker, *message)
+        elif not worker.prepared:
+            worker.prepared = True
             self._deaths_at_start = 0
             self._idle.append(worker)
         elif isinstance(message, Score):
+            assert worker.current is not None
+            worker.hears(time.monotonic())
             keep, actor = self._queue.keep(worker.current.job, message), worker.actor
             self._pending[actor.step.remote() if keep else actor.stop.remote(message)] = worker
+        elif isinstance(message, Failure) and message.kind in OF_MACHINES:
+            self._on_machine_failure(worker, message)
         else:
-            self._finish(worker, worker.current, message)
+            self._finish(worker, message)
 
-    def _finish(self, worker: _Worker, current: QueuedJob, outcome: Outcome) -> None:
+    def _on_placed(self, worker: _Worker, node: str, host: str, pid: int) -> None:
+        worker.node, worker.pid = node, pid if host == platform.node() else 0
+        if node in self._left_out:
+            self._remove(worker)
+            return
+        self._reminded = -math.inf
+        self._pending[worker.actor.prepare.remote(self._setup)] = worker
+
+    def _finish(self, worker: _Worker, outcome: Outcome) -> None:
+        current = worker.current
+        assert current is not None
         worker.current, worker.deadline = None, math.inf
-        self._idle.append(worker)
+        self._streaks.of.pop(worker.node, None)
+        if worker.node in self._left_out:
+            self._remove(worker)
+        else:
+            self._idle.append(worker)
         self._queue.finish(current, outcome)
 
     def _on_error(self, worker: _Worker, error: RayError) -> None:
         failure, worker_lost = failure_of_ray(error)
         if worker_lost:
             self._on_worker_death(worker, failure)
-        elif worker.current is None:  # raised by `prepare`: not the fault of a trial
-            cause = getattr(error, "cause", error)
-            raise (cause if isinstance(cause, UserError) else lost_error(cause)) from error
+        elif not worker.prepared:  # raised by `prepare`: not the fault of a trial
+            self._on_unfit_worker(worker, error)
+        elif failure.kind in OF_MACHINES:
+            self._on_machine_failure(worker, failure)
         else:
-            self._finish(worker, worker.current, failure)
+            self._finish(worker, failure)
+
+    def _on_unfit_worker(self, worker: _Worker, error: RayError) -> None:
+        """Leaves a node out on which no worker can be prepared, where others are."""
+        cause = getattr(error, "cause", error)
+        reason = cause if isinstance(cause, UserError) else lost_error(cause)
+        others = self._nodes().keys() - {worker.node}
+        if not others:
+            raise reason from error
+        self._remove(worker)
+        self._leave_out(worker.node, str(reason))
 
     def _on_worker_death(self, worker: _Worker, failure: Failure) -> None:
-        self._remove(worker)
+        if worker.node and worker.node not in self._nodes() and failure.kind == "died":
+            failure = Failure("lost", f"its node went away: {failure.reason}")
         if worker.current is not None:
-            self._queue.retry(worker.current, failure)
+            self._on_machine_failure(worker, failure)
+            return
+        self._remove(worker)
+        if failure.kind == "lost":
             return
         self._deaths_at_start += 1
-        if self._deaths_at_start > self._options.retries:
+        if self._deaths_at_start > self._options.retries + 1:
             raise UserError(f"workers die before their first job: {failure.reason}")
+
+    def _on_machine_failure(self, worker: _Worker, failure: Failure) -> None:
+        """Replaces a worker and puts its job back, or blames the network of the job."""
+        current, node = worker.current, worker.node
+        assert current is not None
+        self._remove(worker)
+        nodes = self._nodes()
+        name = self._names.get(node, "")
+        where = replace(failure.where, node=failure.where.node or name or platform.node())
+        failure = replace(failure, where=where)
+        number = current.job.number
+        if failure.kind != "lost":
+            self._streaks.of[node].append((number, failure))
+            self._judge(node, nodes.keys() - {node}, failure)
+        if self._queue.put_back(current, Try(node, failure), frozenset(nodes)):
+            what = f"trial {number} of the {current.job.phase} is put back"
+            _log.info("%s, and its worker on %s replaced: %s", what, name or node, failure)
+
+    def _judge(self, node: str, others: set[str], failure: Failure) -> None:
+        """Leaves a node out that fails one job after the other; ends the run if it is the last.
+
+        Raises:
+            UserError: no node is left, and it is not the networks that fail.
+        """
+        jobs, failures = self._streaks.jobs(node), self._streaks.of[node]
+        if jobs < _IN_A_ROW:
+            return
+        if others:
+            self._leave_out(node, f"{jobs} trials in a row failed there, the last by {failure}")
+        elif len(failures) >= _HOPELESS and all(
+            f.kind in ("machine", "device") for _, f in failures
+        ):
+            raise UserError(
+                f"{jobs} trials in a row failed on {self._names.get(node, 'this machine')}, the "
+                f"last by {failure}",
+                hint="every finished trial is recorded: mend the machine, and run the same "
+                "command again",
+            )
+
+    def _leave_out(self, node: str, reason: str) -> None:
+        if node in self._left_out:
+            return
+        self._left_out[node] = reason
+        _log.warning("node %s is left out: %s", self._names.get(node, node), reason)
+        for worker in [*self._idle]:
+            if worker.node == node:
+                self._remove(worker)
+
+    def _nodes(self) -> dict[str, str]:
+        """Nodes that have room for a worker and are not left out, with their names."""
+        found = nodes_with_room(self._options)
+        self._names |= found
+        return {node: name for node, name in found.items() if node not in self._left_out}
 
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
         for reference, worker in list(self._pending.items()):
-            if worker.current is not None and now >= worker.deadline:
-                del self._pending[reference]
+            if worker.current is None or now < worker.deadline:
+                continue
+            del self._pending[reference]
+            failure = timeout_failure(self._options.limit)
+            if worker.is_silent(now):  # it may hang for reasons of its own
+                self._on_machine_failure(worker, failure)
+            else:
+                current = worker.current
                 self._remove(worker)
-                self._queue.finish(worker.current, timeout_failure(self._options.limit))
+                self._queue.finish(current, failure)
+
+    def _look_for_room(self) -> None:
+        """Says once a minute that workers wait for room, and ends a wait that was too long.
+
+        Raises:
+            UserError: there is no room for a single worker.
+        """
+        now = time.monotonic()
+        waiting = [worker for worker in self._workers if not worker.node]
+        if not waiting or now - min(worker.asked for worker in waiting) < _PLACED_WITHIN:
+            return
+        longest = now - min(worker.asked for worker in waiting)
+        if len(waiting) == len(self._workers):
+            patience = _REMIND if self._options.wait is None else self._options.wait
+            if longest >= patience and (self._options.wait is not None or not self._nodes()):
+                raise UserError(
+                    f"no worker has found room for {format_seconds(longest)}: "
+                    f"{describe_room(self._options)}",
+                    key="workers",
+                    hint="every finished trial is recorded: ask for less per worker, or for a "
+                    "longer `wait`, and run the same command again",
+                )
+        if now - self._reminded >= _REMIND:
+            self._reminded = now
+            _log.info(
+                "%d of %d workers wait for room: %s",
+                *(len(waiting), self._options.slots, describe_room(self._options)),
+            )
 
     def _remove(self, worker: _Worker) -> None:
-        ray.kill(worker.actor)
+        _kill(worker)
         self._workers.remove(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        for reference in [r for r, other in self._pending.items() if other is worker]:
+            del self._pending[reference]
+
+
+def _kill(worker: _Worker) -> None:
+    """Ends a worker's process, also one that is stopped and would not hear of it from Ray."""
+    with contextlib.suppress(RayError):
+        ray.kill(worker.actor)
+    if worker.pid:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{worker.pid}/cmdline").read_bytes().startswith(b"ray::"):
+                os.kill(worker.pid, signal.SIGKILL)

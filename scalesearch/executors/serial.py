@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -10,12 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scalesearch.errors import UserError
-from scalesearch.executors._failures import timeout_failure
+from scalesearch.executors._failures import OF_MACHINES, timeout_failure
 from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
-from scalesearch.executors._options import Ask, Keep, Options, Tell
+from scalesearch.executors._job_queue import JobQueue, Try
+from scalesearch.executors._options import Ask, Keep, Options, Resources, Tell
 from scalesearch.executors._running_job import RunningJob
-from scalesearch.history.jobs import Job, Outcome, Score
+from scalesearch.history.jobs import Failure, Job, Outcome, Score
 from scalesearch.interfaces import Assess, hook
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,8 @@ class Executor(Options):
     """Runs jobs in the calling thread.
 
     A process cannot kill its own hung call, so `timeout` is checked after every score and at the
-    end of a job only. If this process dies, the run dies: `retries` has no effect here.
+    end of a job only. If this process dies, the run dies. A job whose machine failed is tried again
+    here; a GPU that has failed ends the run, as a process cannot get it back.
     """
 
     def __post_init__(self) -> None:
@@ -32,6 +37,8 @@ class Executor(Options):
             ("workers", self.workers == 1, "1"),
             ("gpus", self.gpus in (0, 1), "0 or 1"),
             ("address", self.address == "local", "local"),
+            ("wait", self.wait is None, "nothing"),
+            ("resources", self.resources == Resources(), "nothing"),
         ):
             if not valid:
                 raise UserError(
@@ -44,12 +51,24 @@ class Executor(Options):
     def run(self, ask: Ask, assess: Assess, keep: Keep, tell: Tell) -> None:
         """Fulfils the contract of `interfaces.Executor`."""
         with on_interrupt(raise_interrupt), _visible_gpus(self.gpus):
+            queue = JobQueue(ask, keep, tell, self.retries)
             prepared = False
-            while (job := ask()) is not None:
+            while queue.ready():
                 if not prepared:
                     hook(assess, "prepare")(self.threads)
                 prepared = True
-                tell(job, self._outcome(job, assess, keep))
+                queued = queue.take()
+                outcome = self._outcome(queued.job, assess, keep)
+                if not isinstance(outcome, Failure) or outcome.kind not in OF_MACHINES:
+                    queue.finish(queued, outcome)
+                elif outcome.kind == "device":
+                    raise UserError(
+                        f"the GPU of this process has failed: {outcome.reason}",
+                        hint="every finished trial is recorded: run the same command again; "
+                        "`executor: ray` would replace its worker and go on",
+                    )
+                elif queue.put_back(queued, Try("", outcome)):
+                    _log.info("trial %d is tried again: %s", queued.job.number, outcome)
 
     def _outcome(self, job: Job, assess: Assess, keep: Keep) -> Outcome:
         start = time.monotonic()

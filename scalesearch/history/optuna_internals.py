@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
@@ -18,6 +19,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal import _storage as journal_storage
+from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -103,6 +105,41 @@ def read_journal(backend: BaseJournalBackend) -> JournalStorage:
         return JournalStorage(backend)
     finally:
         names["json_to_distribution"] = parse
+
+
+def identities(storage: JournalStorage, name: str, numbers: Collection[int]) -> set[int]:
+    """What a storage calls some trials of a study, among those of all its studies."""
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    return {trial._trial_id for trial in trials if trial.number in numbers}
+
+
+def reopened(journal: bytes, trials: Collection[int], attribute: str) -> bytes:
+    """A journal in which some finished trials are running, as if their process had been killed.
+
+    Args:
+        journal: its lines, all of them whole.
+        trials: their identities in the storage.
+        attribute: the user attribute that says how they ended.
+    """
+    lines, created = [], -1
+    for line in journal.splitlines(keepends=True):
+        entry = json.loads(line) if line.strip() else {}
+        kind = entry.get("op_code")
+        if kind == JournalOperation.CREATE_TRIAL:
+            created += 1
+            if created in trials:
+                entry |= {"state": TrialState.RUNNING.value, "value": None, "values": None}
+                entry.pop("datetime_complete", None)
+                entry.get("user_attrs", {}).pop(attribute, None)
+                line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        elif entry.get("trial_id") in trials and (
+            kind == JournalOperation.SET_TRIAL_STATE_VALUES
+            or attribute in entry.get("user_attr", {})
+            or any(key.startswith(CONSTRAINT_PREFIX) for key in entry.get("system_attr", {}))
+        ):
+            continue
+        lines.append(line)
+    return b"".join(lines)
 
 
 def reseed(sampler: GPSampler | NSGAIISampler | TPESampler, seed: int) -> None:

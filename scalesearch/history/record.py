@@ -27,13 +27,16 @@ from optuna.storages.journal import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from scalesearch.cost.limits import worst
 from scalesearch.errors import UserError
-from scalesearch.files.write import UNSUPPORTED
+from scalesearch.files.write import UNSUPPORTED, write_bytes
 from scalesearch.history.optuna_internals import (
     CONSTRAINT_PREFIX,
     Direction,
     StoredStudy,
+    identities,
     read_journal,
+    reopened,
 )
 from scalesearch.history.trials import PHASES, Trial, from_record, seal
 from scalesearch.text import shortened
@@ -96,6 +99,8 @@ class Record:
                 shown.system_attrs = {
                     key: value for key, value in frozen.system_attrs.items() if key not in hidden
                 }
+            else:
+                shown.state = _shown_state(self.trials[frozen.number])
             if frozen.number in unpublished or not self._shows_curves:
                 shown.intermediate_values = {}
             self._sampler_study.add(shown)
@@ -167,7 +172,7 @@ class Record:
         trial = self.trials[number]
         for step, value in trial.curve.items() if self._shows_curves else ():
             self._sampler_study.report(number, step, value)
-        _finish(self._sampler_study, trial)
+        _finish(self._sampler_study, trial, _shown_state(trial))
 
     def _require_same_choices(self, phase: str) -> None:
         """Raises if the recorded trials were drawn from other choices than these."""
@@ -233,6 +238,31 @@ def open_storage(path: Path, *, repair: bool) -> JournalStorage:
     return storage
 
 
+def reopen_failed(path: Path) -> dict[str, list[Trial]]:
+    """Makes the failed trials of a record running ones, as if they had been cut off.
+
+    They are assessed again under their numbers and seeds by whoever goes on with the study.
+
+    Args:
+        path: of the journal, which no other process may have open.
+
+    Returns:
+        The trials of each phase as they failed, those that shared another one's failure included.
+    """
+    storage = open_storage(path, repair=True)
+    failed: dict[str, list[Trial]] = {}
+    stored: set[int] = set()
+    for phase in PHASES:
+        for trial in read_trials(storage, phase):
+            if trial.state == "failed":
+                failed.setdefault(phase, []).append(trial)
+        if phase in failed:
+            stored |= identities(storage, phase, {trial.number for trial in failed[phase]})
+    if stored:
+        write_bytes(path, reopened(path.read_bytes(), stored, "outcome"))
+    return failed
+
+
 def read_trials(storage: JournalStorage, phase: str) -> list[Trial]:
     """The trials of a phase in order of number; none if the phase has not begun."""
     if phase not in {study.study_name for study in storage.get_all_studies()}:
@@ -288,10 +318,16 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _finish(study: StoredStudy, trial: Trial) -> None:
+def _finish(study: StoredStudy, trial: Trial, state: TrialState | None = None) -> None:
     """Gives a trial the violations that its worker measured, then its final state."""
     study.set_constraints(trial.number, trial.measured_violations)
-    study.finish(trial.number, _STATES[trial.state], trial.objective)
+    study.finish(trial.number, state or _STATES[trial.state], trial.objective)
+
+
+def _shown_state(trial: Trial) -> TrialState:
+    """As samplers see a trial: one that does not fit into memory is an infeasible one to them."""
+    too_large = trial.state == "failed" and worst(trial.measured_violations) > 0
+    return TrialState.PRUNED if too_large else _STATES[trial.state]
 
 
 def _words(choices: Mapping[str, Any], name: str) -> str:

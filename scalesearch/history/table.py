@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.cost.limits import worst
-from scalesearch.history.trials import COSTS, FATE, OBJECTIVES, TIMES, Trial
+from scalesearch.history.trials import COSTS, FATE, OBJECTIVES, PLACES, TIMES, Trial
 
 # Columns of studies that measure latency; the tables of others go without.
 _TIMED = ("latency", "predicted_latency")
+_COUNTED = ("peak_memory", "micro_batch")  # of trials on GPUs
 
 
 def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
@@ -26,7 +27,10 @@ def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
     columns = [*FATE, *OBJECTIVES[: max(values, 1)], *scores, *costs, *parameters, *TIMES]
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
     whole = [name for name in dict.fromkeys(parameters) if _is_whole(name, every)]
-    frame[["reused_from", *whole]] = frame[["reused_from", *whole]].astype("Int64")
+    counted = [name for name in _COUNTED if frame[name].notna().any()]
+    frame = frame.drop(columns=[n for n in PLACES if not frame[n].notna().any()])
+    whole = ["reused_from", "attempts", *whole, *counted]
+    frame[whole] = frame[whole].astype("Int64")
     return frame
 
 
@@ -34,6 +38,10 @@ def _is_whole(name: str, every: Sequence[tuple[str, Trial]]) -> bool:
     """Whether a parameter has whole numbers only: gaps would turn 3 into 3.0."""
     values = (trial.parameters[name] for _, trial in every if name in trial.parameters)
     return all(type(value) is int for value in values)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _row(phase: str, trial: Trial) -> dict[str, Any]:
@@ -50,6 +58,12 @@ def _row(phase: str, trial: Trial) -> dict[str, Any]:
         "predicted_latency": trial.predicted_latency,
         "violation": worst(trial.violations),
         **trial.parameters,
+        "node": trial.where.node or None,
+        "device": trial.where.device or None,
+        "images_per_second": _rounded(trial.where.images_per_second),
+        "peak_memory": trial.where.peak_memory,
+        "micro_batch": trial.where.micro_batch,
+        "attempts": 1 + len(trial.where.attempts) if trial.was_job else None,
         "seconds": round(trial.seconds, 3),
         "finished": trial.finished,
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from scalesearch.cost.cost import COUNTED, UNITS, Cost
 from scalesearch.cost.limits import measured, worst
+from scalesearch.history.jobs import NOWHERE, Attempt, Whereabouts
 
 PHASES = ("search", "confirm", "compare", "grid", "family")
 # `reused` has the result of an equal architecture; `infeasible` is over its limits, by arithmetic
@@ -24,7 +25,8 @@ FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
 OBJECTIVES = ("objective", "objective_2")
 COSTS = (*UNITS, "predicted_latency", "violation")
 # They differ when the same study is run again, and stand last.
-TIMES = ("seconds", "finished")
+PLACES = ("node", "device", "images_per_second", "peak_memory", "micro_batch")
+TIMES = (*PLACES, "attempts", "seconds", "finished")
 RESERVED = (*FATE, *OBJECTIVES, *COSTS, *TIMES, "looked_up")
 
 IMPORTED = "imported from "  # begins the reason of a trial that was
@@ -53,6 +55,7 @@ class Trial:
         source: number of the trial whose result was reused.
         curve: the objective's metric after each step.
         seconds: on the worker.
+        where: it ran, and what it took there.
         finished: date and time, ISO 8601 in UTC.
     """
 
@@ -69,6 +72,7 @@ class Trial:
     source: int | None = None
     curve: Mapping[int, float] = field(default_factory=dict)
     seconds: float = 0.0
+    where: Whereabouts = NOWHERE
     finished: str = ""
 
     @property
@@ -108,8 +112,17 @@ class Trial:
         plain = {key: getattr(self, key) for key in keys}
         plain |= {"scores": dict(self.scores), "objective": list(self.objective)}
         if self.cost.latency is not None:
-            plain |= {"latency": self.cost.latency, "violations": self.measured_violations}
+            plain |= {"latency": self.cost.latency}
+        if self.measured_violations:
+            plain |= {"violations": self.measured_violations}
+        if where := _plain_where(self.where):
+            plain |= {"where": where}
         return plain
+
+    @property
+    def cause(self) -> str:
+        """The kind of its failure, such as `memory`; empty if it did not fail."""
+        return self.reason.partition(":")[0] if self.state == "failed" else ""
 
 
 def from_record(
@@ -129,6 +142,8 @@ def from_record(
     steps = written.get("steps", curve)
     cost = Cost.of_columns({key: attributes[key] for key in COUNTED if key in attributes})
     cost = replace(cost, latency=outcome.pop("latency", None))
+    where = outcome.pop("where", {})
+    attempts = tuple(Attempt(**each) for each in where.get("attempts", ()))
     return Trial(
         number=number,
         parameters=dict(parameters),
@@ -137,8 +152,17 @@ def from_record(
         predicted_latency=attributes.get("predicted_latency"),
         violations={**violations, **outcome.pop("violations", {})},
         curve={step: curve[step] for step in steps},
+        where=Whereabouts(**{**where, "attempts": attempts}),
         **outcome,
     )
+
+
+def _plain_where(where: Whereabouts) -> dict[str, Any]:
+    """What is known of where a trial ran."""
+    known = {key: value for key, value in asdict(where).items() if value}
+    if where.attempts:
+        known["attempts"] = [asdict(each) for each in where.attempts]
+    return known
 
 
 def seal(*parts: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from safetensors.torch import save
@@ -18,11 +19,25 @@ from scalesearch.cost.cost import Cost, Deployment
 from scalesearch.cost.latency import measure_latency
 from scalesearch.cost.limits import Limits, violations, worst
 from scalesearch.cost.measured import measure_counts
-from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Infeasible, Job, Result, Score
+from scalesearch.errors import TrialError, is_out_of_memory
+from scalesearch.history.jobs import (
+    Infeasible,
+    Job,
+    Result,
+    Score,
+    Scratch,
+    Whereabouts,
+    scratch_name,
+)
 from scalesearch.interfaces import Data, Evaluator, hook
 from scalesearch.nn.build import build
-from scalesearch.training.device import prepare_worker
+from scalesearch.training.device import (
+    begin_job,
+    give_memory_back,
+    prepare_worker,
+    uses_gpu,
+    whereabouts,
+)
 
 _MEASUREMENTS = 3  # of a network before it is infeasible for its latency
 
@@ -35,6 +50,9 @@ class Assess:
         deployment: that latency is measured for, before any training; None measures none.
         limits: of the phase, for what is known once latency was measured.
         deterministic: GPUs may only take algorithms that give the same result each time.
+        scratch: folder in which each trial has one of its own, for its checkpoints; None keeps
+            none.
+        checkpoint_every: epochs from one checkpoint to the next, as in `Scratch`.
     """
 
     evaluator: Evaluator
@@ -42,13 +60,27 @@ class Assess:
     deployment: Deployment | None = None
     limits: Limits = field(default_factory=dict)
     deterministic: bool = False
+    scratch: Path | None = None
+    checkpoint_every: int | None = None
 
     def prepare(self, threads: int) -> None:
         """Sets up a worker's process before its first job."""
         prepare_worker(threads, deterministic=self.deterministic)
 
+    def where(self) -> Whereabouts:
+        """The machine of this process, and what its last job took of it."""
+        return whereabouts()
+
+    def tidy(self) -> None:
+        """Leaves a GPU's memory to others: a share of one may be all that this worker has."""
+        if uses_gpu():
+            give_memory_back()
+
     def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """Yields scores as they come and returns the result, or `Infeasible` if it is too slow.
+
+        A network that does not fit into memory is trained again with half of the micro-batch, as
+        long as the evaluator has a smaller one; what it had a checkpoint of is not repeated.
 
         Raises:
             TrialError: the closed form and fvcore disagree, there is no score, or the evaluator
@@ -58,6 +90,24 @@ class Assess:
         """
         if not hook(self.evaluator, "trains"):
             return (yield from self._looked_up(job))
+        begin_job()
+        evaluator: Evaluator | None = self.evaluator
+        while evaluator is not None:
+            try:
+                return (yield from self._trained(job, evaluator))
+            except Exception as error:
+                smaller = hook(evaluator, "smaller")() if is_out_of_memory(error) else None
+                if smaller is None:
+                    raise
+            # Out here nothing holds the tensors of the attempt any more.
+            give_memory_back()
+            evaluator = smaller
+        raise AssertionError("one evaluator at least was tried")
+
+    def _trained(
+        self, job: Job, evaluator: Evaluator
+    ) -> Generator[Score, None, Result | Infeasible]:
+        """The outcome of a network that is built and trained."""
         assert self.data is not None  # the settings were checked: what trains has images
         started = time.perf_counter()
         architecture = job.architecture
@@ -71,17 +121,30 @@ class Assess:
             if worst(violations(measured, self.limits)) > 0:
                 return Infeasible(measured, time.perf_counter() - started)
         last = None
-        for last in scores_of(self.evaluator, model, architecture, self.data, job.seed):
+        scratch = self._scratch_of(job)
+        for last in scores_of(evaluator, model, architecture, self.data, job.seed, scratch):
             yield last
         if last is None:
             raise TrialError("the evaluator gave no score")
         seconds = time.perf_counter() - started
+        where = Whereabouts(
+            images_per_second=last.images_per_second,
+            micro_batch=getattr(evaluator, "micro_batch", None),
+        )
         if not job.keep_weights:
-            return Result(dict(last.values), measured, seconds)
+            return Result(dict(last.values), measured, seconds, where=where)
         # What the outputs mean goes with the weights, in strings as safetensors asks.
         labels = {key: json.dumps(value) for key, value in self.data.outputs.items()}
         weights = save(_cpu_state(model), metadata=labels)
-        return Result(dict(last.values), measured, seconds, weights, last.detections_json)
+        return Result(
+            dict(last.values), measured, seconds, weights, last.detections_json, where=where
+        )
+
+    def _scratch_of(self, job: Job) -> Scratch:
+        folder = None
+        if self.scratch is not None and self.checkpoint_every != 0:
+            folder = self.scratch / scratch_name(job.phase, job.number)
+        return Scratch(job.phase, job.number, folder, self.checkpoint_every)
 
     def _looked_up(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """The outcome of a network that is neither built nor trained."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
@@ -13,11 +16,11 @@ from optuna.storages import JournalStorage
 from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.contracts import name_of
 from scalesearch.errors import UserError
-from scalesearch.history.jobs import Job
+from scalesearch.history.jobs import Job, Score, scratch_name
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space
+from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
@@ -26,7 +29,8 @@ from scalesearch.study.folder import RunFolder
 from scalesearch.study.inputs import anchors_of, load_data
 from scalesearch.study.loop import Listener, Loop, Plan
 from scalesearch.study.schema import Study
-from scalesearch.study.watch import Watch
+from scalesearch.study.watch import Watch, heard
+from scalesearch.training.device import seen_gpus
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,15 @@ class Context:
         """The executor of every phase."""
         executor: Executor = self.study.execution.executor.make()
         return executor
+
+    @cached_property
+    def unfinished(self) -> Path:
+        """Where trainings leave their checkpoints: the same for every run into this folder."""
+        place = self.study.execution.checkpoints
+        if place is None:
+            return self.folder.path.resolve() / "unfinished"
+        own = hashlib.sha256(str(self.folder.path.resolve()).encode()).hexdigest()[:12]
+        return place / f"{self.study.name}-{own}"
 
     def plan(
         self,
@@ -109,11 +122,14 @@ class Context:
                 deployment,
                 plan.limits,
                 deterministic=self.study.execution.deterministic,
+                scratch=self.unfinished,
+                checkpoint_every=self.study.execution.checkpoint_every,
             )
             name = name_of(self.executor)
+            self._note_unused_gpus(evaluator)
             ours = [_remembering(call, raised) for call in (ask, loop.keep, loop.tell)]
             try:
-                with calling(name, "run"):
+                with calling(name, "run"), heard(self.watch):
                     self.executor.run(ours[0], assess, *ours[1:])
             except UserError:
                 if raised:  # an error of ours that passed through a plug-in is not its own
@@ -130,9 +146,36 @@ class Context:
 
         def on_trial(trial: Trial) -> None:
             checkpoints.tidy(trial)
+            if trial.state != "running":
+                shutil.rmtree(self._scratch(plan.phase, trial), ignore_errors=True)
             self.watch.trial(trial)
 
-        return Listener(trial=on_trial, score=self.watch.score, weights=checkpoints.keep)
+        def on_score(trial: Trial, score: Score) -> None:
+            for note in score.notes:
+                self._note_once(note)
+            self.watch.score(trial, score)
+
+        return Listener(trial=on_trial, score=on_score, weights=checkpoints.keep)
+
+    def _scratch(self, phase: str, trial: Trial) -> Path:
+        return self.unfinished / scratch_name(phase, trial.number)
+
+    @cached_property
+    def _noted(self) -> set[str]:
+        return set()
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self.watch.note(text)
+
+    def _note_unused_gpus(self, evaluator: Evaluator) -> None:
+        unused = self.study.execution.executor.options.get("gpus") == 0
+        if unused and hook(evaluator, "trains") and (count := seen_gpus()):
+            self._note_once(
+                f"this machine has {count} GPUs and no worker uses one: `execution: {{gpus: 1}}` "
+                "gives each worker a GPU"
+            )
 
 
 def _remembering(call: Callable[..., Any], raised: list[Exception]) -> Callable[..., Any]:

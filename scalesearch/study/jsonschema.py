@@ -200,6 +200,8 @@ def _options_of(folder: str, name: str, key: str, *, named: bool) -> Any:
     fields = _fields(plugins.load(folder, name))
     if folder == "executors":
         fields |= {"deterministic": (bool, False), "timeout": (_Duration, None)}
+        fields |= {"wait": (_Duration, None), "checkpoints": (str | None, None)}
+        fields |= {"checkpoint_every": (Annotated[int, Field(ge=0)] | None, None)}
     elif not named:
         fields = {field: (kind, None) for field, (kind, _) in fields.items()}
     word = f"{name}_{folder}{'' if named else '_unnamed'}"

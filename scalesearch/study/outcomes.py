@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from scalesearch.cost.cost import Cost
-from scalesearch.cost.limits import Limits, measured, violations
+from scalesearch.cost.limits import DEVICE_MEMORY, Limits, measured, violations
 from scalesearch.errors import UserError, nearest
 from scalesearch.history.jobs import Failure, Infeasible, Outcome, Result, Score, Stopped
 from scalesearch.history.objective import Objective
@@ -25,13 +25,16 @@ def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limit
     Raises:
         UserError: the worker met a mistake in the settings; nothing is to be recorded.
     """
+    trial = replace(trial, where=outcome.where)
     if isinstance(outcome, Result | Infeasible):
         trial = _measured(trial, outcome.cost, limits)
+    trial = _fitted(trial, outcome)
     if isinstance(outcome, Result):
         scores = _plain(outcome.values)
         values = objective.values(scores, outcome.cost)
         if not all(math.isfinite(value) for value in values):
-            return finished(trial, Failure("error", f"the objective is {values}"), objective, {})
+            failure = Failure("error", f"the objective is {values}", outcome.where)
+            return finished(trial, failure, objective, {})
         facts: dict[str, Any] = {"state": "assessed", "scores": scores}
         facts |= {"objective": values, "seconds": outcome.seconds}
     elif isinstance(outcome, Infeasible):
@@ -42,7 +45,7 @@ def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limit
     elif outcome.kind == "user":
         raise UserError(outcome.reason)
     else:
-        facts = {"state": "failed", "reason": f"{outcome.kind}: {outcome.reason}"}
+        facts = {"state": "failed", "reason": str(outcome)}
     return replace(trial, finished=now(), **facts)
 
 
@@ -73,8 +76,7 @@ def require_hope(jobs: Sequence[Trial]) -> None:
     if len({trial.reason for trial in ended}) == 1:
         raise UserError(
             f"the first {len(ended)} trials all failed alike: {ended[0].reason}",
-            hint="fix the cause, then run the study into another --folder "
-            "(a failed trial is not tried again)",
+            hint="mend the cause, then go on with `scalesearch run --retry-failed`",
         )
 
 
@@ -103,6 +105,20 @@ def _measured(trial: Trial, cost: Cost, limits: Limits) -> Trial:
     over = measured(violations(cost, limits))
     timed = replace(trial.cost, latency=cost.latency)
     return replace(trial, cost=timed, violations={**trial.violations, **over})
+
+
+def _fitted(trial: Trial, outcome: Outcome) -> Trial:
+    """The trial with how far it is from filling a GPU's memory, above 0 if it did not fit.
+
+    What did not fit is taken to be as far above as its predicted memory is, a tenth at least.
+    """
+    has, took = outcome.where.device_memory, outcome.where.peak_memory
+    if isinstance(outcome, Failure) and outcome.kind == "memory":
+        share = trial.cost.training_bytes / has - 1 if has else 0.0
+        return replace(trial, violations={**trial.violations, DEVICE_MEMORY: max(0.1, share)})
+    if has and took and isinstance(outcome, Result):
+        return replace(trial, violations={**trial.violations, DEVICE_MEMORY: took / has - 1})
+    return trial
 
 
 def _plain(scores: Mapping[str, float]) -> dict[str, float]:

@@ -56,14 +56,25 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where jobs run, and whether the sampler sees results in the order of their numbers."""
+    """Where jobs run, and what is kept of trainings that are under way.
+
+    Attributes:
+        deterministic: whether the sampler sees results in the order of their numbers.
+        checkpoints: the folder of checkpoints, which every machine sees; the run's own by default.
+        checkpoint_every: epochs from one to the next; 0 keeps none; None for as many as take less
+            than 2 % of the training.
+    """
 
     executor: Plugin
     deterministic: bool
+    checkpoints: Path | None = None
+    checkpoint_every: int | None = None
 
     def plain(self) -> dict[str, Any]:
         """As it is written in YAML."""
+        folder = None if self.checkpoints is None else str(self.checkpoints)
         own = {"executor": self.executor.name, "deterministic": self.deterministic}
+        own |= {"checkpoints": folder, "checkpoint_every": self.checkpoint_every}
         return own | dict(self.executor.options)
 
 
@@ -246,17 +257,32 @@ def read_plugin(kind: str, given: Any, folder: Path) -> Plugin:
 def read_execution(given: Any, folder: Path) -> Execution:
     """The executor and its options; several workers take `ray` where none is named."""
     plain = dict(_mapping(given))
-    if isinstance(plain.get("timeout"), str):
-        plain["timeout"] = _placed(parse_seconds, plain["timeout"], "timeout")
+    for key in ("timeout", "wait"):
+        if isinstance(plain.get(key), str):
+            plain[key] = _placed(parse_seconds, plain[key], key)
     deterministic = plain.pop("deterministic", False)
     if not isinstance(deterministic, bool):
         raise UserError(
             f"{deterministic!r} cannot be used", key="deterministic", allowed="true or false"
         )
+    checkpoints = plain.pop("checkpoints", None)
+    if not isinstance(checkpoints, str | None):
+        raise UserError(
+            f"{checkpoints!r} is no folder", key="checkpoints", allowed="a path, or nothing"
+        )
+    every = plain.pop("checkpoint_every", None)
+    if not (every is None or (type(every) is int and every >= 0)):
+        raise UserError(
+            f"{every!r} cannot be used",
+            key="checkpoint_every",
+            allowed="epochs, 0 for no checkpoints, or nothing for as many as cost little",
+        )
     name = plain.pop("executor", "serial" if plain.get("workers", 1) == 1 else "ray")
     if not isinstance(name, str):
         raise UserError(f"{name!r} names no executor", key="executor", allowed="a word")
-    return Execution(_plugin("executors", name, plain, folder, "executor"), deterministic)
+    executor = _plugin("executors", name, plain, folder, "executor")
+    place = None if checkpoints is None else Path(absolute(checkpoints, folder))
+    return Execution(executor, deterministic, place, every)
 
 
 def read_baseline(given: Any, folder: Path) -> Baseline:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scalesearch.errors import UserError
 from scalesearch.files.write import write_text
-from scalesearch.history.record import open_storage
+from scalesearch.history.record import open_storage, reopen_failed
 from scalesearch.interfaces import BoxData
 from scalesearch.study.context import Context
 from scalesearch.study.folder import RunFolder, existing, opened
@@ -29,6 +29,7 @@ def run(
     *,
     folder: str | Path | None = None,
     watches: Iterable[Watch] = (),
+    retry_failed: bool = False,
 ) -> RunFolder:
     """Runs a study to its end and returns its folder; resumes where an earlier run stopped.
 
@@ -37,6 +38,8 @@ def run(
         overrides: settings in place of the file's, such as `search.trials=5`.
         folder: of the run; `runs/<name of the study>` below the current one by default.
         watches: get every event as it happens, beside `log.txt`.
+        retry_failed: assess the trials that failed in earlier runs again, and no other one that is
+            finished.
 
     Raises:
         UserError: a mistake in the file, a folder that holds another study, or no result at all.
@@ -50,6 +53,8 @@ def run(
             watch = Watches((Log(run_folder.path / "log.txt"), *watches))
             for note in notes:
                 watch.note(note)
+            if retry_failed:
+                _retry_failed(run_folder, watch)
             storage = open_storage(run_folder.record, repair=True)
             run_folder.read(storage)  # whole, or said before anything is added
             with placing(file, overrides):
@@ -81,6 +86,22 @@ def run(
             f"{'' if full else ', or choose another --folder'}",
         ) from error
     return run_folder
+
+
+def _retry_failed(folder: RunFolder, watch: Watch) -> None:
+    """Makes the failed trials of a folder unfinished ones, and says which they are."""
+    if not folder.record.exists():
+        watch.note("no trial has failed: there is none to try again")
+        return
+    rows = folder.trials
+    rows.loc[rows["state"] == "failed", "state"] = "running"
+    folder.write_trials(rows)  # before the record, which may not lack what the table has
+    failed = reopen_failed(folder.record)
+    for phase, trials in failed.items():
+        for trial in trials:
+            watch.note(f"trial {trial.number} of the {phase} is tried again: {trial.reason}")
+    if not failed:
+        watch.note("no trial has failed: there is none to try again")
 
 
 def carry_out(context: Context) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +84,29 @@ class Watches(Watch):
     def end(self, counts: Mapping[str, int]) -> None:
         for watch in self.all:
             watch.end(counts)
+
+
+@contextmanager
+def heard(watch: Watch) -> Iterator[None]:
+    """Passes on what executors log: a worker that was replaced, a node that is left out."""
+    logger = logging.getLogger("scalesearch")
+    handler, level = _Notes(watch), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Notes(logging.Handler):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(logging.INFO)
+        self._watch = watch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._watch.note(record.getMessage())
 
 
 def describe(trial: Trial) -> str:

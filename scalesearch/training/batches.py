@@ -33,6 +33,16 @@ def in_order(count: int, batch_size: int) -> list[np.ndarray]:
     return [np.arange(s, min(s + batch_size, count)) for s in range(0, count, batch_size)]
 
 
+def micro_batches(count: int, size: int) -> list[tuple[int, int]]:
+    """From and to of parts of `count` images, as equal as can be, of `size` at most.
+
+    But of two at least, as batch norm needs a variance.
+    """
+    parts = max(1, min(-(-count // size), count // 2))
+    bounds = [round(number * count / parts) for number in range(parts + 1)]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
 def prefetch(read: Callable[[np.ndarray], Batch], batches: Iterable[np.ndarray]) -> Iterator[Batch]:
     """What `read` gives for each batch; the next is read in a thread while one is in use."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch") as pool:

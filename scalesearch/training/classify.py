@@ -67,6 +67,11 @@ class Classification(Task[_Batch]):
         logits = self._logits(model, pixels)
         return Loss(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
 
+    def part(self, batch: _Batch, images: slice) -> _Batch:
+        """Some images with their labels."""
+        pixels, labels = batch
+        return pixels[images], labels[images]
+
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Mean cross entropy, and the scores of `class_scores`."""
         images, classes = self.data.validation, self.data.classes

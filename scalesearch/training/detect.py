@@ -102,6 +102,10 @@ class Detection(Task[_Batch]):
 
         return Loss(loss.total, where)
 
+    def part(self, batch: _Batch, images: slice) -> _Batch:
+        """Some images with their objects."""
+        return _Batch(batch.pixels[images], batch.samples[images])
+
     def evaluate(self, model: nn.Module) -> Evaluation:
         """COCO's average precisions and VOC's (`ap50_voc`), with the detections."""
         images, detections = self.data.validation, self.detections(model)

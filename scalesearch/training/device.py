@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import gc
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from scalesearch.cost.latency import machine
 from scalesearch.errors import UserError
+from scalesearch.history.jobs import Whereabouts
 
 # Parameters of glibc's mallopt, from malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
@@ -70,6 +74,50 @@ def prepare_worker(threads: int, *, deterministic: bool = False) -> None:
         torch.backends.cudnn.deterministic = True
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         _keep_freed_memory(ctypes.CDLL(None).mallopt)
+
+
+def seen_gpus() -> int:
+    """How many GPUs torch could use here; asking does not begin to."""
+    return torch.cuda.device_count()
+
+
+def uses_gpu() -> bool:
+    """Whether this process has used a GPU; asking does not begin to."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def begin_job() -> None:
+    """Starts to count the most memory that a job takes on a GPU, if this process has used one."""
+    if uses_gpu():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def whereabouts() -> Whereabouts:
+    """The machine and device of this process, and the memory that its job took there."""
+    node = platform.node()
+    if not uses_gpu():
+        return Whereabouts(node, _processor())
+    try:
+        return Whereabouts(
+            node,
+            torch.cuda.get_device_name(),
+            peak_memory=torch.cuda.max_memory_allocated(),
+            device_memory=torch.cuda.get_device_properties(0).total_memory,
+        )
+    except RuntimeError:  # a GPU that has failed answers nothing any more
+        return Whereabouts(node, "a GPU that does not answer")
+
+
+@functools.cache
+def _processor() -> str:
+    return machine("cpu")
+
+
+def give_memory_back() -> None:
+    """Returns what no tensor holds to the system, so that others may have it."""
+    gc.collect()
+    if uses_gpu():
+        torch.cuda.empty_cache()
 
 
 def _keep_freed_memory(mallopt: ctypes._NamedFuncPointer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from scalesearch.arch.plain import digest
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Score, seed_for
+from scalesearch.history.jobs import Score, Scratch, seed_for
 from scalesearch.nn.build import build
-from scalesearch.training.batches import prefetch, shuffled, steps_per_epoch
+from scalesearch.training.batches import micro_batches, prefetch, shuffled, steps_per_epoch
+from scalesearch.training.checkpoint import TrainingCheckpoint
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import isolated, pick_device, uses_bf16
 from scalesearch.training.recipe import Recipe
@@ -102,6 +104,10 @@ class Task(abc.ABC, Generic[Batch]):
         """The loss of a batch."""
 
     @abc.abstractmethod
+    def part(self, batch: Batch, images: slice) -> Batch:
+        """Some images of a batch."""
+
+    @abc.abstractmethod
     def evaluate(self, model: nn.Module) -> Evaluation:
         """The scores of a model in evaluation mode, over every validation image once."""
 
@@ -153,13 +159,33 @@ class State:
         average = None if ema is None else moving_average(model, ema)
         return cls(model=model, optimizer=make_optimizer(model, task.recipe), average=average)
 
+    def snapshot(self) -> dict[str, Any]:
+        """All of it as tensors and plain values; the tensors are the state's own."""
+        average = None if self.average is None else self.average.state_dict()
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": average,
+        }
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Becomes what it was when the snapshot was taken."""
+        self.epoch = snapshot["epoch"]
+        self.model.load_state_dict(snapshot["model"])
+        self.optimizer.load_state_dict(snapshot["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(snapshot["average"])
+
     @property
     def scored(self) -> nn.Module:
         """The module whose scores count."""
         return self.model if self.average is None else self.average.module
 
 
-def train(model: nn.Module, task: Task[Any], seed: int) -> Generator[Score, None, None]:
+def train(
+    model: nn.Module, task: Task[Any], seed: int, scratch: Scratch | None = None
+) -> Generator[Score, None, None]:
     """Trains `model` and yields its scores, and the mean `loss` where a task has none of its own.
 
     It does so after every `validate_every`th epoch and the last; of several `seeds` once, at the
@@ -167,18 +193,50 @@ def train(model: nn.Module, task: Task[Any], seed: int) -> Generator[Score, None
     the device it was trained on. The same model, seed, threads and machine give bit-equal weights
     on a CPU. Random numbers of the caller are never touched: each epoch draws from (seed, epoch).
 
+    With a scratch folder it leaves a checkpoint there, and goes on from the one of an earlier
+    attempt: it yields that one's scores again and trains what is left, to the same weights.
+
     Raises:
         TrialError: a loss that is not a finite number, or an image that cannot be decoded.
         UserError: the recipe asks for what the network or the machine does not have.
     """
+    checkpoint = TrainingCheckpoint.of(scratch, _identity(task, seed))
     if task.recipe.seeds > 1:
-        yield _repeated(model, task, seed)
-        return
+        yield _repeated(model, task, seed, checkpoint)
+    else:
+        yield from _trained(model, task, seed, checkpoint, [])
+
+
+def _identity(task: Task[Any], seed: int) -> str:
+    """What a checkpoint must have in common with a training."""
+    return f"{digest(task.architecture)}/{seed}/{replace(task.recipe, micro_batch=None)}"
+
+
+def _trained(
+    model: nn.Module,
+    task: Task[Any],
+    seed: int,
+    checkpoint: TrainingCheckpoint,
+    finished: Sequence[Mapping[str, float]],
+) -> Generator[Score, None, None]:
+    """One training, after those of other seeds whose last scores are `finished`."""
     state, recipe = State.begin(model, task), task.recipe
+    scores: list[Score] = []
+    saved = checkpoint.read()
+    if saved and saved["training"] is not None and len(saved["finished"]) == len(finished):
+        state.restore(saved["training"])
+        scores = [Score(step, values) for step, values in saved["scores"]]
+        del saved  # it holds every weight twice
+        yield from scores
+
+    def now() -> dict[str, Any]:
+        shown = [[score.step, dict(score.values)] for score in scores]
+        return {"finished": [*finished], "training": state.snapshot(), "scores": shown}
+
     while state.epoch < recipe.epochs:
-        epoch_seed = seed_for(seed, "epoch", state.epoch + 1)
+        began, epoch_seed = time.perf_counter(), seed_for(seed, "epoch", state.epoch + 1)
         with isolated(epoch_seed, task.device):
-            values = _train_epoch(state, task, epoch_seed)
+            values, speed = _train_epoch(state, task, epoch_seed)
             last = state.epoch == recipe.epochs
             validates = last or state.epoch % recipe.validate_every == 0
             if validates:
@@ -190,35 +248,50 @@ def train(model: nn.Module, task: Task[Any], seed: int) -> Generator[Score, None
             write = evaluation.detections_json
             detections = write() if last and write is not None else None
             added = {name: v for name, v in values.items() if name not in evaluation.values}
-            yield Score(state.epoch, evaluation.values | added, detections)
+            scores.append(Score(state.epoch, evaluation.values | added, detections, speed))
+        if not last:  # before the score is shown: who is told of an epoch may rely on it
+            checkpoint.after_epoch(time.perf_counter() - began, now)
+        if validates:
+            yield replace(scores[-1], notes=checkpoint.notes)
 
 
-def _repeated(model: nn.Module, task: Task[Any], seed: int) -> Score:
+def _repeated(
+    model: nn.Module, task: Task[Any], seed: int, checkpoint: TrainingCheckpoint
+) -> Score:
     """The mean score of several trainings; the model ends with the weights of the last."""
-    alone, scores = replace(task, recipe=replace(task.recipe, seeds=1)), []
-    for number in range(task.recipe.seeds):
+    alone = replace(task, recipe=replace(task.recipe, seeds=1))
+    saved = checkpoint.read()
+    finished: list[Mapping[str, float]] = [] if saved is None else [*saved["finished"]]
+    del saved
+    for number in range(len(finished), task.recipe.seeds):
         own = seed_for(seed, "repeat", number)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(own)
             model.load_state_dict(build(task.architecture).state_dict())
-        *_, last = train(model, alone, own)
-        scores.append(last)
-    names = [name for name in last.values if all(name in score.values for score in scores)]
-    values = {name: fmean(score.values[name] for score in scores) for name in names}
+        *_, last = _trained(model, alone, own, checkpoint, finished)
+        finished.append(dict(last.values))
+        if len(finished) < task.recipe.seeds:
+            checkpoint.write({"finished": finished, "training": None})
+    names = [name for name in last.values if all(name in values for values in finished)]
+    values = {name: fmean(each[name] for each in finished) for name in names}
     for metric in task.metrics:
         if metric in names:
-            values[f"{metric}_spread"] = stdev(score.values[metric] for score in scores)
-    return Score(last.step, values, last.detections_json)
+            values[f"{metric}_spread"] = stdev(each[metric] for each in finished)
+    return replace(last, values=values)
 
 
-def _train_epoch(state: State, task: Task[Any], seed: int) -> dict[str, float]:
-    """One pass over the training images: the mean `loss`, and `step_seconds` if they are timed."""
+def _train_epoch(state: State, task: Task[Any], seed: int) -> tuple[dict[str, float], float]:
+    """One pass over the training images: the mean `loss`, and `step_seconds` if they are timed.
+
+    And the images that it trained with each second.
+    """
     recipe, count = task.recipe, len(task.data.train)
     steps = steps_per_epoch(count, recipe.batch_size)
     draws = torch.Generator().manual_seed(seed)
     batches = shuffled(count, recipe.batch_size, draws)
     pending, losses, seconds = list[Loss](), list[float](), list[float]()
     task.train_mode(state.model)
+    began_epoch = time.perf_counter()
     with quick_depthwise(state.model):
         for step, batch in enumerate(prefetch(task.reader(draws, seed), batches), 1):
             rate = learning_rate(recipe, state.epoch * steps + step - 1, recipe.epochs * steps)
@@ -231,20 +304,41 @@ def _train_epoch(state: State, task: Task[Any], seed: int) -> dict[str, float]:
             seconds.append(time.perf_counter() - began)
     state.epoch += 1
     timed = {"step_seconds": median(seconds)} if recipe.timed else {}
-    return {"loss": sum(losses) / len(losses), **timed}
+    speed = sum(map(len, batches)) / (time.perf_counter() - began_epoch)
+    return {"loss": sum(losses) / len(losses), **timed}, speed
 
 
 def _step(state: State, task: Task[Any], batch: Any) -> Loss:
     """One update of the weights."""
     state.optimizer.zero_grad(set_to_none=True)  # before activations take their room
-    loss = task.loss(state.model, batch)
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    if task.recipe.micro_batch is None:
+        loss = task.loss(state.model, batch)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+    else:
+        loss = _accumulated(state, task, batch)
     if task.recipe.clip is not None:
         clip_gradients(state.model, task.recipe.clip, task.device)
     state.optimizer.step()
     if state.average is not None:
         state.average.update_parameters(state.model)
     return Loss(loss.total.detach(), loss.where)
+
+
+def _accumulated(state: State, task: Task[Any], batch: Any) -> Loss:
+    """The mean loss of a batch whose parts come one after the other, its gradient added up."""
+    count, losses = len(batch[0]), list[Loss]()
+    for start, stop in micro_batches(count, task.recipe.step_batch):
+        part = task.part(batch, slice(start, stop))
+        loss, share = task.loss(state.model, part), (stop - start) / count
+        (loss.total * share).backward()
+        losses.append(Loss(loss.total.detach() * share, loss.where))
+    total = torch.stack([loss.total for loss in losses]).sum()
+
+    def where() -> str:
+        broken = [loss for loss in losses if not math.isfinite(float(loss.total))]
+        return (broken or losses)[0].where()
+
+    return Loss(total, where)
 
 
 def _finite(pending: list[Loss], task: Task[Any], epoch: int, done: int, steps: int) -> list[float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
@@ -62,6 +62,9 @@ class Recipe:
     Attributes:
         epochs: passes over the training images.
         batch_size: images in a training step; at least 2, since batch norm needs a variance.
+        micro_batch: images at once, where memory does not hold a batch: gradients are added up to
+            the batch's, batch norms see so many. By default the whole batch; a trial that runs out
+            of memory is trained again with half.
         optimizer: `adamw`, `sgd` (Nesterov momentum 0.9) or `rmsprop` (as in EfficientNet).
         learning_rate: the peak; by default the optimizer's own, scaled to the batch.
         weight_decay: by default the optimizer's own.
@@ -85,6 +88,7 @@ class Recipe:
 
     epochs: int = 10
     batch_size: int = 128
+    micro_batch: int | None = None
     optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: float | None = None
     weight_decay: float | None = None
@@ -104,6 +108,9 @@ class Recipe:
         for key in ("epochs", "validate_every", "seeds"):
             _check(key, getattr(self, key), getattr(self, key) >= 1, "1 or more")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more")
+        micro = self.micro_batch
+        allowed = micro is None or 2 <= micro <= self.batch_size
+        _check("micro_batch", micro, allowed, f"2 to {self.batch_size} (batch_size), or null")
         known = self.optimizer in self.optimizers
         _check("optimizer", self.optimizer, known, ", ".join(self.optimizers))
         for key in ("learning_rate", "clip"):
@@ -133,6 +140,15 @@ class Recipe:
         return default.learning_rate * (math.sqrt(growth) if default.scaling == "root" else growth)
 
     @property
+    def step_batch(self) -> int:
+        """Images at once in a training step."""
+        return self.micro_batch or self.batch_size
+
+    def smaller(self) -> Self | None:
+        """The same training with half as many images at once; None for less than two."""
+        return replace(self, micro_batch=self.step_batch // 2) if self.step_batch >= 4 else None
+
+    @property
     def workload(self) -> Workload:
         """A training step of this batch, with what the optimizer and the average keep.
 
@@ -140,7 +156,7 @@ class Recipe:
         more wherever activations outweigh weights.
         """
         return Workload(
-            training_batch=self.batch_size,
+            training_batch=self.step_batch,
             optimizer_copies=self.optimizers[self.optimizer].copies,
             ema=self.ema is not None,
             precision="bf16" if self.precision == "bf16" else "float32",
