@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -40,7 +41,7 @@ def micro_batches(count: int, size: int) -> list[tuple[int, int]]:
     """
     parts = max(1, min(-(-count // size), count // 2))
     bounds = [round(number * count / parts) for number in range(parts + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(itertools.pairwise(bounds))
 
 
 def prefetch(read: Callable[[np.ndarray], Batch], batches: Iterable[np.ndarray]) -> Iterator[Batch]:

@@ -43,11 +43,11 @@ class TrainingCheckpoint:
     _epochs: int = field(default=0, init=False)  # since then
 
     @classmethod
-    def of(cls, scratch: Scratch | None, identity: str) -> TrainingCheckpoint:
-        """The checkpoint in a trial's scratch folder."""
+    def of(cls, scratch: Scratch | None, identity: Callable[[], str]) -> TrainingCheckpoint:
+        """The checkpoint in a trial's scratch folder; none without one."""
         if scratch is None or scratch.folder is None or scratch.every == 0:
-            return cls(None, identity)
-        return cls(scratch.folder / _FILE, identity, scratch.every)
+            return cls(None, "")
+        return cls(scratch.folder / _FILE, identity(), scratch.every)
 
     def read(self) -> dict[str, Any] | None:
         """What `write` was given last, on the CPU; None if there is nothing that can be used."""

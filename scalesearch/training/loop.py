@@ -200,7 +200,7 @@ def train(
         TrialError: a loss that is not a finite number, or an image that cannot be decoded.
         UserError: the recipe asks for what the network or the machine does not have.
     """
-    checkpoint = TrainingCheckpoint.of(scratch, _identity(task, seed))
+    checkpoint = TrainingCheckpoint.of(scratch, lambda: _identity(task, seed))
     if task.recipe.seeds > 1:
         yield _repeated(model, task, seed, checkpoint)
     else:
@@ -330,7 +330,7 @@ def _accumulated(state: State, task: Task[Any], batch: Any) -> Loss:
     for start, stop in micro_batches(count, task.recipe.step_batch):
         part = task.part(batch, slice(start, stop))
         loss, share = task.loss(state.model, part), (stop - start) / count
-        (loss.total * share).backward()
+        (loss.total * share).backward()  # type: ignore[no-untyped-call]
         losses.append(Loss(loss.total.detach() * share, loss.where))
     total = torch.stack([loss.total for loss in losses]).sum()
 

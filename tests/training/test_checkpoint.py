@@ -1,0 +1,225 @@
+"""Trainings that go on from a checkpoint, to the weights of one that was never interrupted."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from scalesearch.arch.plain import digest
+from scalesearch.evaluators.detection import Evaluator as DetectionEvaluator
+from scalesearch.evaluators.training import Evaluator
+from scalesearch.history.jobs import Scratch
+from scalesearch.nn.build import build
+from scalesearch.training import checkpoint as module
+from scalesearch.training.checkpoint import TrainingCheckpoint
+from tests.evaluators.test_training import data as images
+from tests.evaluators.test_training import network as classifier
+from tests.shapes import detector, squares
+
+RECIPES = {
+    "adamw": {},
+    "sgd": {"optimizer": "sgd"},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "average": {"ema": 0.9},
+    "sgd with average": {"optimizer": "sgd", "ema": 0.99},
+    "rmsprop with average": {"optimizer": "rmsprop", "ema": 0.99},
+    "few validations": {"validate_every": 3},
+    "micro-batches": {"micro_batch": 5},
+}
+
+
+def started(folder, every=1):
+    return Scratch("search", 7, folder, every)
+
+
+def fresh(net):
+    torch.manual_seed(0)
+    return build(net)
+
+
+def whole(evaluator, net, data, scratch=None):
+    """Scores and weights of a training to its end."""
+    model = fresh(net)
+    scores = list(evaluator.evaluate(model, net, data, 3, scratch))
+    return scores, model.state_dict()
+
+
+def cut_off(evaluator, net, data, scratch, after):
+    """A training whose process ends in the epoch behind its `after`-th score."""
+    scores = evaluator.evaluate(fresh(net), net, data, 3, scratch)
+    for _ in range(after):
+        next(scores)
+    scores.close()
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def values(scores):
+    return [(score.step, dict(score.values)) for score in scores]
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize("options", RECIPES.values(), ids=RECIPES)
+def test_an_interrupted_classifier_ends_with_the_same_weights(tmp_path, options, after):
+    net, evaluator = classifier(), Evaluator(epochs=4, batch_size=16, **options)
+    scores, weights = whole(evaluator, net, images())
+    if after >= len(scores):
+        pytest.skip("it has no more scores")
+    cut_off(evaluator, net, images(), started(tmp_path), after)
+    resumed, again = whole(evaluator, net, images(), started(tmp_path))
+    assert values(resumed) == values(scores), "those of the first attempt are shown again"
+    assert_same(weights, again)
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "ema": 0.9}], ids=["adamw", "sgd"])
+def test_an_interrupted_detector_ends_with_the_same_weights(tmp_path, options):
+    net, data = detector(), squares(24, 8)
+    evaluator = DetectionEvaluator(epochs=3, batch_size=8, **options)
+    scores, weights = whole(evaluator, net, data)
+    cut_off(evaluator, net, data, started(tmp_path), 2)
+    resumed, again = whole(evaluator, net, data, started(tmp_path))
+    assert values(resumed) == values(scores)
+    assert resumed[-1].detections_json == scores[-1].detections_json
+    assert_same(weights, again)
+
+
+class Counting:
+    """A data set's images, which count the batches that were read."""
+
+    def __init__(self, images):
+        self.images, self.read = images, []
+
+    def __getattr__(self, name):
+        return getattr(self.images, name)
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, indices, resolution):
+        self.read.append(np.array(indices))
+        return self.images.batch(indices, resolution)
+
+
+def counted(data):
+    import dataclasses
+
+    return dataclasses.replace(data, train=Counting(data.train))
+
+
+def test_what_was_trained_is_not_trained_again(tmp_path):
+    net, evaluator = classifier(), Evaluator(epochs=4, batch_size=16)
+    cut_off(evaluator, net, images(), started(tmp_path), 3)
+    data = counted(images())
+    whole(evaluator, net, data, started(tmp_path))
+    assert sum(map(len, data.train.read)) == len(data.train), "the fourth epoch alone"
+
+
+def test_repeated_trainings_go_on_where_they_were(tmp_path, monkeypatch):
+    net, evaluator = classifier(), Evaluator(epochs=2, batch_size=16, seeds=3)
+    (score,), weights = whole(evaluator, net, images())
+    write, calls = TrainingCheckpoint.write, []
+
+    def dies(self, state):
+        write(self, state)
+        calls.append(state)
+        if len(calls) == 4:  # in the third training; two for each one before
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingCheckpoint, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        whole(evaluator, net, images(), started(tmp_path))
+    monkeypatch.undo()
+    data = counted(images())
+    (again,), resumed = whole(evaluator, net, data, started(tmp_path))
+    assert dict(again.values) == dict(score.values)
+    assert_same(weights, resumed)
+    assert sum(map(len, data.train.read)) <= 2 * len(data.train)
+
+
+def test_a_checkpoint_of_another_training_is_not_taken(tmp_path):
+    net, data = classifier(), images()
+    for other in (
+        Evaluator(epochs=4, batch_size=8),
+        Evaluator(epochs=4, batch_size=16, learning_rate=0.5),
+    ):
+        cut_off(other, net, data, started(tmp_path), 2)
+        evaluator = Evaluator(epochs=3, batch_size=16)
+        assert_same(
+            whole(evaluator, net, data)[1], whole(evaluator, net, data, started(tmp_path))[1]
+        )
+        shutil.rmtree(tmp_path)
+
+
+def test_half_of_the_micro_batch_goes_on_from_the_checkpoint(tmp_path):
+    net, evaluator = classifier(), Evaluator(epochs=3, batch_size=16)
+    cut_off(evaluator, net, images(), started(tmp_path), 2)
+    data = counted(images())
+    whole(evaluator.smaller(), net, data, started(tmp_path))
+    assert sum(map(len, data.train.read)) == len(data.train)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"no checkpoint at all" * 100])
+def test_a_damaged_checkpoint_is_as_none(tmp_path, damage):
+    net, evaluator = classifier(), Evaluator(epochs=2, batch_size=16)
+    cut_off(evaluator, net, images(), started(tmp_path), 1)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(damage or file.read_bytes()[:1000])
+    assert_same(
+        whole(evaluator, net, images())[1],
+        whole(evaluator, net, images(), started(tmp_path))[1],
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_the_training_goes_on(tmp_path):
+    (tmp_path / "file").write_text("")
+    net, evaluator = classifier(), Evaluator(epochs=2, batch_size=16)
+    scores, weights = whole(evaluator, net, images(), started(tmp_path / "file" / "folder"))
+    assert_same(weights, whole(evaluator, net, images())[1])
+    assert "no checkpoint of a training could be written" in scores[-1].notes[0]
+
+
+def test_none_is_kept_where_none_is_asked_for(tmp_path):
+    net, evaluator = classifier(), Evaluator(epochs=3, batch_size=16)
+    whole(evaluator, net, images(), started(tmp_path, every=0))
+    whole(evaluator, net, images(), Scratch("search", 0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_writing_takes_its_share_of_the_time_and_no_more(tmp_path, monkeypatch):
+    """A clock by hand: writing takes a second, an epoch ten; so one in five is written."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    written = []
+
+    def save(content, path):
+        written.append(content["state"]["epoch"])
+        path.write_bytes(b"")
+        now[0] += 1.0
+
+    monkeypatch.setattr(module.torch, "save", save)
+    kept = TrainingCheckpoint(tmp_path / "training.pt", "")
+    for epoch in range(1, 17):
+        kept.after_epoch(10.0, lambda epoch=epoch: {"epoch": epoch})
+    assert written == [1, 6, 11, 16]
+    often = TrainingCheckpoint(tmp_path / "training.pt", "", every=2)
+    written.clear()
+    for epoch in range(1, 7):
+        often.after_epoch(10.0, lambda epoch=epoch: {"epoch": epoch})
+    assert written == [2, 4, 6]
+
+
+def test_the_identity_is_of_network_recipe_and_seed(tmp_path):
+    net = classifier()
+    evaluator = Evaluator(epochs=2, batch_size=16)
+    cut_off(evaluator, net, images(), started(tmp_path), 1)
+    (file,) = tmp_path.iterdir()
+    content = torch.load(file, weights_only=True)
+    assert content["identity"].startswith(f"{digest(net)}/3/")
+    assert content["state"]["training"]["epoch"] == 1
