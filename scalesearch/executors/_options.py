@@ -18,6 +18,8 @@ _LONGEST = 10**9  # seconds: Ray and faulthandler count nanoseconds in 64 bits
 _PORT = r":(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
 _ADDRESS = re.compile(rf"local|auto|(?:ray://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\]){_PORT}", re.ASCII)
 
+_ONE_GPU = "a network is trained on one GPU; several train several at once: `workers: 2, gpus: 1`"
+
 # The hooks of a run, which `interfaces.Executor` describes.
 Ask = Callable[[], Job | None]
 Keep = Callable[[Job, Score], bool]
@@ -79,13 +81,6 @@ class Options:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.gpus > 1:
-            raise UserError(
-                f"{self.gpus!r} cannot be used: a network is trained on one GPU",
-                key="gpus",
-                allowed="0, a share of one GPU such as 0.5, or 1",
-                hint="several GPUs train several networks at once: `workers: 2`, with `gpus: 1`",
-            )
         for key, valid, allowed in (
             ("workers", 1 <= self.workers <= _MOST, f"a whole number from 1 to {_MOST:,}"),
             ("cpus", 0 < self.cpus <= _MOST, f"a number above 0, {_MOST:,} at most"),
@@ -106,7 +101,10 @@ class Options:
             if not valid:
                 value = getattr(self, key)
                 raise UserError(
-                    f"{shortened(repr(value))} cannot be used", key=key, allowed=allowed
+                    f"{shortened(repr(value))} cannot be used",
+                    key=key,
+                    allowed=allowed,
+                    hint=_ONE_GPU if key == "gpus" and value > 1 else "",
                 )
 
     @property

@@ -68,6 +68,12 @@ def nodes_with_room(options: Options) -> dict[str, str]:
     }
 
 
+def total_room(options: Options) -> int:
+    """How many workers the nodes hold when nobody else uses them."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return sum(workers_on(node, options) for node in alive)
+
+
 def describe_room(options: Options) -> str:
     """What a cluster has, in a sentence's end."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -183,10 +189,10 @@ def _silent_stderr() -> Iterator[None]:
 def _check_room(options: Options) -> None:
     if options.wait is not None and options.address != "local":
         return  # it may grow
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    room = sum(workers_on(node, options) for node in resources)
+    room = total_room(options)
     if room >= options.workers:
         return
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     cpus, gpus = (sum(node.get(kind, 0) for node in resources) for kind in ("CPU", "GPU"))
     raise UserError(
         f"{options.workers} workers of {options.cpus:g} CPUs and {options.gpus:g} GPUs each do "

@@ -23,7 +23,12 @@ from scalesearch.executors._interrupts import ignore_interrupt, on_interrupt
 from scalesearch.executors._job_queue import JobQueue, QueuedJob, Try
 from scalesearch.executors._on_worker import WorkerActor
 from scalesearch.executors._options import Options
-from scalesearch.executors._ray_cluster import describe_room, nodes_with_room, setup_of
+from scalesearch.executors._ray_cluster import (
+    describe_room,
+    nodes_with_room,
+    setup_of,
+    total_room,
+)
 from scalesearch.executors._ray_errors import lost_error
 from scalesearch.history.jobs import Failure, Outcome, Score
 from scalesearch.interfaces import Assess
@@ -314,12 +319,15 @@ class WorkerPool:
         """
         now = time.monotonic()
         waiting = [worker for worker in self._workers if not worker.node]
-        if not waiting or now - min(worker.asked for worker in waiting) < _PLACED_WITHIN:
+        longest = now - min((worker.asked for worker in waiting), default=now)
+        if longest < _PLACED_WITHIN:
             return
-        longest = now - min(worker.asked for worker in waiting)
+        room = total_room(self._options)
+        # Where a cluster has the room, others may have it, or processes are slow to start.
+        surplus = 0.0 if room < len(self._workers) else _REMIND
         if len(waiting) == len(self._workers):
-            patience = _REMIND if self._options.wait is None else self._options.wait
-            if longest >= patience and (self._options.wait is not None or not self._nodes()):
+            patience = _REMIND if self._options.wait is None else self._options.wait + surplus
+            if longest >= patience and (self._options.wait is not None or not room):
                 raise UserError(
                     f"no worker has found room for {format_seconds(longest)}: "
                     f"{describe_room(self._options)}",
@@ -327,7 +335,7 @@ class WorkerPool:
                     hint="every finished trial is recorded: ask for less per worker, or for a "
                     "longer `wait`, and run the same command again",
                 )
-        if now - self._reminded >= _REMIND:
+        if longest >= surplus and now - self._reminded >= _REMIND:
             self._reminded = now
             _log.info(
                 "%d of %d workers wait for room: %s",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalesearch.arch.detector import Architecture
@@ -129,7 +129,7 @@ class Result:
     seconds: float
     weights: bytes | None = None
     detections_json: bytes | None = None
-    where: Whereabouts = NOWHERE
+    where: Whereabouts = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Infeasible:
 
     cost: Cost
     seconds: float
-    where: Whereabouts = NOWHERE
+    where: Whereabouts = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Stopped:
     """A trial that a stopping rule ended early; `score` is its last."""
 
     score: Score
-    where: Whereabouts = NOWHERE
+    where: Whereabouts = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Failure:
 
     kind: str
     reason: str
-    where: Whereabouts = NOWHERE
+    where: Whereabouts = field(default=NOWHERE, compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.reason}"

@@ -56,10 +56,49 @@ def test_exceptions_of_ray():
     low = "2 workers were killed due to the node running low on memory."
     cases = {
         RayActorError(): ("died", True),
-        NodeDiedError("the node is gone"): ("died", True),
+        NodeDiedError("the node is gone"): ("lost", True),
         OutOfMemoryError(low): ("memory", True),
-        RuntimeError(low): ("memory", True),  # as Tune passes it on, as a text
         RayTaskError("step", "", TypeError("cannot pickle")): ("error", False),
     }
     found = {error: failure_of_ray(error) for error in cases}
     assert {error: (failure.kind, lost) for error, (failure, lost) in found.items()} == cases
+
+
+def raised_from(error, cause):
+    """An exception with a cause, as `raise error from cause` gives it."""
+    error.__cause__ = cause
+    return error
+
+
+class AcceleratorError(RuntimeError):
+    """Of that name in torch."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TrialError("loss is nan in epoch 2"), "error"),
+        (ValueError("no such layer"), "error"),
+        (OSError(5, "Input/output error"), "machine"),
+        (FileNotFoundError(2, "No such file", "/data/a.png"), "machine"),
+        (OSError(28, "No space left on device"), "machine"),
+        (ConnectionResetError("peer"), "machine"),
+        (OSError(12, "Cannot allocate memory"), "memory"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "device"),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
+        (AcceleratorError("an illegal instruction was encountered"), "device"),
+        (RuntimeError("CUDA error: out of memory"), "memory"),
+        (RuntimeError("shape mismatch"), "error"),
+        (raised_from(TrialError("cannot decode a.png"), OSError(5, "I/O")), "machine"),
+        (raised_from(TrialError("cannot decode a.png"), MemoryError()), "memory"),
+        (raised_from(TrialError("cannot decode a.png"), OSError("truncated")), "error"),
+        (raised_from(UserError("cannot read w.pt"), OSError(116, "Stale file")), "machine"),
+        (raised_from(UserError("cannot read w.pt"), KeyError("a")), "user"),
+        (raised_from(RuntimeError("loader failed"), OSError(5, "I/O")), "machine"),
+        (raised_from(ValueError("it"), RuntimeError("CUDA error: unknown error")), "device"),
+    ],
+)
+def test_whose_fault_a_failure_is(error, kind):
+    assert failure_of(error).kind == kind

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scalesearch.arch.published import published
-from scalesearch.executors._job_queue import JobQueue
-from scalesearch.history.jobs import Failure, Job, Outcome
+from scalesearch.executors._job_queue import JobQueue, QueuedJob, Try
+from scalesearch.history.jobs import Attempt, Failure, Job, Outcome, Whereabouts
 
 NET = published("efficientnet_b0")
 DIED = Failure("died", "the worker died")
@@ -41,13 +41,54 @@ def test_asks_once_for_a_job_and_not_again_before_an_outcome():
     assert [number for number, _ in outcomes] == [0, 1]
 
 
-def test_a_lost_job_comes_again_before_new_ones_until_its_attempts_are_used_up():
-    queue, outcomes = queue_of([0, 1], retries=2)
-    for attempt in (1, 2, 3):
-        assert queue.ready()
-        current = queue.take()
-        assert (current.job.number, current.attempt) == (0, attempt)
-        queue.retry(current, DIED)
-    assert outcomes == [(0, Failure("died", "the worker died (attempt 3 of 3)"))]
-    assert queue.ready()
-    assert queue.take().job.number == 1
+def failed(node: str, kind: str = "machine") -> Try:
+    where = Whereabouts(node=f"host-{node}")
+    return Try(node, Failure(kind, f"on {node}", where))
+
+
+def taken(queue: JobQueue, node: str | None = None) -> QueuedJob:
+    assert queue.ready(node)
+    return queue.take(node)
+
+
+def test_a_job_that_fails_on_two_workers_is_the_network_s_failure():
+    queue, outcomes = queue_of([0, 1])
+    assert queue.put_back(taken(queue), failed("a"))
+    assert outcomes == []
+    again = taken(queue)
+    assert again.job.number == 0, "before new ones"
+    assert not queue.put_back(again, failed("a"))
+    ((number, failure),) = outcomes
+    assert (number, failure) == (0, Failure("machine", "on a (attempt 2)"))
+    assert failure.where.attempts == (Attempt("host-a", "machine: on a"),)
+    assert taken(queue).job.number == 1
+
+
+def test_where_there_is_another_node_it_must_fail_there_too():
+    queue, outcomes = queue_of([0, 1, 2])
+    nodes = frozenset("ab")
+    assert queue.put_back(taken(queue), failed("a"), nodes)
+    assert taken(queue, "a").job.number == 1, "the first one has failed on this node"
+    assert queue.failed_nodes == {"a"}
+    waiting = taken(queue)
+    assert queue.put_back(waiting, failed("a"), nodes), "the same node tells nothing new"
+    assert not queue.put_back(taken(queue, "b"), failed("b"), nodes)
+    assert [number for number, _ in outcomes] == [0]
+
+
+def test_a_node_that_goes_away_is_no_failure_of_the_network():
+    queue, outcomes = queue_of([0])
+    for turn in range(12):
+        assert queue.put_back(taken(queue), failed(f"node {turn}", "lost"))
+    assert outcomes == []
+    queue.finish(taken(queue), Failure("error", "its own"))
+    assert len(outcomes[0][1].where.attempts) == 12
+
+
+def test_more_workers_may_be_asked_for():
+    for retries in (0, 1, 3):
+        queue, outcomes = queue_of([0], retries)
+        for _ in range(retries):
+            assert queue.put_back(taken(queue), failed("a"))
+        assert not queue.put_back(taken(queue), failed("a"))
+        assert len(outcomes) == 1

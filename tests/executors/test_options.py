@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from scalesearch import plugins
 from scalesearch.errors import UserError
-from scalesearch.executors._options import Options
+from scalesearch.executors._options import Options, Resources
 
 
 def test_impossible_options_are_rejected():
@@ -19,6 +19,8 @@ def test_impossible_options_are_rejected():
         ({"gpus": -1}, "gpus: -1 cannot be used"),
         ({"gpus": 1.5}, "gpus: 1.5 cannot be used\n  allowed: 0, a share of one GPU such as 0.5"),
         ({"gpus": math.nan}, "gpus: nan cannot be used"),
+        ({"gpus": 2}, "gpus: 2 cannot be used\n  allowed: 0, a share of one GPU such as 0.5, or 1"),
+        ({"wait": -1}, "wait: -1 cannot be used\n  allowed: seconds from 0"),
         ({"retries": -1}, "retries: -1 cannot be used"),
         ({"timeout": 0}, "timeout: 0 cannot be used\n  allowed: seconds above 0"),
         ({"timeout": math.inf}, "timeout: inf cannot be used\n  allowed: seconds above 0"),
@@ -36,6 +38,15 @@ def test_numbers_beyond_all_measure(key, value):
     with pytest.raises(UserError) as raised:
         Options(**{key: value})
     assert str(raised.value).startswith(f"{key}: {value!r} cannot be used\n  allowed: ")
+
+
+def test_resources_of_a_cluster():
+    asked = Resources(accelerator_type="T4", custom={"disk": 0.5})
+    assert Options(resources=asked).resources == asked
+    with pytest.raises(UserError, match=r"custom.disk: 0 cannot be used"):
+        Resources(custom={"disk": 0})
+    with pytest.raises(UserError, match="'GPU' is no resource of a cluster's own"):
+        Resources(custom={"GPU": 1})
 
 
 @pytest.mark.parametrize(

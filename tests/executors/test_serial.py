@@ -19,7 +19,7 @@ def test_rejects_what_it_cannot_do():
     for options, allowed in (
         ({"workers": 2}, "1"),
         ({"gpus": 0.5}, "0 or 1"),
-        ({"gpus": 2}, "0 or 1"),
+        ({"wait": 60.0}, "nothing"),
         ({"address": "auto"}, "local"),
     ):
         ((key, value),) = options.items()

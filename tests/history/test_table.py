@@ -7,7 +7,7 @@ from dataclasses import fields
 import pandas as pd
 
 from scalesearch.cost.cost import Cost
-from scalesearch.history.table import TIMES, table
+from scalesearch.history.table import table
 from scalesearch.history.trials import Trial
 
 COSTS = [field.name for field in fields(Cost) if field.name != "latency"]
@@ -48,6 +48,7 @@ def test_columns_stand_in_the_order_of_the_convention():
         "alpha",
         "beta",
         "gamma",
+        "attempts",
         "seconds",
         "finished",
     ]
@@ -78,13 +79,22 @@ def test_a_pair_has_two_objectives():
     pair = trial(0, objective=(0.75, 100.0), scores={"accuracy": 0.75})
     frame = table({"search": [pair]})
     assert (frame["objective"][0], frame["objective_2"][0]) == (0.75, 100.0)
-    assert list(frame.columns)[-2:] == list(TIMES)
+    assert list(frame.columns)[-3:] == ["attempts", "seconds", "finished"]
 
 
 def test_no_trials_are_an_empty_table_with_columns():
     frame = table({})
     assert frame.empty
-    assert {"phase", "number", "state", "objective", *COSTS, *TIMES} <= set(frame.columns)
+    assert {
+        "phase",
+        "number",
+        "state",
+        "objective",
+        *COSTS,
+        "attempts",
+        "seconds",
+        "finished",
+    } <= set(frame.columns)
 
 
 def test_latency_has_columns_where_it_was_measured_or_predicted():

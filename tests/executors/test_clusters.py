@@ -1,0 +1,125 @@
+"""Clusters that grow, shrink and fail node by node, simulated on one machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scalesearch.errors import UserError
+from scalesearch.executors.ray import Executor, quiet_ray
+from scalesearch.history.jobs import Job, Result, Score
+from tests.executors.plays import COST
+from tests.executors.test_failing_machines import run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head without CPUs; nodes are added by a case, from any thread."""
+    quiet_ray()
+    import ray
+    from ray._private import utils
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setattr(utils, "set_sigterm_handler", lambda handler: None)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@dataclass
+class Slow:
+    """Jobs of four steps that say where they are; what a node is named stands in its resources."""
+
+    folder: Path
+    seconds: float = 0.3
+    broken: str = ""  # a node, by its identity
+
+    def __call__(self, job: Job) -> Generator[Score, None, Result]:
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        if node == self.broken:
+            raise FileNotFoundError(2, "No such file or directory", "/data")
+        for step in range(1, 5):
+            time.sleep(self.seconds)
+            (self.folder / f"{job.number}-{step}").write_text(node)
+            yield Score(step, {"accuracy": 0.5})
+        return Result({"accuracy": 0.5, "node": node}, COST, 0.0)
+
+
+def later(seconds, action, *arguments):
+    timer = threading.Timer(seconds, action, arguments)
+    timer.start()
+    return timer
+
+
+def test_a_run_begins_when_the_first_node_joins_and_takes_others_as_they_come(
+    cluster, tmp_path, caplog
+):
+    first = later(8, lambda: cluster.add_node(num_cpus=1))
+    second = later(12, lambda: cluster.add_node(num_cpus=1))
+    executor = Executor(workers=2, address=cluster.address, wait=120.0)
+    ended = run(executor, Slow(tmp_path, 0.5), 16, caplog)
+    first.join()
+    second.join()
+    assert len(ended.of) == 16
+    assert not ended.failed
+    assert len({outcome.values["node"] for outcome in ended.of.values()}) == 2
+    assert any("2 of 2 workers wait for room" in line for line in ended.said)
+
+
+def test_a_wait_that_was_in_vain_is_one_error(cluster, tmp_path, caplog):
+    executor = Executor(workers=2, address=cluster.address, wait=6.0)
+    with pytest.raises(UserError, match="no worker has found room for") as caught:
+        run(executor, Slow(tmp_path), 4, caplog)
+    assert "1 nodes with 0 CPUs" in str(caught.value)
+
+
+def test_without_wait_a_cluster_that_is_too_small_is_refused(cluster, tmp_path, caplog):
+    with pytest.raises(UserError, match="room for 0") as caught:
+        run(Executor(workers=2, address=cluster.address), Slow(tmp_path), 4, caplog)
+    assert "wait: 10m" in str(caught.value)
+
+
+def test_nodes_may_leave_five_times_in_a_row(cluster, tmp_path, caplog):
+    nodes = [cluster.add_node(num_cpus=1)]
+    executor = Executor(workers=1, address=cluster.address, wait=120.0)
+    stop = threading.Event()
+
+    def take_away():
+        for _ in range(5):
+            while not stop.is_set() and not list(tmp_path.glob("*-1")):
+                time.sleep(0.05)
+            for file in tmp_path.glob("*-1"):
+                file.unlink(missing_ok=True)
+            following = cluster.add_node(num_cpus=1)
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+            nodes.append(following)
+
+    thread = threading.Thread(target=take_away)
+    thread.start()
+    ended = run(executor, Slow(tmp_path, 0.4), 8, caplog)
+    stop.set()
+    thread.join()
+    assert len(ended.of) == 8
+    assert not ended.failed
+    assert sum(len(outcome.where.attempts) for outcome in ended.of.values()) >= 3
+
+
+def test_a_node_without_its_data_is_left_out_and_named(cluster, tmp_path, caplog):
+    bad, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
+    executor = Executor(workers=2, address=cluster.address)
+    ended = run(executor, Slow(tmp_path, 0.2, broken=bad.node_id), 12, caplog)
+    assert len(ended.of) == 12
+    assert not ended.failed
+    (said,) = [line for line in ended.said if "is left out" in line]
+    assert bad.node_id[:8] in said
+    assert "No such file or directory" in said
