@@ -31,7 +31,7 @@ def ray_installed() -> Iterator[None]:
         raise UserError(
             f"the package ray cannot be imported: {type(error).__name__}: {_first_line(error)}",
             key="executor",
-            hint="install it anew (`pip install --force-reinstall 'ray[tune]'`), or take "
+            hint="install it anew (`pip install --force-reinstall ray`), or take "
             "`executor: serial`, which does without",
         ) from error
 

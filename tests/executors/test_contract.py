@@ -1,4 +1,4 @@
-"""One contract, three executors: each case runs over `serial`, `ray` and `ray_tune`."""
+"""One contract, two executors: each case runs over `serial` and `ray`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalesearch.executors.ray import quiet_ray
 from scalesearch.history.jobs import Failure, Infeasible, Job, Result, Score, Stopped
 from tests.executors.plays import COST, PLAYS, Play, Run, gone, job, make, run
 
-NAMES = ("serial", "ray", "ray_tune")
+NAMES = ("serial", "ray")
 RAY = NAMES[1:]
 
 
@@ -106,7 +106,7 @@ def test_a_worker_sees_the_gpus_that_it_was_given(ended, name, tmp_path):
     assert {result.values["gpus"] for result in outcomes} == {"" if name == "serial" else "0"}
 
 
-@pytest.mark.parametrize("name", ["ray", pytest.param("ray_tune", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", RAY)
 def test_jobs_whose_workers_die_hang_or_cannot_answer(name, tmp_path):
     plays = {0: "die", 1: "die once", 2: "hang", 3: "score", 4: "unpicklable"}
     ended = run(make(name, retries=1, timeout=2), tmp_path, plays)
@@ -114,14 +114,15 @@ def test_jobs_whose_workers_die_hang_or_cannot_answer(name, tmp_path):
     # Retried as often as allowed.
     assert ended.of(0).kind == "died"
     assert ended.of(0).reason.startswith("the worker died: ")
-    assert ended.of(0).reason.endswith("(attempt 2 of 2)")
+    assert ended.of(0).reason.endswith("(attempt 2)")
     assert len(ended.notes("tries-0")) == 2
     assert isinstance(ended.of(1), Result)
     assert len(set(ended.notes("tries-1"))) == 2
-    # Killed at its deadline and not retried.
-    assert ended.of(2) == Failure("timeout", "took longer than its deadline of 2 s")
-    (pid,) = ended.notes("tries-2")
-    assert gone([int(pid)])
+    # Killed at its deadline; it was silent, which may have been its worker's fault.
+    assert ended.of(2) == Failure("timeout", "took longer than its deadline of 2 s (attempt 2)")
+    pids = ended.notes("tries-2")
+    assert len(set(pids)) == 2
+    assert gone([*map(int, pids)])
     assert isinstance(ended.of(3), Result)
     # An error of the job, which a retry would repeat.
     assert ended.of(4).kind == "error"
@@ -162,8 +163,8 @@ def test_a_worker_that_cannot_be_prepared_ends_the_run(name, tmp_path):
 
 @pytest.mark.parametrize("name", RAY)
 def test_more_than_the_cluster_can_ever_give_is_an_error_at_once(name, tmp_path):
-    with pytest.raises(UserError, match="gpus: 2 workers of 1 CPUs and 2 GPUs each do not fit"):
-        run(make(name, gpus=2), tmp_path, {0: "score"})
+    with pytest.raises(UserError, match="gpus: 2 workers of 1 CPUs and 1 GPUs each do not fit"):
+        run(make(name, gpus=1), tmp_path, {0: "score"})
     with pytest.raises(UserError, match="has 2 CPUs and 1 GPUs, room for 1"):
         run(make(name, cpus=1.5), tmp_path, {0: "score"})
 

@@ -172,7 +172,9 @@ def test_a_network_that_fails_on_two_workers_is_recorded_failed(tmp_path, caplog
 
 
 def test_a_machine_that_fails_everything_ends_the_run(tmp_path, caplog):
-    with pytest.raises(UserError, match=r"trials in a row failed on .*Input/output error") as caught:
+    with pytest.raises(
+        UserError, match=r"trials in a row failed on .*Input/output error"
+    ) as caught:
         run(Executor(workers=2), Machine(tmp_path, "everything"), 40, caplog)
     assert "run the same command again" in str(caught.value)
 

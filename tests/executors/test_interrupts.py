@@ -73,8 +73,6 @@ def test_a_thread_leaves_signals_alone():
         ("serial", signal.SIGINT),
         ("ray", signal.SIGTERM),  # for which Ray installs a handler of its own
         pytest.param("ray", signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("ray_tune", signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("ray_tune", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_leaves_no_worker_alive(name, number, tmp_path):

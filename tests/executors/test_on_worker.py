@@ -46,7 +46,7 @@ from scalesearch.history.jobs import Job
 if __name__ == "__main__":
     assess = plugins.load_object("own_assess:Own")()
     seen = {"driver": sys.path}
-    for name in ("ray", "ray_tune"):
+    for name in ("ray",):
         jobs = [Job("search", 0, published("efficientnet_b0"), seed=0)]
         executor = plugins.load("executors", name)(workers=2)
         executor.run(
@@ -89,7 +89,7 @@ def test_files_of_the_current_folder_hide_no_library_on_workers(here, tmp_path):
     done = called(here, driver)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
-    for name in ("ray", "ray_tune"):
+    for name in ("ray",):
         worker = seen[name]
         assert isinstance(worker, dict), worker
         assert worker["path"][-1] == str(here)

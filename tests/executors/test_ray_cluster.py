@@ -164,10 +164,10 @@ def test_a_cluster_that_cannot_be_joined_says_why(monkeypatch, capfd, error, sai
     assert capfd.readouterr().err == "again"
 
 
-@pytest.mark.parametrize("name", ["ray", "ray_tune"])
+@pytest.mark.parametrize("name", ["ray"])
 def test_a_ray_that_is_not_installed(monkeypatch, tmp_path, name):
     for module in [m for m in sys.modules if m.startswith("scalesearch.executors._")]:
-        if {"_ray_cluster", "_worker_pool", "_tune_experiment"} & set(module.split(".")):
+        if {"_ray_cluster", "_worker_pool"} & set(module.split(".")):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError) as raised:

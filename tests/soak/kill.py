@@ -34,7 +34,7 @@ def main() -> int:
     """Prints a summary; 1 if something was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--executor", choices=("serial", "ray", "ray_tune"), default="serial")
+    parser.add_argument("--executor", choices=("serial", "ray"), default="serial")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draws = random.Random(options.seed)
