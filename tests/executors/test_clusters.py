@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import subprocess
+import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scalesearch.errors import UserError
@@ -20,14 +23,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """A head without CPUs; nodes are added by a case, from any thread."""
+def cluster():
+    """A head without CPUs; nodes are added by a case."""
     quiet_ray()
     import ray
-    from ray._private import utils
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setattr(utils, "set_sigterm_handler", lambda handler: None)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     yield made
     ray.shutdown()
@@ -55,22 +56,31 @@ class Slow:
         return Result({"accuracy": 0.5, "node": node}, COST, 0.0)
 
 
-def later(seconds, action, *arguments):
-    timer = threading.Timer(seconds, action, arguments)
-    timer.start()
-    return timer
+@contextlib.contextmanager
+def joining(address: str, seconds: float) -> Iterator[None]:
+    """A node that joins a cluster after some seconds, as another machine would."""
+    ray = Path(sys.executable).with_name("ray")
+    command = f"sleep {seconds}; exec {ray} start --address={address} --num-cpus=1 --block"
+    process = subprocess.Popen(
+        ["sh", "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        for each in (*children, psutil.Process(process.pid)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
 
 
 def test_a_run_begins_when_the_first_node_joins_and_takes_others_as_they_come(
     cluster, tmp_path, caplog
 ):
-    first = later(8, lambda: cluster.add_node(num_cpus=1))
-    second = later(12, lambda: cluster.add_node(num_cpus=1))
     executor = Executor(workers=2, address=cluster.address, wait=120.0)
-    ended = run(executor, Slow(tmp_path, 0.5), 16, caplog)
-    first.join()
-    second.join()
-    assert len(ended.of) == 16
+    with joining(cluster.address, 7), joining(cluster.address, 9):
+        ended = run(executor, Slow(tmp_path, 0.5), 24, caplog)
+    assert len(ended.of) == 24
     assert not ended.failed
     assert len({outcome.values["node"] for outcome in ended.of.values()}) == 2
     assert any("2 of 2 workers wait for room" in line for line in ended.said)
@@ -92,26 +102,21 @@ def test_without_wait_a_cluster_that_is_too_small_is_refused(cluster, tmp_path, 
 def test_nodes_may_leave_five_times_in_a_row(cluster, tmp_path, caplog):
     nodes = [cluster.add_node(num_cpus=1)]
     executor = Executor(workers=1, address=cluster.address, wait=120.0)
-    stop = threading.Event()
+    left = []
 
-    def take_away():
-        for _ in range(5):
-            while not stop.is_set() and not list(tmp_path.glob("*-1")):
-                time.sleep(0.05)
-            for file in tmp_path.glob("*-1"):
-                file.unlink(missing_ok=True)
-            following = cluster.add_node(num_cpus=1)
-            cluster.remove_node(nodes.pop(), allow_graceful=False)
-            nodes.append(following)
+    def leave(told: Job, score: Score) -> bool:
+        """In the second step of a job its node goes away, and another one is there."""
+        if score.step == 2 and len(left) < 5:
+            left.append(told.number)
+            nodes.append(cluster.add_node(num_cpus=1))
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        return True
 
-    thread = threading.Thread(target=take_away)
-    thread.start()
-    ended = run(executor, Slow(tmp_path, 0.4), 8, caplog)
-    stop.set()
-    thread.join()
-    assert len(ended.of) == 8
+    ended = run(executor, Slow(tmp_path, 0.2), 2, caplog, leave)
+    assert left == [0] * 5, "five losses of one job in a row"
+    assert len(ended.of) == 2
     assert not ended.failed
-    assert sum(len(outcome.where.attempts) for outcome in ended.of.values()) >= 3
+    assert len(ended.of[0].where.attempts) == 5
 
 
 def test_a_node_without_its_data_is_left_out_and_named(cluster, tmp_path, caplog):

@@ -26,7 +26,7 @@ def ray_session() -> Iterator[None]:
     import ray
 
     quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-    ray.init(num_cpus=2, num_gpus=1, **quiet)  # the GPU is on paper only
+    ray.init(address="local", num_cpus=2, num_gpus=1, **quiet)  # the GPU is on paper only
     yield
     assert ray.is_initialized()
     ray.shutdown()

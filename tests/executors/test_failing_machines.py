@@ -29,7 +29,8 @@ def ray_session() -> Iterator[None]:
     quiet_ray()
     import ray
 
-    ray.init(num_cpus=3, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    ray.init(address="local", num_cpus=3, **quiet)
     yield
     ray.shutdown()
 
@@ -112,7 +113,11 @@ class Ended:
         return {n: each for n, each in self.of.items() if isinstance(each, Failure)}
 
 
-def run(executor: Any, assess: Any, number: int, caplog: Any) -> Ended:
+def goes_on(told: Job, score: Score) -> bool:
+    return True
+
+
+def run(executor: Any, assess: Any, number: int, caplog: Any, keep: Any = goes_on) -> Ended:
     """The outcomes of that many jobs."""
     jobs = iter(range(number))
     outcomes: dict[int, Outcome] = {}
@@ -127,7 +132,7 @@ def run(executor: Any, assess: Any, number: int, caplog: Any) -> Ended:
 
     caplog.set_level("INFO", logger="scalesearch")
     try:
-        executor.run(ask, assess, lambda *_: True, tell)
+        executor.run(ask, assess, keep, tell)
     finally:
         said = [record.getMessage() for record in caplog.records]
     return Ended(outcomes, said)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.executors._options import Options
+from scalesearch.executors._options import Options, Resources
 from scalesearch.executors._ray_cluster import ensure_cluster, workers_on
 from tests.executors.plays import make, run
 from tests.fakes import write_study
@@ -26,7 +26,14 @@ def test_how_many_workers_fit_on_a_node():
         # 12 actors of 0.3 GPU go on 4 GPUs, three on each, and not 13: measured on Ray.
         ({"CPU": 64, "GPU": 4}, {"gpus": 0.3}, 12),
         ({"CPU": 64, "GPU": 4}, {"gpus": 1}, 4),
-        ({"CPU": 64, "GPU": 5}, {"gpus": 2}, 2),
+        ({"CPU": 64, "GPU": 2, "disk": 1}, {"resources": Resources(custom={"disk": 0.25})}, 4),
+        ({"CPU": 64, "GPU": 2}, {"resources": Resources(custom={"disk": 0.25})}, 0),
+        ({"CPU": 8, "accelerator_type:T4": 1}, {"resources": Resources(accelerator_type="T4")}, 8),
+        (
+            {"CPU": 8, "accelerator_type:T4": 1},
+            {"resources": Resources(accelerator_type="H100")},
+            0,
+        ),
         ({"CPU": 3, "GPU": 4}, {"gpus": 0.5}, 3),
         ({}, {}, 0),
     ]
