@@ -28,11 +28,13 @@ def show_status(path: Path, as_json: bool) -> None:
     best = {phase: _best(trials) for phase, trials in phases.items()}
     agreement = agreement_of(phases.get("search", []))
     confirmation = confirmed(phases)
+    failed = [t for trials in phases.values() for t in trials if t.state == "failed"]
     if as_json:
         summary: dict[str, Any] = {"name": name, "running": running}
         summary |= {phase: {**counts[phase], "best": _describe(best[phase])} for phase in phases}
         if confirmation is not None:
             summary["confirm"] |= {"candidates": [_plain(c) for c in confirmation.candidates]}
+        summary |= {"failures": _causes(failed)} if failed else {}
         summary |= {} if agreement is None else {"latency": asdict(agreement)}
         print(json.dumps(summary, indent=2))
         return
@@ -47,10 +49,18 @@ def show_status(path: Path, as_json: bool) -> None:
         print(f"baseline: {words}")
     if agreement is not None:
         print(f"latency: predicted against measured, {agreement}")
-    if failed := [t for trials in phases.values() for t in trials if t.state == "failed"]:
-        print(f"last failure: {describe(failed[-1])}")
+    if failed:
+        causes = ", ".join(f"{n} {cause}" for cause, n in _causes(failed).most_common())
+        print(f"failures: {causes}; the last was {describe(failed[-1])}")
+        print("`scalesearch run STUDY --retry-failed` tries them again")
+    if again := sum(len(t.where.attempts) for trials in phases.values() for t in trials):
+        print(f"attempts that a machine ended, made again: {again}")
     if (folder.path / "report.html").exists():
         print(f"report: {folder.path / 'report.html'}")
+
+
+def _causes(failed: list[Trial]) -> Counter[str]:
+    return Counter(trial.cause for trial in failed)
 
 
 def make_report(path: Path) -> None:

@@ -323,20 +323,29 @@ def limits(contents: Contents) -> Table:
 
 
 def failures(contents: Contents) -> Table:
-    """The failed trials, with their reasons."""
-    rows = []
+    """The failed trials by cause, with their reasons, and attempts that machines ended."""
+    rows, causes = [], Counter[str]()
     for phase in PHASES:
         for _, row in contents.in_state(phase, "failed").iterrows():
             reason = row.get("reason")
             text = reason if isinstance(reason, str) and reason else "no reason was recorded"
+            cause, colon, _ = text.partition(": ")
+            causes[cause if colon else "error"] += 1
             rows.append([phase, f"{row['number']:.0f}", text])
     hidden = len(rows) - MOST_FAILURES
+    notes = [f"{hidden} more are in trials.csv."] if hidden > 0 else []
+    again = (contents.trials.get("attempts", pd.Series(dtype=float)).dropna() - 1).sum()
+    if again:
+        notes.append(
+            f"{again:.0f} attempts were ended by a machine and not by a network, and made again."
+        )
+    by_cause = ", ".join(f"{count} {cause}" for cause, count in causes.most_common())
     return Table(
-        caption=f"Failed trials ({len(rows)})",
+        caption=f"Failed trials ({by_cause or 0})",
         head=["phase", "trial", "reason"],
         rows=rows[:MOST_FAILURES],
         words=frozenset({0, 2}),
-        note=f"{hidden} more are in trials.csv." if hidden > 0 else "",
+        note=" ".join(notes),
     )
 
 

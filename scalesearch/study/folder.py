@@ -385,8 +385,30 @@ def _environment(settings: Mapping[str, Any]) -> dict[str, Any]:
         "seed": settings.get("seed"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "node": platform.node(),
+        "gpus": _gpus(),
         "commit": _commit(),
         **{name: _version(name) for name in packages},
+    }
+
+
+def _gpus() -> dict[str, Any] | None:
+    """The driver, its CUDA and the GPUs of this machine by its own tool; None without one."""
+    fields = "name,memory.total,driver_version"
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+    try:
+        rows = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        about = subprocess.run(
+            ["nvidia-smi"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    cards = [[part.strip() for part in line.split(",")] for line in rows.stdout.splitlines()]
+    cuda = re.search(r"CUDA Version:\s*([\d.]+)", about.stdout)
+    return {
+        "driver": cards[0][2] if cards else None,
+        "cuda": cuda[1] if cuda else None,
+        "cards": [f"{name}, {memory}" for name, memory, _ in cards],
     }
 
 

@@ -17,6 +17,7 @@ from scalesearch.history.trials import Trial
 
 # So many first trials with the same failure are not due to their networks.
 _HOPELESS = 8
+_TOO_LARGE = 0.1  # how far a network that did not fit is above a GPU's memory, at least
 
 
 def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limits) -> Trial:
@@ -113,12 +114,13 @@ def _fitted(trial: Trial, outcome: Outcome) -> Trial:
     What did not fit is taken to be as far above as its predicted memory is, a tenth at least.
     """
     has, took = outcome.where.device_memory, outcome.where.peak_memory
-    if isinstance(outcome, Failure) and outcome.kind == "memory":
-        share = trial.cost.training_bytes / has - 1 if has else 0.0
-        return replace(trial, violations={**trial.violations, DEVICE_MEMORY: max(0.1, share)})
-    if has and took and isinstance(outcome, Result):
-        return replace(trial, violations={**trial.violations, DEVICE_MEMORY: took / has - 1})
-    return trial
+    if has and isinstance(outcome, Failure) and outcome.kind == "memory":
+        share = max(_TOO_LARGE, trial.cost.training_bytes / has - 1)
+    elif has and took and isinstance(outcome, Result):
+        share = took / has - 1
+    else:
+        return trial
+    return replace(trial, violations={**trial.violations, DEVICE_MEMORY: share})
 
 
 def _plain(scores: Mapping[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from scalesearch.cost.cost import Deployment
 from scalesearch.cost.latency import Latency
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import TrialError
-from scalesearch.history.jobs import Infeasible, Job, Score
+from scalesearch.history.jobs import Infeasible, Job, Score, Scratch
 from scalesearch.nn.build import build
 from scalesearch.study import assess as module
 from scalesearch.study.assess import Assess, agreed_cost
@@ -178,3 +178,57 @@ def test_timing_leaves_weights_and_scores_as_they_are(assess):
     assert timed.values == plain.values
     assert timed.weights == plain.weights
     assert timed.cost.latency > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hungry(Evaluator):
+    """Runs out of memory unless few images come at once."""
+
+    micro_batch: int | None = None
+    fits: int = 4
+    tried: list = field(default_factory=list)
+
+    def smaller(self):
+        images = (self.micro_batch or 16) // 2
+        return replace(self, micro_batch=images) if images >= 2 else None
+
+    def evaluate(self, model, architecture, data, seed):
+        self.tried.append(self.micro_batch or 16)
+        if self.tried[-1] > self.fits:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        yield from super().evaluate(model, architecture, data, seed)
+
+
+def test_a_network_that_does_not_fit_is_trained_with_half_of_the_images_at_once():
+    evaluator = Hungry()
+    scores, result = finish(Assess(evaluator, Dataset().load(0))(job()))
+    assert evaluator.tried == [16, 8, 4]
+    assert result.where.micro_batch == 4
+    assert len(scores) == 1
+
+
+def test_one_that_never_fits_says_so():
+    evaluator = Hungry(fits=1)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        finish(Assess(evaluator, Dataset().load(0))(job()))
+    assert evaluator.tried == [16, 8, 4, 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembering(Evaluator):
+    """Takes its scratch folder, as an evaluator of one's own may."""
+
+    seen: list = field(default_factory=list)
+
+    def evaluate(self, model, architecture, data, seed, scratch):
+        self.seen.append(scratch)
+        yield from super().evaluate(model, architecture, data, seed)
+
+
+def test_an_evaluator_that_asks_for_scratch_is_given_it(tmp_path):
+    evaluator = Remembering()
+    finish(Assess(evaluator, Dataset().load(0), scratch=tmp_path, checkpoint_every=2)(job()))
+    finish(Assess(evaluator, Dataset().load(0), scratch=tmp_path, checkpoint_every=0)(job()))
+    first, off = evaluator.seen
+    assert first == Scratch("search", 3, tmp_path / "search-3", 2)
+    assert off.folder is None

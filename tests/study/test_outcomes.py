@@ -5,9 +5,17 @@ import pytest
 from scalesearch.cost.cost import Cost
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
-from scalesearch.history.jobs import Failure, Infeasible, Result, Score, Stopped
+from scalesearch.history.jobs import (
+    Attempt,
+    Failure,
+    Infeasible,
+    Result,
+    Score,
+    Stopped,
+    Whereabouts,
+)
 from scalesearch.history.objective import Objective
-from scalesearch.history.trials import Trial
+from scalesearch.history.trials import Trial, from_record
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
 
 COST = Cost(1_000, 1_100, 10, 20, 30, 40)
@@ -107,3 +115,25 @@ def test_a_result_has_the_latency_that_was_measured():
 def test_a_predicted_refusal_says_so():
     trial = replace(RUNNING, violations={"predicted_latency.max": 0.5, "flops.max": -1})
     assert over_limits(trial) == "over its limits: predicted_latency.max by 50.0%"
+
+
+CARD = Whereabouts("node", "a card", peak_memory=6 * 2**30, device_memory=8 * 2**30)
+
+
+def test_how_far_a_network_is_from_filling_a_gpu_is_a_constraint():
+    fits = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0, where=CARD), Objective(), {})
+    assert fits.violations == {"device_memory.max": -0.25}
+    too_large = Failure("memory", "CUDA out of memory", CARD)
+    assert finished(RUNNING, too_large, Objective(), {}).violations == {"device_memory.max": 0.1}
+    known = replace(RUNNING, cost=replace(COST, training_bytes=12 * 2**30))
+    assert finished(known, too_large, Objective(), {}).violations == {"device_memory.max": 0.5}
+    elsewhere = finished(RUNNING, Failure("memory", "no RAM"), Objective(), {})
+    assert elsewhere.violations == {}, "a machine's own memory is no bound of the networks"
+
+
+def test_a_trial_keeps_where_it_was_and_what_failed_there_before():
+    where = replace(CARD, attempts=(Attempt("other", "device: CUDA error"),))
+    trial = finished(RUNNING, Result({"accuracy": 0.5}, COST, 2.0, where=where), Objective(), {})
+    again = from_record(3, {"a": 1}, trial.proposed() | {"outcome": trial.outcome()}, {}, {})
+    assert again.where == where
+    assert again.violations == trial.violations
