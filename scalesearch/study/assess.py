@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ from scalesearch.training.device import (
     whereabouts,
 )
 
+_left: set[Path] = set()  # scratch folders of jobs that this process had
 _MEASUREMENTS = 3  # of a network before it is infeasible for its latency
 
 
@@ -91,10 +93,12 @@ class Assess:
         if not hook(self.evaluator, "trains"):
             return (yield from self._looked_up(job))
         begin_job()
+        scratch = self._scratch_of(job)
+        _forget_all_but(scratch)
         evaluator: Evaluator | None = self.evaluator
         while evaluator is not None:
             try:
-                return (yield from self._trained(job, evaluator))
+                return (yield from self._trained(job, evaluator, scratch))
             except Exception as error:
                 smaller = hook(evaluator, "smaller")() if is_out_of_memory(error) else None
                 if smaller is None:
@@ -105,7 +109,7 @@ class Assess:
         raise AssertionError("one evaluator at least was tried")
 
     def _trained(
-        self, job: Job, evaluator: Evaluator
+        self, job: Job, evaluator: Evaluator, scratch: Scratch
     ) -> Generator[Score, None, Result | Infeasible]:
         """The outcome of a network that is built and trained."""
         assert self.data is not None  # the settings were checked: what trains has images
@@ -121,7 +125,6 @@ class Assess:
             if worst(violations(measured, self.limits)) > 0:
                 return Infeasible(measured, time.perf_counter() - started)
         last = None
-        scratch = self._scratch_of(job)
         for last in scores_of(evaluator, model, architecture, self.data, job.seed, scratch):
             yield last
         if last is None:
@@ -160,6 +163,18 @@ class Assess:
         if last is None:
             raise TrialError("the evaluator gave no score")
         return Result(dict(last.values), spent, time.perf_counter() - started)
+
+
+def _forget_all_but(scratch: Scratch) -> None:
+    """Removes what other jobs left on this machine, whose disk their driver may not see.
+
+    Their outcomes are recorded: a worker gets another job only then.
+    """
+    for folder in _left - {scratch.folder}:
+        shutil.rmtree(folder, ignore_errors=True)
+    _left.clear()
+    if scratch.folder is not None:
+        _left.add(scratch.folder)
 
 
 def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:

@@ -13,7 +13,7 @@ from scalesearch.files.write import write_text
 from scalesearch.history.record import open_storage, reopen_failed
 from scalesearch.interfaces import BoxData
 from scalesearch.study.context import Context
-from scalesearch.study.folder import RunFolder, existing, opened
+from scalesearch.study.folder import RunFolder, existing, load_json, opened
 from scalesearch.study.inputs import data_notes
 from scalesearch.study.load import load_study as read_study
 from scalesearch.study.load import placing, resolved
@@ -112,6 +112,7 @@ def carry_out(context: Context) -> None:
         triple = coefficients(context, network)
         if triple is not None and context.study.family is not None:
             family(context, network, triple)
+    note_workers(context.folder)
     try:
         if context.study.export:
             paths = export_winners(context.folder, context.study.export)
@@ -119,6 +120,16 @@ def carry_out(context: Context) -> None:
     finally:  # the results are worth a page, even if a missing checkpoint ends the export
         report(context.folder)
     context.watch.note(f"report: {context.folder.path / 'report.html'}")
+
+
+def note_workers(folder: RunFolder) -> None:
+    """Adds to `environment.json` on which nodes and devices the trials ran."""
+    file = folder.path / "environment.json"
+    trials = [trial for each in folder.read().values() for trial in each]
+    used = {(trial.where.node, trial.where.device) for trial in trials if trial.where.node}
+    about = dict(load_json(file))
+    about["workers"] = [{"node": node, "device": device} for node, device in sorted(used)]
+    write_text(file, json.dumps(about, indent=2) + "\n")
 
 
 def describe_data(context: Context) -> None:

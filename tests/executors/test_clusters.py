@@ -79,8 +79,8 @@ def test_a_run_begins_when_the_first_node_joins_and_takes_others_as_they_come(
 ):
     executor = Executor(workers=2, address=cluster.address, wait=120.0)
     with joining(cluster.address, 7), joining(cluster.address, 9):
-        ended = run(executor, Slow(tmp_path, 0.5), 24, caplog)
-    assert len(ended.of) == 24
+        ended = run(executor, Slow(tmp_path, 0.25), 40, caplog)
+    assert len(ended.of) == 40
     assert not ended.failed
     assert len({outcome.values["node"] for outcome in ended.of.values()}) == 2
     assert any("2 of 2 workers wait for room" in line for line in ended.said)
