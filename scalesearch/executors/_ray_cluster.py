@@ -11,7 +11,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,11 @@ def nodes_with_room(options: Options) -> dict[str, str]:
     }
 
 
-def total_room(options: Options) -> int:
+def total_room(options: Options, left_out: Container[str] = ()) -> int:
     """How many workers the nodes hold when nobody else uses them."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return sum(workers_on(node, options) for node in alive)
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    used = [node["Resources"] for node in alive if node["NodeID"] not in left_out]
+    return sum(workers_on(resources, options) for resources in used)
 
 
 def describe_room(options: Options) -> str:

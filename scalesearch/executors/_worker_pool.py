@@ -291,6 +291,11 @@ class WorkerPool:
             if worker.node == node:
                 self._remove(worker)
 
+    def _exclusions(self) -> list[str]:
+        """The nodes that are left out, each with its reason."""
+        names = self._names
+        return [f"{names.get(n, n)} is left out: {why}" for n, why in self._left_out.items()]
+
     def _nodes(self) -> dict[str, str]:
         """Nodes that have room for a worker and are not left out, with their names."""
         found = nodes_with_room(self._options)
@@ -322,7 +327,7 @@ class WorkerPool:
         longest = now - min((worker.asked for worker in waiting), default=now)
         if longest < _PLACED_WITHIN:
             return
-        room = total_room(self._options)
+        room = total_room(self._options, self._left_out)
         # Where a cluster has the room, others may have it, or processes are slow to start.
         surplus = 0.0 if room < len(self._workers) else _REMIND
         if len(waiting) == len(self._workers):
@@ -330,7 +335,7 @@ class WorkerPool:
             if longest >= patience and (self._options.wait is not None or not room):
                 raise UserError(
                     f"no worker has found room for {format_seconds(longest)}: "
-                    f"{describe_room(self._options)}",
+                    + "; ".join([describe_room(self._options), *self._exclusions()]),
                     key="workers",
                     hint="every finished trial is recorded: ask for less per worker, or for a "
                     "longer `wait`, and run the same command again",

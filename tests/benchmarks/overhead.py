@@ -144,10 +144,48 @@ def plain_tune(trials: int = PLAIN_TRIALS) -> dict[str, Any]:
     return _row("plain Ray Tune", ended, trials)
 
 
+def checkpoint_cost(name: str = "efficientnet_b0", times: int = 5) -> dict[str, Any]:
+    """Milliseconds of a checkpoint of a network with AdamW and a moving average."""
+    import torch
+
+    from scalesearch.nn.build import build
+    from scalesearch.training.checkpoint import TrainingCheckpoint
+    from scalesearch.training.recipe import Recipe
+    from scalesearch.training.updates import make_optimizer, moving_average
+
+    model, recipe = build(published(name)), Recipe()
+    optimizer = make_optimizer(model, recipe)
+    model(torch.rand(2, 3, 64, 64)).sum().backward()
+    optimizer.step()
+    average = moving_average(model, 0.999)
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.module.state_dict(),
+    }
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = TrainingCheckpoint(Path(folder) / "training.pt", name, every=1)
+        for _ in range(times):
+            began = time.perf_counter()
+            checkpoint.after_epoch(0.0, lambda: state)
+            seconds.append(time.perf_counter() - began)
+        size = (Path(folder) / "training.pt").stat().st_size
+    middle = sorted(seconds)[times // 2]
+    return {"network": name, "megabytes": size / 1e6, "milliseconds": 1000 * middle}
+
+
 def main() -> None:
     for row in rows():
         goal = f"   goal {row['goal']:g}" if "goal" in row else ""
         print("{loop:16} {trials:5} trials {milliseconds:10.3f} ms a trial".format(**row) + goal)
+    for name in ("efficientnet_b0", "efficientnet_b7"):
+        row = checkpoint_cost(name)
+        share = row["milliseconds"] / 10_000
+        print(
+            "checkpoint of {network}: {megabytes:.0f} MB, {milliseconds:.0f} ms".format(**row)
+            + f", {share:.2%} of an epoch of 10 s   goal 2 %"
+        )
 
 
 if __name__ == "__main__":
