@@ -12,14 +12,22 @@ import pytest
 
 from scalesearch.cost.closed_form import cost
 from scalesearch.spaces.space import Space
-from tests.benchmarks import nas_bench_201, small_space
+from tests.benchmarks import gpu_training, nas_bench_201, small_space
 from tests.benchmarks.__main__ import machine, names
 
 
 def test_every_benchmark_can_be_imported():
-    assert {"closed_form", "gpu", "throughput"} <= set(names())
+    assert {"closed_form", "gpu", "gpu_training", "throughput"} <= set(names())
     for name in names():
         assert callable(importlib.import_module(f"tests.benchmarks.{name}").rows)
+
+
+def test_training_on_a_gpu_is_timed_on_a_gpu_alone(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    path = tmp_path / "measured.json"
+    assert gpu_training.main(["--json", str(path)]) == 2
+    assert "needs a GPU" in capsys.readouterr().err
+    assert not path.exists()
 
 
 def test_the_machine_is_described_in_json():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -30,6 +32,49 @@ class Match(NamedTuple):
     ignored: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Objects:
+    """What there is in a batch of images, one image after the other.
+
+    Attributes:
+        boxes: of objects, float32 [M, 4] as x0, y0, x1, y1 in pixels of the network's input.
+        labels: of objects, int64 [M].
+        crowds: boxes of crowds, float32 [K, 4].
+        counts: how many objects each image has.
+        crowd_counts: how many crowds each image has.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    crowds: Tensor
+    counts: list[int]
+    crowd_counts: list[int]
+
+
+@torch.no_grad()
+def objects_of(images: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Objects:
+    """The objects of images with boxes [M, 4], labels [M] and crowd [M] each.
+
+    Boxes without area or with sides that are not finite are skipped. To look for them a GPU would
+    be waited for: do it where the boxes were read.
+    """
+    boxes, labels, crowds = list[Tensor](), list[Tensor](), list[Tensor]()
+    for given, labels_of_image, crowd in images:
+        of_image = given.float()
+        sound = have_area(of_image)
+        single = sound & ~crowd
+        boxes.append(of_image[single])
+        labels.append(labels_of_image[single])
+        crowds.append(of_image[sound & crowd])
+    return Objects(
+        boxes=torch.cat(boxes),
+        labels=torch.cat(labels),
+        crowds=torch.cat(crowds),
+        counts=[len(one) for one in boxes],
+        crowd_counts=[len(one) for one in crowds],
+    )
+
+
 @torch.no_grad()
 def match(anchors: Tensor, boxes: Tensor, labels: Tensor, crowd: Tensor) -> Match:
     """Assigns the objects of one image to anchors; all tensors on one device.
@@ -46,15 +91,38 @@ def match(anchors: Tensor, boxes: Tensor, labels: Tensor, crowd: Tensor) -> Matc
         labels: int64 [M].
         crowd: bool [M].
     """
-    boxes = boxes.to(anchors)
-    sound = have_area(boxes)
-    objects = (sound & ~crowd).nonzero().squeeze(1)
-    owner = _owners(anchors, boxes[objects])
-    positive = (owner >= 0).nonzero().squeeze(1)
-    chosen = objects[owner[positive]]
-    ignored = _within(anchors, boxes[sound & crowd]) & (owner < 0)
-    deltas = encode(boxes[chosen], anchors[positive])
-    return Match(positive, labels[chosen], deltas, ignored.nonzero().squeeze(1))
+    return match_batch(anchors, objects_of([(boxes.to(anchors), labels, crowd)]))[0]
+
+
+@torch.no_grad()
+def match_batch(anchors: Tensor, objects: Objects) -> list[Match]:
+    """As `match`, for a batch of images; all tensors on one device.
+
+    How many anchors are positive is the one thing that a GPU is waited for, and which are ignored
+    in each image with a crowd.
+    """
+    owners, start = list[Tensor](), 0
+    for boxes in torch.split(objects.boxes, objects.counts):
+        owner = _owners(anchors, boxes)
+        owners.append(torch.where(owner < 0, owner, owner + start))  # counted over all images
+        start += len(boxes)
+    owner = torch.stack(owners)  # [N, A]
+    positive = owner >= 0
+    counts: list[int] = positive.sum(1).tolist()
+    image, anchor = positive.nonzero().t().contiguous()
+    chosen = owner[image, anchor]
+    deltas = encode(objects.boxes[chosen], anchors[anchor])
+    parts = [torch.split(part, counts) for part in (anchor, objects.labels[chosen], deltas)]
+    crowds = torch.split(objects.crowds, objects.crowd_counts)
+    none = anchor[:0]
+    ignored = [
+        (_within(anchors, regions) & ~own).nonzero().squeeze(1) if len(regions) else none
+        for regions, own in zip(crowds, positive, strict=True)
+    ]
+    return [
+        Match(anchors=one, labels=labels, deltas=delta, ignored=left_out)
+        for one, labels, delta, left_out in zip(*parts, ignored, strict=True)
+    ]
 
 
 def _owners(anchors: Tensor, boxes: Tensor) -> Tensor:

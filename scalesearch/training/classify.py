@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scalesearch.training.augment import augment
+from scalesearch.training.augment import Moves, draw_moves, moved
 from scalesearch.training.batches import in_order, prefetch
 from scalesearch.training.loop import Evaluation, Loss, Task
 
 if TYPE_CHECKING:
     from scalesearch.interfaces import ImageData, Images
 
-_Batch = tuple[Tensor, Tensor]  # uint8 images [N, C, R, R], labels [N]
+
+class _Batch(NamedTuple):
+    """uint8 images [N, C, R, R], labels [N], and how images are still to be moved."""
+
+    pixels: Tensor
+    labels: Tensor
+    moves: Moves | None = None
 
 
 def class_scores(counts: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
@@ -49,55 +55,68 @@ class Classification(Task[_Batch]):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1")
 
     def reader(self, draws: torch.Generator, seed: int) -> Callable[[np.ndarray], _Batch]:
-        """Batches of training images, shifted and mirrored by `draws`."""
+        """Batches of training images, shifted and mirrored by `draws`.
+
+        A GPU moves images itself: this thread only draws how, batch by batch.
+        """
 
         def read(indices: np.ndarray) -> _Batch:
-            pixels, labels = self._read(self.data.train, indices)
-            if self.recipe.augment:
-                pixels = augment(pixels, self.data.flip, draws)
-            return self.pinned(pixels), self.pinned(labels)
+            batch = self._read(self.data.train, indices)
+            if not self.recipe.augment:
+                return batch
+            moves = draw_moves(len(indices), batch.pixels.shape[-1], self.data.flip, draws)
+            if self.device.type == "cpu":
+                return batch._replace(pixels=moved(batch.pixels, moves))
+            mirrored = None if moves.mirrored is None else self.pinned(moves.mirrored)
+            return batch._replace(moves=Moves(self.pinned(moves.shifts), mirrored))
 
         return read
 
     def loss(self, model: nn.Module, batch: _Batch) -> Loss:
         """Cross entropy with label smoothing."""
-        pixels, labels = batch
-        labels = labels.to(self.device, non_blocking=True)
+        pixels, labels = self.sent(batch.pixels), self.sent(batch.labels)
+        if batch.moves is not None:
+            shifts, mirrored = batch.moves.shifts, batch.moves.mirrored
+            mirrored = None if mirrored is None else self.sent(mirrored)
+            pixels = moved(pixels, Moves(self.sent(shifts), mirrored))
         smoothing = self.recipe.label_smoothing
         logits = self._logits(model, pixels)
         return Loss(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
 
     def part(self, batch: _Batch, images: slice) -> _Batch:
-        """Some images with their labels."""
-        pixels, labels = batch
-        return pixels[images], labels[images]
+        """Some images with their labels and moves."""
+        moves = batch.moves
+        if moves is not None:
+            mirrored = None if moves.mirrored is None else moves.mirrored[images]
+            moves = Moves(moves.shifts[:, images], mirrored)
+        return _Batch(batch.pixels[images], batch.labels[images], moves)
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """Mean cross entropy, and the scores of `class_scores`."""
         images, classes = self.data.validation, self.data.classes
-        loss = 0.0
-        shown, said, right = torch.zeros(3, len(classes), dtype=torch.int64, device=self.device)
+        # Sums stay on the device, so that no batch waits for the one before.
+        counts = torch.zeros(3, len(classes), dtype=torch.int64, device=self.device)
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
 
         def read(indices: np.ndarray) -> _Batch:
-            pixels, labels = self._read(images, indices)
-            return self.pinned(pixels), self.pinned(labels)
+            return self._read(images, indices)
 
-        def count(labels: Tensor) -> Tensor:
-            return torch.bincount(labels, minlength=len(classes))
-
-        for pixels, labels in prefetch(read, in_order(len(images), self.validation_batch)):
-            logits, labels = self._logits(model, pixels), labels.to(self.device, non_blocking=True)
+        for batch in prefetch(read, in_order(len(images), self.validation_batch)):
+            logits, labels = self._logits(model, batch.pixels), self.sent(batch.labels)
             predicted = logits.argmax(dim=1)
-            shown += count(labels)
-            said += count(predicted)
-            right += count(labels[predicted == labels])
-            loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
-        counts = torch.stack([shown, said, right]).cpu().numpy()
-        return Evaluation({**class_scores(counts, classes), "loss": loss / len(images)})
+            one = torch.ones_like(labels)
+            for row, (shown, number) in enumerate(
+                ((labels, one), (predicted, one), (labels, (predicted == labels).long()))
+            ):
+                counts[row].scatter_add_(0, shown, number)
+            loss += functional.cross_entropy(logits, labels, reduction="sum")
+        scores = class_scores(counts.cpu().numpy(), classes)
+        return Evaluation({**scores, "loss": float(loss) / len(images)})
 
     def _read(self, images: Images, indices: np.ndarray) -> _Batch:
         pixels = images.batch(indices, self.architecture.resolution)
-        return pixels, torch.from_numpy(images.labels[indices])
+        labels = torch.from_numpy(images.labels[indices])
+        return _Batch(self.pinned(pixels), self.pinned(labels))
 
     def _logits(self, model: nn.Module, pixels: Tensor) -> Tensor:
         """Logits [N, K] in float32."""

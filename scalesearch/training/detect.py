@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scalesearch.arch.detector import Detector
 from scalesearch.nn.anchors import AnchorBoxes
 from scalesearch.nn.losses import Criterion, broken_images, detection_loss
-from scalesearch.nn.matching import Match, match
+from scalesearch.nn.matching import Match, Objects, match_batch, objects_of
 from scalesearch.nn.postprocess import Detections, Selection, detect
 from scalesearch.training.average_precision import average_precision, results_file
 from scalesearch.training.batches import in_order, prefetch
@@ -33,10 +33,11 @@ _NAMED = 20  # images with a broken loss
 
 
 class _Batch(NamedTuple):
-    """Images in the network's input, uint8 [N, C, R, R], with what is known of each."""
+    """Images in the network's input, uint8 [N, C, R, R], with what is known of each and of all."""
 
     pixels: Tensor
     samples: Sequence[Sample]
+    objects: Objects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +85,7 @@ class Detection(Task[_Batch]):
     def loss(self, model: nn.Module, batch: _Batch) -> Loss:
         """Focal loss of the classes and Huber loss of the boxes."""
         images, logits, deltas = self._predicted(model, batch.pixels)
-        anchors = self.anchors(images)
-        matches = [
-            match(anchors, *(t.to(self.device) for t in (one.boxes, one.labels, one.crowd)))
-            for one in batch.samples
-        ]
+        matches = match_batch(self.anchors(images), _each(self.sent, batch.objects))
         criterion = Criterion(label_smoothing=self.recipe.label_smoothing)
         loss = detection_loss(logits, deltas, matches, criterion)
         # What `where` keeps until losses are looked at is small: no graph, no image.
@@ -104,7 +101,8 @@ class Detection(Task[_Batch]):
 
     def part(self, batch: _Batch, images: slice) -> _Batch:
         """Some images with their objects."""
-        return _Batch(batch.pixels[images], batch.samples[images])
+        samples = batch.samples[images]
+        return _Batch(batch.pixels[images], samples, self._objects(samples))
 
     def evaluate(self, model: nn.Module) -> Evaluation:
         """COCO's average precisions and VOC's (`ap50_voc`), with the detections."""
@@ -134,7 +132,12 @@ class Detection(Task[_Batch]):
         return detections
 
     def _batch(self, samples: Sequence[Sample]) -> _Batch:
-        return _Batch(self.pinned(torch.stack([one.pixels for one in samples])), samples)
+        pixels = torch.stack([one.pixels for one in samples])
+        return _Batch(self.pinned(pixels), samples, self._objects(samples))
+
+    def _objects(self, samples: Sequence[Sample]) -> Objects:
+        objects = objects_of((one.boxes, one.labels, one.crowd) for one in samples)
+        return _each(self.pinned, objects)
 
     def _predicted(self, model: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The input [N, C, R, R], class logits and box deltas in float32."""
@@ -142,6 +145,16 @@ class Detection(Task[_Batch]):
         with self.autocast():
             logits, deltas = model(images)
         return images, logits.float(), deltas.float()
+
+
+def _each(change: Callable[[Tensor], Tensor], objects: Objects) -> Objects:
+    """Objects whose tensors were changed."""
+    return replace(
+        objects,
+        boxes=change(objects.boxes),
+        labels=change(objects.labels),
+        crowds=change(objects.crowds),
+    )
 
 
 def loss_without_objects(outputs: tuple[Tensor, Tensor]) -> Tensor:

@@ -40,11 +40,59 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether forward passes run in mixed bf16 precision."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return precision == "bf16"
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The 16-bit type of mixed precision in forward passes; None is float32 throughout.
+
+    `auto` is bf16 on GPUs that compute in it (not those that emulate it), fp16 on others that have
+    tensor cores (compute capability 7 or more), and float32 on all else.
+
+    Raises:
+        UserError: fp16 is asked for without a GPU.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError(
+            f"'fp16' cannot be used on the device {device.type!r}: it is for GPUs",
+            key="precision",
+            hint="set precision: auto, or train on a GPU",
+        )
+    if precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    if device.type != "cuda":
+        return None
+    with torch.cuda.device(device):  # which is asked about the current one
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        return torch.float16 if torch.cuda.get_device_capability()[0] >= 7 else None
+
+
+@contextmanager
+def cuda_math(device: torch.device, *, tf32: bool, cudnn_benchmark: bool) -> Iterator[None]:
+    """How CUDA computes inside, and as before outside; on other devices nothing is changed.
+
+    Args:
+        device: of the training.
+        tf32: float32 products and convolutions may round their factors to TF32's 10 bits.
+        cudnn_benchmark: cuDNN times its algorithms for each new shape and takes the fastest.
+
+    Raises:
+        UserError: cuDNN is to be timed in a process that is to be deterministic.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if cudnn_benchmark and cudnn.deterministic:
+        raise UserError(
+            "which algorithm is the fastest may differ from run to run",
+            key="cudnn_benchmark",
+            allowed="false with `execution: {deterministic: true}`",
+        )
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    try:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = tf32, tf32, cudnn_benchmark
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.arch.plain import digest
 from scalesearch.errors import TrialError
@@ -24,13 +23,14 @@ from scalesearch.nn.build import build
 from scalesearch.training.batches import micro_batches, prefetch, shuffled, steps_per_epoch
 from scalesearch.training.checkpoint import TrainingCheckpoint
 from scalesearch.training.depthwise import quick_depthwise
-from scalesearch.training.device import isolated, pick_device, uses_bf16
+from scalesearch.training.device import autocast_dtype, cuda_math, isolated, pick_device
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.updates import (
+    MovingAverage,
     clip_gradients,
+    gradient_scaler,
     learning_rate,
     make_optimizer,
-    moving_average,
     set_learning_rate,
 )
 
@@ -85,6 +85,20 @@ class Task(abc.ABC, Generic[Batch]):
         """Where it trains; `UserError` for a GPU that is not there."""
         return pick_device(self.recipe.device)
 
+    @cached_property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """The 16-bit type of its forward passes, if any; `UserError` for one it cannot have."""
+        return autocast_dtype(self.recipe.precision, self.device)
+
+    @cached_property
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of pixels from 0 to 255, [1, C, 1, 1] on the device."""
+        mean, std = (
+            (torch.tensor(values).view(1, -1, 1, 1) * 255).to(self.device, non_blocking=True)
+            for values in (self.data.mean, self.data.std)
+        )
+        return mean, std
+
     def prepare(self, model: nn.Module) -> None:
         """Changes a model before its first step: weights to begin with, and what is frozen."""
 
@@ -113,21 +127,26 @@ class Task(abc.ABC, Generic[Batch]):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 images [N, C, R, R] as a network takes them, on the device in channels last."""
-        images = pixels.to(self.device, non_blocking=True).float()
-        mean, std = (
-            torch.tensor(values, device=self.device).view(1, -1, 1, 1) * 255
-            for values in (self.data.mean, self.data.std)
-        )
+        images, (mean, std) = self.sent(pixels).float(), self._statistics
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of forward passes."""
-        bf16 = uses_bf16(self.recipe.precision, self.device)
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
+        low = self.autocast_dtype
+        return torch.autocast(self.device.type, dtype=low, enabled=low is not None)
+
+    def cuda_math(self) -> AbstractContextManager[None]:
+        """How CUDA computes while the task is at work."""
+        recipe = self.recipe
+        return cuda_math(self.device, tf32=recipe.tf32, cudnn_benchmark=recipe.cudnn_benchmark)
 
     def pinned(self, tensor: Tensor) -> Tensor:
         """A tensor from where it can be sent to the device without waiting."""
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+    def sent(self, tensor: Tensor) -> Tensor:
+        """A tensor on the device; nobody waits for a pinned one."""
+        return tensor.to(self.device, non_blocking=True)
 
     @property
     def validation_batch(self) -> int:
@@ -140,13 +159,15 @@ class State:
     """All that training changes.
 
     Attributes:
+        scaler: of fp16's losses; in any other precision it does nothing and has no state.
         average: the moving average of the weights, if the recipe asks for one.
         epoch: how many epochs are done.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    average: AveragedModel | None
+    scaler: torch.amp.GradScaler
+    average: MovingAverage | None
     epoch: int = 0
 
     @classmethod
@@ -156,17 +177,19 @@ class State:
         model.to(memory_format=torch.channels_last)
         task.prepare(model)
         ema = task.recipe.ema
-        average = None if ema is None else moving_average(model, ema)
-        return cls(model=model, optimizer=make_optimizer(model, task.recipe), average=average)
+        average = None if ema is None else MovingAverage(model, ema)
+        optimizer = make_optimizer(model, task.recipe)
+        scaler = gradient_scaler(optimizer, task.device, task.autocast_dtype)
+        return cls(model=model, optimizer=optimizer, scaler=scaler, average=average)
 
     def snapshot(self) -> dict[str, Any]:
         """All of it as tensors and plain values; the tensors are the state's own."""
-        average = None if self.average is None else self.average.state_dict()
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": average,
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.state(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -174,8 +197,9 @@ class State:
         self.epoch = snapshot["epoch"]
         self.model.load_state_dict(snapshot["model"])
         self.optimizer.load_state_dict(snapshot["optimizer"])
+        self.scaler.load_state_dict(snapshot["scaler"])
         if self.average is not None:
-            self.average.load_state_dict(snapshot["average"])
+            self.average.load(snapshot["average"])
 
     @property
     def scored(self) -> nn.Module:
@@ -235,7 +259,7 @@ def _trained(
 
     while state.epoch < recipe.epochs:
         began, epoch_seed = time.perf_counter(), seed_for(seed, "epoch", state.epoch + 1)
-        with isolated(epoch_seed, task.device):
+        with isolated(epoch_seed, task.device), task.cuda_math():
             values, speed = _train_epoch(state, task, epoch_seed)
             last = state.epoch == recipe.epochs
             validates = last or state.epoch % recipe.validate_every == 0
@@ -313,14 +337,16 @@ def _step(state: State, task: Task[Any], batch: Any) -> Loss:
     state.optimizer.zero_grad(set_to_none=True)  # before activations take their room
     if task.recipe.micro_batch is None:
         loss = task.loss(state.model, batch)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        state.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
     else:
         loss = _accumulated(state, task, batch)
+    state.scaler.unscale_(state.optimizer)  # clipped is what the optimizer takes
     if task.recipe.clip is not None:
         clip_gradients(state.model, task.recipe.clip, task.device)
-    state.optimizer.step()
+    state.scaler.step(state.optimizer)  # skipped after an overflow of fp16, which is no error
+    state.scaler.update()
     if state.average is not None:
-        state.average.update_parameters(state.model)
+        state.average.update(state.model)
     return Loss(loss.total.detach(), loss.where)
 
 
@@ -330,7 +356,7 @@ def _accumulated(state: State, task: Task[Any], batch: Any) -> Loss:
     for start, stop in micro_batches(count, task.recipe.step_batch):
         part = task.part(batch, slice(start, stop))
         loss, share = task.loss(state.model, part), (stop - start) / count
-        (loss.total * share).backward()  # type: ignore[no-untyped-call]
+        state.scaler.scale(loss.total * share).backward()  # type: ignore[no-untyped-call]
         losses.append(Loss(loss.total.detach() * share, loss.where))
     total = torch.stack([loss.total for loss in losses]).sum()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from scalesearch.cost.cost import Workload
+from scalesearch.cost.cost import Precision, Workload
 from scalesearch.errors import UserError
 
 
@@ -51,6 +51,8 @@ DETECTION_OPTIMIZERS = {
     "sgd": OptimizerDefaults(0.08, 64, "linear", 4e-5, 1),
 }
 ENOUGH = 8  # images of a batch whose statistics are fit for batch norm
+# What memory is counted for, by precision.
+_COUNTED: Mapping[str, Precision] = {"bf16": "bf16", "fp16": "float16"}
 _PARTS = re.compile(r"stem|stage[1-9]\d*")
 _DEVICES = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -74,8 +76,12 @@ class Recipe:
             bounds the steps of networks that were never tried before (5, as in DARTS).
         ema: decay of a moving average of the weights, which is then what is scored; null is none.
         augment: random shifts by up to 1/8 of the side, and mirroring where labels allow it.
-        precision: `bf16` is mixed precision; `auto` takes it on GPUs that support it, since it
-            slows CPUs down.
+        precision: `bf16` and `fp16` are mixed precision, `fp16` on GPUs alone and with a scaled
+            loss; `auto` takes `bf16` on GPUs that compute in it, `fp16` on others with tensor
+            cores, and `float32` on all else.
+        tf32: on GPUs, products and convolutions in float32 round their factors to TF32's 10 bits.
+        cudnn_benchmark: on GPUs, cuDNN times its algorithms for each new shape and takes the
+            fastest; not with `execution: {deterministic: true}`.
         device: `auto` (a GPU if the process sees one), `cpu`, `cuda` or `cuda:N`.
         validation_batch: images at once in validation; by default twice `batch_size`.
         validate_every: epochs from one validation to the next; the last is always validated.
@@ -97,7 +103,9 @@ class Recipe:
     clip: float | None = 5.0
     ema: float | None = None
     augment: bool = True
-    precision: Literal["auto", "bf16", "float32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
+    tf32: bool = False
+    cudnn_benchmark: bool = False
     device: str = "auto"
     validation_batch: int | None = None
     validate_every: int = 1
@@ -123,10 +131,12 @@ class Recipe:
         for key in ("warmup", "label_smoothing"):
             _check(key, getattr(self, key), 0 <= getattr(self, key) < 1, "0 or more, below 1")
         _check("ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null")
-        words = ("auto", "bf16", "float32")
+        words = ("auto", "bf16", "fp16", "float32")
         _check("precision", self.precision, self.precision in words, ", ".join(words))
         known = _DEVICES.fullmatch(self.device) is not None
         _check("device", self.device, known, "auto, cpu, cuda or cuda:N")
+        possible = self.precision != "fp16" or self.device != "cpu"
+        _check("precision", self.precision, possible, "auto, bf16 or float32 with device: cpu")
         images = self.validation_batch
         _check("validation_batch", images, images is None or images >= 1, "1 or more, or null")
 
@@ -159,7 +169,7 @@ class Recipe:
             training_batch=self.step_batch,
             optimizer_copies=self.optimizers[self.optimizer].copies,
             ema=self.ema is not None,
-            precision="bf16" if self.precision == "bf16" else "float32",
+            precision=_COUNTED.get(self.precision, "float32"),
         )
 
     @property

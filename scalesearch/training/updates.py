@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.training.recipe import Recipe
 
@@ -26,6 +28,24 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             groups, lr=rate, alpha=0.9, momentum=0.9, eps=0.001**0.5, foreach=True
         )
     return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def gradient_scaler(
+    optimizer: torch.optim.Optimizer, device: torch.device, low: torch.dtype | None
+) -> torch.amp.GradScaler:
+    """Scales the losses of fp16, whose small gradients would be 0 (Micikevicius et al. 2018).
+
+    It skips steps with an overflow and halves its scale, which begins too high on purpose. In any
+    other precision it does nothing.
+    """
+    scaler = torch.amp.GradScaler(device.type, enabled=low is torch.float16)
+    if scaler.is_enabled() and isinstance(optimizer, torch.optim.SGD):
+        # Fused SGD allocates momentum in the first step without filling it. If that step is
+        # skipped, the next would take what lies in memory for momentum; zeros give the same step.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return scaler
 
 
 def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
@@ -67,19 +87,49 @@ def clip_gradients(model: nn.Module, clip: float, device: torch.device) -> None:
         nn.utils.clip_grads_with_norm_(parameters, clip, norm, foreach=True)
 
 
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the model that follows it, batch-norm statistics included.
+class MovingAverage:
+    """A copy of a model that follows it, batch-norm statistics included.
 
-    Update t (from 1) keeps min(decay, t / (9 + t)) of the average, TensorFlow's rule: a run of a
-    hundred steps is not left with the average of its random start.
+    The first update copies the model. Update t (from 1) keeps min(decay, t / (9 + t)) of the
+    average, TensorFlow's rule: a run of a hundred steps is not left with the average of its random
+    start. Updates are counted here and not on the device, so that no update waits for a GPU.
+
+    Attributes:
+        module: the average.
+        decay: the share that stays in the long run.
+        updates: how many were made.
     """
 
-    def step(old: Tensor, new: Tensor, updates: Tensor | int) -> Tensor:
-        if not old.is_floating_point():
-            return new
-        return torch.lerp(old, new, 1 - kept(decay, int(updates)))
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module, self.decay, self.updates = deepcopy(model), decay, 0
 
-    return AveragedModel(model, avg_fn=step, use_buffers=True)
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Follows the model by one step; integers, as batch norms' counters, are copied."""
+        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        follows = [self.updates > 0 and old.is_floating_point() for old, _ in pairs]
+        averaged = [pair for pair, lerps in zip(pairs, follows, strict=True) if lerps]
+        copied = [pair for pair, lerps in zip(pairs, follows, strict=True) if not lerps]
+        if averaged:
+            old, new = ([pair[i] for pair in averaged] for i in (0, 1))
+            torch._foreach_lerp_(old, new, 1 - kept(self.decay, self.updates))
+        if copied:
+            old, new = ([pair[i] for pair in copied] for i in (0, 1))
+            torch._foreach_copy_(old, new)
+        self.updates += 1
+
+    def state(self) -> dict[str, Any]:
+        """All that updates change: `module`, a state dict, and `updates`."""
+        return {"module": self.module.state_dict(), "updates": self.updates}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        self.module.load_state_dict(state["module"])
+        self.updates = int(state["updates"])
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in chain(model.parameters(), model.buffers())]
 
 
 def kept(decay: float, updates: int) -> float:

@@ -151,17 +151,17 @@ def checkpoint_cost(name: str = "efficientnet_b0", times: int = 5) -> dict[str, 
     from scalesearch.nn.build import build
     from scalesearch.training.checkpoint import TrainingCheckpoint
     from scalesearch.training.recipe import Recipe
-    from scalesearch.training.updates import make_optimizer, moving_average
+    from scalesearch.training.updates import MovingAverage, make_optimizer
 
     model, recipe = build(published(name)), Recipe()
     optimizer = make_optimizer(model, recipe)
     model(torch.rand(2, 3, 64, 64)).sum().backward()
     optimizer.step()
-    average = moving_average(model, 0.999)
+    average = MovingAverage(model, 0.999)
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "average": average.module.state_dict(),
+        "average": average.state(),
     }
     seconds = []
     with tempfile.TemporaryDirectory() as folder:

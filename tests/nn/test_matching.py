@@ -13,7 +13,7 @@ from scalesearch.arch.detector import Anchors
 from scalesearch.nn import matching
 from scalesearch.nn.anchors import anchor_boxes
 from scalesearch.nn.boxes import decode
-from scalesearch.nn.matching import match
+from scalesearch.nn.matching import match, match_batch, objects_of
 from tests.effdets import effdet_anchors, peer_anchors, swapped
 
 SIZE = (256, 384)
@@ -205,3 +205,18 @@ def test_float64_boxes_are_taken_as_float32():
     matched = match(ANCHORS, boxes.double(), labels, none(5))
     wanted = match(ANCHORS, boxes, labels, none(5))
     assert all(torch.equal(a, b) for a, b in zip(matched, wanted, strict=True))
+
+
+def test_a_batch_is_matched_as_its_images_are():
+    """Images without objects, with objects, with crowds alone, and with boxes of no area."""
+    images = []
+    for count, seed in ((3, 1), (0, 2), (40, 3), (5, 4), (7, 5)):
+        boxes, labels = drawn(count, seed)
+        images.append((boxes, labels, torch.arange(count) % 4 == 1))
+    images[3] = (images[3][0], images[3][1], ~none(5))
+    images[4][0][2] = 0.0
+    matches = match_batch(ANCHORS, objects_of(images))
+    assert len(matches) == len(images)
+    for image, matched in zip(images, matches, strict=True):
+        alone = match(ANCHORS, *image)
+        assert all(torch.equal(one, other) for one, other in zip(matched, alone, strict=True))

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from scalesearch.training.augment import augment
+from scalesearch.training.augment import augment, draw_moves, moved
 
 
 def numbered(count, channels, side):
@@ -51,3 +51,20 @@ def test_the_same_draws_give_the_same_images_and_leave_torchs_own_alone():
     assert torch.equal(first, second)
     assert torch.equal(before, torch.get_rng_state())
     assert first.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_draws_ahead_move_images_as_draws_in_time_do():
+    """So that a thread can draw batch after batch, and a GPU can move the images later."""
+    batches = [numbered(count, 3, 16) for count in (8, 5, 8)]
+    for flip in (True, False):
+        early, late = (torch.Generator().manual_seed(7) for _ in range(2))
+        moves = [draw_moves(len(images), 16, flip, early) for images in batches]
+        for images, move in zip(batches, moves, strict=True):
+            assert torch.equal(moved(images, move), augment(images, flip, late))
+
+
+def test_nothing_of_it_leaves_the_device():
+    """All on one device, which is here torch's own without memory."""
+    moves = draw_moves(4, 16, True, torch.Generator())
+    there = type(moves)(*(part.to("meta") for part in moves))
+    assert moved(numbered(4, 3, 16).to("meta"), there).shape == (4, 3, 16, 16)

@@ -75,3 +75,11 @@ def test_an_error_leaves_the_model_as_it_was():
     with pytest.raises(KeyError), quick_depthwise(net):
         raise KeyError
     assert "_conv_forward" not in vars(net.conv)
+
+
+def test_a_model_on_another_device_is_left_as_it_is():
+    net = nn.Sequential(nn.Conv2d(4, 4, 5, padding=2, groups=4, bias=False, device="meta"))
+    with quick_depthwise(net):
+        assert "_conv_forward" not in vars(net[0])
+    with quick_depthwise(net.to_empty(device="cpu")):
+        assert "_conv_forward" in vars(net[0])

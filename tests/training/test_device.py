@@ -1,3 +1,4 @@
+import contextlib
 import platform
 import subprocess
 import sys
@@ -7,9 +8,15 @@ import torch
 
 from scalesearch.errors import UserError
 from scalesearch.training import device
-from scalesearch.training.device import isolated, pick_device, prepare_worker, uses_bf16
+from scalesearch.training.device import (
+    autocast_dtype,
+    cuda_math,
+    isolated,
+    pick_device,
+    prepare_worker,
+)
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 def test_auto_follows_what_the_process_sees(monkeypatch):
@@ -27,14 +34,60 @@ def test_a_missing_gpu_is_the_users_to_mend(monkeypatch, name, gpus):
         pick_device(name)
 
 
-def test_bf16_is_automatic_on_gpus_that_have_it_alone(monkeypatch):
-    assert not uses_bf16("auto", CPU)
-    assert uses_bf16("bf16", CPU)
-    gpu = torch.device("cuda")
-    for supported in (True, False):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda answer=supported: answer)
-        assert uses_bf16("auto", gpu) is supported
-    assert not uses_bf16("float32", gpu)
+@pytest.mark.parametrize(
+    ("capability", "native", "expected"),
+    [((9, 0), True, torch.bfloat16), ((7, 5), False, torch.float16), ((6, 1), False, None)],
+)
+def test_auto_takes_what_the_gpu_computes_in(monkeypatch, capability, native, expected):
+    def supported(including_emulation=True):
+        return native or including_emulation  # as torch: any GPU can emulate it
+
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert autocast_dtype("auto", GPU) is expected
+
+
+def test_a_precision_is_what_it_says():
+    assert autocast_dtype("auto", CPU) is None
+    for place in (CPU, GPU):
+        assert autocast_dtype("float32", place) is None
+        assert autocast_dtype("bf16", place) is torch.bfloat16
+    assert autocast_dtype("fp16", GPU) is torch.float16
+    with pytest.raises(UserError, match="'fp16' cannot be used on the device 'cpu'") as told:
+        autocast_dtype("fp16", CPU)
+    assert told.value.key == "precision"
+
+
+def cuda_settings():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    return matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+
+
+@pytest.mark.parametrize(("tf32", "benchmark"), [(False, False), (True, True), (True, False)])
+def test_cudas_settings_hold_inside_and_are_as_before_outside(tf32, benchmark):
+    before = cuda_settings()
+    with (
+        contextlib.suppress(KeyError),  # an error inside restores, too
+        cuda_math(GPU, tf32=tf32, cudnn_benchmark=benchmark),
+    ):
+        assert cuda_settings() == (tf32, tf32, benchmark)
+        raise KeyError
+    assert cuda_settings() == before
+    with cuda_math(CPU, tf32=tf32, cudnn_benchmark=benchmark):
+        assert cuda_settings() == before
+
+
+def test_what_is_deterministic_takes_no_algorithm_by_its_time(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    with cuda_math(GPU, tf32=False, cudnn_benchmark=False):
+        pass
+    with (
+        pytest.raises(UserError, match="may differ from run to run") as told,
+        cuda_math(GPU, tf32=False, cudnn_benchmark=True),
+    ):
+        pass
+    assert told.value.key == "cudnn_benchmark"
 
 
 def test_random_numbers_follow_the_seed_inside_and_stay_untouched_outside():

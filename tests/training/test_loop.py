@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from scalesearch.datasets._array_images import ArrayImages
 from scalesearch.datasets.mnist5k import Dataset
-from scalesearch.errors import TrialError
+from scalesearch.errors import TrialError, UserError
 from scalesearch.interfaces import ImageData
 from scalesearch.training.classify import Classification
 from scalesearch.training.loop import train as train_task
@@ -264,3 +264,42 @@ def test_modules_see_channels_last_images():
     for augment in (True, False):
         list(train(Watch(), data, 8, Recipe(epochs=1, augment=augment), 0))
     assert all(seen)
+
+
+def classification(data, recipe, side=8):
+    return Classification(architecture=SimpleNamespace(resolution=side), data=data, recipe=recipe)
+
+
+def test_images_are_normalised_by_constants_that_are_made_once(monkeypatch):
+    task = classification(noise(), Recipe(device="cpu"))
+    pixels = task.data.train.batch(np.arange(4), 8)
+    mean, std = (
+        torch.tensor(values).view(1, -1, 1, 1) * 255 for values in (task.data.mean, task.data.std)
+    )
+    wanted = (pixels.float() - mean) / std
+    assert torch.equal(task.normalised(pixels), wanted)
+    monkeypatch.setattr(torch, "tensor", lambda *_: pytest.fail("a constant is made anew"))
+    assert torch.equal(task.normalised(pixels), wanted)
+
+
+def test_a_batch_that_is_moved_where_it_is_trained_is_the_same(monkeypatch):
+    """What a GPU gets, here on a CPU: images as read, and moves drawn in the order of batches."""
+    data = noise(flip=True)
+    losses = []
+    for device in ("cpu", "meta"):
+        task = classification(data, Recipe(device="cpu"))
+        model = network().eval()
+        read = task.reader(torch.Generator().manual_seed(5), 0)
+        with monkeypatch.context() as patched:
+            patched.setitem(vars(task), "device", torch.device(device))
+            patched.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+            batches = [read(np.arange(start, start + 8)) for start in (0, 8, 16)]
+        assert all((batch.moves is None) is (device == "cpu") for batch in batches)
+        losses.append([task.loss(model, batch).total.item() for batch in batches])
+    assert losses[0] == losses[1]
+
+
+def test_fp16_without_a_gpu_is_the_users_to_mend(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="'fp16' cannot be used on the device 'cpu'"):
+        next(train(network(), noise(), 8, Recipe(precision="fp16"), 0))

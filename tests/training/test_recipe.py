@@ -35,7 +35,7 @@ def test_a_given_learning_rate_and_decay_are_taken_as_they_are():
         ("label_smoothing", -0.1),
         ("clip", 0.0),
         ("ema", 1.0),
-        ("precision", "fp16"),
+        ("precision", "float16"),
         ("device", "gpu"),
         ("device", "cuda:x"),
         ("validation_batch", 0),
@@ -47,6 +47,17 @@ def test_values_out_of_range_are_named(key, value):
     assert caught.value.key == key
     assert repr(value) in caught.value.problem
     assert caught.value.allowed
+
+
+def test_fp16_is_for_gpus():
+    with pytest.raises(UserError, match="'fp16' cannot be used") as told:
+        Recipe(precision="fp16", device="cpu")
+    assert (told.value.key, told.value.allowed) == (
+        "precision",
+        "auto, bf16 or float32 with device: cpu",
+    )
+    for device in ("auto", "cuda"):  # a worker may see a GPU where this process has none
+        assert Recipe(precision="fp16", device=device).workload.precision == "float16"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import copy
 import math
 import warnings
 
@@ -6,13 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.training.recipe import OPTIMIZERS, Recipe
 from scalesearch.training.updates import (
+    MovingAverage,
+    gradient_scaler,
     kept,
     learning_rate,
     make_optimizer,
-    moving_average,
     parameter_groups,
     set_learning_rate,
 )
@@ -117,11 +120,11 @@ def test_every_step_learns_and_none_exceeds_the_peak(steps, warmup):
 
 def test_follows_the_hand_formula():
     model = nn.Linear(1, 1, bias=False)
-    average = moving_average(model, 0.5)
+    average = MovingAverage(model, 0.5)
     seen, expected = [4.0, 8.0, 16.0, 3.0], None
     for updates, value in enumerate(seen):
         model.weight.data.fill_(value)
-        average.update_parameters(model)
+        average.update(model)
         decay = min(0.5, (1 + updates) / (10 + updates))
         expected = value if expected is None else decay * expected + (1 - decay) * value
         assert average.module.weight.item() == pytest.approx(expected)
@@ -137,10 +140,97 @@ def test_decay_warms_up_to_its_value():
 
 def test_batch_norm_statistics_are_averaged_and_counters_copied():
     model = nn.BatchNorm2d(2)
-    average = moving_average(model, 0.9)
+    average = MovingAverage(model, 0.9)
     for _ in range(3):
         model(torch.randn(4, 2, 3, 3) + 5)
-        average.update_parameters(model)
+        average.update(model)
     assert average.module.num_batches_tracked == 3
     assert not torch.equal(average.module.running_mean, torch.zeros(2))
     assert not torch.equal(average.module.running_mean, model.running_mean)
+
+
+def stepped(model):
+    """A step that changes every parameter, buffer and counter."""
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    model(torch.randn(4, 1, 3, 3) + 2).square().sum().backward()
+    optimizer.step()
+
+
+def test_the_average_is_to_the_bit_that_of_torchs_own_averaged_model():
+    def rule(old, new, updates):
+        if not old.is_floating_point():
+            return new
+        return torch.lerp(old, new, 1 - kept(0.9, int(updates)))
+
+    torch.manual_seed(0)
+    model = network()
+    own, peer = MovingAverage(model, 0.9), AveragedModel(model, avg_fn=rule, use_buffers=True)
+    for _ in range(100):  # past the end of the warm-up of the decay
+        stepped(model)
+        own.update(model)
+        peer.update_parameters(model)
+        theirs = peer.module.state_dict()
+        for name, value in own.module.state_dict().items():
+            assert torch.equal(value, theirs[name]), name
+    assert kept(0.9, own.updates) == 0.9
+
+
+def test_the_average_follows_frozen_weights_and_models_without_any():
+    model = network().requires_grad_(False)
+    average = MovingAverage(model, 0.9)
+    average.update(model)
+    assert not any(p.requires_grad for p in average.module.parameters())
+    empty = MovingAverage(nn.Flatten(), 0.9)
+    empty.update(nn.Flatten())
+    assert empty.updates == 1
+
+
+def test_the_average_goes_on_from_its_state():
+    torch.manual_seed(0)
+    model = network()
+    average = MovingAverage(model, 0.9)
+    for _ in range(3):
+        stepped(model)
+        average.update(model)
+    state = copy.deepcopy(average.state())
+    assert set(state) == {"module", "updates"}
+    assert state["updates"] == 3
+    again = MovingAverage(network(), 0.9)
+    again.load(state)
+    stepped(model)
+    for one in (average, again):
+        one.update(model)
+    expected = average.module.state_dict()
+    assert all(torch.equal(v, expected[n]) for n, v in again.module.state_dict().items())
+
+
+def test_losses_are_scaled_for_fp16_alone():
+    optimizer = make_optimizer(network(), Recipe(optimizer="sgd"))
+    for dtype in (None, torch.bfloat16):
+        scaler = gradient_scaler(optimizer, torch.device("cpu"), dtype)
+        assert not scaler.is_enabled()
+        assert scaler.state_dict() == {}
+    assert not optimizer.state
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_skipped_first_step_leaves_no_trace(name):
+    """A CPU has a scaler, too: its first step overflows, the second is the first without one."""
+    models = [network() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    images, ends = torch.randn(2, 1, 3, 3), []
+    for model, skips in zip(models, (True, False), strict=True):
+        model.eval()  # so that no statistics change
+        optimizer = make_optimizer(model, Recipe(optimizer=name))
+        scaler = gradient_scaler(optimizer, torch.device("cpu"), torch.float16)
+        assert scaler.is_enabled()
+        for factor in (math.inf, 1.0) if skips else (1.0,):
+            optimizer.zero_grad()
+            scaler.scale(model(images).square().sum() * factor).backward()
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        ends.append([p.detach() for p in model.parameters()])
+        assert scaler.get_scale() == 2.0 ** (15 if skips else 16)
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other)
