@@ -341,7 +341,7 @@ def failures(contents: Contents) -> Table:
         )
     by_cause = ", ".join(f"{count} {cause}" for cause, count in causes.most_common())
     return Table(
-        caption=f"Failed trials ({by_cause or 0})",
+        caption=f"Failed trials ({len(rows)}{': ' * bool(rows)}{by_cause})",
         head=["phase", "trial", "reason"],
         rows=rows[:MOST_FAILURES],
         words=frozenset({0, 2}),

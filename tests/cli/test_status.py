@@ -61,7 +61,8 @@ def test_the_last_failure_is_shown(scalesearch, tmp_path):
     file = write_study(tmp_path, without=("grid", "family"), evaluator=failing)
     run(file, folder=tmp_path / "run")
     shown = scalesearch("status", tmp_path / "run").out
-    assert re.search(r"last failure: trial \d+ failed: error: made to fail", shown)
+    assert re.search(r"failures: \d+ error; the last was trial \d+ failed: error: made to", shown)
+    assert "--retry-failed" in shown
 
 
 def test_the_report_is_drawn_anew(scalesearch, copy):

@@ -223,7 +223,7 @@ def test_a_missing_reason_is_said_to_be_missing(small):
 def test_hundreds_of_failures_are_cut_and_counted(small):
     failed = [{"phase": "grid", "number": i, "state": "failed", "reason": "x"} for i in range(100)]
     table = tables.failures(replace(small, trials=pd.DataFrame(failed)))
-    assert (table.caption, len(table.rows)) == ("Failed trials (100)", 40)
+    assert (table.caption, len(table.rows)) == ("Failed trials (100: 100 error)", 40)
     assert table.note == "60 more are in trials.csv."
 
 
