@@ -164,7 +164,7 @@ def test_a_worker_that_cannot_be_prepared_ends_the_run(name, tmp_path):
 @pytest.mark.parametrize("name", RAY)
 def test_more_than_the_cluster_can_ever_give_is_an_error_at_once(name, tmp_path):
     with pytest.raises(
-        UserError, match="2 workers of 1 CPUs and 1 GPUs each do not fit.*room for 1"
+        UserError, match=r"2 workers of 1 CPUs and 1 GPUs each do not fit.*room for 1"
     ):
         run(make(name, gpus=1), tmp_path, {0: "score"})
     with pytest.raises(UserError, match="has 2 CPUs and 1 GPUs, room for 1"):
