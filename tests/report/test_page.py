@@ -157,7 +157,7 @@ def test_a_phase_where_all_failed(small):
         rest = {name: figure for name, figure in FIGURES.items() if name != phase}
         text = Reader(page(replace(small, trials=trials), rest)).text
         assert sentence in text
-        assert re.search(r"Failed trials \(\d+\)", text)
+        assert re.search(r"Failed trials \(\d+: ", text)
 
 
 def test_a_table_read_back_from_csv_gives_the_same_page(small):
