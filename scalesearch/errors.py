@@ -72,7 +72,13 @@ def _rebuild(problem: str, key: str, allowed: str, hint: str, file: str, line: i
     return UserError(problem, key=key, allowed=allowed, hint=hint, file=file, line=line)
 
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "cublas_status_alloc_failed",  # a library that finds no memory on a GPU for its workspace
+    "cudnn_status_alloc_failed",
+)
 
 
 class TrialError(RuntimeError):

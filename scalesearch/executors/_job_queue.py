@@ -7,6 +7,7 @@ met one on more workers than `retries`, on different nodes where there are sever
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from scalesearch.executors._options import Ask, Keep, Tell
@@ -17,15 +18,32 @@ _MOST_LOST = 25
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A node, or one of its GPUs.
+
+    Attributes:
+        node: its identity, which is unlike a name never shared.
+        gpu: which one; empty for the node with all it has.
+    """
+
+    node: str
+    gpu: str = ""
+
+    def overlaps(self, other: Place) -> bool:
+        """Whether one of them is the other or a part of it."""
+        return self.node == other.node and (self.gpu == other.gpu or not (self.gpu and other.gpu))
+
+
+@dataclass(frozen=True, slots=True)
 class Try:
     """An attempt at a job that failed in a way that may be its machine's.
 
     Attributes:
-        node: identity of the node, which several may share a name with.
+        place: what may be to blame for it.
         failure: with the name of the machine.
     """
 
-    node: str
+    place: Place
     failure: Failure
 
 
@@ -36,27 +54,35 @@ class QueuedJob:
     job: Job
     tries: tuple[Try, ...] = ()
 
-    def failed_on(self, node: str) -> bool:
-        """Whether this node may be to blame for one of them."""
-        return node in self.nodes
+    def failed_at(self, place: Place) -> bool:
+        """Whether this place may be to blame for one of them."""
+        return any(each.place.overlaps(place) for each in self._suspect())
 
     @property
     def nodes(self) -> frozenset[str]:
         """Those that may be to blame for one of them."""
-        return frozenset(each.node for each in self._suspect)
+        return frozenset(each.place.node for each in self._suspect())
 
-    @property
-    def _suspect(self) -> tuple[Try, ...]:
-        """Those that the network may have caused itself."""
-        return tuple(each for each in self.tries if each.failure.kind != "lost")
+    def _suspect(self, places: Collection[Place] | None = None) -> tuple[Try, ...]:
+        """Those that the network may have caused itself.
 
-    def is_to_blame(self, retries: int, nodes: frozenset[str]) -> bool:
-        """Whether its network has failed often enough, on these nodes or those before."""
-        suspect = self._suspect
+        A worker may die some time before its node is known to be gone: what happened on a node that
+        has none of these places any more was its end.
+        """
+        suspect = tuple(each for each in self.tries if each.failure.kind != "lost")
+        if places is None:
+            return suspect
+        nodes = {place.node for place in places}
+        return tuple(each for each in suspect if each.place.node in nodes)
+
+    def is_to_blame(self, retries: int, places: Collection[Place] | None = None) -> bool:
+        """Whether its network has failed often enough, where these places are in use."""
+        suspect = self._suspect(places)
         if len(self.tries) - len(suspect) > _MOST_LOST:
             return True
-        places = len(self.nodes) if nodes - self.nodes else len(suspect)
-        return places > retries or len(suspect) > 2 * retries + 1
+        elsewhere = any(not self.failed_at(place) for place in places or ())
+        failures = len({each.place for each in suspect}) if elsewhere else len(suspect)
+        return failures > retries or len(suspect) > 2 * retries + 1
 
     def attempts(self) -> tuple[Attempt, ...]:
         """For the record."""
@@ -82,18 +108,24 @@ class JobQueue:
         """Whether the run is over: no job waits, none is in flight and `ask` has none."""
         return not self._in_flight and not self.ready()
 
-    def ready(self, node: str | None = None) -> bool:
-        """Whether a job can be taken now, on this node if one is named; asks for one if need be."""
-        if self._fitting(node) is None and not self._exhausted:
+    def ready(self, place: Place | None = None, others: Collection[Place] = ()) -> bool:
+        """Whether a job can be taken now; asks for one if need be.
+
+        Args:
+            place: where; a job that has failed there is left to `others`, if it has not failed at
+                one of them.
+            others: places where there are workers, too.
+        """
+        if self._fitting(place, others) is None and not self._exhausted:
             job = self._ask()
             self._exhausted = job is None
             if job is not None:
                 self._waiting.append(QueuedJob(job))
-        return self._fitting(node) is not None
+        return self._fitting(place, others) is not None
 
-    def take(self, node: str | None = None) -> QueuedJob:
+    def take(self, place: Place | None = None, others: Collection[Place] = ()) -> QueuedJob:
         """The next job that `ready` has seen, from here on in flight."""
-        queued = self._fitting(node)
+        queued = self._fitting(place, others)
         assert queued is not None
         self._waiting.remove(queued)
         self._in_flight += 1
@@ -107,16 +139,19 @@ class JobQueue:
             outcome = replace(outcome, where=replace(outcome.where, attempts=queued.attempts()))
         self._tell(queued.job, outcome)
 
-    def put_back(self, queued: QueuedJob, failed: Try, nodes: frozenset[str] = frozenset()) -> bool:
+    def put_back(
+        self, queued: QueuedJob, failed: Try, places: Collection[Place] | None = None
+    ) -> bool:
         """Queues a job again whose machine failed; False if its network is to blame, and reported.
 
         Args:
             queued: the job.
             failed: this attempt at it.
-            nodes: that have room for a worker.
+            places: of all other workers, and nodes that have room for one; None where there is one
+                machine.
         """
         tried = replace(queued, tries=(*queued.tries, failed))
-        if not tried.is_to_blame(self._retries, nodes):
+        if not tried.is_to_blame(self._retries, places):
             self._in_flight -= 1
             self._waiting.append(tried)
             return True
@@ -130,7 +165,11 @@ class JobQueue:
         """Those on which a waiting job has failed."""
         return frozenset(node for each in self._waiting for node in each.nodes)
 
-    def _fitting(self, node: str | None) -> QueuedJob | None:
-        """The first waiting job that has not failed on this node."""
-        fitting = (each for each in self._waiting if node is None or not each.failed_on(node))
-        return next(fitting, None)
+    def _fitting(self, place: Place | None, others: Collection[Place]) -> QueuedJob | None:
+        """The first waiting job that has not failed here, or has failed everywhere else."""
+        for each in self._waiting:
+            if place is None or not each.failed_at(place):
+                return each
+            if all(each.failed_at(other) for other in others):
+                return each
+        return None

@@ -106,11 +106,13 @@ class WorkerSetup:
 class WorkerActor:
     """The process of a worker: holds the running job between two calls of the driver."""
 
-    def place(self) -> tuple[str, str, int]:
-        """The identity of its node, the machine's name, and the number of its process."""
+    def place(self) -> tuple[str, str, str, int]:
+        """The identity of its node, its GPUs, the machine's name, the number of its process."""
         import ray
 
-        return ray.get_runtime_context().get_node_id(), platform.node(), os.getpid()
+        context = ray.get_runtime_context()
+        gpus = ",".join(context.get_accelerator_ids().get("GPU", ()))
+        return context.get_node_id(), gpus, platform.node(), os.getpid()
 
     def prepare(self, setup: WorkerSetup) -> None:
         """A call of its own, as Ray hides the type of what a constructor raises."""

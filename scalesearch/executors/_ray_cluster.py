@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import scalesearch
 from scalesearch.errors import UserError
 from scalesearch.executors._interrupts import ignore_interrupt, interrupt_deferred, on_interrupt
 from scalesearch.executors._on_worker import WorkerSetup
-from scalesearch.executors._options import Options
+from scalesearch.executors._options import Options, Resources
 from scalesearch.executors._ray_errors import join_error, send_error, start_error
 from scalesearch.interfaces import Assess
 
@@ -59,7 +60,7 @@ def workers_on(resources: Mapping[str, float], options: Options) -> int:
 
 def nodes_with_room(options: Options) -> dict[str, str]:
     """The nodes on which a worker fits, by their identity: names to show."""
-    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    alive = _alive()
     hosts = [node["NodeManagerHostname"] for node in alive]
     return {
         node["NodeID"]: host if hosts.count(host) == 1 else f"{host} (node {node['NodeID'][:8]})"
@@ -70,21 +71,33 @@ def nodes_with_room(options: Options) -> dict[str, str]:
 
 def total_room(options: Options, left_out: Container[str] = ()) -> int:
     """How many workers the nodes hold when nobody else uses them."""
-    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    used = [node["Resources"] for node in alive if node["NodeID"] not in left_out]
+    used = [node["Resources"] for node in _alive() if node["NodeID"] not in left_out]
     return sum(workers_on(resources, options) for resources in used)
 
 
 def describe_room(options: Options) -> str:
     """What a cluster has, in a sentence's end."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    alive = [node["Resources"] for node in _alive()]
     cpus, gpus = (sum(node.get(kind, 0) for node in alive) for kind in ("CPU", "GPU"))
     free = ray.available_resources()  # type: ignore[no-untyped-call]
     return (
         f"the Ray cluster has {len(alive)} nodes with {cpus:g} CPUs ({free.get('CPU', 0):g} free) "
         f"and {gpus:g} GPUs ({free.get('GPU', 0):g} free); a worker takes {options.cpus:g} and "
-        f"{options.gpus:g}"
+        f"{options.gpus:g}{_other_needs(options)}"
     )
+
+
+def _alive() -> list[dict[str, Any]]:
+    """What Ray says of each node that is there."""
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _other_needs(options: Options) -> str:
+    """What a worker needs beside CPUs and GPUs, in a sentence's end."""
+    needs = [f"{amount:g} of {name!r}" for name, amount in options.resources.custom.items()]
+    if (kind := options.resources.accelerator_type) is not None:
+        needs.append(f"a GPU of type {kind!r}")
+    return "".join(f", and {need}" for need in needs)
 
 
 def setup_of(options: Options, assess: Assess) -> WorkerSetup:
@@ -193,12 +206,18 @@ def _check_room(options: Options) -> None:
     room = total_room(options)
     if room >= options.workers:
         return
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    resources = [node["Resources"] for node in _alive()]
     cpus, gpus = (sum(node.get(kind, 0) for node in resources) for kind in ("CPU", "GPU"))
+    plain = replace(options, resources=Resources())
+    if room < total_room(plain):  # what else is asked for is what there is too little of
+        key = "resources"
+    else:
+        key = "workers" if room else ("gpus" if gpus < options.gpus else "cpus")
     raise UserError(
-        f"{options.workers} workers of {options.cpus:g} CPUs and {options.gpus:g} GPUs each do "
-        f"not fit: the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, room for {room}",
-        key="workers" if room else ("gpus" if gpus < options.gpus else "cpus"),
+        f"{options.workers} workers of {options.cpus:g} CPUs and {options.gpus:g} GPUs each"
+        f"{_other_needs(options)} do not fit: the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs, "
+        f"room for {room}",
+        key=key,
         hint="ask for fewer workers or for less per worker"
         + ("" if options.address == "local" else ", or give a growing cluster time: `wait: 10m`"),
     )

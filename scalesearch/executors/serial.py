@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from scalesearch.errors import UserError
 from scalesearch.executors._failures import OF_MACHINES, timeout_failure
 from scalesearch.executors._interrupts import on_interrupt, raise_interrupt
-from scalesearch.executors._job_queue import JobQueue, Try
+from scalesearch.executors._job_queue import JobQueue, Place, Try
 from scalesearch.executors._options import Ask, Keep, Options, Resources, Tell
 from scalesearch.executors._running_job import RunningJob
 from scalesearch.history.jobs import Failure, Job, Outcome, Score
 from scalesearch.interfaces import Assess, hook
 
 _log = logging.getLogger(__name__)
+_HERE = Place("")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class Executor(Options):
                         hint="every finished trial is recorded: run the same command again; "
                         "`executor: ray` would replace its worker and go on",
                     )
-                elif queue.put_back(queued, Try("", outcome)):
+                elif queue.put_back(queued, Try(_HERE, outcome)):
                     _log.info("trial %d is tried again: %s", queued.job.number, outcome)
 
     def _outcome(self, job: Job, assess: Assess, keep: Keep) -> Outcome:

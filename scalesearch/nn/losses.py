@@ -45,7 +45,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class DetectionLoss:
-    """The loss of a batch, divided by the number of positive anchors in it plus one.
+    """The loss of a batch, divided by its normaliser.
 
     Attributes:
         total: class loss + weight * box loss, a scalar with its gradient.
@@ -70,6 +70,7 @@ def detection_loss(
     deltas: Tensor,
     matches: Sequence[Match],
     criterion: Criterion = Criterion(),
+    normaliser: float | None = None,
 ) -> DetectionLoss:
     """The loss of predictions for N images; computed in float32, or in float64 if they are.
 
@@ -78,9 +79,12 @@ def detection_loss(
         deltas: of the boxes, [N, A, 4].
         matches: the targets of each image's anchors.
         criterion: the constants of the losses.
+        normaliser: what it is divided by; the number of positive anchors plus one by default, which
+            for a part of a batch is that of the whole batch.
     """
     counts = [len(match.anchors) for match in matches]
-    normaliser = sum(counts) + 1.0
+    if normaliser is None:
+        normaliser = sum(counts) + 1.0
     needs_grad = torch.is_grad_enabled() and logits.requires_grad
     classes: Tensor = _Focal.apply(logits, matches, criterion, needs_grad)
     classes = classes / normaliser

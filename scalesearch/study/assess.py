@@ -36,6 +36,7 @@ from scalesearch.training.device import (
     begin_job,
     give_memory_back,
     prepare_worker,
+    reproducible_cudnn,
     uses_gpu,
     whereabouts,
 )
@@ -67,7 +68,7 @@ class Assess:
 
     def prepare(self, threads: int) -> None:
         """Sets up a worker's process before its first job."""
-        prepare_worker(threads, deterministic=self.deterministic)
+        prepare_worker(threads)
 
     def where(self) -> Whereabouts:
         """The machine of this process, and what its last job took of it."""
@@ -92,6 +93,11 @@ class Assess:
         """
         if not hook(self.evaluator, "trains"):
             return (yield from self._looked_up(job))
+        with reproducible_cudnn(wanted=self.deterministic):
+            return (yield from self._built(job))
+
+    def _built(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
+        """The outcome of a network that is built, trained with what fits into memory."""
         begin_job()
         scratch = self._scratch_of(job)
         _forget_all_but(scratch)
@@ -111,7 +117,7 @@ class Assess:
     def _trained(
         self, job: Job, evaluator: Evaluator, scratch: Scratch
     ) -> Generator[Score, None, Result | Infeasible]:
-        """The outcome of a network that is built and trained."""
+        """The outcome of a network that is trained by one evaluator, in one go."""
         assert self.data is not None  # the settings were checked: what trains has images
         started = time.perf_counter()
         architecture = job.architecture
@@ -166,15 +172,17 @@ class Assess:
 
 
 def _forget_all_but(scratch: Scratch) -> None:
-    """Removes what other jobs left on this machine, whose disk their driver may not see.
+    """Removes what other jobs of the study left on this machine, which their driver may not see.
 
     Their outcomes are recorded: a worker gets another job only then.
     """
-    for folder in _left - {scratch.folder}:
-        shutil.rmtree(folder, ignore_errors=True)
-    _left.clear()
-    if scratch.folder is not None:
-        _left.add(scratch.folder)
+    if scratch.folder is None:
+        return
+    for folder in [*_left]:
+        if folder.parent == scratch.folder.parent and folder != scratch.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+            _left.remove(folder)
+    _left.add(scratch.folder)
 
 
 def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:

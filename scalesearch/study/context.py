@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +27,9 @@ from scalesearch.plugins import calling
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.checks import evaluator_notes
-from scalesearch.study.folder import RunFolder
+from scalesearch.study.folder import RunFolder, deciding
 from scalesearch.study.inputs import anchors_of, load_data
+from scalesearch.study.load import resolved
 from scalesearch.study.loop import Listener, Loop, Plan
 from scalesearch.study.schema import Study
 from scalesearch.study.watch import Watch, heard
@@ -63,12 +66,31 @@ class Context:
 
     @cached_property
     def unfinished(self) -> Path:
-        """Where trainings leave their checkpoints: the same for every run into this folder."""
-        place = self.study.execution.checkpoints
-        if place is None:
-            return self.folder.path.resolve() / "unfinished"
-        own = hashlib.sha256(str(self.folder.path.resolve()).encode()).hexdigest()[:12]
-        return place / f"{self.study.name}-{own}"
+        """Where trainings leave their checkpoints: the same for every run with these settings."""
+        run, shared = self.folder.path.resolve(), self.study.execution.checkpoints
+        own = shared and shared / f"{self.study.name}-{_short_digest(str(run))}"
+        settings = json.dumps(deciding(resolved(self.study)), sort_keys=True, default=str)
+        return (own or run / "unfinished") / _short_digest(settings)
+
+    def tidy_unfinished(self) -> None:
+        """Removes checkpoints that no trial will go on from: of other settings, or finished."""
+        ours, every = self.unfinished, self.unfinished.parent
+        if not every.is_dir():
+            return
+        running = {
+            scratch_name(phase, trial.number)
+            for phase, trials in self.folder.read(self.storage).items()
+            for trial in trials
+            if trial.state == "running"
+        }
+        others = [folder for folder in every.iterdir() if folder != ours]
+        if ours.is_dir():
+            others += [folder for folder in ours.iterdir() if folder.name not in running]
+        for folder in others:
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (ours, every):
+            with contextlib.suppress(OSError):  # not empty, or not there
+                folder.rmdir()
 
     def plan(
         self,
@@ -176,6 +198,10 @@ class Context:
                 f"this machine has {count} GPUs and no worker uses one: `execution: {{gpus: 1}}` "
                 "gives each worker a GPU"
             )
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _remembering(call: Callable[..., Any], raised: list[Exception]) -> Callable[..., Any]:

@@ -316,6 +316,11 @@ def _make(path: Path) -> None:
         ) from error
 
 
+def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a study's settings that its results depend on."""
+    return {key: value for key, value in settings.items() if key not in _FREE}
+
+
 def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:
     """What the study in a folder has otherwise, as far as its results depend on it."""
     from scalesearch.study.load import differences, load_study, resolved
@@ -324,9 +329,7 @@ def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:
         before = resolved(load_study(folder.path / "resolved.yaml"))
     except UserError:  # a file that the study names is gone
         before = dict(folder.settings)
-    old = {key: value for key, value in before.items() if key not in _FREE}
-    new = {key: value for key, value in settings.items() if key not in _FREE}
-    changed = differences(old, new)
+    changed = differences(deciding(before), deciding(settings))
     if changed and all(each.startswith("search.confirm") for each in changed):
         # The search is the same without it: what was confirmed or scaled is another matter.
         later = folder.read().keys() & {"confirm", "grid", "family"}

@@ -148,8 +148,16 @@ class Loop:
         return job
 
     def keep(self, job: Job, score: Score) -> bool:
-        """Whether a job goes on after this score."""
+        """Whether a job goes on after this score.
+
+        A trial that is assessed again shows its scores again: it has gone on after those that have
+        others behind them, whatever its peers have reached since.
+        """
         value = metric_of(score, self.plan.objective.metric)
+        curve = self.record.trials[job.number].curve
+        if curve.get(score.step) == value and score.step < max(curve):
+            self.listener.score(self.record.trials[job.number], score)
+            return True
         self.record.report(job.number, score.step, value)
         self.listener.score(self.record.trials[job.number], score)
         if self.plan.stopping is None:

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.errors import UserError
-from scalesearch.files.write import write_text
+from scalesearch.files.write import write_bytes, write_text
 from scalesearch.history.record import open_storage, reopen_failed
+from scalesearch.history.trials import PHASES
 from scalesearch.interfaces import BoxData
 from scalesearch.study.context import Context
 from scalesearch.study.folder import RunFolder, existing, load_json, opened
@@ -93,6 +94,8 @@ def _retry_failed(folder: RunFolder, watch: Watch) -> None:
     if not folder.record.exists():
         watch.note("no trial has failed: there is none to try again")
         return
+    kept = folder.record.with_suffix(".before-retry")
+    write_bytes(kept, folder.record.read_bytes())
     rows = folder.trials
     rows.loc[rows["state"] == "failed", "state"] = "running"
     folder.write_trials(rows)  # before the record, which may not lack what the table has
@@ -101,17 +104,28 @@ def _retry_failed(folder: RunFolder, watch: Watch) -> None:
         for trial in trials:
             watch.note(f"trial {trial.number} of the {phase} is tried again: {trial.reason}")
     if not failed:
+        kept.unlink()
         watch.note("no trial has failed: there is none to try again")
+        return
+    phases = [phase for phase in PHASES if phase in failed or (rows["phase"] == phase).any()]
+    first = min(phases.index(phase) for phase in failed)
+    if resting := phases[first + 1 :]:
+        watch.note(
+            f"the {', '.join(resting)} rest on what the {phases[first]} found: if it finds another "
+            f"network now, this folder cannot go on with them; {kept} is the record as it was"
+        )
 
 
 def carry_out(context: Context) -> None:
     """Every phase of a study, the export of the winners, and the report."""
+    context.tidy_unfinished()
     describe_data(context)
     with context.executor.connect():
         network = baseline(context)
         triple = coefficients(context, network)
         if triple is not None and context.study.family is not None:
             family(context, network, triple)
+    context.tidy_unfinished()
     note_workers(context.folder)
     try:
         if context.study.export:

@@ -72,8 +72,8 @@ class Classification(Task[_Batch]):
 
         return read
 
-    def loss(self, model: nn.Module, batch: _Batch) -> Loss:
-        """Cross entropy with label smoothing."""
+    def loss(self, model: nn.Module, batch: _Batch, normaliser: float | None = None) -> Loss:
+        """Mean cross entropy with label smoothing."""
         pixels, labels = self.sent(batch.pixels), self.sent(batch.labels)
         if batch.moves is not None:
             shifts, mirrored = batch.moves.shifts, batch.moves.mirrored
@@ -81,7 +81,12 @@ class Classification(Task[_Batch]):
             pixels = moved(pixels, Moves(self.sent(shifts), mirrored))
         smoothing = self.recipe.label_smoothing
         logits = self._logits(model, pixels)
-        return Loss(functional.cross_entropy(logits, labels, label_smoothing=smoothing))
+        mean = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return Loss(mean if normaliser is None else mean * (len(labels) / normaliser))
+
+    def normaliser(self, parts: Sequence[_Batch]) -> float:
+        """How many images there are."""
+        return float(sum(len(part.labels) for part in parts))
 
     def part(self, batch: _Batch, images: slice) -> _Batch:
         """Some images with their labels and moves."""
@@ -101,7 +106,7 @@ class Classification(Task[_Batch]):
         def read(indices: np.ndarray) -> _Batch:
             return self._read(images, indices)
 
-        for batch in prefetch(read, in_order(len(images), self.validation_batch)):
+        for batch in prefetch(read, in_order(len(images), self.recipe.images_in_validation)):
             logits, labels = self._logits(model, batch.pixels), self.sent(batch.labels)
             predicted = logits.argmax(dim=1)
             one = torch.ones_like(labels)

@@ -82,12 +82,12 @@ class Detection(Task[_Batch]):
 
         return lambda indices: self._batch([sample(index) for index in indices.tolist()])
 
-    def loss(self, model: nn.Module, batch: _Batch) -> Loss:
+    def loss(self, model: nn.Module, batch: _Batch, normaliser: float | None = None) -> Loss:
         """Focal loss of the classes and Huber loss of the boxes."""
         images, logits, deltas = self._predicted(model, batch.pixels)
         matches = match_batch(self.anchors(images), _each(self.sent, batch.objects))
         criterion = Criterion(label_smoothing=self.recipe.label_smoothing)
-        loss = detection_loss(logits, deltas, matches, criterion)
+        loss = detection_loss(logits, deltas, matches, criterion, normaliser)
         # What `where` keeps until losses are looked at is small: no graph, no image.
         parts, indices = loss.images, [one.index for one in batch.samples]
 
@@ -98,6 +98,14 @@ class Detection(Task[_Batch]):
             return f", images with the ids {', '.join(ids[:_NAMED])}{more}"
 
         return Loss(loss.total, where)
+
+    def normaliser(self, parts: Sequence[_Batch]) -> float:
+        """How many anchors have an object, plus one; they are matched twice then."""
+        every = [
+            match_batch(self.anchors(self.sent(part.pixels)), _each(self.sent, part.objects))
+            for part in parts
+        ]
+        return 1.0 + sum(len(match.anchors) for matches in every for match in matches)
 
     def part(self, batch: _Batch, images: slice) -> _Batch:
         """Some images with their objects."""
@@ -123,7 +131,7 @@ class Detection(Task[_Batch]):
             return self._batch([letterbox(*part, self.canvas) for part in parts])
 
         detections: dict[int, Detections] = {}
-        for batch in prefetch(read, in_order(len(images), self.validation_batch)):
+        for batch in prefetch(read, in_order(len(images), self.recipe.images_in_validation)):
             inputs, logits, deltas = self._predicted(model, batch.pixels)
             letterboxes = [one.letterbox for one in batch.samples if one.letterbox is not None]
             every = detect(logits, deltas, self.anchors(inputs), letterboxes, _SELECTION)

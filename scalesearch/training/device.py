@@ -104,8 +104,24 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def prepare_worker(threads: int, *, deterministic: bool = False) -> None:
-    """Sets up a process that trains: its threads, cuDNN, and where glibc rules its memory.
+@contextmanager
+def reproducible_cudnn(*, wanted: bool) -> Iterator[None]:
+    """Whether cuDNN may only take algorithms that give the same result each time, which are slower.
+
+    Inside, and as before outside; where it is not wanted the process has its own way. A CPU's
+    results are the same each time anyway.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic
+    cudnn.deterministic = wanted or before
+    try:
+        yield
+    finally:
+        cudnn.deterministic = before
+
+
+def prepare_worker(threads: int) -> None:
+    """Sets up a process that trains: its threads, and where glibc rules its memory.
 
     Training frees and asks for the same large tensors in every step. By default glibc hands each
     back to the kernel, which then clears its pages again: keeping them makes channels-last
@@ -114,12 +130,8 @@ def prepare_worker(threads: int, *, deterministic: bool = False) -> None:
 
     Args:
         threads: that torch may use.
-        deterministic: cuDNN may only take algorithms that give the same result each time, which
-            are slower. A CPU's results are the same each time anyway.
     """
     torch.set_num_threads(max(1, threads))
-    if deterministic:  # else as the process has it
-        torch.backends.cudnn.deterministic = True
     if platform.system() == "Linux" and platform.libc_ver()[0] == "glibc":
         _keep_freed_memory(ctypes.CDLL(None).mallopt)
 

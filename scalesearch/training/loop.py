@@ -114,8 +114,15 @@ class Task(abc.ABC, Generic[Batch]):
         """
 
     @abc.abstractmethod
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """The loss of a batch."""
+    def loss(self, model: nn.Module, batch: Batch, normaliser: float | None = None) -> Loss:
+        """The loss of a batch: a sum over its images, divided by its `normaliser` or another one.
+
+        With that of a whole batch the losses of its parts add up to its own.
+        """
+
+    @abc.abstractmethod
+    def normaliser(self, parts: Sequence[Batch]) -> float:
+        """What the loss of a batch is divided by, given all of its parts."""
 
     @abc.abstractmethod
     def part(self, batch: Batch, images: slice) -> Batch:
@@ -147,11 +154,6 @@ class Task(abc.ABC, Generic[Batch]):
     def sent(self, tensor: Tensor) -> Tensor:
         """A tensor on the device; nobody waits for a pinned one."""
         return tensor.to(self.device, non_blocking=True)
-
-    @property
-    def validation_batch(self) -> int:
-        """Images at once in validation."""
-        return self.recipe.validation_batch or 2 * self.recipe.batch_size
 
 
 @dataclass(kw_only=True)
@@ -197,7 +199,8 @@ class State:
         self.epoch = snapshot["epoch"]
         self.model.load_state_dict(snapshot["model"])
         self.optimizer.load_state_dict(snapshot["optimizer"])
-        self.scaler.load_state_dict(snapshot["scaler"])
+        if snapshot["scaler"] and self.scaler.is_enabled():  # else it was another kind of GPU
+            self.scaler.load_state_dict(snapshot["scaler"])
         if self.average is not None:
             self.average.load(snapshot["average"])
 
@@ -233,7 +236,9 @@ def train(
 
 def _identity(task: Task[Any], seed: int) -> str:
     """What a checkpoint must have in common with a training."""
-    return f"{digest(task.architecture)}/{seed}/{replace(task.recipe, micro_batch=None)}"
+    recipe, data = replace(task.recipe, micro_batch=None, validation_batch=None), task.data
+    images = len(data.train), len(data.validation), data.mean, data.std, data.classes
+    return f"{digest(task.architecture)}/{seed}/{recipe}/{images}"
 
 
 def _trained(
@@ -351,13 +356,14 @@ def _step(state: State, task: Task[Any], batch: Any) -> Loss:
 
 
 def _accumulated(state: State, task: Task[Any], batch: Any) -> Loss:
-    """The mean loss of a batch whose parts come one after the other, its gradient added up."""
-    count, losses = len(batch[0]), list[Loss]()
-    for start, stop in micro_batches(count, task.recipe.step_batch):
-        part = task.part(batch, slice(start, stop))
-        loss, share = task.loss(state.model, part), (stop - start) / count
-        state.scaler.scale(loss.total * share).backward()  # type: ignore[no-untyped-call]
-        losses.append(Loss(loss.total.detach() * share, loss.where))
+    """The loss of a batch whose parts come one after the other, its gradient added up."""
+    bounds = micro_batches(len(batch[0]), task.recipe.step_batch)
+    parts, losses = [task.part(batch, slice(*each)) for each in bounds], list[Loss]()
+    normaliser = task.normaliser(parts)
+    for part in parts:
+        loss = task.loss(state.model, part, normaliser)
+        state.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
+        losses.append(Loss(loss.total.detach(), loss.where))
     total = torch.stack([loss.total for loss in losses]).sum()
 
     def where() -> str:

@@ -83,7 +83,7 @@ class Recipe:
         cudnn_benchmark: on GPUs, cuDNN times its algorithms for each new shape and takes the
             fastest; not with `execution: {deterministic: true}`.
         device: `auto` (a GPU if the process sees one), `cpu`, `cuda` or `cuda:N`.
-        validation_batch: images at once in validation; by default twice `batch_size`.
+        validation_batch: images at once in validation; by default twice as many as in training.
         validate_every: epochs from one validation to the next; the last is always validated.
         seeds: trainings with weights and draws of their own; scores are means, and
             `accuracy_spread` (`ap_spread`, …) is the standard deviation over them.
@@ -156,7 +156,16 @@ class Recipe:
 
     def smaller(self) -> Self | None:
         """The same training with half as many images at once; None for less than two."""
-        return replace(self, micro_batch=self.step_batch // 2) if self.step_batch >= 4 else None
+        if self.step_batch < 4:
+            return None
+        validation = self.validation_batch and max(1, self.validation_batch // 2)
+        micro = self.step_batch // 2
+        return replace(self, micro_batch=micro, validation_batch=validation)
+
+    @property
+    def images_in_validation(self) -> int:
+        """Images at once in validation."""
+        return self.validation_batch or 2 * self.step_batch
 
     @property
     def workload(self) -> Workload:

@@ -30,7 +30,7 @@ def ray_session() -> Iterator[None]:
     import ray
 
     quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
-    ray.init(address="local", num_cpus=3, **quiet)
+    ray.init(address="local", num_cpus=3, num_gpus=3, **quiet)  # which no case here computes on
     yield
     ray.shutdown()
 
@@ -95,6 +95,18 @@ class Machine:
         """A process is stopped, as by a debugger or a node that hangs."""
         if job.number == 1 and self.once("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
+
+    def hiccup(self, job: Job, had: int) -> None:
+        """For a moment the disk answers nobody."""
+        if self.once(f"hiccup-{job.number}") and job.number < 6:
+            time.sleep(0.5)
+            raise OSError(5, "Input/output error", "/data")
+
+    def sick_gpu(self, job: Job, had: int) -> None:
+        """The second GPU of the machine fails at all that it is given."""
+        if os.environ["CUDA_VISIBLE_DEVICES"] == "1":
+            raise RuntimeError(POISON)
+        time.sleep(0.1)
 
     def slow(self, job: Job, had: int) -> None:
         """A network that needs longer than its deadline, and is heard of all the time."""
@@ -182,6 +194,24 @@ def test_a_machine_that_fails_everything_ends_the_run(tmp_path, caplog):
     ) as caught:
         run(Executor(workers=2), Machine(tmp_path, "everything"), 40, caplog)
     assert "run the same command again" in str(caught.value)
+
+
+def test_a_moment_in_which_every_job_fails_ends_no_run(tmp_path, caplog):
+    ended = run(Executor(workers=6, cpus=0.5), Machine(tmp_path, "hiccup"), 12, caplog)
+    assert len(ended.of) == 12
+    assert not ended.failed
+
+
+def test_one_gpu_of_several_is_left_out(tmp_path, caplog):
+    """Its jobs are assessed by others, and a worker without jobs keeps it from being given out."""
+    executor = Executor(workers=3, cpus=1, gpus=1)
+    ended = run(executor, Machine(tmp_path, "sick_gpu"), 30, caplog)
+    assert len(ended.of) == 30
+    assert not ended.failed
+    (said,) = [line for line in ended.said if "is left out" in line]
+    assert said.startswith("GPU 1 of node ")
+    assert POISON in said
+    assert sum(len(outcome.where.attempts) for outcome in ended.of.values()) == 3
 
 
 def test_a_gpu_that_failed_in_the_only_process_ends_the_run(tmp_path, caplog):

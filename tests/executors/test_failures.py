@@ -90,6 +90,11 @@ class AcceleratorError(RuntimeError):
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
         (AcceleratorError("an illegal instruction was encountered"), "device"),
         (RuntimeError("CUDA error: out of memory"), "memory"),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling it"),
+            "memory",
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory"),
         (RuntimeError("shape mismatch"), "error"),
         (raised_from(TrialError("cannot decode a.png"), OSError(5, "I/O")), "machine"),
         (raised_from(TrialError("cannot decode a.png"), MemoryError()), "memory"),

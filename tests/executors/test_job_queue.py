@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scalesearch.arch.published import published
-from scalesearch.executors._job_queue import JobQueue, QueuedJob, Try
+from scalesearch.executors._job_queue import JobQueue, Place, QueuedJob, Try
 from scalesearch.history.jobs import Attempt, Failure, Job, Outcome, Whereabouts
 
 NET = published("efficientnet_b0")
@@ -43,12 +43,22 @@ def test_asks_once_for_a_job_and_not_again_before_an_outcome():
 
 def failed(node: str, kind: str = "machine") -> Try:
     where = Whereabouts(node=f"host-{node}")
-    return Try(node, Failure(kind, f"on {node}", where))
+    return Try(place(node), Failure(kind, f"on {node}", where))
 
 
-def taken(queue: JobQueue, node: str | None = None) -> QueuedJob:
-    assert queue.ready(node)
-    return queue.take(node)
+def place(word: str) -> Place:
+    """`a` is a node, `a7` its GPU number 7."""
+    return Place(word[:1], word[1:])
+
+
+def places(words: str) -> list[Place]:
+    return [place(word) for word in words.split()]
+
+
+def taken(queue: JobQueue, here: str = "", others: str = "") -> QueuedJob:
+    at = (place(here), places(others)) if here else ()
+    assert queue.ready(*at)
+    return queue.take(*at)
 
 
 def test_a_job_that_fails_on_two_workers_is_the_network_s_failure():
@@ -66,13 +76,13 @@ def test_a_job_that_fails_on_two_workers_is_the_network_s_failure():
 
 def test_where_there_is_another_node_it_must_fail_there_too():
     queue, outcomes = queue_of([0, 1, 2])
-    nodes = frozenset("ab")
+    nodes = places("a b")
     assert queue.put_back(taken(queue), failed("a"), nodes)
-    assert taken(queue, "a").job.number == 1, "the first one has failed on this node"
+    assert taken(queue, "a", "b").job.number == 1, "the first one has failed on this node"
     assert queue.failed_nodes == {"a"}
     waiting = taken(queue)
     assert queue.put_back(waiting, failed("a"), nodes), "the same node tells nothing new"
-    assert not queue.put_back(taken(queue, "b"), failed("b"), nodes)
+    assert not queue.put_back(taken(queue, "b", "a"), failed("b"), nodes)
     assert [number for number, _ in outcomes] == [0]
 
 
@@ -83,6 +93,44 @@ def test_a_node_that_goes_away_is_no_failure_of_the_network():
     assert outcomes == []
     queue.finish(taken(queue), Failure("error", "its own"))
     assert len(outcomes[0][1].where.attempts) == 12
+
+
+def test_a_worker_that_dies_before_its_node_is_known_to_be_gone_blames_no_network():
+    queue, outcomes = queue_of([0])
+    known = "ab"
+    for turn in range(12):  # at each failure its node still counts as one, those before do not
+        known = f"{known[-1]}{chr(ord('c') + turn)}"
+        assert queue.put_back(taken(queue), failed(known[0], "died"), places(" ".join(known)))
+    assert outcomes == []
+    assert not queue.put_back(taken(queue), failed(known[1], "died"), places(" ".join(known)))
+
+
+def test_a_job_that_has_failed_everywhere_is_taken_where_it_is_asked_for():
+    queue, _ = queue_of([0, None, None, None], retries=2)
+    assert queue.put_back(taken(queue), failed("a"), places("a b"))
+    assert not queue.ready(place("a"), places("b")), "it is left to the other one"
+    assert queue.put_back(taken(queue, "b", "a"), failed("b"), places("a b"))
+    assert queue.ready(place("a"), places("b")), "nobody else is left"
+    assert queue.ready(place("b"), places("a"))
+    assert not queue.ready(place("b"), places("a c")), "a third one may take it"
+
+
+def test_a_gpu_may_be_to_blame_and_not_the_others_beside_it():
+    queue, outcomes = queue_of([0, 1, None])
+    every = places("a6 a7 a")
+    assert queue.put_back(taken(queue), failed("a7", "device"), every)
+    assert taken(queue, "a7", "a6").job.number == 1
+    assert queue.put_back(taken(queue), failed("a7", "device"), every), "the same GPU again"
+    again = taken(queue, "a6", "a7")
+    assert again.job.number == 0
+    assert not queue.put_back(again, failed("a6", "device"), every)
+    assert [number for number, _ in outcomes] == [0]
+
+
+def test_the_only_gpu_of_a_machine_is_tried_twice():
+    queue, _ = queue_of([0])
+    assert queue.put_back(taken(queue), failed("a7", "device"), places("a"))
+    assert not queue.put_back(taken(queue), failed("a7", "device"), places("a"))
 
 
 def test_more_workers_may_be_asked_for():

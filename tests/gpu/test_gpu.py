@@ -26,7 +26,7 @@ from scalesearch.training import loop
 from scalesearch.training.augment import augment
 from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection, loss_without_objects
-from scalesearch.training.device import autocast_dtype, prepare_worker
+from scalesearch.training.device import autocast_dtype, reproducible_cudnn
 from scalesearch.training.recipe import DetectionRecipe, Recipe
 from tests.gpu.memory import cross_entropy, gpu_bytes
 from tests.shapes import detector, squares
@@ -39,9 +39,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _empty():
-    before = torch.backends.cudnn.deterministic
     yield
-    torch.backends.cudnn.deterministic = before
     torch.cuda.empty_cache()
 
 
@@ -94,12 +92,12 @@ def test_the_loss_of_the_gpu_is_that_of_the_cpu_at_first():
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-def test_cudnn_is_deterministic_where_the_worker_was_prepared_so():
+def test_trainings_are_equal_where_cudnn_is_to_be_reproducible():
     data, ends = Dataset(limit=500).load(0), []
     for _ in range(2):
-        prepare_worker(2, deterministic=True)
-        _, model = trained(Evaluator(device="cuda", epochs=1, batch_size=50), classifier(), data)
-        assert torch.backends.cudnn.deterministic
+        with reproducible_cudnn(wanted=True):
+            evaluator = Evaluator(device="cuda", epochs=1, batch_size=50)
+            _, model = trained(evaluator, classifier(), data)
         ends.append([p.detach().cpu() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
@@ -242,9 +240,11 @@ def test_cudas_settings_are_those_of_the_recipe_while_it_trains():
 
 
 def test_a_deterministic_worker_refuses_to_time_algorithms():
-    prepare_worker(2, deterministic=True)
     evaluator = Evaluator(device="cuda", epochs=1, cudnn_benchmark=True)
-    with pytest.raises(UserError, match="may differ from run to run"):
+    with (
+        reproducible_cudnn(wanted=True),
+        pytest.raises(UserError, match="may differ from run to run"),
+    ):
         trained(evaluator, classifier(), Dataset(limit=64).load(0))
 
 

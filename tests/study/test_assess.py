@@ -232,3 +232,15 @@ def test_an_evaluator_that_asks_for_scratch_is_given_it(tmp_path):
     first, off = evaluator.seen
     assert first == Scratch("search", 3, tmp_path / "search-3", 2)
     assert off.folder is None
+
+
+def test_two_studies_in_one_process_keep_their_own_checkpoints(tmp_path):
+    """A study that was interrupted in a notebook goes on later, whatever ran in between."""
+    evaluator, data = Remembering(), Dataset().load(0)
+    for name in ("one", "two"):
+        (tmp_path / name / "search-3").mkdir(parents=True)
+        finish(Assess(evaluator, data, scratch=tmp_path / name)(job()))
+    assert (tmp_path / "one" / "search-3").is_dir()
+    finish(Assess(evaluator, data, scratch=tmp_path / "one")(replace(job(), number=4)))
+    assert not (tmp_path / "one" / "search-3").exists(), "the next job of its own study"
+    assert (tmp_path / "two" / "search-3").is_dir()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from scalesearch.history.record import open_storage
@@ -60,3 +62,21 @@ def test_nothing_is_started_for_a_phase_that_is_done(context, monkeypatch):
 
     monkeypatch.setitem(vars(again), "executor", Never())
     assert again.carry_out(wanted, Evaluator()) == first
+
+
+def test_checkpoints_of_other_settings_and_of_finished_trials_go(context, monkeypatch):
+    before = context()
+    (before.unfinished / "search-0").mkdir(parents=True)
+    assert context("execution.timeout=60").unfinished == before.unfinished, "how it is carried out"
+    made = context("dataset.images=50")
+    assert made.unfinished != before.unfinished, "a network trained on other images"
+    for number in (0, 1):
+        (made.unfinished / f"search-{number}").mkdir(parents=True)
+    trials = [SimpleNamespace(number=0, state="running"), SimpleNamespace(number=1, state="failed")]
+    monkeypatch.setattr(RunFolder, "read", lambda folder, storage: {"search": trials})
+    made.tidy_unfinished()
+    assert not before.unfinished.exists()
+    assert [folder.name for folder in made.unfinished.iterdir()] == ["search-0"]
+    trials[0].state = "assessed"
+    made.tidy_unfinished()
+    assert not made.unfinished.parent.exists()

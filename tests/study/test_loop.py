@@ -564,3 +564,37 @@ def test_what_is_predicted_to_be_too_slow_never_reaches_a_worker(tmp_path):
     again = opened(tmp_path / "b", strict).record.trials
     assert facts(again.values()) == facts(trials)
     assert [t.predicted_latency for t in again.values()] == [t.predicted_latency for t in trials]
+
+
+def test_a_trial_that_shows_its_scores_again_is_not_judged_anew_by_them(tmp_path):
+    """What it has gone on after once it goes on after again, however good its peers are by now."""
+    stopping = Stopping(rungs=(1, 2), keep=0.5)
+    wanted = plan("random", trials=4, limits={}, stopping=stopping)
+    loop = opened(tmp_path / "j", wanted)
+    late = loop.ask()
+    assert loop.keep(late, Score(1, {"accuracy": 0.2}))
+    assert loop.keep(late, Score(2, {"accuracy": 0.3}))
+    for _ in range(3):
+        peer = loop.ask()
+        for step in (1, 2):
+            loop.keep(peer, Score(step, {"accuracy": 0.9}))
+    again = opened(tmp_path / "j", wanted)  # its process was killed
+    assert again.ask() == late
+    assert again.keep(late, Score(1, {"accuracy": 0.2}))
+    assert again.record.trials[late.number].curve == {1: 0.2, 2: 0.3}, (
+        "the later ones are not forgotten"
+    )
+    assert not again.keep(late, Score(2, {"accuracy": 0.3})), "nobody knows what was decided here"
+
+
+def test_other_scores_than_before_are_judged(tmp_path):
+    stopping = Stopping(rungs=(1, 2), keep=0.5)
+    wanted = plan("random", trials=4, limits={}, stopping=stopping)
+    loop = opened(tmp_path / "j", wanted)
+    late = loop.ask()
+    for step in (1, 2):
+        loop.keep(late, Score(step, {"accuracy": 0.5}))
+    for _ in range(3):
+        loop.keep(loop.ask(), Score(1, {"accuracy": 0.9}))
+    assert not loop.keep(late, Score(1, {"accuracy": 0.4})), "as on another kind of GPU"
+    assert loop.record.trials[late.number].curve == {1: 0.4}

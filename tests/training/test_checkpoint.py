@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -15,6 +16,9 @@ from scalesearch.history.jobs import Scratch
 from scalesearch.nn.build import build
 from scalesearch.training import checkpoint as module
 from scalesearch.training.checkpoint import TrainingCheckpoint
+from scalesearch.training.classify import Classification
+from scalesearch.training.loop import State
+from scalesearch.training.recipe import Recipe
 from tests.evaluators.test_training import data as images
 from tests.evaluators.test_training import network as classifier
 from tests.shapes import detector, squares
@@ -108,8 +112,6 @@ class Counting:
 
 
 def counted(data):
-    import dataclasses
-
     return dataclasses.replace(data, train=Counting(data.train))
 
 
@@ -155,6 +157,25 @@ def test_a_checkpoint_of_another_training_is_not_taken(tmp_path):
             whole(evaluator, net, data)[1], whole(evaluator, net, data, started(tmp_path))[1]
         )
         shutil.rmtree(tmp_path)
+
+
+def test_a_checkpoint_of_other_images_is_not_read(tmp_path):
+    net, evaluator = classifier(), Evaluator(epochs=3, batch_size=16)
+    data = images()
+    more = dataclasses.replace(data, validation=data.train, train=data.validation)
+    cut_off(evaluator, net, more, started(tmp_path), 2)
+    assert_same(whole(evaluator, net, data)[1], whole(evaluator, net, data, started(tmp_path))[1])
+
+
+def test_a_gpu_with_another_precision_takes_up_what_one_without_a_scaler_left(tmp_path):
+    task = Classification(architecture=classifier(), data=images(), recipe=Recipe(device="cpu"))
+    left = State.begin(fresh(classifier()), task)
+    state = State.begin(fresh(classifier()), task)
+    state.scaler = torch.amp.GradScaler("cpu")
+    state.restore(left.snapshot())
+    assert state.scaler.get_scale() > 1
+    left.restore(state.snapshot())  # and the other way round
+    assert not left.scaler.is_enabled()
 
 
 def test_half_of_the_micro_batch_goes_on_from_the_checkpoint(tmp_path):

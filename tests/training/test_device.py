@@ -13,7 +13,7 @@ from scalesearch.training.device import (
     cuda_math,
     isolated,
     pick_device,
-    prepare_worker,
+    reproducible_cudnn,
 )
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -109,19 +109,17 @@ def test_an_error_inside_restores_too():
 
 
 def test_cudnn_is_deterministic_where_the_study_asks_for_it():
-    before, threads = torch.backends.cudnn.deterministic, torch.get_num_threads()
+    before = torch.backends.cudnn.deterministic
     try:
         for mine in (False, True):
             torch.backends.cudnn.deterministic = mine
-            prepare_worker(1)
-            with isolated(1, CPU):  # training itself leaves it alone, too
+            for wanted in (False, True):
+                with contextlib.suppress(KeyError), reproducible_cudnn(wanted=wanted):
+                    assert torch.backends.cudnn.deterministic is (wanted or mine)
+                    raise KeyError
                 assert torch.backends.cudnn.deterministic is mine
-        torch.backends.cudnn.deterministic = False
-        prepare_worker(1, deterministic=True)
-        assert torch.backends.cudnn.deterministic
     finally:
         torch.backends.cudnn.deterministic = before
-        torch.set_num_threads(threads)
 
 
 _FAULTS = """

@@ -12,9 +12,12 @@ from scalesearch.datasets._array_images import ArrayImages
 from scalesearch.datasets.mnist5k import Dataset
 from scalesearch.errors import TrialError, UserError
 from scalesearch.interfaces import ImageData
+from scalesearch.nn.build import build
 from scalesearch.training.classify import Classification
+from scalesearch.training.detect import Detection
 from scalesearch.training.loop import train as train_task
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import DetectionRecipe, Recipe
+from tests.shapes import detector, squares
 
 
 def train(model, data, side, recipe, seed):
@@ -303,3 +306,30 @@ def test_fp16_without_a_gpu_is_the_users_to_mend(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="'fp16' cannot be used on the device 'cpu'"):
         next(train(network(), noise(), 8, Recipe(precision="fp16"), 0))
+
+
+@pytest.mark.parametrize("kind", ["classifier", "detector"])
+def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(kind):
+    """Of uneven parts, in evaluation mode, where batch norms see nothing of other images."""
+    if kind == "classifier":
+        model, recipe, net = network(), Recipe(device="cpu"), SimpleNamespace(resolution=8)
+        task = Classification(architecture=net, data=noise(), recipe=recipe)
+    else:
+        net, recipe = detector(), DetectionRecipe(device="cpu")
+        torch.manual_seed(0)
+        model = build(net)
+        task = Detection(architecture=net, data=squares(14, 2), recipe=recipe)
+    model.eval()
+    batch = task.reader(torch.Generator().manual_seed(0), 0)(np.arange(14))
+    whole = task.loss(model, batch).total
+    whole.backward()
+    expected = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    parts = [task.part(batch, slice(*bounds)) for bounds in ((0, 2), (2, 9), (9, 14))]
+    losses = [task.loss(model, part, task.normaliser(parts)).total for part in parts]
+    total = torch.stack(losses).sum()
+    total.backward()
+    assert total.item() == pytest.approx(whole.item(), rel=1e-5)
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)

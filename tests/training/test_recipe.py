@@ -101,3 +101,12 @@ def test_values_out_of_range_of_a_detectors_recipe_are_named(key, value):
     assert caught.value.key == key
     assert repr(value) in caught.value.problem
     assert caught.value.allowed
+
+
+def test_half_of_the_images_at_once_is_half_in_validation_too():
+    assert Recipe(batch_size=16).images_in_validation == 32
+    assert Recipe(batch_size=16).smaller().images_in_validation == 16
+    given = Recipe(batch_size=16, validation_batch=100).smaller()
+    assert (given.micro_batch, given.images_in_validation) == (8, 50)
+    assert given.smaller().smaller().images_in_validation == 12
+    assert given.smaller().smaller().smaller() is None
