@@ -48,7 +48,7 @@ SMOKE = {
         "grid.resolution=[32]",
         "evaluator.epochs=1",
         "grid.evaluator.epochs=1",
-        "family.phi=[0,1]",
+        "family.phi=[1]",
         "family.evaluator.epochs=1",
     ],
     "necks": [

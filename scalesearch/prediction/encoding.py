@@ -13,11 +13,11 @@ import numpy as np
 from scalesearch.cost.cost import Workload
 from scalesearch.population.tables import Rows, Tables
 
-# Lengths over which networks stay alike, in units that grow with the number of parameters as
+# Length over which networks stay alike, in units that grow with the number of parameters as
 # distances between networks do.
-_LENGTHS = (0.1, 1.0, 4.0)
+_LENGTH = 2.0
 # What `Encoding.similarities` compares, in its order.
-KINDS = ("any", "choices", "order", "neighbours", *(f"within {x:g}" for x in _LENGTHS), "costs")
+KINDS = ("any", "choices", "order", "neighbours", "whole", "costs")
 _COSTS = ("flops", "params", "activations", "inference_bytes")
 _REFERENCE = 512  # networks that say how much similarities differ in a space
 _FEW = 8  # parameters of which any two may act together
@@ -128,9 +128,8 @@ class Encoding:
         yield factors[1] * shared
         yield (factors[2] * some.order) @ others.order.T
         yield factors[3] * self._pairs(agree, shared)
-        for factor, length in zip(factors[4:], _LENGTHS, strict=False):
-            yield factor * np.exp(near / np.float32(length))
-        yield (factors[-1] * some.costs) @ others.costs.T
+        yield factors[4] * np.exp(near / np.float32(_LENGTH))
+        yield (factors[5] * some.costs) @ others.costs.T
 
     def _own(self, points: Points) -> Iterator[np.ndarray]:
         n = len(points)
@@ -140,8 +139,7 @@ class Encoding:
         yield shared
         yield (points.order**2).sum(axis=1)
         yield self._pairs(agree, shared)
-        for _ in _LENGTHS:
-            yield np.ones(n)
+        yield np.ones(n)
         yield (points.costs**2).sum(axis=1)
 
     def _pairs(self, agree: Sequence[np.ndarray], shared: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from scalesearch.prediction.encoding import Encoding, Points
 
 # Weights of the kinds and of noise are variances of values whose variance is 1. What is likely of
 # them before any result: the logarithm's mean and deviation.
-_LIKELY_WEIGHT, _LIKELY_NOISE = np.log(0.3), np.log(0.05)
+_LIKELY_WEIGHT, _LIKELY_NOISE = np.log(0.1), np.log(0.05)
 _WEIGHT_SPREAD, _NOISE_SPREAD = 1.0, 1.5
 _FLOOR = 1e-3  # of noise: keeps equations solvable
 _STEPS = 25

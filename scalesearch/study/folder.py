@@ -218,7 +218,8 @@ class RunFolder:
         rows = self.trials if rows is None else rows
         of_class = [name for name in rows.columns if is_of_class(name, rows.columns)]
         if of_class:
-            rows = rows.drop(columns=[n for n in of_class if n != self.objective.metric])
+            metric = self.objective.metric  # read once: there may be a thousand classes
+            rows = rows.drop(columns=[name for name in of_class if name != metric])
         return write_text(self.path / "trials.csv", rows.to_csv(index=False))
 
     def _needed(self, name: str) -> Path:

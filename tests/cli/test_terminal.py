@@ -209,14 +209,14 @@ def test_an_interrupt_that_a_library_turns_into_another_error(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [["profile", "efficientnet_b0", "--measured"], ["list"]])
-@pytest.mark.parametrize("after", [0.15, 0.3, 0.5, 0.8, 1.2, 2.0])
+@pytest.mark.parametrize("after", [0.15, 0.5, 1.5])
 def test_an_interrupt_at_any_time(tmp_path, command, after):
     code, _ = interrupted(*command, folder=tmp_path, after=after)
     assert code in (0, 130, -signal.SIGINT)  # the last while Python itself starts or ends
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [1.0, 2.0, 2.8, 3.4, 3.8, 4.1])
+@pytest.mark.parametrize("after", [2.0, 3.6])
 def test_an_interrupt_while_ray_starts(tmp_path, after):
     """Ray's core crashed the process where its start was left half done."""
     write_study(tmp_path, execution={"workers": 2})

@@ -135,7 +135,7 @@ def test_memory_of_every_named_detector(name):
     """On small images; batches, optimizers and precisions take turns."""
     number = families()["efficientdet"].index(name)
     side = 384 if name == "efficientdet_d7x" else 256  # of two pixels at the highest level
-    for batch, copies, precision in SETTINGS[number % 6 :: 6 if number < 3 else 12]:
+    for batch, copies, precision in SETTINGS[number % 6 :: 12]:
         workload = Workload(
             inference_batch=batch,
             training_batch=batch,

@@ -52,7 +52,7 @@ class Slow:
             raise FileNotFoundError(2, "No such file or directory", "/data")
         for step in range(1, 5):
             time.sleep(self.seconds)
-            (self.folder / f"{job.number}-{step}").write_text(node)
+            (self.folder / f"pid-{job.number}").write_text(str(os.getpid()))
             yield Score(step, {"accuracy": 0.5})
         return Result({"accuracy": 0.5, "node": node}, COST, 0.0)
 
@@ -110,7 +110,9 @@ def test_nodes_may_leave_five_times_in_a_row(cluster, tmp_path, caplog):
         if score.step == 2 and len(left) < 5:
             left.append(told.number)
             nodes.append(cluster.add_node(num_cpus=1))
+            worker = psutil.Process(int((tmp_path / f"pid-{told.number}").read_text()))
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
+            psutil.wait_procs([worker], timeout=60)  # it outlives its node for some moments
         return True
 
     ended = run(executor, Slow(tmp_path, 0.2), 2, caplog, leave)
@@ -143,9 +145,9 @@ def test_a_network_that_has_failed_on_every_node_is_tried_once_more_and_ends(
 
 def test_a_node_on_which_no_worker_lives_is_left_out(cluster, tmp_path, caplog):
     bad, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-    executor = Executor(workers=2, address=cluster.address)
-    ended = run(executor, Unfit(tmp_path, 0.3, broken=bad.node_id), 40, caplog)
-    assert len(ended.of) == 40
+    executor = Executor(workers=2, address=cluster.address, retries=0)
+    ended = run(executor, Unfit(tmp_path, 0.3, broken=bad.node_id), 20, caplog)
+    assert len(ended.of) == 20
     assert not ended.failed
     (said,) = [line for line in ended.said if "is left out" in line]
     assert bad.node_id[:8] in said

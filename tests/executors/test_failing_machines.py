@@ -67,6 +67,12 @@ class Machine:
         """Whether this process was the first to ask."""
         return self.once(name) or (self.folder / name).read_text() == str(os.getpid())
 
+    def wait_for(self, names: str, number: int) -> None:
+        """Until there are so many notes."""
+        deadline = time.monotonic() + 60
+        while len([*self.folder.glob(names)]) < number and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     def poisoned(self, job: Job, had: int) -> None:
         """One process answers nothing any more after its fifth job."""
         if had > 5 and self.is_first("poisoned"):
@@ -97,16 +103,17 @@ class Machine:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def hiccup(self, job: Job, had: int) -> None:
-        """For a moment the disk answers nobody."""
-        if self.once(f"hiccup-{job.number}") and job.number < 6:
-            time.sleep(0.5)
+        """At one moment the disk answers none of six jobs."""
+        if job.number < 6 and self.once(f"hiccup-{job.number}"):
+            self.wait_for("hiccup-*", 6)
             raise OSError(5, "Input/output error", "/data")
 
     def sick_gpu(self, job: Job, had: int) -> None:
-        """The second GPU of the machine fails at all that it is given."""
+        """The second GPU of the machine fails at all that it is given, three times at least."""
         if os.environ["CUDA_VISIBLE_DEVICES"] == "1":
+            self.once(f"sick-{job.number}")
             raise RuntimeError(POISON)
-        time.sleep(0.1)
+        self.wait_for("sick-*", 3)
 
     def slow(self, job: Job, had: int) -> None:
         """A network that needs longer than its deadline, and is heard of all the time."""
