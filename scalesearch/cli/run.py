@@ -15,7 +15,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
-from scalesearch.study.confirm import doubt
+from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.run import run
 from scalesearch.study.watch import Watch

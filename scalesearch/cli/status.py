@@ -12,10 +12,9 @@ from scalesearch.cli.tables import print_table
 from scalesearch.history.confirmed import Candidate, confirmed
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import PHASES, Trial
-from scalesearch.study.confirm import doubt
+from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import existing, is_running
 from scalesearch.study.latency import agreement_of
-from scalesearch.study.results import report
 from scalesearch.study.watch import describe, summarise
 
 
@@ -65,6 +64,8 @@ def _causes(failed: list[Trial]) -> Counter[str]:
 
 def make_report(path: Path) -> None:
     """Draws the report again and prints where it is."""
+    from scalesearch.study.results import report  # loads torch, which the status does without
+
     paths = report(existing(path))
     print(f"{len(paths)} files; the page is {paths[-1]}")
 

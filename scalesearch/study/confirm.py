@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from scalesearch import plugins
-from scalesearch.errors import UserError
 from scalesearch.history.confirmed import Confirmation, confirmed
 from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Evaluator, Space, hook
+from scalesearch.interfaces import Evaluator, Space
 from scalesearch.spaces.repeated import RepeatedSpace
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import total_seconds
@@ -67,27 +65,3 @@ def confirm(context: Context, space: Space, trials: Sequence[Trial]) -> Confirma
 def confirm_words(top: int, seeds: int) -> str:
     """How much the phase trains: `3 candidates, 3 trainings of each`."""
     return f"{top} candidate{'s' * (top > 1)}, {seeds} trainings of each"
-
-
-def doubt(settings: Mapping[str, Any]) -> str:
-    """What is not known of a search's baseline that was not confirmed; empty where nothing is said.
-
-    Rows of a table cannot be trained, so nothing would be known of them either way.
-    """
-    search = settings.get("search")
-    if not isinstance(search, Mapping) or search.get("confirm"):
-        return ""
-    if not isinstance(search.get("space"), str):
-        return ""
-    evaluator = search.get("evaluator")
-    options = evaluator if isinstance(evaluator, Mapping) else {}
-    try:
-        trains = bool(hook(plugins.load("evaluators", str(options.get("name"))), "trains"))
-    except UserError:  # one of somebody's own that is not here
-        trains = True
-    seeds = options.get("seeds", 1)
-    known = "one training of each network" if seeds == 1 else f"one score by {seeds} trainings each"
-    known, ask = (
-        (known, "") if trains else ("scores that were looked up or predicted", ", with training,")
-    )
-    return f"{known}, no probability known; add `search.confirm`{ask} to know it"

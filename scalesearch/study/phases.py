@@ -23,8 +23,9 @@ from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.spaces.family import FamilySpace
-from scalesearch.study.confirm import confirm, doubt
+from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
+from scalesearch.study.doubt import doubt
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import bound, compared_space, grid_of, named_baseline, searched_space

@@ -16,7 +16,7 @@ from scalesearch.history.confirmed import confirmed
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
-from scalesearch.study.confirm import doubt
+from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import RunFolder, load_json
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits

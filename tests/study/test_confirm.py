@@ -16,7 +16,7 @@ from scalesearch.errors import UserError
 from scalesearch.history.jobs import seed_for
 from scalesearch.history.ranking import ranked
 from scalesearch.study import run as running
-from scalesearch.study.confirm import doubt
+from scalesearch.study.doubt import doubt
 from scalesearch.study.load import load_study, resolved
 from scalesearch.study.results import winners
 from scalesearch.study.run import run
