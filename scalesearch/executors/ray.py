@@ -70,7 +70,7 @@ class Executor(Options):
         try:
             with WorkerPool(self, queue, assess) as pool:
                 pool.run()
-        except RayError as error:
+        except (RayError, ConnectionError) as error:  # the latter of a client that was cut off
             raise lost_error(error) from error
 
 

@@ -85,7 +85,9 @@ class TrainingCheckpoint:
             torch.save(content, beside)
             beside.replace(self.file)
         except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into the latter
-            self.notes = (f"no checkpoint of a training could be written: {error}",)
+            # Without the file's name, so that the same cause is said once.
+            reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
+            self.notes = (f"no checkpoint of a training could be written: {reason}",)
             with contextlib.suppress(OSError):
                 beside.unlink()
         self._cost = time.perf_counter() - began

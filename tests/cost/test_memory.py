@@ -182,6 +182,7 @@ def check(names_and_settings):
     assert large == {}
 
 
+@pytest.mark.slow
 def test_every_family_is_as_promised():
     check(
         (name, side, setting)
