@@ -86,7 +86,7 @@ class TrainingCheckpoint:
             beside.replace(self.file)
         except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into the latter
             # Without the file's name, so that the same cause is said once.
-            reason = (isinstance(error, OSError) and error.strerror) or str(error).partition("\n")[0]
+            reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
             self.notes = (f"no checkpoint of a training could be written: {reason}",)
             with contextlib.suppress(OSError):
                 beside.unlink()
