@@ -12,6 +12,7 @@ lag, in the order of the jobs.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +100,8 @@ class Loop:
         # the other trials of it, which wait for the outcome.
         self._published: dict[str, Trial] = {}
         self._duplicates: dict[str, list[Trial]] = {}
+        # Of each job the last step and value that it has shown again, as an earlier attempt did.
+        self._shown_again: dict[int, tuple[int, float]] = {}
         self._imported = 0  # published networks whose results were known before
         self._infeasible_jobs = 0  # published networks that a worker measured to be over a limit
         # Identities of all proposals, and of those that are within the limits on counted costs.
@@ -156,8 +159,10 @@ class Loop:
         value = metric_of(score, self.plan.objective.metric)
         curve = self.record.trials[job.number].curve
         if curve.get(score.step) == value and score.step < max(curve):
+            self._shown_again[job.number] = score.step, value
             self.listener.score(self.record.trials[job.number], score)
             return True
+        self._forget_scores(job, before=score.step)
         self.record.report(job.number, score.step, value)
         self.listener.score(self.record.trials[job.number], score)
         if self.plan.stopping is None:
@@ -173,6 +178,7 @@ class Loop:
                 f"the executor reported {type(outcome).__name__} for trial {job.number}",
                 allowed="a Result, Infeasible, Stopped or Failure of scalesearch.history.jobs",
             )
+        self._forget_scores(job)
         before = self.record.trials[job.number]
         trial = finished(before, outcome, self.plan.objective, self.plan.limits)
         if isinstance(outcome, Result) and outcome.weights and trial.state == "assessed":
@@ -182,6 +188,15 @@ class Loop:
             require_hope([self.record.trials[number] for number in self._jobs])
         if not self.plan.result_lag:
             self._publish(job.number)
+
+    def _forget_scores(self, job: Job, before: float = math.inf) -> None:
+        """Forgets recorded scores that a new attempt at a trial has left out."""
+        shown = self._shown_again.pop(job.number, None)
+        if shown is None:
+            return
+        curve = self.record.trials[job.number].curve
+        if any(shown[0] < step < before for step in curve):
+            self.record.report(job.number, *shown)  # which ends the curve there
 
     def finish(self) -> list[Trial]:
         """Publishes what is left when the executor is done; all trials in order of number."""
