@@ -22,7 +22,7 @@ class Place:
     """A node, or one of its GPUs.
 
     Attributes:
-        node: its identity, which is unlike a name never shared.
+        node: its identity: two nodes may share a name.
         gpu: which one; empty for the node with all it has.
     """
 

@@ -91,22 +91,18 @@ def run(
 
 def _retry_failed(folder: RunFolder, watch: Watch) -> None:
     """Makes the failed trials of a folder unfinished ones, and says which they are."""
-    if not folder.record.exists():
+    rows = folder.trials
+    if not (rows["state"] == "failed").any():
         watch.note("no trial has failed: there is none to try again")
         return
     kept = folder.record.with_suffix(".before-retry")
     write_bytes(kept, folder.record.read_bytes())
-    rows = folder.trials
     rows.loc[rows["state"] == "failed", "state"] = "running"
     folder.write_trials(rows)  # before the record, which may not lack what the table has
     failed = reopen_failed(folder.record)
     for phase, trials in failed.items():
         for trial in trials:
             watch.note(f"trial {trial.number} of the {phase} is tried again: {trial.reason}")
-    if not failed:
-        kept.unlink()
-        watch.note("no trial has failed: there is none to try again")
-        return
     phases = [phase for phase in PHASES if phase in failed or (rows["phase"] == phase).any()]
     first = min(phases.index(phase) for phase in failed)
     if resting := phases[first + 1 :]:

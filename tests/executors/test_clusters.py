@@ -143,17 +143,6 @@ def test_a_network_that_has_failed_on_every_node_is_tried_once_more_and_ends(
     assert len(ended.of) == 4
 
 
-def test_a_node_on_which_no_worker_lives_is_left_out(cluster, tmp_path, caplog):
-    bad, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-    executor = Executor(workers=2, address=cluster.address, retries=0)
-    ended = run(executor, Unfit(tmp_path, 0.3, broken=bad.node_id), 20, caplog)
-    assert len(ended.of) == 20
-    assert not ended.failed
-    (said,) = [line for line in ended.said if "is left out" in line]
-    assert bad.node_id[:8] in said
-    assert "workers die before their first job" in said
-
-
 class Unfit(Slow):
     """A node where every worker dies before it has a job."""
 
@@ -164,12 +153,19 @@ class Unfit(Slow):
             os._exit(1)
 
 
-def test_a_node_without_its_data_is_left_out_and_named(cluster, tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("kind", "retries", "why"),
+    [(Slow, 1, "No such file or directory"), (Unfit, 0, "workers die before their first job")],
+    ids=["without its data", "where no worker lives"],
+)
+def test_a_node_that_is_of_no_use_is_left_out_and_named(
+    cluster, tmp_path, caplog, kind, retries, why
+):
     bad, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
-    executor = Executor(workers=2, address=cluster.address)
-    ended = run(executor, Slow(tmp_path, 0.2, broken=bad.node_id), 12, caplog)
-    assert len(ended.of) == 12
+    executor = Executor(workers=2, address=cluster.address, retries=retries)
+    ended = run(executor, kind(tmp_path, 0.25, broken=bad.node_id), 20, caplog)
+    assert len(ended.of) == 20
     assert not ended.failed
     (said,) = [line for line in ended.said if "is left out" in line]
     assert bad.node_id[:8] in said
-    assert "No such file or directory" in said
+    assert why in said

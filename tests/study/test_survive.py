@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from scalesearch.cli.main import app
+from scalesearch.history.record import open_storage, read_trials
+from scalesearch.study import run as module
 from scalesearch.study.run import run
 from tests.fakes import write_study
 
@@ -148,5 +150,22 @@ def test_failed_trials_are_tried_again_and_no_others(tmp_path):
         after[columns][after["number"] <= first].to_csv()
         == whole[columns][whole["number"] <= first].to_csv()
     ), same
+    kept = tmp_path / "run" / "record.before-retry"
+    as_it_was = kept.read_bytes()
     again = CliRunner().invoke(app, arguments)
     assert "no trial has failed" in again.output
+    assert kept.read_bytes() == as_it_was, "the record of before the one retry that there was"
+    states = [t.state for t in read_trials(open_storage(kept, repair=False), "search")]
+    assert states.count("failed") == len(failed)
+
+
+def test_phases_that_rest_on_what_is_tried_again_are_named(tmp_path, monkeypatch):
+    evaluator = {"name": "tests.fakes:Evaluator", "fail_on": 2}
+    file = write_study(tmp_path, evaluator=evaluator)
+    folder = run(file, folder=tmp_path / "run")
+    assert (folder.trials.query("phase == 'search'")["state"] == "failed").any()
+    monkeypatch.setattr(module, "carry_out", lambda context: None)
+    run(file, folder=folder.path, retry_failed=True)
+    log = (folder.path / "log.txt").read_text()
+    assert "the grid, family rest on what the search found: if it finds another" in log
+    assert str(folder.path / "record.before-retry") in log
