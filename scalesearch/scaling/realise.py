@@ -1,0 +1,161 @@
+"""Networks of equal FLOPs, really: multipliers realised at a target that is counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.stage import BLOCK_FIELDS
+from scalesearch.cost.counts import counts
+from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import Multipliers
+from scalesearch.scaling.scale import multiply, with_depths
+
+TOLERANCE = 0.02  # share by which the FLOPs may miss their target
+_MORE_BLOCKS = 2  # that a network may have, or lack, where that meets the target
+_WIDER = 0.1  # logarithm of the factor by which its width may differ from what was asked for
+_WIDTH_STEP = 0.004  # of that logarithm
+_LARGER = 1.3  # factor by which its side may
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Depths and widths, and how far they are from what was asked for, as a sum of logarithms."""
+
+    off: float
+    net: Backbone
+
+
+def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOLERANCE) -> Backbone:
+    """The network of some multipliers whose FLOPs are `flops`, within a share of them.
+
+    Blocks are added one at a time, each to the stage that lags most behind the multiplier of depth;
+    channels are rounded to their divisor (`arch/rounding.py`); the input's side takes up the rest.
+    FLOPs grow in jumps where a side passes a multiple of the last map's pixels, so that a side
+    alone may not do: then the network with a block or some channels more or less is taken whose
+    depth, width and side are nearest to what was asked for, as a sum of logarithms.
+
+    Args:
+        net: the baseline.
+        by: its multipliers; that of the resolution says where the side is looked for.
+        flops: of the result.
+        tolerance: a share of `flops`.
+
+    Raises:
+        UserError: no such network comes that near.
+    """
+    wanted = net.resolution * by.resolution
+    best: tuple[float, Backbone] | None = None
+    for shape in _shapes(net, by):
+        if best is not None and best[0] <= shape.off:
+            break  # all that follow are further off
+        side = _side(shape.net, wanted, flops, tolerance)
+        if side is None:
+            continue
+        off = shape.off + abs(math.log(side / wanted))
+        if best is None or off < best[0]:
+            best = off, replace(shape.net, resolution=side)
+    if best is None:
+        raise UserError(
+            f"no network near depth {by.depth:.3g}, width {by.width:.3g} and resolution "
+            f"{by.resolution:.3g} times the baseline's has {flops:.4g} FLOPs within "
+            f"{tolerance:.1%}",
+            hint="multipliers whose depth * width^2 * resolution^2 is near what FLOPs grow by "
+            "leave least to be made up for",
+        )
+    return best[1]
+
+
+def effective(net: Backbone, grown: Backbone) -> Multipliers:
+    """By what a network was really multiplied: blocks, mean width of stages, side."""
+    before, after = _growing(net), _growing(grown)
+    widths = zip(net.stages, grown.stages, strict=True)
+    logs = [math.log(new.width / old.width) for old, new in widths]
+    return Multipliers(
+        depth=sum(after.values()) / sum(before.values()) if before else 1.0,
+        width=math.exp(sum(logs) / len(logs)),
+        resolution=grown.resolution / net.resolution,
+    )
+
+
+def lagging_depths(net: Backbone, blocks: int) -> tuple[int, ...]:
+    """The depths of all stages with so many blocks in those that can grow, at least one in each.
+
+    They are added one at a time to the stage that lags most behind the common multiplier, or taken
+    one at a time from the one that is most ahead of it.
+    """
+    first = _growing(net)
+    depths = dict(first)
+    while (missing := blocks - sum(depths.values())) > 0:
+        depths[min(depths, key=lambda i: (depths[i] / first[i], i))] += 1
+    while missing < 0 and (shrinking := [i for i in depths if depths[i] > 1]):
+        depths[max(shrinking, key=lambda i: (depths[i] / first[i], i))] -= 1
+        missing += 1
+    return tuple(depths.get(i, stage.depth) for i, stage in enumerate(net.stages))
+
+
+def _growing(net: Backbone) -> dict[int, int]:
+    """The depths of the stages that have one, by their positions."""
+    stages = enumerate(net.stages)
+    return {i: stage.depth for i, stage in stages if "depth" in BLOCK_FIELDS[stage.block]}
+
+
+def _shapes(net: Backbone, by: Multipliers) -> Iterator[_Shape]:
+    """Networks near the wanted depth and width, the nearest first."""
+    pairs = [
+        (deep_off + wide_off, deep, wide)
+        for deep_off, deep in _depths_near(net, by.depth)
+        for wide_off, wide in _widths_near(net, by)
+    ]
+    for off, deep, wide in sorted(pairs, key=lambda pair: pair[0]):
+        yield _Shape(off, with_depths(wide, deep))
+
+
+def _depths_near(net: Backbone, by: float) -> Sequence[tuple[float, tuple[int, ...]]]:
+    first = _growing(net)
+    wanted = by * sum(first.values())
+    if not first:
+        return [(0.0, lagging_depths(net, 0))]
+    middle = math.floor(wanted + 0.5)
+    numbers = range(
+        max(len(first), middle - _MORE_BLOCKS), max(len(first), middle + _MORE_BLOCKS) + 1
+    )
+    return [(abs(math.log(n / wanted)), lagging_depths(net, n)) for n in numbers]
+
+
+def _widths_near(net: Backbone, by: Multipliers) -> Sequence[tuple[float, Backbone]]:
+    """Each different widening near the wanted one once, by the multiplier nearest to it."""
+    steps = math.floor(_WIDER / _WIDTH_STEP)
+    found: dict[Backbone, float] = {}
+    for step in sorted(range(-steps, steps + 1), key=abs):
+        times = Multipliers(
+            width=by.width * math.exp(step * _WIDTH_STEP), head_scaling=by.head_scaling
+        )
+        found.setdefault(multiply(net, times), abs(step) * _WIDTH_STEP)
+    return [(off, wide) for wide, off in found.items()]
+
+
+def _side(net: Backbone, wanted: float, flops: float, tolerance: float) -> int | None:
+    """The side nearest to the wanted one at which a network has these FLOPs; None if it has none."""
+
+    def spent(side: int) -> float:
+        return float(counts(replace(net, resolution=side)).flops)
+
+    least = max(1, math.floor(wanted / _LARGER))
+    most = math.ceil(wanted * _LARGER)
+    low = _first(lambda side: spent(side) >= flops * (1 - tolerance), least, most)
+    high = _first(lambda side: spent(side) > flops * (1 + tolerance), low, most) - 1
+    if low > high:
+        return None
+    return min(max(low, math.floor(wanted + 0.5)), high)
+
+
+def _first(passes: Callable[[int], bool], low: int, high: int) -> int:
+    """The first number from `low` on that passes, or `high` + 1; those after one that passes do."""
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle + 1, high)
+    return low
