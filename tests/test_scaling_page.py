@@ -13,7 +13,8 @@ from scalesearch.arch.efficientnet import EFFICIENTNETS
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients, Multipliers
-from scalesearch.scaling.scale import multiply, scale
+from scalesearch.scaling.multiply import multiply
+from scalesearch.scaling.scale import scale
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
 PAPER = Coefficients(1.2, 1.1, 1.15)  # Tan & Le 2019, section 3.3, step 1

@@ -25,7 +25,7 @@ _ORDER = (*STRATEGIES, *DETECTOR_STRATEGIES)
 # Each coefficient with what it scales, and the growth in FLOPs where there is a formula.
 _COEFFICIENTS: Mapping[type[Scaling], str] = {
     Coefficients: "alpha {0.alpha:g} (depth), beta {0.beta:g} (width), gamma {0.gamma:g} "
-    "(resolution); alpha * beta^2 * gamma^2 = {0.growth:.3f}",
+    "(resolution); alpha * beta^2 * gamma^2 = {0.product:.3f}",
     DetectorCoefficients: "alpha {0.alpha:g} and beta {0.beta:g} (backbone), neck width x "
     "{0.neck_width:g}, neck + {0.neck_depth:g} and heads + {0.head_depth:.3g} layers, "
     "input + {0.resolution:g} px",

@@ -184,7 +184,7 @@ def coefficients(contents: Contents) -> Table:
     for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
         values = [f"{row[name]:.4g}" for name in names]
         if triples:
-            values.append(f"{Coefficients(*row[names]).growth:.3f}")
+            values.append(f"{Coefficients(*row[names]).product:.3f}")
         metric = score(row[contents.metric], contents.metric)
         rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
     columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]

@@ -11,10 +11,13 @@ from scalesearch.errors import UserError, nearest
 # FLOPs about double with each phi: at 16 they are 65,000 times the baseline's. Far below 0 no pixel
 # is left, which `scale` reports.
 LEAST_PHI, MOST_PHI = -1000.0, 16.0
+_MOST_GROWTH = 1e9
 Loaded = TypeVar("Loaded")
 
 
 HeadScaling = Literal["scale", "keep", "grow"]
+# How multipliers become a network.
+Match = Literal["measured", "nominal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +50,41 @@ class Coefficients:
     Tan & Le 2019, equation 3: depth alpha^phi, width beta^phi, resolution gamma^phi, with
     alpha * beta^2 * gamma^2 close to 2, so that FLOPs grow by about 2^phi. `head_scaling` is that
     of `Multipliers`.
+
+    Attributes:
+        match: `nominal` rounds depths up, as the paper's code does, so that FLOPs are only about
+            what they should be; `measured` realises a network at its FLOPs (`scaling/realise.py`).
+        budget: what `measured` multiplies FLOPs with for each phi; by default the product.
     """
 
     alpha: float
     beta: float
     gamma: float
     head_scaling: HeadScaling = "scale"
+    match: Match = "nominal"
+    budget: float | None = None
 
     def __post_init__(self) -> None:
-        check_head_scaling(self.head_scaling)
+        check_word("head_scaling", self.head_scaling, get_args(HeadScaling))
+        check_word("match", self.match, get_args(Match))
+        if self.budget is not None and not 0 < self.budget < _MOST_GROWTH:
+            raise UserError(f"{self.budget!r} cannot be used", key="budget", allowed="above 0")
         for key in ("alpha", "beta", "gamma"):
             value = getattr(self, key)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e3:
                 raise UserError(f"{value!r} cannot be used", key=key, allowed="a number above 0")
 
     @property
-    def growth(self) -> float:
-        """alpha * beta^2 * gamma^2: about what FLOPs are multiplied with for each phi."""
+    def product(self) -> float:
+        """alpha * beta^2 * gamma^2."""
         return self.alpha * self.beta**2 * self.gamma**2
+
+    @property
+    def growth(self) -> float:
+        """What FLOPs are multiplied with for each phi; of `nominal` ones about so much."""
+        if self.match == "nominal" or self.budget is None:
+            return self.product
+        return self.budget
 
     def at(self, phi: float) -> Multipliers:
         """The three multipliers at `phi`, which may be a fraction or negative.
@@ -88,8 +108,9 @@ class Coefficients:
     def file_entries(self) -> dict[str, float | str]:
         """As a `coefficients.yaml` holds it: with the growth that follows."""
         entries: dict[str, float | str] = asdict(self)
-        if self.head_scaling == "scale":
-            del entries["head_scaling"]
+        for name, default in (("head_scaling", "scale"), ("budget", None)):
+            if entries[name] == default:
+                del entries[name]
         return entries | {"growth": round(self.growth, 6)}
 
     @classmethod
@@ -98,13 +119,12 @@ class Coefficients:
         return load_fields(cls, Path(path))
 
 
-def check_head_scaling(word: str) -> None:
-    """Rejects a rule for heads that there is not."""
-    words = get_args(HeadScaling)
+def check_word(key: str, word: str, words: tuple[str, ...]) -> None:
+    """Rejects a rule that there is not."""
     if word not in words:
         raise UserError(
             f"{word!r} is not known",
-            key="head_scaling",
+            key=key,
             allowed=", ".join(words),
             hint=nearest(str(word), words),
         )

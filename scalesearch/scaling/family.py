@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.counts import counts
+from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.realise import TOLERANCE, effective, realise
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
 
@@ -63,6 +66,24 @@ def members(
             if strategy == "compound":
                 networks.append(Member(strategy, phi, compound))
             elif target >= smallest:
-                same = match_flops(baseline, strategy, target, coefficients)
+                same = _alone(baseline, strategy, target, coefficients)
                 networks.append(Member(strategy, phi, same))
     return tuple(networks)
+
+
+def _alone(
+    baseline: Architecture, strategy: str, target: int, coefficients: Scaling
+) -> Architecture:
+    """A single dimension at the compound member's FLOPs, by the rule of its coefficients.
+
+    Where the steps of one dimension are too coarse, `measured` lets the others take up the rest.
+    """
+    nearest = match_flops(baseline, strategy, target, coefficients)
+    if not isinstance(coefficients, Coefficients) or coefficients.match == "nominal":
+        return nearest
+    if abs(counts(nearest).flops / target - 1) <= TOLERANCE:
+        return nearest
+    assert isinstance(baseline, Backbone)
+    assert isinstance(nearest, Backbone)
+    by = replace(effective(baseline, nearest), head_scaling=coefficients.head_scaling)
+    return realise(baseline, by, target)

@@ -11,13 +11,17 @@ from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
-from scalesearch.scaling.scale import multiply, with_depths
+from scalesearch.scaling.multiply import multiply, with_depths
 
 TOLERANCE = 0.02  # share by which the FLOPs may miss their target
 _MORE_BLOCKS = 2  # that a network may have, or lack, where that meets the target
-_WIDER = 0.1  # logarithm of the factor by which its width may differ from what was asked for
-_WIDTH_STEP = 0.004  # of that logarithm
+_WIDER = 0.1  # share of its channels that it may have more, or lack
+_WIDTHS = 40  # of those at most
 _LARGER = 1.3  # factor by which its side may
+
+
+class Unrealised(UserError):
+    """The steps of a network's dimensions are too coarse for a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOL
         tolerance: a share of `flops`.
 
     Raises:
-        UserError: no such network comes that near.
+        Unrealised: no such network comes that near.
     """
     wanted = net.resolution * by.resolution
     best: tuple[float, Backbone] | None = None
@@ -58,7 +62,7 @@ def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOL
         if best is None or off < best[0]:
             best = off, replace(shape.net, resolution=side)
     if best is None:
-        raise UserError(
+        raise Unrealised(
             f"no network near depth {by.depth:.3g}, width {by.width:.3g} and resolution "
             f"{by.resolution:.3g} times the baseline's has {flops:.4g} FLOPs within "
             f"{tolerance:.1%}",
@@ -71,11 +75,10 @@ def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOL
 def effective(net: Backbone, grown: Backbone) -> Multipliers:
     """By what a network was really multiplied: blocks, mean width of stages, side."""
     before, after = _growing(net), _growing(grown)
-    widths = zip(net.stages, grown.stages, strict=True)
-    logs = [math.log(new.width / old.width) for old, new in widths]
+    widths = [[stage.width for stage in each.stages] for each in (grown, net)]
     return Multipliers(
         depth=sum(after.values()) / sum(before.values()) if before else 1.0,
-        width=math.exp(sum(logs) / len(logs)),
+        width=math.exp(_mean_log(*widths)),
         resolution=grown.resolution / net.resolution,
     )
 
@@ -126,19 +129,43 @@ def _depths_near(net: Backbone, by: float) -> Sequence[tuple[float, tuple[int, .
 
 
 def _widths_near(net: Backbone, by: Multipliers) -> Sequence[tuple[float, Backbone]]:
-    """Each different widening near the wanted one once, by the multiplier nearest to it."""
-    steps = math.floor(_WIDER / _WIDTH_STEP)
-    found: dict[Backbone, float] = {}
-    for step in sorted(range(-steps, steps + 1), key=abs):
-        times = Multipliers(
-            width=by.width * math.exp(step * _WIDTH_STEP), head_scaling=by.head_scaling
-        )
-        found.setdefault(multiply(net, times), abs(step) * _WIDTH_STEP)
-    return [(off, wide) for wide, off in found.items()]
+    """The network with the wanted widths, and with some channels more and less."""
+    wide = multiply(net, Multipliers(width=by.width, head_scaling=by.head_scaling))
+    divisor, before = net.width_divisor, [stage.width for stage in net.stages]
+    widths = [stage.width for stage in wide.stages]
+    near = [(abs(_mean_log(widths, before) - math.log(by.width)), wide)]
+    steps = max(2, math.floor(_WIDER * sum(widths) / divisor))
+    for way in (1, -1):
+        widths = [stage.width for stage in wide.stages]
+        for step in range(1, steps + 1):
+            widths = _one_step(widths, before, way * divisor)
+            if min(widths) < divisor:
+                break
+            if step % math.ceil(2 * steps / _WIDTHS) == 0:
+                off = abs(_mean_log(widths, before) - math.log(by.width))
+                near.append((off, _with_widths(wide, widths)))
+    return near
+
+
+def _one_step(widths: Sequence[int], before: Sequence[int], more: int) -> list[int]:
+    """Channels added to the stage that lags most, or taken from the one that is most ahead."""
+    rates = [width / first for width, first in zip(widths, before, strict=True)]
+    at = rates.index(min(rates)) if more > 0 else rates.index(max(rates))
+    return [width + more * (n == at) for n, width in enumerate(widths)]
+
+
+def _mean_log(widths: Sequence[int], before: Sequence[int]) -> float:
+    """The mean of the logarithms of what each was multiplied with."""
+    return sum(map(math.log, widths)) / len(widths) - sum(map(math.log, before)) / len(before)
+
+
+def _with_widths(net: Backbone, widths: Sequence[int]) -> Backbone:
+    stages = zip(net.stages, widths, strict=True)
+    return replace(net, stages=tuple(replace(stage, width=w) for stage, w in stages))
 
 
 def _side(net: Backbone, wanted: float, flops: float, tolerance: float) -> int | None:
-    """The side nearest to the wanted one at which a network has these FLOPs; None if it has none."""
+    """The side nearest to the wanted one at which a network has these FLOPs, or None."""
 
     def spent(side: int) -> float:
         return float(counts(replace(net, resolution=side)).flops)

@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.rounding import round_depth, round_resolution, round_width
+from scalesearch.arch.rounding import round_width
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.multiply import multiply
+from scalesearch.scaling.realise import realise
 
 Net = TypeVar("Net", Backbone, Detector, Architecture)
 
@@ -19,7 +22,8 @@ Net = TypeVar("Net", Backbone, Detector, Architecture)
 def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     """The member of a network's family at `phi`: all dimensions scaled together.
 
-    Tan & Le 2019, equation 3, by alpha, beta and gamma; a detector by `DetectorCoefficients`
+    Tan & Le 2019, equation 3, by alpha, beta and gamma, rounded as the coefficients' `match` says;
+    a detector by `DetectorCoefficients`
     (EfficientDet, equations 1 to 3): its backbone's widths and its neck's to a multiple of the
     `width_divisor`, depths of the backbone up, those of neck and heads down to whole layers, its
     input's side to a multiple of 32 pixels. `phi` may be a fraction, or negative for smaller ones.
@@ -31,7 +35,7 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     if isinstance(net, Detector) and isinstance(coefficients, DetectorCoefficients):
         scaled = _scaled_detector(net, coefficients, phi)
     elif isinstance(net, Backbone) and isinstance(coefficients, Coefficients):
-        scaled = multiply(net, coefficients.at(phi))
+        scaled = _scaled(net, coefficients, phi)
     if scaled is None:
         raise UserError(
             f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
@@ -42,34 +46,13 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     return scaled
 
 
-def multiply(backbone: Backbone, by: Multipliers) -> Backbone:
-    """A network with depth, width and resolution multiplied and rounded (`arch/rounding.py`).
-
-    Depths of all stages, widths of stem, stages and head (see `head_scaling`), and the input's
-    side. A multiplier of exactly 1 changes nothing, whatever the width divisor.
-    """
-    divisor = backbone.width_divisor
-
-    def wide(width: int, times: float = by.width) -> int:
-        # A head without a convolution has no width.
-        return width if times == 1 or width == 0 else round_width(width * times, divisor)
-
-    return replace(
-        backbone,
-        stem=replace(backbone.stem, width=wide(backbone.stem.width)),
-        stages=tuple(
-            replace(stage, width=wide(stage.width), depth=round_depth(stage.depth * by.depth))
-            for stage in backbone.stages
-        ),
-        head=replace(backbone.head, width=wide(backbone.head.width, by.head_width)),
-        resolution=round_resolution(backbone.resolution * by.resolution),
-    )
-
-
-def with_depths(backbone: Backbone, depths: tuple[int, ...]) -> Backbone:
-    """The same network with these depths of its stages."""
-    stages = zip(backbone.stages, depths, strict=True)
-    return replace(backbone, stages=tuple(replace(stage, depth=d) for stage, d in stages))
+def _scaled(net: Backbone, coefficients: Coefficients, phi: float) -> Backbone:
+    if phi == 0:
+        return net
+    times = coefficients.at(phi)
+    if coefficients.match == "nominal":
+        return multiply(net, times)
+    return realise(net, times, counts(net).flops * coefficients.growth**phi)
 
 
 def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Detector:

@@ -16,7 +16,8 @@ from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Multipliers
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.scale import multiply, scale, to_32, wider_neck, with_depths
+from scalesearch.scaling.multiply import multiply, with_depths
+from scalesearch.scaling.scale import scale, to_32, wider_neck
 
 _STEPS = 60  # halvings: phi to 1e-16, which is the end of a float's digits
 _FAR = 2.0**40

@@ -14,7 +14,8 @@ from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice
-from scalesearch.scaling.coefficients import Coefficients, HeadScaling
+from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Match
+from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.spaces.listed import ListedCoefficients
 
 Triple = tuple[float, float, float]
@@ -35,6 +36,8 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         step: of the grid, from 1 upwards.
         phi: the power at which triples are tried.
         head_scaling: of every triple's coefficients.
+        match: how a triple becomes a network; with `measured` all have `budget`^phi times the
+            baseline's FLOPs.
     """
 
     noun: ClassVar[str] = "triple of this grid"
@@ -43,18 +46,27 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     tolerance: float = 0.1
     step: float = 0.05
     head_scaling: HeadScaling = "scale"
+    match: Match = "measured"
 
     def __post_init__(self) -> None:
         for key in ("budget", "step", "phi"):
             check.above_zero(key, getattr(self, key))
         if not self.tolerance >= 0:
             raise UserError(f"{self.tolerance!r} cannot be used", key="tolerance", allowed="from 0")
-        if not self._entries:
+        if not self._listed:
             raise UserError(
                 f"no triple on a step of {self.step:g} comes within {self.tolerance:g} of "
                 f"{self.budget:g}",
                 key="tolerance",
                 hint=self._closest(),
+            )
+        if not self._entries:
+            raise UserError(
+                f"no triple of this grid can be realised at {self.budget**self.phi:g} times the "
+                f"baseline's FLOPs within {TOLERANCE:.0%}: its widths and sides are too small for "
+                "steps so fine",
+                key="match",
+                hint="`match: nominal` rounds as the paper's code does, and lets FLOPs differ",
             )
 
     @property
@@ -64,7 +76,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         return f"alpha, beta, gamma on a step of {self.step:g} with {near}"
 
     @cached_property
-    def _entries(self) -> Sequence[Coefficients]:
+    def _listed(self) -> Sequence[Coefficients]:
         triples: list[Triple] = []
         for triple in self._around(self.tolerance):
             # Compared as floats, as a user's own loop would: (1.9, 1, 1) is 0.10000000000000009
@@ -77,7 +89,28 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                     key="step",
                     allowed="a coarser step, such as 0.05",
                 )
-        return [Coefficients(*triple, self.head_scaling) for triple in sorted(triples)]
+        budget = self.budget if self.match == "measured" else None
+        rule = self.head_scaling, self.match, budget
+        return [Coefficients(*triple, *rule) for triple in sorted(triples)]
+
+    @cached_property
+    def _entries(self) -> Sequence[Coefficients]:
+        """Those that can be realised."""
+        return [entry for entry in self._listed if self._is_realised(entry)]
+
+    @property
+    def left_out(self) -> int:
+        """How many triples no network near them has the FLOPs of: their steps are too coarse."""
+        return len(self._listed) - len(self._entries)
+
+    def _is_realised(self, entry: Coefficients) -> bool:
+        if self.match == "nominal":
+            return True
+        try:
+            self._network(entry)
+        except Unrealised:
+            return False
+        return True
 
     def _parameters_of(self, entry: Coefficients) -> dict[str, Choice]:
         return {"alpha": entry.alpha, "beta": entry.beta, "gamma": entry.gamma}

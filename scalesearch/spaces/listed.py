@@ -157,4 +157,11 @@ class ListedCoefficients(Listed[Coefficient]):
         return asdict(entry)
 
     def _network(self, entry: Coefficient) -> Any:
-        return scale(self.baseline, entry, self.phi)
+        if entry not in self._networks:
+            self._networks[entry] = scale(self.baseline, entry, self.phi)
+        return self._networks[entry]
+
+    @cached_property
+    def _networks(self) -> dict[Coefficient, Any]:
+        """Those that were made before: to realise one at its FLOPs takes a while."""
+        return {}

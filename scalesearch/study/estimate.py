@@ -178,9 +178,11 @@ def grid_sentence(grid: GridOfNetworks) -> str:
     base = cost(grid.baseline).flops
     ratios = sorted(cost(network).flops / base for network in grid.fitting)
     spread = f" ({ratios[0]:.1f} to {ratios[-1]:.1f} times the FLOPs)" if ratios else ""
+    left_out = getattr(grid.space, "left_out", 0)
+    coarse = f"; {left_out} more cannot be realised at the budget within 2 %" if left_out else ""
     return (
         f"{grid.space.size} {grid.noun}, {grid.networks} different networks, "
-        f"{len(grid.fitting)} within limits{spread}"
+        f"{len(grid.fitting)} within limits{spread}{coarse}"
     )
 
 

@@ -221,7 +221,11 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
         noun = "combinations"
     else:
         space = CoefficientGrid(
-            baseline=baseline, step=grid.step, head_scaling=grid.head_scaling, **shared
+            baseline=baseline,
+            step=grid.step,
+            head_scaling=grid.head_scaling,
+            match=grid.match,
+            **shared,
         )
         noun = "triples"
     workload = grid.evaluator.make().workload

@@ -30,7 +30,7 @@ from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor, hook
-from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling
+from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling, Match
 from scalesearch.scaling.family import STRATEGIES, Strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
@@ -223,6 +223,7 @@ class Grid(Phase):
     step: Positive = 0.05
     phi: Positive = 1.0
     head_scaling: HeadScaling = "scale"
+    match: Match = "measured"
     limits: Limits = Field(default_factory=dict)
     evaluator: PhaseEvaluator
 

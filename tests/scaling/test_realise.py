@@ -72,7 +72,7 @@ def test_blocks_go_to_the_stage_that_lags_most(blocks, depths):
 
 def test_a_target_far_from_the_multipliers_is_said():
     net = published("efficientnet_b0")
-    with pytest.raises(UserError, match="no network near depth 1.2, width 1.1") as told:
+    with pytest.raises(UserError, match=r"no network near depth 1\.2, width 1\.1") as told:
         realise(net, Multipliers(1.2, 1.1, 1.15), 8 * counts(net).flops)
     assert "leave least to be made up for" in str(told.value)
 

@@ -22,7 +22,8 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers
-from scalesearch.scaling.scale import multiply, scale, with_depths
+from scalesearch.scaling.multiply import multiply, with_depths
+from scalesearch.scaling.scale import scale
 from tests.peers import weightless
 from tests.strategies import backbones
 

@@ -91,7 +91,7 @@ def test_recorded_trials_are_the_measure():
 
 def test_the_grid_is_told_with_the_range_of_its_flops():
     from scalesearch.scaling.coefficients import Multipliers
-    from scalesearch.scaling.scale import multiply
+    from scalesearch.scaling.multiply import multiply
 
     twice = multiply(NET, Multipliers(depth=2.0))
     grid = GridOfNetworks(SimpleNamespace(size=14), "triples", NET, 5, (NET, twice))
