@@ -11,7 +11,7 @@ from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.counts import counts
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.realise import TOLERANCE, effective, realise
+from scalesearch.scaling.realise import TOLERANCE, Unrealised, effective, realise
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
 
@@ -76,7 +76,8 @@ def _alone(
 ) -> Architecture:
     """A single dimension at the compound member's FLOPs, by the rule of its coefficients.
 
-    Where the steps of one dimension are too coarse, `measured` lets the others take up the rest.
+    Where the steps of one dimension are too coarse, `measured` lets the others take up the rest;
+    where these are too coarse as well, the nearest is what there is.
     """
     nearest = match_flops(baseline, strategy, target, coefficients)
     if not isinstance(coefficients, Coefficients) or coefficients.match == "nominal":
@@ -86,4 +87,7 @@ def _alone(
     assert isinstance(baseline, Backbone)
     assert isinstance(nearest, Backbone)
     by = replace(effective(baseline, nearest), head_scaling=coefficients.head_scaling)
-    return realise(baseline, by, target)
+    try:
+        return realise(baseline, by, target)
+    except Unrealised:
+        return nearest

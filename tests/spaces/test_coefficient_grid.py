@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 
 B0 = published("efficientnet_b0")
+B0_FLOPS = 385_814_752  # by fvcore 0.1.5: convolutions and linear layers
 
 
 def by_search(budget, tolerance, step):
@@ -61,10 +63,17 @@ def test_the_ends_of_the_tolerance_are_included():
 
 
 def test_a_triple_scales_the_baseline():
-    space = CoefficientGrid(baseline=B0, phi=2)
+    space = CoefficientGrid(baseline=B0, phi=2, match="nominal")
     triple = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
     assert space.decode(triple) == scale(B0, Coefficients(1.2, 1.1, 1.15), 2)
     assert space.decode(space.encode(space.decode(triple))) == space.decode(triple)
+
+
+def test_every_network_of_the_default_grid_has_the_budget_of_flops_by_fvcores_count():
+    space = CoefficientGrid(baseline=B0, step=0.2)
+    for point in space.points():
+        flops = counts(space.decode(point)).flops
+        assert abs(flops / (2 * B0_FLOPS) - 1) <= 0.02, point
 
 
 def test_equal_networks_encode_to_the_first_triple():
