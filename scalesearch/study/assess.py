@@ -153,7 +153,7 @@ class Assess:
         folder = None
         if self.scratch is not None and self.checkpoint_every != 0:
             folder = self.scratch / scratch_name(job.phase, job.number)
-        return Scratch(job.phase, job.number, folder, self.checkpoint_every)
+        return Scratch(job.phase, job.number, folder, self.checkpoint_every, job.pauses)
 
     def _looked_up(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """The outcome of a network that is neither built nor trained."""
@@ -182,7 +182,8 @@ def _forget_all_but(scratch: Scratch) -> None:
         if folder.parent == scratch.folder.parent and folder != scratch.folder:
             shutil.rmtree(folder, ignore_errors=True)
             _left.remove(folder)
-    _left.add(scratch.folder)
+    if not scratch.pauses:  # else it may have to wait here for its next round
+        _left.add(scratch.folder)
 
 
 def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:

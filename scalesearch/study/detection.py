@@ -15,6 +15,7 @@ from scalesearch.interfaces import hook
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
+from scalesearch.study.checks import check_trainings
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
     Family,
@@ -26,7 +27,9 @@ from scalesearch.study.schema import (
     Positive,
     Reads,
     Search,
+    StoppingOf,
     Study,
+    Trainings,
     distinct,
     plugin,
 )
@@ -94,7 +97,14 @@ class DetectorGrid(Phase):
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
+    trainings: Trainings = None
+    stopping: StoppingOf = None
     evaluator: PhaseEvaluator
+
+    @model_validator(mode="after")
+    def _check(self) -> DetectorGrid:
+        check_trainings(self.trainings, self.stopping, self.evaluator)
+        return self
 
     @property
     def choices(self) -> dict[str, tuple[float, ...]]:

@@ -31,7 +31,7 @@ from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, now
 from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Sampler, Space
+from scalesearch.interfaces import Parameters, Sampler, Space
 from scalesearch.plugins import calling
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
 
@@ -225,6 +225,11 @@ class Loop:
             sampler = plan.sampler.make(plan.space, seed, plan.limits, plan.workload)
         with calling(name, "make(…).sample_relative"):
             parameters = self.record.propose(sampler)
+        return self._admit(parameters)
+
+    def _admit(self, parameters: Parameters) -> Job | None:
+        """Records a proposal; None unless it becomes a job."""
+        plan, number = self.plan, self.record.next_number
         architecture = plan.space.decode(parameters)
         spent = cost(architecture, workload=plan.workload)
         predicted = plan.predict(architecture) if plan.predict else None
@@ -232,7 +237,7 @@ class Loop:
         trial = Trial(
             number=number,
             state="running",
-            parameters=parameters,
+            parameters=dict(parameters),
             digest=digest(architecture),
             cost=spent,
             predicted_latency=predicted,

@@ -6,6 +6,7 @@ Each reads files of the run folder and writes files there, so that any of them c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,14 +24,16 @@ from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member, members
 from scalesearch.spaces.family import FamilySpace
+from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
 from scalesearch.study.doubt import doubt
-from scalesearch.study.estimate import grid_sentence, total_seconds
+from scalesearch.study.estimate import grid_seconds, grid_sentence
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import bound, compared_space, grid_of, named_baseline, searched_space
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
+from scalesearch.study.rounds import Rounds
 from scalesearch.units import format_count, format_seconds
 
 RUNNERS_UP = 9
@@ -146,12 +149,20 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     evaluator: Evaluator = settings.evaluator.make()
     grid = grid_of(context.study, network)
     require_feasible(grid.space, settings.limits, evaluator.workload)
-    seconds = total_seconds(context, grid.fitting, evaluator)
+    seconds = grid_seconds(context, grid, evaluator)
     about = "" if seconds is None else f", about {format_seconds(seconds)}"
     context.watch.note(f"grid: {grid_sentence(grid)}{about}")
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
-    trials = context.carry_out(plan, evaluator, grid.fitting)
+    if grid.halving is None:
+        trials = context.carry_out(plan, evaluator, grid.fitting)
+    else:
+        rounds = partial(Rounds, halving=grid.halving, entrants=grid.entrants)
+        space = TrainingsSpace(coefficients_of=grid.space)
+        plan = replace(plan, space=space, result_lag=0)  # rounds depend on no worker's speed
+        trials = context.carry_out(
+            plan, evaluator, grid.fitting, total=grid.total, make_loop=rounds
+        )
     require_results(trials, "grid")
     winner, *others = ranked(trials)
     best, base = grid.space.coefficients(winner.parameters), cost(network).flops

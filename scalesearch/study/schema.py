@@ -39,6 +39,7 @@ from scalesearch.study.checks import (
     check_reward,
     check_rungs,
     check_task,
+    check_trainings,
 )
 from scalesearch.study.options import absolute
 from scalesearch.study.parts import Baseline, Execution, Plugin, TableSpace
@@ -137,6 +138,8 @@ PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
 Compared = Annotated[
     tuple[Annotated[Baseline, Reads(parts.read_baseline, "baseline")], ...], Field(strict=False)
 ]
+StoppingOf = Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)]
+Trainings = Annotated[int, Field(ge=1)] | None
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -177,10 +180,7 @@ class Search(Phase):
     limits: Limits = Field(default_factory=dict)
     evaluator: PhaseEvaluator
     objective: ObjectiveOf = Field(default_factory=_objective_of)
-    stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
-        None
-    )
-
+    stopping: StoppingOf = None
     confirm: Confirm | None = None
     compare: Compared = ()
 
@@ -225,7 +225,14 @@ class Grid(Phase):
     head_scaling: HeadScaling = "scale"
     match: Match = "measured"
     limits: Limits = Field(default_factory=dict)
+    trainings: Trainings = None
+    stopping: StoppingOf = None
     evaluator: PhaseEvaluator
+
+    @model_validator(mode="after")
+    def _check(self) -> Grid:
+        check_trainings(self.trainings, self.stopping, self.evaluator)
+        return self
 
 
 class Family(Phase):
