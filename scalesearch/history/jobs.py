@@ -22,6 +22,7 @@ class Job:
         seed: every random draw of this trial comes from it.
         keep_weights: whether the result carries the trained weights.
         pauses: epochs after which it may be ended to go on later, and needs a checkpoint.
+        length: what the epochs of the evaluator are multiplied with.
     """
 
     phase: str
@@ -30,6 +31,7 @@ class Job:
     seed: int
     keep_weights: bool = False
     pauses: tuple[int, ...] = ()
+    length: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

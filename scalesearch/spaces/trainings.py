@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.history.halving import MOST_REPEATS
+from scalesearch.history.points import REPEAT
 from scalesearch.interfaces import Choice, CoefficientSpace, Parameters
 from scalesearch.spaces.listed import Listed
-
-REPEAT = "repeat"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -101,7 +102,7 @@ class Assess:
         begin_job()
         scratch = self._scratch_of(job)
         _forget_all_but(scratch)
-        evaluator: Evaluator | None = self.evaluator
+        evaluator: Evaluator | None = longer(self.evaluator, job.length)
         while evaluator is not None:
             try:
                 return (yield from self._trained(job, evaluator, scratch))
@@ -169,6 +170,15 @@ class Assess:
         if last is None:
             raise TrialError("the evaluator gave no score")
         return Result(dict(last.values), spent, time.perf_counter() - started)
+
+
+def longer(evaluator: Evaluator, length: float) -> Evaluator:
+    """The same evaluator with its epochs multiplied, rounded to whole ones, 1 at least."""
+    if length == 1:
+        return evaluator
+    own: Any = evaluator
+    made: Evaluator = replace(own, epochs=max(1, round(own.epochs * length)))
+    return made
 
 
 def _forget_all_but(scratch: Scratch) -> None:

@@ -19,6 +19,7 @@ from scalesearch.study.checks import check_trainings
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
     Family,
+    GridConfirm,
     Limits,
     ObjectiveOf,
     Phase,
@@ -84,6 +85,14 @@ class DetectionSearch(Search):
     objective: ObjectiveOf = Field(default_factory=_objective_of)
 
 
+class DetectorGridConfirm(GridConfirm):
+    """The grid's leaders and single dimensions, trained longer and scaled further."""
+
+    strategies: Annotated[  # type: ignore[assignment]
+        tuple[DetectorStrategy, ...], Field(strict=False), AfterValidator(distinct)
+    ] = ("backbone", "neck_width", "resolution")
+
+
 class DetectorGrid(Phase):
     """Phase 2: the best coefficients for the baseline: all combinations of values that fit."""
 
@@ -99,6 +108,7 @@ class DetectorGrid(Phase):
     limits: Limits = Field(default_factory=dict)
     trainings: Trainings = None
     stopping: StoppingOf = None
+    confirm: DetectorGridConfirm | None = None
     evaluator: PhaseEvaluator
 
     @model_validator(mode="after")

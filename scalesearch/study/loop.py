@@ -55,6 +55,7 @@ class Plan:
         keep_weights: whether results carry their weights.
         repeats: whether equal networks are trainings of their own, none of which is reused.
         predict: the latency (seconds) that a candidate is predicted to have, where that is known.
+        length: what the epochs of a point's training are multiplied with.
     """
 
     phase: str
@@ -71,6 +72,7 @@ class Plan:
     keep_weights: bool = False
     repeats: bool = False
     predict: Callable[[Architecture], float] | None = None
+    length: Callable[[Parameters], float] = lambda parameters: 1.0
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,14 @@ class Loop:
             self._jobs.append(trial.number)
         self.listener.trial(trial)
         seed = seed_for(self.plan.seed, self.plan.phase, trial.number)
-        return Job(self.plan.phase, trial.number, architecture, seed, self.plan.keep_weights)
+        return Job(
+            self.plan.phase,
+            trial.number,
+            architecture,
+            seed,
+            self.plan.keep_weights,
+            length=self.plan.length(trial.parameters),
+        )
 
     def _publish(self, number: int) -> None:
         """Shows the sampler a finished job, and the duplicates that waited for it."""

@@ -9,9 +9,10 @@ from typing import cast
 
 from scalesearch.history.halving import MOST_REPEATS, Halving
 from scalesearch.history.jobs import Job, Outcome, Score, Stopped
+from scalesearch.history.points import REPEAT
 from scalesearch.history.record import Record, now
 from scalesearch.history.trials import Trial
-from scalesearch.spaces.trainings import REPEAT, TrainingsSpace
+from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.loop import Listener, Loop, Plan
 
 

@@ -215,6 +215,24 @@ class Search(Phase):
         return self
 
 
+class GridConfirm(Settings):
+    """The grid's leaders and single dimensions, trained longer and scaled further."""
+
+    lengths: Annotated[
+        tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+    ] = (1.0, 3.0)
+    phi: Annotated[
+        tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+    ] = (1.0, 2.0)
+    top: int = Field(default=3, ge=1)
+    strategies: Annotated[tuple[Strategy, ...], Field(strict=False), AfterValidator(distinct)] = (
+        "depth",
+        "width",
+        "resolution",
+    )
+    seeds: int = Field(default=1, ge=1)
+
+
 class Grid(Phase):
     """Phase 2: the best triple of coefficients for the baseline."""
 
@@ -227,6 +245,7 @@ class Grid(Phase):
     limits: Limits = Field(default_factory=dict)
     trainings: Trainings = None
     stopping: StoppingOf = None
+    confirm: GridConfirm | None = None
     evaluator: PhaseEvaluator
 
     @model_validator(mode="after")

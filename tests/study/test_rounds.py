@@ -15,9 +15,10 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import TrialError
 from scalesearch.history.halving import Halving
 from scalesearch.history.jobs import Result, Score
+from scalesearch.history.points import REPEAT
 from scalesearch.history.record import Record, open_storage
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
-from scalesearch.spaces.trainings import REPEAT, TrainingsSpace
+from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.loop import Listener
 from scalesearch.study.rounds import Rounds
 from tests.pool import Killed, Pool, facts, kill_at, plan
