@@ -15,6 +15,9 @@ COEFFICIENTS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
 # FLOPs grow with depth * width^2 * resolution^2 (Tan & Le 2019, section 3.3).
 _NOMINAL = {"depth": 1.0, "width": 2.0, "resolution": 2.0}
 _SAME = 0.3  # rows are at one budget if their growth differs by less than this share of it, in logs
+_NEAR = 0.05  # share of growth; points as near to the rows are within them
+_REACH = 0.25  # share of growth; further beyond the rows a surface says nothing
+_SUM = 1e3  # how strictly weights of a mean sum to 1
 _SPREAD = 0.01  # differences of log FLOPs that are worth a term
 
 
@@ -34,6 +37,7 @@ class Evidence:
         noise: the standard deviation over seeds, as a share, where it is known from elsewhere.
         fitted_cost: whether `growth` also says how the cost grows with each dimension; else FLOPs
             grow with depth * width^2 * resolution^2.
+        cost: what `growth` and the budget are of, in words.
     """
 
     dimensions: tuple[str, ...]
@@ -45,6 +49,7 @@ class Evidence:
     growth: np.ndarray | None = None
     noise: float | None = None
     fitted_cost: bool = False
+    cost: str = "FLOPs"
 
     @classmethod
     def of(
@@ -58,6 +63,7 @@ class Evidence:
         growth: Sequence[float] | np.ndarray | None = None,
         noise: float | None = None,
         fitted_cost: bool = False,
+        cost: str = "FLOPs",
     ) -> Evidence:
         """Evidence from plain arrays; see `fit_surface` for their meaning.
 
@@ -97,17 +103,20 @@ class Evidence:
             growth=None if growth is None else _column("growth", growth, rows, above=0.0),
             noise=noise,
             fitted_cost=fitted_cost,
+            cost=cost,
         )
 
     @cached_property
     def exponents(self) -> np.ndarray:
         """The power of each multiplier with which the cost grows, float [dimensions].
 
+        Rows at one budget cannot show it: there it is the nominal one.
+
         Raises:
             UserError: the measured cost does not grow with each dimension.
         """
-        if not self.fitted_cost or self.growth is None:
-            return np.array([_NOMINAL[name] for name in self.dimensions])
+        if not self.fitted_cost or self.growth is None or self.at_one_budget:
+            return self._nominal
         design = np.column_stack([np.ones(len(self.logs)), self.logs])
         powers: np.ndarray = np.linalg.lstsq(design, np.log(self.growth), rcond=None)[0][1:]
         for name, power in zip(self.dimensions, powers, strict=True):
@@ -118,6 +127,10 @@ class Evidence:
                     hint="take the nominal cost, depth * width^2 * resolution^2",
                 )
         return powers
+
+    @property
+    def _nominal(self) -> np.ndarray:
+        return np.array([_NOMINAL[name] for name in self.dimensions])
 
     @property
     def log_budget(self) -> float:
@@ -131,7 +144,7 @@ class Evidence:
         Raises:
             UserError: all have one growth, but another than the budget.
         """
-        growth = self.logs @ self.exponents
+        growth = self.logs @ self._nominal
         if len(self.dimensions) < 2 or np.ptp(growth) > _SAME * abs(self.log_budget):
             return False
         if abs(growth.mean() - self.log_budget) > _SAME * abs(self.log_budget):
@@ -160,6 +173,25 @@ class Evidence:
         logs = np.asarray(logs, dtype=float)
         growth = logs * self.exponents / self.log_budget
         return np.hstack([logs, growth, np.zeros((len(logs), int(self.corrected)))])
+
+    def distances(self, logs: np.ndarray) -> np.ndarray:
+        """How far points [points, dimensions] are from any mean of the rows, as shares of growth.
+
+        0 within their convex hull.
+        """
+        from scipy.optimize import nnls
+
+        scale = self.exponents / self.log_budget
+        hull = np.vstack([(self.logs * scale).T, np.full(len(self.logs), _SUM)])
+        return np.array([nnls(hull, np.append(point, _SUM))[1] for point in logs * scale])
+
+    def reaches(self, logs: np.ndarray) -> np.ndarray:
+        """Which points are so near to the rows that the surface is asked there, bool [points]."""
+        return self.distances(logs) <= _REACH
+
+    def covers(self, logs: np.ndarray) -> bool:
+        """Whether a point [dimensions] is within the rows, give or take a twentieth of growth."""
+        return bool(self.distances(logs[None])[0] < _NEAR)
 
     @cached_property
     def corrected(self) -> bool:

@@ -186,7 +186,9 @@ class PowerLaw:
         """All draws at once, each from the parameters of the fit."""
         first = np.repeat(fit.parameters[:, None], changes.shape[1], axis=1)
         inputs = self._columns(inputs)
-        return self._descend(first, inputs, fit.fitted[:, None] + changes, weights, steps=_REFITS)[0]
+        return self._descend(first, inputs, fit.fitted[:, None] + changes, weights, steps=_REFITS)[
+            0
+        ]
 
     def predict(self, parameters: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Errors [points, draws]."""
@@ -277,10 +279,8 @@ def forms(dimensions: int, at_one_budget: bool, corrected: bool) -> tuple[Form, 
     term for FLOPs that differ from the budget.
     """
     free = dimensions - at_one_budget
-    orders = POLYNOMIALS if free > 1 else POLYNOMIALS[:2]
+    orders: tuple[str, ...] = POLYNOMIALS if free > 1 else POLYNOMIALS[:2]
     if free > 1 and at_one_budget:  # squares of two of three growths say nothing by themselves
         orders = tuple(order for order in orders if order != "squares")
-    polynomials = tuple(
-        Polynomial(order, dimensions, at_one_budget, corrected) for order in orders
-    )
+    polynomials = tuple(Polynomial(order, dimensions, at_one_budget, corrected) for order in orders)
     return polynomials if corrected else (*polynomials, PowerLaw(dimensions))

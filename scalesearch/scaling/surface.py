@@ -196,9 +196,7 @@ def _left_out(errors: np.ndarray, fit: Fit) -> np.ndarray:
     return (errors - fit.fitted) / np.maximum(1 - fit.leverage, 0.02)
 
 
-def _noise(
-    evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray
-) -> tuple[float, float]:
+def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tuple[float, float]:
     """Standard deviation of a row of weight 1 and its degrees of freedom.
 
     Of seeds and of networks about the surface together, unless networks are further off than seeds
