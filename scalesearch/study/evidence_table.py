@@ -18,26 +18,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COSTS = ("flops", "latency", "nominal")
-# Names of columns, in lower case, without what is not a letter or a digit.
-_DIMENSIONS = {
-    "depth": ("depth", "depthmultiplier", "depthcoefficient", "layers", "blocks", "alpha"),
-    "width": ("width", "widthmultiplier", "widthcoefficient", "channels", "beta"),
-    "resolution": ("resolution", "res", "imagesize", "inputsize", "size", "pixels", "gamma"),
+# Names of columns, in lower case, without what is no letter or digit: those that are taken first,
+# and parts of a name that mean the same.
+_NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "depth": (("depth", "layers", "blocks", "alpha"), ("depth",)),
+    "width": (("width", "channels", "beta"), ("width",)),
+    "resolution": (("resolution", "imagesize", "inputsize", "pixels", "gamma"), ("resolution",)),
+    "accuracy": (("accuracy", "top1", "top1accuracy", "acc", "acc1", "ap", "map"), ("acc", "top")),
+    "error": (("error", "top1error", "err"), ("err",)),
+    "flops": (("flops", "macs"), ("flop", "mac", "madd", "multadd", "multiplyadd")),
+    "latency": (("latency", "seconds", "ms"), ("latency",)),
+    "weight": (("weight", "weights"), ()),
 }
-_ACCURACIES = tuple(
-    "accuracy top1 top1accuracy top1acc acc acc1 valaccuracy valacc validationaccuracy testaccuracy "
-    "testacc imagenettop1 imagenet ap map top5 top5accuracy acc5".split()
-)
-_ERRORS = tuple(
-    "error top1error top1err err errorrate valerror valerr validationerror testerror testerr "
-    "top5error top5err".split()
-)
-_FLOPS = tuple(
-    "flops macs mac madds multadds multiplyadds macsmillions flopsmillions mflops gflops mmacs "
-    "gmacs flopsm flopsg flopsb".split()
-)
-_LATENCIES = ("latency", "seconds", "latencyms", "ms", "latencyseconds", "latencys", "steptime")
-_WEIGHTS = ("weight", "weights")
 _FALLS = -0.5  # rank correlation of accuracy with size from which the metric is taken for an error
 
 
@@ -111,7 +103,7 @@ def _read(file: Path, request: Request) -> TableEvidence:
     errors = _errors(frame, metric, minimize)
     logs = np.log(np.stack([sizes[name] / request.base[name] for name in sizes], axis=1))
     cost, growth = _growth(frame, request, logs, tuple(sizes), notes)
-    weights = _find(frame, _WEIGHTS)
+    weights = _find(frame, "weight")
     try:
         evidence = Evidence.of(
             errors,
@@ -158,7 +150,7 @@ def _metric(frame: pd.DataFrame, request: Request) -> tuple[str, bool]:
     """The column of the metric, and whether it is an error."""
     column = request.metric
     if column is None:
-        column = _find(frame, _ACCURACIES) or _find(frame, _ERRORS)
+        column = _find(frame, "accuracy", "err") or _find(frame, "error")
     if column is None:
         plain = {_plain(name): name for name in frame.columns}
         close = difflib.get_close_matches("accuracy", plain, 1) or difflib.get_close_matches(
@@ -177,7 +169,7 @@ def _sizes(
     frame: pd.DataFrame, base: Mapping[str, float]
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Sizes of the dimensions that vary, and the columns of those that do not."""
-    columns = {name: _find(frame, words) for name, words in _DIMENSIONS.items()}
+    columns = {name: _find(frame, name) for name in DIMENSIONS}
     for name, size in base.items():
         if name not in DIMENSIONS:
             raise UserError(
@@ -277,7 +269,7 @@ def _growth(
         )
     if request.cost == "nominal":
         return "FLOPs", None
-    column = _find(frame, _LATENCIES if request.cost == "latency" else _FLOPS)
+    column = _find(frame, "latency" if request.cost == "latency" else "flops")
     if request.cost is None and (column is None or frame[column].isna().any()):
         if column is not None and not frame[column].isna().all():
             notes.append(f"{column} is missing in some rows: the cost is the nominal one")
@@ -314,10 +306,27 @@ def _check_sign(evidence: Evidence, metric: str, minimize: bool) -> None:
         )
 
 
-def _find(frame: pd.DataFrame, words: Sequence[str]) -> str | None:
-    """The first column that has one of these names."""
+def _find(frame: pd.DataFrame, kind: str, but: str = "-") -> str | None:
+    """The column of a kind by its name, or None.
+
+    Raises:
+        UserError: several could be it, and none is taken first.
+    """
     plain = {_plain(name): name for name in reversed(list(frame.columns))}
-    return next((plain[word] for word in words if word in plain), None)
+    first, parts = _NAMES[kind]
+    for word in first:
+        if word in plain:
+            return plain[word]
+    close = [name for word, name in plain.items() if any(part in word for part in parts)]
+    close = [name for name in close if but not in _plain(name)]
+    if len(close) > 1:
+        raise UserError(
+            f"several columns could be the {kind}: {', '.join(reversed(close))}",
+            hint="name one with --metric"
+            if kind in ("accuracy", "error")
+            else f"name one of them {kind!r}",
+        )
+    return close[0] if close else None
 
 
 def _plain(name: str) -> str:
