@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -12,6 +13,7 @@ import numpy as np
 from scalesearch.history.confidence import confidence
 from scalesearch.history.trials import Trial, overall
 
+_LEAST_WEIGHT = 0.01  # of a result that foretells next to nothing
 REPEAT = "repeat"  # the parameter that says which training of a point a trial is
 
 
@@ -96,7 +98,8 @@ class Evidence:
     Attributes:
         parameters: of each row; of points that round to one network their geometric mean.
         errors: 1 - the metric, at the end of a training.
-        weights: 1 for a whole training, the share of its epochs for one that was stopped.
+        weights: 1 for a whole training; less for one that was stopped, the less the shorter
+            trainings foretell of whole ones.
         networks: an identity of the network of each row.
         growth: FLOPs over the baseline's.
     """
@@ -111,20 +114,27 @@ class Evidence:
 def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
     """What whole and stopped trainings say.
 
-    An error at a rung is turned into one at the end by the factor between the two, the mean over
-    the networks that have both (in logs): so a stopped training says how a network compares with
-    others, and not that it was trained for less.
+    An error at a rung is turned into one at the end by the factor between the two, the geometric
+    mean over the networks that have both: so a stopped training says how a network compares with
+    others, and not that it was trained for less. It weighs as much as the spread of that factor
+    leaves of it beside the noise of whole trainings, of which repeats say how large it is.
     """
     whole = [trial for point in found for trial in point.trainings]
     last = max((max(trial.curve, default=1) for trial in whole), default=1)
+    noise = _noise(found, metric)
     rows: list[tuple[Point, float, float]] = []
     for point in found:
         rows += [(point, 1 - trial.scores[metric], 1.0) for trial in point.trainings]
         for trial in point.stopped:
             step = max(trial.curve)
-            factor = _factor(whole, step, metric)
-            if factor is not None:
-                rows.append((point, (1 - trial.curve[step]) * factor, step / last))
+            logs = _log_factors(whole, step, metric)
+            if not logs:
+                continue
+            weight = step / last
+            if noise is not None and len(logs) > 2 and np.std(logs) > 0:
+                weight = noise / (noise + float(np.var(logs, ddof=1)))
+            factor = float(np.exp(np.mean(logs)))
+            rows.append((point, (1 - trial.curve[step]) * factor, max(weight, _LEAST_WEIGHT)))
     names = list(found[0].parameters[0]) if found else []
     return Evidence(
         parameters={
@@ -138,14 +148,24 @@ def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
     )
 
 
-def _factor(whole: Sequence[Trial], step: int, metric: str) -> float | None:
-    """By how much errors shrink from a step to the end, over trainings that have both."""
-    logs = [
-        np.log((1 - trial.scores[metric]) / (1 - trial.curve[step]))
+def _log_factors(whole: Sequence[Trial], step: int, metric: str) -> list[float]:
+    """By how much errors shrink from a step to the end, in logs, of trainings that have both."""
+    return [
+        math.log((1 - trial.scores[metric]) / (1 - trial.curve[step]))
         for trial in whole
         if step in trial.curve and max(trial.curve[step], trial.scores[metric]) < 1
     ]
-    return float(np.exp(np.mean(logs))) if logs else None
+
+
+def _noise(found: Sequence[Point], metric: str) -> float | None:
+    """The variance of the log error of one whole training, pooled over networks with several."""
+    squares, freedom = 0.0, 0
+    for point in found:
+        logs = [math.log(1 - s) for t in point.trainings if (s := t.scores[metric]) < 1]
+        if len(logs) > 1:
+            squares += float(np.var(logs)) * len(logs)
+            freedom += len(logs) - 1
+    return squares / freedom if squares else None
 
 
 def _middle(values: Sequence[float]) -> float:

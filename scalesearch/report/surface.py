@@ -11,6 +11,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from scalesearch.report.contents import Contents
 from scalesearch.report.style import ACCENT, FAINT, INK, LIGHTNESS, SHADE, new_figure, style
 from scalesearch.report.triangle import draw_corners, weighted
 from scalesearch.scaling.evidence import COEFFICIENTS
@@ -53,6 +54,16 @@ def draw(response: Response, base: Mapping[str, float] | None = None) -> Figure:
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def draw_contents(contents: Contents) -> Figure | None:
+    """The figure of a study's grid, if there is a surface through it."""
+    return None if contents.surface is None else draw(contents.surface)
+
+
+def summary_of_contents(contents: Contents) -> str:
+    """The same in words."""
+    return "" if contents.surface is None else summary(contents.surface)
 
 
 def summary(response: Response) -> str:

@@ -88,9 +88,9 @@ class DetectionSearch(Search):
 class DetectorGridConfirm(GridConfirm):
     """The grid's leaders and single dimensions, trained longer and scaled further."""
 
-    strategies: Annotated[  # type: ignore[assignment]
+    strategies: Annotated[
         tuple[DetectorStrategy, ...], Field(strict=False), AfterValidator(distinct)
-    ] = ("backbone", "neck_width", "resolution")
+    ] = ("backbone", "neck_width", "resolution")  # type: ignore[assignment]
 
 
 class DetectorGrid(Phase):

@@ -24,7 +24,7 @@ from scalesearch.study.feasible import require_feasible
 from scalesearch.study.grid_confirm import confirm_grid
 from scalesearch.study.inputs import GridOfNetworks, grid_of
 from scalesearch.study.rounds import Rounds
-from scalesearch.study.surface import GridSurface, grid_surface, optimum
+from scalesearch.study.surface import GridSurface, best_point, optimum, surface_of
 from scalesearch.units import format_seconds
 
 RUNNERS_UP = 9
@@ -47,8 +47,9 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     require_results(trials, "grid")
     metric = context.study.objective.metric
     found = [point for point in points(trials, metric) if point.trainings]
-    surface = surface_of(context.study, network, trials)
-    best = winner(found, surface)
+    settings = {"budget": context.study.grid.budget, "phi": context.study.grid.phi}
+    surface = surface_of(settings, metric, network, trials)
+    best = best_point(found, surface)
     chosen = grid.space.coefficients(best.parameters[0])
     entries = _entries(context, network, best, surface) | _spent(grid, trials, evaluator)
     others = [point for point in found if point is not best][:RUNNERS_UP]
@@ -78,21 +79,6 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
     space = TrainingsSpace(coefficients_of=grid.space)
     plan = replace(plan, space=space, result_lag=0)  # rounds depend on no worker's speed
     return context.carry_out(plan, evaluator, grid.fitting, total=grid.total, make_loop=rounds)
-
-
-def surface_of(study: Any, network: Architecture, trials: Sequence[Trial]) -> GridSurface:
-    """The surface of a study's grid, as far as it was trained."""
-    grid, metric = study.grid, study.objective.metric
-    found = points(trials, metric)
-    budget = grid.budget or 0.0
-    return grid_surface(found, metric, cost(network).flops, budget, grid.phi)
-
-
-def winner(found: Sequence[Point], surface: GridSurface) -> Point:
-    """The point with the best value on the surface; without one that with the best mean."""
-    if surface.response is None:
-        return found[0]
-    return max(found, key=surface.predict)  # the first, which has the better mean, of equals
 
 
 def _entries(
@@ -132,8 +118,9 @@ def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) 
 def _measures(point: Point, base: int) -> dict[str, Any]:
     """Means of a point's scores, their error, and its costs."""
     known = point.first.cost.known()
-    costs = {name: known[name] for name in ("flops", "params", "latency") if name in known}
-    measures = {name: round(value, 6) for name, value in {**point.scores, **costs}.items()}
+    amounts: dict[str, Any] = dict(point.scores)
+    amounts |= {name: known[name] for name in ("flops", "params", "latency") if name in known}
+    measures = {name: round(value, 6) for name, value in amounts.items()}
     if len(point.trainings) > 1:
         measures["trained"] = len(point.trainings)
     if point.error is not None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scalesearch.arch.detector import Architecture
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
-from scalesearch.history.points import Point, evidence
+from scalesearch.history.points import Point, evidence, points
+from scalesearch.history.trials import Trial
 
 if TYPE_CHECKING:
     from scalesearch.scaling.response import Response
@@ -78,6 +81,23 @@ def grid_surface(
     except UserError as error:
         return GridSurface(reason=error.problem)
     return GridSurface(response=response)
+
+
+def surface_of(
+    grid: Mapping[str, Any], metric: str, baseline: Architecture, trials: Sequence[Trial]
+) -> GridSurface:
+    """The surface of a grid's trials; `grid` are its settings as they are written in YAML."""
+    if not grid["budget"]:
+        return GridSurface(reason="the grid has no budget that its points share")
+    flops = counts(baseline).flops
+    return grid_surface(points(trials, metric), metric, flops, grid["budget"], grid["phi"])
+
+
+def best_point(found: Sequence[Point], surface: GridSurface) -> Point:
+    """The point with the best value on the surface; without one that with the best mean."""
+    if surface.response is None:
+        return found[0]
+    return max(found, key=surface.predict)  # the first, which has the better mean, of equals
 
 
 def optimum(response: Response, phi: float) -> Mapping[str, float]:
