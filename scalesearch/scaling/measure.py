@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import BudgetCost
 
-BudgetCost = Literal["flops", "training_bytes", "latency"]
 _WORDS = {"flops": "FLOPs", "training_bytes": "bytes of training memory", "latency": "seconds"}
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
 from scalesearch.scaling.measure import FLOPS, Measure
-from scalesearch.scaling.multiply import multiply
+from scalesearch.scaling.multiply import multiply, with_depths
 
 TOLERANCE = 0.02  # share by which the FLOPs may miss their target
 _MORE_BLOCKS = 2  # that a network may have, or lack, where that meets the target
@@ -69,7 +69,7 @@ def realise(
             break  # all that follow are further off
         network = _made(wide, shape)
         room = math.exp(nearest - shape.off) if best is not None else _LARGER
-        side = _side(lambda side, n=network: measure.at(n, side), wanted, room, least, most)
+        side = _side(partial(measure.at, network), wanted, room, least, most)
         if side is None:
             continue
         off = shape.off + abs(math.log(side / wanted))
@@ -95,6 +95,16 @@ def effective(net: Backbone, grown: Backbone) -> Multipliers:
         width=math.exp(_mean_log(*widths)),
         resolution=grown.resolution / net.resolution,
     )
+
+
+def rounded(net: Backbone, by: Multipliers) -> Backbone:
+    """The network of some multipliers with every dimension rounded to its nearest step.
+
+    Unlike `multiply`, which rounds depths up as the paper's code does.
+    """
+    blocks = math.floor(by.depth * sum(_growing(net).values()) + 0.5)
+    wide = multiply(net, replace(by, depth=1.0))
+    return with_depths(wide, lagging_depths(net, blocks))
 
 
 def lagging_depths(net: Backbone, blocks: int) -> tuple[int, ...]:
@@ -142,16 +152,16 @@ def _depths_near(net: Backbone, by: float) -> Sequence[tuple[float, tuple[int, .
     return [(abs(math.log(n / wanted)), lagging_depths(net, n)) for n in numbers]
 
 
-def _widths_near(
-    net: Backbone, wide: Backbone, by: float
-) -> Sequence[tuple[float, Sequence[int]]]:
+def _widths_near(net: Backbone, wide: Backbone, by: float) -> Sequence[tuple[float, Sequence[int]]]:
     """The wanted widths of the stages, and such with some channels more and less."""
     divisor, before = net.width_divisor, [stage.width for stage in net.stages]
     wanted = [stage.width for stage in wide.stages]
-    near = [(abs(_mean_log(wanted, before) - math.log(by)), wanted)]
+    near: list[tuple[float, Sequence[int]]] = [
+        (abs(_mean_log(wanted, before) - math.log(by)), wanted)
+    ]
     steps = max(2, math.floor(_WIDER * sum(wanted) / divisor))
     for way in (1, -1):
-        widths = wanted
+        widths: Sequence[int] = wanted
         for step in range(1, steps + 1):
             widths = _one_step(widths, before, way * divisor)
             if min(widths) < divisor:

@@ -21,7 +21,7 @@ from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.family import Member, members
+from scalesearch.scaling.family import Member, left_out, members
 from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
@@ -175,6 +175,8 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
             key="family.strategies",
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
+    if names := left_out(family_members, network, settings.phi, settings.strategies):
+        context.watch.note(f"no {', '.join(names)}: these strategies are not scaled so small")
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)

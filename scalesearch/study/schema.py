@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_function
@@ -31,7 +32,7 @@ from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor, hook
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling, Match
-from scalesearch.scaling.family import STRATEGIES, Strategy
+from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_known_costs,
@@ -141,6 +142,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
 
+Strategy = Annotated[
+    str,
+    AfterValidator(check_strategy),
+    WithJsonSchema({"anyOf": [{"enum": [*STRATEGIES]}, {"pattern": f"^{OWN_PATTERN}$"}]}),
+]
+
+
 class Settings(BaseModel):
     """A section of the file: frozen, and no key that it does not know."""
 
@@ -234,7 +242,7 @@ class Family(Phase):
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
-    ] = STRATEGIES
+    ] = DEFAULT
     evaluator: PhaseEvaluator
 
 
