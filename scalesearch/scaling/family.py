@@ -11,10 +11,10 @@ from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.counts import counts
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.measure import Measure, measure_for
 from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.scaling.scale import scale
-from scalesearch.scaling.solve import match_flops
 from scalesearch.scaling.strategies import COMPOUND, DEFAULT, grown, shares_of
 
 DetectorStrategy = Literal[

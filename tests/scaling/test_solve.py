@@ -12,8 +12,9 @@ from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.scale import scale
-from scalesearch.scaling.solve import match_flops, solve_phi
+from scalesearch.scaling.solve import solve_phi
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
 B0 = published("efficientnet_b0")
