@@ -17,7 +17,8 @@ from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.multiply import multiply, with_depths
 from scalesearch.scaling.scale import to_32, wider_neck
 
-_STEPS = 60  # halvings: a multiplier to the end of a float's digits
+_STEPS = 60  # halvings: to the end of a float's digits
+_NEAR = 24  # of a multiplier: its steps, of a layer or 8 channels, are much further apart
 _FAR = 2.0**40
 
 
@@ -41,10 +42,11 @@ def match_flops(
             raise UserError(
                 "a detector's backbone grows by its DetectorCoefficients", key="coefficients"
             )
+    search = _by_layers if strategy in _LAYERS else _around
     candidates: Iterator[Architecture] = (
         _by_depth(net.trunk, target)
         if strategy == "depth"
-        else _around(net, lambda more: strategies[strategy](net, coefficients, more), target)
+        else search(net, lambda more: strategies[strategy](net, coefficients, more), target)
     )
     return min(candidates, key=lambda each: abs(math.log(counts(each).flops / target)))
 
@@ -73,6 +75,13 @@ def _by_depth(backbone: Backbone, target: int) -> Iterator[Backbone]:
         yield net
 
 
+def _by_layers(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[Any]:
+    """The networks on the two sides of the target, each layer of which adds the same FLOPs."""
+    first, second = (counts(grown(layers)).flops for layers in (0, 1))
+    more = max(0, math.floor((target - first) / (second - first)))
+    yield from (grown(more), grown(more + 1))
+
+
 def _around(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[Any]:
     """The networks on the two sides of the step at which `grown(more)` passes the target."""
     low, high = 0.0, 1.0
@@ -80,7 +89,7 @@ def _around(net: Any, grown: Callable[[float], Any], target: int) -> Iterator[An
         low, high = high, 2 * high
         if high > _FAR:  # an identity block has nothing that grows
             break
-    low, high = bisect(low, high, lambda more: counts(grown(more)).flops < target)
+    low, high = bisect(low, high, lambda more: counts(grown(more)).flops < target, _NEAR)
     yield grown(low) if low else net
     yield grown(high)
 
@@ -102,6 +111,7 @@ _CLASSIFIERS: dict[str, Callable[[Backbone, Any, float], Backbone]] = {
     ),
     "resolution": lambda net, by, more: multiply(net, Multipliers(resolution=1 + more)),
 }
+_LAYERS = ("neck_depth", "head_depth")
 _DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector]] = {
     "backbone": _deeper_backbone,
     "neck_width": lambda net, by, more: replace(
@@ -117,9 +127,11 @@ _DETECTORS: dict[str, Callable[[Detector, DetectorCoefficients, float], Detector
 }
 
 
-def bisect(low: float, high: float, fits: Callable[[float], bool]) -> tuple[float, float]:
+def bisect(
+    low: float, high: float, fits: Callable[[float], bool], steps: int = _STEPS
+) -> tuple[float, float]:
     """The last number that fits and the first that does not, of which `low` and `high` are some."""
-    for _ in range(_STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low, high
