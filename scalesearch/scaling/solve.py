@@ -17,6 +17,7 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.match import bisect
+from scalesearch.scaling.measure import Measure
 from scalesearch.scaling.realise import TOLERANCE, realise
 from scalesearch.scaling.scale import scale
 
@@ -39,6 +40,7 @@ class Growing:
         network: the member at a phi; it raises `UserError` where there is none.
         growth: what `network` makes FLOPs grow by for each phi, within 2 %; None if it rounds in
             steps, so that they are not known beforehand.
+        flops_known: it is FLOPs that grow so, and not memory or latency.
         shrinks: members get smaller with phi.
         at: of a phi, FLOPs and a tolerance: the member that has these FLOPs, within a share.
     """
@@ -46,6 +48,7 @@ class Growing:
     network: Callable[[float], Architecture]
     at: Callable[[float, float, float], Architecture] | None = None
     growth: float | None = None
+    flops_known: bool = True
     shrinks: bool = False
 
 
@@ -106,8 +109,8 @@ def check_limits(limits: Mapping[str, float], known: tuple[str, ...] = tuple(UNI
         raise UserError("solve_phi needs a limit", allowed="flops=1.8e9 or another cost")
 
 
-def growing(net: Architecture, coefficients: Scaling) -> Growing:
-    """The family of some coefficients.
+def growing(net: Architecture, coefficients: Scaling, measure: Measure | None = None) -> Growing:
+    """The family of some coefficients; `measure` predicts latency, if their budget is one.
 
     Raises:
         UserError: they do not change the network with phi.
@@ -115,15 +118,15 @@ def growing(net: Architecture, coefficients: Scaling) -> Growing:
     shrinks = isinstance(coefficients, Coefficients) and coefficients.shrinks
     if not (coefficients.grows or shrinks):
         raise UserError("coefficients of which none is above 1 do not grow a network")
-    network = partial(scale, net, coefficients)
-    if not _is_known(coefficients):
+    network = partial(scale, net, coefficients, measure=measure)
+    if not isinstance(coefficients, Coefficients) or coefficients.match == "nominal":
         return Growing(network=network, shrinks=shrinks)
-    assert isinstance(coefficients, Coefficients)
+    scale(net, coefficients, 0)  # of the right kind
     assert isinstance(net, Backbone)
     growth, baseline = coefficients.growth, net
     if growth == 1 or (growth < 1) != shrinks:
         raise UserError(
-            f"coefficients that multiply FLOPs with {growth:g} for each phi cannot meet a limit",
+            f"coefficients that multiply costs by {growth:g} for each phi cannot meet a limit",
             key="coefficients",
             hint="shrink where every one is at most 1, and grow otherwise",
         )
@@ -131,14 +134,12 @@ def growing(net: Architecture, coefficients: Scaling) -> Growing:
     def at(phi: float, flops: float, tolerance: float) -> Backbone:
         return realise(baseline, coefficients.at(phi), flops, tolerance)
 
-    return Growing(network=network, at=at, growth=growth, shrinks=shrinks)
-
-
-def _is_known(coefficients: Scaling) -> bool:
-    """Whether FLOPs are known beforehand."""
-    if not isinstance(coefficients, Coefficients):
-        return False
-    return coefficients.match == "measured" and coefficients.budget_cost == "flops"
+    known = coefficients.budget_cost == "flops"
+    if not known:
+        network(1)  # says if a table is missing
+    return Growing(
+        network=network, at=at if known else None, growth=growth, flops_known=known, shrinks=shrinks
+    )
 
 
 def largest(
@@ -160,7 +161,7 @@ def largest(
         return phi, family.network(phi)
     member = partial(_member, family, within, family.growth)
     top = math.inf
-    if "flops" in limits:
+    if "flops" in limits and family.flops_known:
         top = math.log2(limits["flops"] / counts(family.network(0)).flops)
         found = _at_flops(family, within, limits["flops"], top)
         if found is not None:

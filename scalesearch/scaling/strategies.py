@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Multipliers
 from scalesearch.scaling.measure import FLOPS, Measure
 from scalesearch.scaling.realise import TOLERANCE, Unrealised, realise, rounded
+from scalesearch.scaling.solve import Growing
 
 COMPOUND = "compound"
 # `d1_w8_r1`: the weights of the shares, as the code of fast scaling names them, too.
@@ -63,6 +65,18 @@ SHARES: Mapping[str, Shares] = {
 }
 STRATEGIES = (COMPOUND, *SHARES)
 DEFAULT = (COMPOUND, "depth", "width", "resolution")
+
+
+def of_shares(net: Backbone, shares: Shares, head_scaling: HeadScaling = "scale") -> Growing:
+    """The family of one strategy: 2^phi times the FLOPs."""
+    start = counts(net).flops
+
+    def at(phi: float, flops: float, tolerance: float = TOLERANCE) -> Backbone:
+        return grown(net, shares, flops, tolerance, head_scaling=head_scaling)
+
+    return Growing(
+        network=lambda phi: net if phi == 0 else at(phi, start * 2.0**phi), at=at, growth=2.0
+    )
 
 
 def check_strategy(word: str) -> str:
