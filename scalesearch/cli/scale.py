@@ -210,11 +210,11 @@ def _of_another(net: Architecture, file: Path) -> list[str]:
 def _latency(target: Target, bounds: Mapping[str, float]) -> Callable[[Architecture], float] | None:
     """What predicts or measures latency, if a limit or a table asks for it."""
     if target.table is not None:
-        from scalesearch.cost.latency_table import predict
+        from scalesearch.cost.latency_estimate import estimator
         from scalesearch.study.latency import load_table
 
-        table = load_table(target.table)
-        return lambda net: predict(table, net.trunk)
+        estimate = estimator(load_table(target.table))
+        return lambda net: estimate(net.trunk)
     if "latency" not in bounds:
         return None
     from scalesearch.cost.latency import measure_latency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 from scalesearch.arch.backbone import Backbone
@@ -13,7 +14,7 @@ from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.measure import Measure, measure_for
-from scalesearch.scaling.realise import TOLERANCE, Unrealised
+from scalesearch.scaling.realise import TOLERANCE, Unrealised, nearest_along
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.strategies import COMPOUND, DEFAULT, grown, shares_of
 
@@ -54,10 +55,11 @@ def members(
     """Each phi's compound member, and beside it one member for each other strategy.
 
     These have the FLOPs of the compound one, so that the comparison is the one of Tan & Le 2019,
-    Figure 8 (of detectors: EfficientDet, Figure 6): within 2 % where coefficients are `measured`;
-    single dimensions of `nominal` ones, and of detectors, as nearly as their steps allow. Where
-    phi shrinks a network these are only scaled up, and no `measured` member is where a strategy
-    cannot make the network as small (`left_out`). By default compound and the single dimensions.
+    Figure 8 (of detectors: EfficientDet, Figure 6): within 2 % where coefficients are `measured`,
+    if the steps of a network are not too coarse; single dimensions of `nominal` ones, and of
+    detectors, as nearly as their steps allow. Where phi shrinks a network these last have no
+    member, and others none where a strategy cannot make the network as small (`left_out`). By
+    default compound and the single dimensions.
 
     Args:
         baseline: phi 0.
@@ -133,7 +135,13 @@ def _beside(
             )
         except Unrealised:
             continue
-    return None
+    if near < by.of(baseline):
+        return None
+    # Networks of few blocks and channels have steps so coarse that the nearest is what there is.
+    if strategy in _PLAIN and by.name == "flops":
+        return match_flops(baseline, strategy, counts(compound).flops, coefficients)
+    at = partial(shares_of(strategy).at, head_scaling=coefficients.head_scaling)
+    return nearest_along(baseline, at, near, by)
 
 
 def _aim(

@@ -19,6 +19,9 @@ _MORE_BLOCKS = 2  # that a network may have, or lack, where that meets the targe
 _WIDER = 0.1  # share of its channels that it may have more, or lack
 _WIDTHS = 40  # of those at most
 _LARGER = 1.3  # factor by which its side may
+_ROUNDS = 8  # of looking for a target along a ray of multipliers
+_NEAR = 0.005  # share of the target at which it ends
+_ASTRAY = 1.3  # factor by which the nearest steps along a ray may miss the target
 
 
 class Unrealised(UserError):
@@ -84,6 +87,64 @@ def realise(
             "leave least to be made up for",
         )
     return best
+
+
+def realise_along(
+    net: Backbone,
+    at: Callable[[float], Multipliers],
+    target: float,
+    tolerance: float = TOLERANCE,
+    *,
+    measure: Measure = FLOPS,
+) -> Backbone:
+    """The network on a ray of multipliers that meets a target, within a share of it.
+
+    The dimensions grow together until their nearest steps come to the target; what is missing then
+    is made up for by `realise`, near these multipliers.
+
+    Args:
+        net: the baseline.
+        at: the multipliers for about so many times its cost.
+        target: of the result, above or below the baseline's.
+        tolerance: a share of `target`.
+        measure: the cost that is to meet the target.
+
+    Raises:
+        Unrealised: these dimensions alone come nowhere near, as depth where each stage has one
+            block left, or no network nearby meets the target.
+    """
+    off, by = _on_ray(net, at, target, measure)
+    if off > math.log(_ASTRAY):
+        raise Unrealised(
+            f"these dimensions alone cannot bring the network to {target:.4g} {measure.words}",
+            hint="take a target nearer to the baseline's, or a strategy with other dimensions",
+        )
+    return realise(net, by, target, tolerance, measure=measure)
+
+
+def nearest_along(
+    net: Backbone, at: Callable[[float], Multipliers], target: float, measure: Measure = FLOPS
+) -> Backbone:
+    """The network on a ray whose nearest steps come closest to a target, however near."""
+    return rounded(net, _on_ray(net, at, target, measure)[1])
+
+
+def _on_ray(
+    net: Backbone, at: Callable[[float], Multipliers], target: float, measure: Measure
+) -> tuple[float, Multipliers]:
+    """How far the nearest multipliers miss the target, as a logarithm, and they themselves."""
+    times, tried = target / measure.of(net), list[tuple[float, Multipliers]]()
+    for _ in range(_ROUNDS):
+        try:
+            by = at(times)
+            over = measure.of(rounded(net, by)) / target
+        except (UserError, OverflowError):  # nothing is left of the image, or too much
+            break
+        tried.append((abs(math.log(over)), by))
+        if tried[-1][0] < _NEAR or not 1e-12 < times / over < 1e12:
+            break
+        times /= over
+    return min(tried, key=lambda one: one[0], default=(math.inf, Multipliers()))
 
 
 def effective(net: Backbone, grown: Backbone) -> Multipliers:

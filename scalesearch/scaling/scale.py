@@ -14,7 +14,7 @@ from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_ph
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.measure import Measure, measure_for
 from scalesearch.scaling.multiply import multiply
-from scalesearch.scaling.realise import realise
+from scalesearch.scaling.realise import realise, realise_along
 
 Net = TypeVar("Net", Backbone, Detector, Architecture)
 
@@ -57,7 +57,13 @@ def _scaled(
     if coefficients.match == "nominal":
         return multiply(net, times)
     by = measure_for(coefficients.budget_cost, measure)
-    return realise(net, times, by.of(net) * coefficients.growth**phi, measure=by)
+    target = by.of(net) * coefficients.growth**phi
+    if by.name == "flops":
+        return realise(net, times, target)
+    # Memory and latency grow by other powers than FLOPs: the triple says in which direction.
+    if abs(rate := math.log(coefficients.product)) < 1e-6:
+        raise UserError("alpha * beta^2 * gamma^2 is 1: these coefficients grow no network")
+    return realise_along(net, lambda t: coefficients.at(math.log(t) / rate), target, measure=by)
 
 
 def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Detector:

@@ -13,16 +13,13 @@ from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Multipliers
 from scalesearch.scaling.measure import FLOPS, Measure
-from scalesearch.scaling.realise import TOLERANCE, Unrealised, realise, rounded
+from scalesearch.scaling.realise import TOLERANCE, realise_along
 from scalesearch.scaling.solve import Growing
 
 COMPOUND = "compound"
 # `d1_w8_r1`: the weights of the shares, as the code of fast scaling names them, too.
 OWN_PATTERN = r"d(\d+(?:\.\d+)?)_w(\d+(?:\.\d+)?)_r(\d+(?:\.\d+)?)"
 _OWN = re.compile(OWN_PATTERN)
-_ROUNDS = 8  # of looking for the multipliers
-_NEAR = 0.005  # share of the target at which it ends
-_FAR = 1.3  # factor by which the nearest steps of a strategy may miss the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,29 +119,12 @@ def grown(
 ) -> Backbone:
     """The network of one strategy whose FLOPs are `target`, within a share of them.
 
-    The dimensions that have a share grow together until their nearest steps come to the target;
-    what is missing then is made up for as by `realise`, nearest to these multipliers. `target` may
-    be below the network's own FLOPs. `measure` is as of `realise`.
+    The dimensions that have a share grow together, as near to these as by `realise`. `target` may
+    be below the network's own FLOPs; `measure` is as of `realise`.
 
     Raises:
         Unrealised: these dimensions alone come nowhere near, as depth where each stage has one
             block left, or no network nearby has the FLOPs.
     """
-    times = target / measure.of(net)
-    misses: dict[float, float] = {}
     at = partial(shares.at, head_scaling=head_scaling)
-    for _ in range(_ROUNDS):
-        try:
-            over = measure.of(rounded(net, at(times))) / target
-        except (UserError, OverflowError):
-            break
-        misses[abs(math.log(over))] = times
-        if min(misses) < _NEAR or not 1e-12 < times / over < 1e12:
-            break
-        times /= over
-    if not misses or min(misses) > math.log(_FAR):
-        raise Unrealised(
-            f"these dimensions alone cannot bring the network to {target:.4g} {measure.words}",
-            hint="take a target nearer to the baseline's, or a strategy with other dimensions",
-        )
-    return realise(net, at(misses[min(misses)]), target, tolerance, measure=measure)
+    return realise_along(net, at, target, tolerance, measure=measure)

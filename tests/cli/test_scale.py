@@ -82,7 +82,8 @@ def test_a_detector_by_the_papers_coefficients(scalesearch, tmp_path):
     assert ["resolution", "512", "640", "1.25"] in rows
     assert load_architecture(out).neck.width == 88
     wider = scalesearch("scale", "efficientdet_d0", "--phi", "1", "--neck-width", "1.5")
-    assert ["neck", "64", "96.0", "96", "3", "4.00", "4"] in [line.split() for line in wider.out.splitlines()]
+    rows = [line.split() for line in wider.out.splitlines()]
+    assert ["neck", "64", "96.0", "96", "3", "4.00", "4"] in rows
 
 
 def flops_of(done):
