@@ -28,7 +28,14 @@ from scalesearch.study.context import Context
 from scalesearch.study.doubt import doubt
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
-from scalesearch.study.inputs import bound, compared_space, grid_of, named_baseline, searched_space
+from scalesearch.study.inputs import (
+    bound,
+    budget_measure,
+    compared_space,
+    grid_of,
+    named_baseline,
+    searched_space,
+)
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
 from scalesearch.units import format_count, format_seconds
@@ -168,7 +175,9 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
     settings = context.study.family
     assert settings is not None
     evaluator: Evaluator = settings.evaluator.make()
-    family_members = members(network, triple, settings.phi, settings.strategies)
+    cost_name = getattr(triple, "budget_cost", "flops")  # detectors' have none
+    measure = budget_measure(context.study, cost_name, settings.evaluator)
+    family_members = members(network, triple, settings.phi, settings.strategies, measure)
     if not family_members:
         raise UserError(
             "the family has no members: below phi 0 only the compound strategy has any",
