@@ -18,7 +18,7 @@ from scalesearch.scaling.multiply import multiply, with_depths
 from scalesearch.scaling.scale import to_32, wider_neck
 
 _STEPS = 60  # halvings: to the end of a float's digits
-_NEAR = 24  # of a multiplier: its steps, of a layer or 8 channels, are much further apart
+_NEAR = 40  # of a multiplier: where several stages get a block at once, they are 1e-9 apart
 _FAR = 2.0**40
 
 
