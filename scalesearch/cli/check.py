@@ -20,6 +20,7 @@ from scalesearch.study.inputs import (
     GridOfNetworks,
     anchors_of,
     bound,
+    budget_measure,
     data_notes,
     grid_of,
     load_data,
@@ -169,7 +170,9 @@ def _family(
     data: Data | None,
 ) -> Share:
     family: Any = study.family
-    every = members(network, coefficients, family.phi, family.strategies)
+    cost_name = getattr(coefficients, "budget_cost", "flops")
+    measure = budget_measure(study, cost_name, family.evaluator)
+    every = members(network, coefficients, family.phi, family.strategies, measure)
     evaluator: Evaluator = family.evaluator.make()
     networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"

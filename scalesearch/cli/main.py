@@ -250,7 +250,31 @@ def profile(
 @app.command()
 def scale(
     network: Network,
-    phi: Annotated[float, Option(help="How far to scale; may be fractional or negative.")],
+    phi: Annotated[
+        float | None, Option(help="How far to scale; may be fractional or negative.")
+    ] = None,
+    flops: Annotated[
+        str | None, Option(help="Instead of phi: the most FLOPs, such as 1.8G.")
+    ] = None,
+    params: Annotated[
+        str | None, Option(help="Instead of phi: the most parameters, such as 12M.")
+    ] = None,
+    memory: Annotated[
+        str | None, Option(help="Instead of phi: the most training memory, such as 512MiB.")
+    ] = None,
+    latency: Annotated[
+        str | None, Option(help="Instead of phi: the longest forward pass, such as 20ms.")
+    ] = None,
+    batch: Annotated[int, Option(min=1, help="Images in a training step.")] = 32,
+    table: Annotated[
+        Path | None, Option(help="Latency table that predicts; without one it is measured here.")
+    ] = None,
+    strategy: Annotated[
+        str, Option(help="compound, depth, width, resolution, fast_compound, d1_w8_r1, ...")
+    ] = "compound",
+    match: Annotated[
+        str | None, Option(help="measured: meet FLOPs within 2 %; nominal: round as the paper.")
+    ] = None,
     alpha: Annotated[float | None, Option(help="Coefficient of depth.")] = None,
     beta: Annotated[float | None, Option(help="Coefficient of width.")] = None,
     gamma: Annotated[float | None, Option(help="Coefficient of resolution.")] = None,
@@ -266,16 +290,19 @@ def scale(
     ] = None,
     output: Annotated[Path | None, Option("--output", "-o", help="YAML to write.")] = None,
 ) -> None:
-    """Scale a network by compound coefficients and print it before and after.
+    """Scale a network by phi, or to the largest within limits, and print it before and after.
 
-    A classifier needs alpha, beta and gamma; coefficients of a detector default to EfficientDet's.
+    Coefficients of a classifier are alpha, beta and gamma; with a limit they default to
+    EfficientNet's 1.2, 1.1 and 1.15, and those of a detector to EfficientDet's.
     """
-    from scalesearch.cli.scale import show_scaled
+    from scalesearch.cli.scale import Target, show_scaled
 
     numbers = {"alpha": alpha, "beta": beta, "gamma": gamma, "resolution": resolution}
     numbers |= {"neck_width": neck_width, "neck_depth": neck_depth, "head_depth": head_depth}
-    given = {**numbers, "head_scaling": head_scaling}
-    show_scaled(network, given, coefficients, phi, output)
+    given = {**numbers, "head_scaling": head_scaling, "match": match}
+    limits = {"flops": flops, "params": params, "memory": memory, "latency": latency}
+    target = Target(phi=phi, limits=limits, batch=batch, table=table, strategy=strategy)
+    show_scaled(network, given, coefficients, target, output)
 
 
 @app.command()

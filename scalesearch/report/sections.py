@@ -175,8 +175,14 @@ def _family(contents: Contents, drawn: Drawn) -> Section:
         title="Family",
         text=[text if figure else "No member has a score yet."],
         figure=figure,
-        tables=[tables.family(contents)],
+        tables=[tables.family(contents), *_sizes(contents)],
     )
+
+
+def _sizes(contents: Contents) -> list[tables.Table]:
+    """What was scaled, of classifiers; a table of detectors has other columns."""
+    table = tables.sizes(contents)
+    return [table] if table.rows else []
 
 
 def _detector_family(contents: Contents, drawn: Drawn) -> Section:

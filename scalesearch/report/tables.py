@@ -11,6 +11,7 @@ from typing import cast
 
 import pandas as pd
 
+from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.table_row import TableRow
 from scalesearch.cost.cost import UNITS
@@ -33,6 +34,7 @@ from scalesearch.report.numbers import (
     score,
 )
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.realise import effective
 from scalesearch.units import format_seconds
 
 TOP = 10
@@ -252,7 +254,8 @@ def family(contents: Contents) -> Table:
             score(row.get(contents.metric, _NAN), contents.metric),
             *_costs(row, ["flops"]),
             percent(row["flops"] / nearest),
-            *_costs(row, ["params", "training_bytes", *timed]),
+            *_costs(row, ["params", "activations", "training_bytes", *timed]),
+            _spent(row),
             str(row["state"]),
         ]
         # A member without a cost comes last.
@@ -263,12 +266,39 @@ def family(contents: Contents) -> Table:
         caption="Members",
         head=[
             *("strategy", "phi", metric_word(contents.metric), "FLOPs", "of compound"),
-            *("parameters", "training memory", *timed, "state"),
+            *("parameters", "activations", "training memory", *timed, "time", "state"),
         ],
         rows=[cells for _, cells in rows],
-        words=frozenset({0, 7 + len(timed)}),
+        words=frozenset({0, 9 + len(timed)}),
         marked=frozenset(i for i, (_, cells) in enumerate(rows) if cells[0] == COMPOUND),
-        note="Of compound: FLOPs as a share of those of the compound member above.",
+        note="Of compound: FLOPs as a share of those of the compound member above. Time: of the "
+        "whole trial on its worker; equal FLOPs take unequal time, which follows activations.",
+    )
+
+
+def sizes(contents: Contents) -> Table:
+    """Depth, width and side of every classifier of the family, as multiples of the baseline's."""
+    start, rows = contents.baseline, []
+    for member in contents.members:
+        net = member.architecture
+        if not (isinstance(start, Backbone) and isinstance(net, Backbone)):
+            continue
+        by = effective(start, net)
+        rows.append(
+            [
+                *(words(member.strategy), f"{member.phi:.4g}"),
+                *(f"{TIMES}{value:.2f}" for value in (by.depth, by.width, by.resolution)),
+                *(f"{net.depth}", f"{net.resolution}"),
+            ]
+        )
+    return Table(
+        caption="What is scaled, effectively",
+        head=["strategy", "phi", "depth", "width", "resolution", "blocks", "pixels"],
+        rows=rows,
+        words=frozenset({0}),
+        marked=frozenset(i for i, row in enumerate(rows) if row[0] == COMPOUND),
+        note="After rounding, as multiples of the baseline's: blocks, the geometric mean of the "
+        "widths of stages, the side of the input.",
     )
 
 
@@ -397,6 +427,12 @@ def _value(contents: Contents, value: float) -> str:
     if _is_metric(contents):
         return score(value, contents.metric)
     return f"{value:.4g}" if isfinite(value) else NONE
+
+
+def _spent(row: pd.Series) -> str:
+    """The time of a trial, where it ran and not another one of the same network."""
+    seconds = row.get("seconds", _NAN)
+    return format_seconds(seconds) if seconds > 0 and row["state"] == "assessed" else NONE
 
 
 def _costs(row: pd.Series, names: Iterable[str]) -> list[str]:

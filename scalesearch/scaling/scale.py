@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.rounding import round_width
-from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.measure import Measure, measure_for
 from scalesearch.scaling.multiply import multiply
-from scalesearch.scaling.realise import realise
+from scalesearch.scaling.realise import realise, realise_along
 
 Net = TypeVar("Net", Backbone, Detector, Architecture)
 
 
-def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
+def scale(net: Net, coefficients: Scaling, phi: float, measure: Measure | None = None) -> Net:
     """The member of a network's family at `phi`: all dimensions scaled together.
 
     Tan & Le 2019, equation 3, by alpha, beta and gamma, rounded as the coefficients' `match` says;
@@ -27,15 +27,17 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     (EfficientDet, equations 1 to 3): its backbone's widths and its neck's to a multiple of the
     `width_divisor`, depths of the backbone up, those of neck and heads down to whole layers, its
     input's side to a multiple of 32 pixels. `phi` may be a fraction, or negative for smaller ones.
+    `measure` predicts latency, for coefficients whose budget is one.
 
     Raises:
+        Unrealised: no network near these `measured` coefficients has the FLOPs.
         UserError: the image would shrink to nothing, or the coefficients are of the other kind.
     """
     scaled: Any = None
     if isinstance(net, Detector) and isinstance(coefficients, DetectorCoefficients):
         scaled = _scaled_detector(net, coefficients, phi)
     elif isinstance(net, Backbone) and isinstance(coefficients, Coefficients):
-        scaled = _scaled(net, coefficients, phi)
+        scaled = _scaled(net, coefficients, phi, measure)
     if scaled is None:
         raise UserError(
             f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
@@ -46,13 +48,22 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     return scaled
 
 
-def _scaled(net: Backbone, coefficients: Coefficients, phi: float) -> Backbone:
+def _scaled(
+    net: Backbone, coefficients: Coefficients, phi: float, measure: Measure | None
+) -> Backbone:
     if phi == 0:
         return net
     times = coefficients.at(phi)
     if coefficients.match == "nominal":
         return multiply(net, times)
-    return realise(net, times, counts(net).flops * coefficients.growth**phi)
+    by = measure_for(coefficients.budget_cost, measure)
+    target = by.of(net) * coefficients.growth**phi
+    if by.name == "flops":
+        return realise(net, times, target)
+    # Memory and latency grow by other powers than FLOPs: the triple says in which direction.
+    if abs(rate := math.log(coefficients.product)) < 1e-6:
+        raise UserError("alpha * beta^2 * gamma^2 is 1: these coefficients grow no network")
+    return realise_along(net, lambda t: coefficients.at(math.log(t) / rate), target, measure=by)
 
 
 def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Detector:

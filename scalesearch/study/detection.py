@@ -90,7 +90,7 @@ class DetectorGridConfirm(GridConfirm):
 
     strategies: Annotated[
         tuple[DetectorStrategy, ...], Field(strict=False), AfterValidator(distinct)
-    ] = ("backbone", "neck_width", "resolution")  # type: ignore[assignment]
+    ] = ("backbone", "neck_width", "resolution")
 
 
 class DetectorGrid(Phase):
@@ -126,7 +126,7 @@ class DetectorFamily(Family):
     """Phase 3: the baseline scaled; by single dimensions only where the study asks for them."""
 
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
-    strategies: _Strategies = ("compound",)  # type: ignore[assignment]
+    strategies: _Strategies = ("compound",)
 
 
 class DetectionStudy(Study):

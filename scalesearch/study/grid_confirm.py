@@ -11,10 +11,12 @@ from scalesearch.history.drift import Drift, drift
 from scalesearch.interfaces import Evaluator
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
+from scalesearch.scaling.measure import Measure
 from scalesearch.scaling.scale import scale
 from scalesearch.spaces.conditions import ConditionSpace
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import total_seconds
+from scalesearch.study.inputs import budget_measure
 from scalesearch.units import format_seconds
 
 
@@ -30,8 +32,10 @@ def confirm_grid(
     settings = None if grid is None else grid.confirm
     if grid is None or settings is None:
         return None
+    cost_name = getattr(leaders[0], "budget_cost", "flops")  # detectors' have none
+    measure = budget_measure(context.study, cost_name, grid.evaluator)
     networks = confirmed_networks(
-        network, leaders[: settings.top], settings.phi, settings.strategies
+        network, leaders[: settings.top], settings.phi, settings.strategies, measure
     )
     space = ConditionSpace(networks=networks, lengths=settings.lengths, repeats=settings.seeds)
     evaluator: Evaluator = grid.evaluator.make()
@@ -64,16 +68,18 @@ def confirmed_networks(
     leaders: Sequence[Scaling],
     phis: Sequence[float],
     strategies: Sequence[str],
+    measure: Measure | None = None,
 ) -> dict[tuple[str, float], Architecture]:
     """The networks by the way they are scaled in, and phi.
 
-    Single dimensions have the FLOPs of the first leader as nearly as their steps allow.
+    Other strategies have the FLOPs of the first leader as nearly as their steps allow, or what
+    else `measure` counts.
     """
     networks: dict[tuple[str, float], Architecture] = {}
     for phi in phis:
         for leader in leaders:
-            networks[words(leader), phi] = scale(baseline, leader, phi)
-        for member in members(baseline, leaders[0], (phi,), strategies):
+            networks[words(leader), phi] = scale(baseline, leader, phi, measure)
+        for member in members(baseline, leaders[0], (phi,), strategies, measure):
             networks[f"{member.strategy} alone", phi] = member.architecture
     return networks
 

@@ -13,11 +13,13 @@ from scalesearch.arch.detector import Anchors, Architecture, Detector
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.latency_estimate import estimator
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
 from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
+from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
@@ -26,7 +28,8 @@ from scalesearch.spaces.named import NamedSpace
 from scalesearch.spaces.pool import Pool
 from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.checks import scores_classes
-from scalesearch.study.parts import TableSpace
+from scalesearch.study.latency import load_table, require_deployment
+from scalesearch.study.parts import Plugin, TableSpace
 from scalesearch.study.schema import Study
 from scalesearch.text import shortened
 
@@ -245,6 +248,7 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     else:
         space = CoefficientGrid(
             baseline=baseline,
+            measure=budget_measure(study, grid.budget_cost, grid.evaluator),
             step=grid.step,
             head_scaling=grid.head_scaling,
             match=grid.match,
@@ -295,6 +299,26 @@ def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
         entrants=tuple(n for n, network in enumerate(networks) if network not in left),
         unused=len(left),
     )
+
+
+def budget_measure(study: Study, cost_name: str, evaluator: Plugin) -> Measure:
+    """The cost that a budget is of: memory as an evaluator trains, latency by the study's table.
+
+    Raises:
+        UserError: the table was measured for another deployment, or cannot be read.
+    """
+    if cost_name == "flops":
+        return FLOPS
+    if cost_name == "training_bytes":
+        return training_memory(evaluator.make().workload)
+    assert study.latency is not None  # the settings were checked
+    assert study.latency.table is not None
+    table = load_table(study.latency.table)
+    try:
+        require_deployment(table, study.latency.deployment)
+        return latency_by(estimator(table))
+    except UserError as error:
+        raise error.at(under="latency.table") from None
 
 
 def _images(data: Data | None) -> dict[str, Any]:

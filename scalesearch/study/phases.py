@@ -20,13 +20,19 @@ from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.family import Member, members
+from scalesearch.scaling.family import Member, left_out, members
 from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
 from scalesearch.study.doubt import doubt
 from scalesearch.study.feasible import require_feasible
-from scalesearch.study.inputs import bound, compared_space, named_baseline, searched_space
+from scalesearch.study.inputs import (
+    bound,
+    budget_measure,
+    compared_space,
+    named_baseline,
+    searched_space,
+)
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
 from scalesearch.units import format_count
@@ -135,13 +141,17 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
     settings = context.study.family
     assert settings is not None
     evaluator: Evaluator = settings.evaluator.make()
-    family_members = members(network, triple, settings.phi, settings.strategies)
+    cost_name = getattr(triple, "budget_cost", "flops")  # detectors' have none
+    measure = budget_measure(context.study, cost_name, settings.evaluator)
+    family_members = members(network, triple, settings.phi, settings.strategies, measure)
     if not family_members:
         raise UserError(
             "the family has no members: below phi 0 only the compound strategy has any",
             key="family.strategies",
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
+    if names := left_out(family_members, network, settings.phi, settings.strategies):
+        context.watch.note(f"no {', '.join(names)}: these strategies are not scaled so small")
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_function
@@ -30,8 +31,15 @@ from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor, hook
-from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling, Match
-from scalesearch.scaling.family import STRATEGIES, Strategy
+from scalesearch.scaling.coefficients import (
+    LEAST_PHI,
+    MOST_PHI,
+    BudgetCost,
+    Coefficients,
+    HeadScaling,
+    Match,
+)
+from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_known_costs,
@@ -144,6 +152,32 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
 
+Strategy = Annotated[
+    str,
+    AfterValidator(check_strategy),
+    WithJsonSchema({"anyOf": [{"enum": [*STRATEGIES]}, {"pattern": f"^{OWN_PATTERN}$"}]}),
+]
+
+
+# How the cost of a grid's budget is written beside its factor.
+_BUDGET_WORDS: Mapping[str, BudgetCost] = {"latency": "latency", "memory": "training_bytes"}
+_FACTOR = {"type": "number", "exclusiveMinimum": 0}
+_BUDGET = {
+    "anyOf": [
+        _FACTOR,
+        *(
+            {
+                "type": "object",
+                "properties": {word: _FACTOR},
+                "required": [word],
+                "additionalProperties": False,
+            }
+            for word in _BUDGET_WORDS
+        ),
+    ]
+}
+
+
 class Settings(BaseModel):
     """A section of the file: frozen, and no key that it does not know."""
 
@@ -234,9 +268,13 @@ class GridConfirm(Settings):
 
 
 class Grid(Phase):
-    """Phase 2: the best triple of coefficients for the baseline."""
+    """Phase 2: the best triple of coefficients for the baseline.
 
-    budget: Positive = 2.0
+    `budget: {latency: 2.0}` is `budget: 2.0, budget_cost: latency`.
+    """
+
+    budget: Annotated[Positive, WithJsonSchema(_BUDGET)] = 2.0
+    budget_cost: BudgetCost = "flops"
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     step: Positive = 0.05
     phi: Positive = 1.0
@@ -248,8 +286,29 @@ class Grid(Phase):
     confirm: GridConfirm | None = None
     evaluator: PhaseEvaluator
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_budget(cls, given: Any) -> Any:
+        """The cost beside its factor, where they are written as one."""
+        named = given.get("budget") if isinstance(given, Mapping) else None
+        if not isinstance(named, Mapping):
+            return given
+        if len(named) != 1 or (word := next(iter(named))) not in _BUDGET_WORDS:
+            raise UserError(
+                f"{dict(named)!r} names no budget",
+                key="budget",
+                allowed="a number, {latency: 2.0} or {memory: 2.0}",
+            )
+        return {**given, "budget": named[word], "budget_cost": _BUDGET_WORDS[word]}
+
     @model_validator(mode="after")
     def _check(self) -> Grid:
+        if self.budget_cost != "flops" and self.match == "nominal":
+            raise UserError(
+                f"networks of a nominal grid have no equal {self.budget_cost}",
+                key="match",
+                allowed="measured",
+            )
         check_trainings(self.trainings, self.stopping, self.evaluator)
         return self
 
@@ -260,7 +319,7 @@ class Family(Phase):
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
-    ] = STRATEGIES
+    ] = DEFAULT
     evaluator: PhaseEvaluator
 
 
@@ -430,7 +489,21 @@ class Study(Settings):
                 hint="`task: detection` takes detectors, `task: classification` all others",
             )
 
+    @property
+    def needs_table(self) -> str:
+        """The key of what makes networks equal in predicted latency, or nothing."""
+        if getattr(self.grid, "budget_cost", "flops") == "latency":
+            return "grid.budget"
+        return "coefficients" if getattr(self.coefficients, "budget_cost", "") == "latency" else ""
+
     def _check_latency(self) -> None:
+        if self.needs_table and (self.latency is None or self.latency.table is None):
+            raise UserError(
+                "networks can only be made equal in a latency that is predicted",
+                key=self.needs_table,
+                hint="name a table: `latency: {table: TABLE.json}`; `scalesearch profile --space "
+                "SPACE.yaml --latency-out TABLE.json` measures one",
+            )
         if self.latency is None:
             key = self._asks_for_latency()
             confirms = self.search is not None and self.search.confirm is not None
@@ -455,7 +528,7 @@ class Study(Settings):
                 key="latency.threads",
                 hint=f"give each as many: `execution: {{cpus: {self.latency.threads}}}`",
             )
-        if self.latency.table is not None and self.search is None:
+        if self.latency.table is not None and self.search is None and not self.needs_table:
             raise UserError(
                 "a latency table predicts the candidates of a search, and there is none",
                 key="latency.table",

@@ -46,14 +46,14 @@ class GridSurface:
 
 
 def grid_surface(
-    found: Sequence[Point], metric: str, flops: int, budget: float, phi: float
+    found: Sequence[Point], metric: str, flops: int | None, budget: float, phi: float
 ) -> GridSurface:
     """The surface through the points of a grid of triples.
 
     Args:
         found: its points.
         metric: a share between 0 and 1, of which more is better.
-        flops: of the baseline.
+        flops: of the baseline; None where the budget is of another cost than FLOPs.
         budget: what FLOPs are multiplied with for each phi.
         phi: at which the grid was tried; the surface is over multipliers at that phi.
     """
@@ -63,7 +63,7 @@ def grid_surface(
         return GridSurface(reason=f"{metric} is no share of images that are right")
     if not found or "gamma" not in found[0].parameters[0]:
         return GridSurface(reason="only triples of alpha, beta and gamma have one")
-    rows = evidence(found, metric, flops)
+    rows = evidence(found, metric, flops or 1)
     given: dict[str, Any] = {}
     for name, dimension in _DIMENSIONS.items():
         values = rows.parameters[name] ** phi
@@ -75,7 +75,7 @@ def grid_surface(
             budget=budget**phi,
             networks=rows.networks,
             weights=rows.weights,
-            growth=rows.growth,
+            growth=None if flops is None else rows.growth,
             **given,
         )
     except UserError as error:
@@ -89,7 +89,8 @@ def surface_of(
     """The surface of a grid's trials; `grid` are its settings as they are written in YAML."""
     if not grid["budget"]:
         return GridSurface(reason="the grid has no budget that its points share")
-    flops = counts(baseline).flops
+    equal_flops = grid.get("budget_cost", "flops") == "flops"
+    flops = counts(baseline).flops if equal_flops else None
     return grid_surface(points(trials, metric), metric, flops, grid["budget"], grid["phi"])
 
 

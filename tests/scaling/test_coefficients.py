@@ -54,7 +54,7 @@ def test_a_file_without_a_coefficient_is_told(tmp_path):
     path.write_text("alpha: 1.2\nbeta: 1.1\n")
     with pytest.raises(UserError) as raised:
         Coefficients.load(path)
-    keys = "alpha, beta, gamma, head_scaling, match, budget"
+    keys = "alpha, beta, gamma, head_scaling, match, budget, budget_cost"
     assert str(raised.value) == f"{path}: 'gamma' is missing\n  allowed: {keys}"
 
 
