@@ -157,7 +157,9 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | N
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
-    return _share("grid", executor, evaluator, text, grid.fitting, data)
+    whole = _share("grid", executor, evaluator, text, grid.fitting, data)
+    seconds = None if whole.seconds is None else whole.seconds * grid.share
+    return whole._replace(seconds=seconds)
 
 
 def _family(

@@ -51,6 +51,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+coefficients_app = typer.Typer(
+    name="coefficients",
+    help="Coefficients from results that there are already.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(coefficients_app)
+
 StudyFile = Annotated[Path, Argument(help="YAML file of the study.")]
 Overrides = Annotated[
     list[str] | None, Argument(help="Settings that override the file's, such as search.trials=5.")
@@ -324,3 +332,55 @@ def export(
     from scalesearch.cli.export import export_network, exporter_settings
 
     export_network(network, exporter_settings(form, fold, options or []), output, weights)
+
+
+@coefficients_app.command()
+def fit(
+    table: Annotated[Path, Argument(help="CSV, JSON or Parquet file, a row for each result.")],
+    base: Annotated[
+        str, Option(help="The network to scale, in the table's units: width=0.5,resolution=128.")
+    ],
+    double: Annotated[bool, Option("--double", help="Twice the cost, as --budget 2.")] = False,
+    budget: Annotated[
+        float | None, Option(help="Times the base's cost; 2 by default, below 1 to shrink.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, Option(help="COLUMN=VALUE: only these rows; may be repeated.")
+    ] = None,
+    metric: Annotated[
+        str | None, Option(help="Column of accuracy or error; by its name by default.")
+    ] = None,
+    direction: Annotated[
+        str | None, Option(help="minimize an error, maximize an accuracy; by its name by default.")
+    ] = None,
+    cost: Annotated[
+        str | None,
+        Option(
+            help="flops or latency of the table, or nominal; flops by default if all have them."
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None, Option(help="beta=1:1.3: limits of a coefficient; may be repeated.")
+    ] = None,
+    noise: Annotated[
+        float | None, Option(help="Standard deviation over seeds in points, if it is known.")
+    ] = None,
+    draws: Annotated[int, Option(help="Surfaces drawn for the intervals.")] = 1000,
+    output: Annotated[Path, Option("--output", "-o", help="YAML to write, and a PNG beside.")] = (
+        Path("coefficients.yaml")
+    ),
+) -> None:
+    """Fit coefficients to a table of results, and say how sure they are."""
+    from scalesearch.cli.coefficients import limits_of, request_of, show_fit
+
+    request = request_of(
+        base=base,
+        budget=budget,
+        double=double,
+        where=where or [],
+        metric=metric,
+        direction=direction,
+        cost=cost,
+        noise=noise,
+    )
+    show_fit(table, request, limits_of(limit or []), draws, output)

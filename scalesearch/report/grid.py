@@ -58,7 +58,7 @@ def summary(contents: Contents) -> str:
     return (
         f"{metric_name(contents.metric)} of {len(contents.scored('grid'))} "
         f"{contents.wording.point}s; the best is {values} "
-        f"with {score(best[contents.metric], contents.metric)}."
+        f"with {score(contents.mean(best), contents.metric)}."
     )
 
 

@@ -179,26 +179,63 @@ def front(contents: Contents, against: str = "flops") -> Table:
 
 
 def coefficients(contents: Contents) -> Table:
-    """The best coefficients of the grid; of triples with their growth."""
+    """The best coefficients of the grid, the winner first; of triples with their growth."""
     names, ranking = shown(contents), contents.ranking("grid")
     triples = "gamma" in names
+    known = {point.first.number: point for point in contents.points}
+    repeated = any(len(point.trainings) > 1 for point in known.values())
     rows = []
     for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
-        values = [f"{row[name]:.4g}" for name in names]
+        cells = [f"{rank}", *(f"{row[name]:.4g}" for name in names)]
         if triples:
-            values.append(f"{Coefficients(*row[names]).product:.3f}")
-        metric = score(row[contents.metric], contents.metric)
-        rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
+            cells.append(f"{Coefficients(*row[names]).product:.3f}")
+        cells.append(score(contents.mean(row), contents.metric))
+        if repeated:
+            point = known[row["number"]]
+            error = _NAN if point.error is None else point.error
+            cells += [score(error, contents.metric), f"{len(point.trainings)}"]
+        rows.append([*cells, cost("flops", row["flops"])])
     columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
+    columns.append(metric_word(contents.metric))
+    columns += ["standard error", "trainings"] if repeated else []
     copies = len(contents.scored("grid")) - len(ranking)
+    copies -= sum(len(point.trainings) - 1 for point in known.values())
     verb = "has" if copies == 1 else "have"
-    reused = f"{copies} more {verb} the network of one of these." if copies else ""
+    notes = ["Growth: alpha · beta² · gamma²."] * triples
+    if copies > 0:
+        notes.append(f"{copies} more {verb} the network of one of these.")
+    if contents.surface is not None:
+        notes.append("The first is where the surface is highest, the others follow by their mean.")
     return Table(
         caption=f"The best {len(rows)} of {len(ranking)} {contents.wording.point}s",
-        head=["rank", *columns, metric_word(contents.metric), "FLOPs"],
+        head=["rank", *columns, "FLOPs"],
         rows=rows,
         marked=frozenset({0} if contents.coefficients is not None else ()),
-        note=" ".join(["Growth: alpha · beta² · gamma²."] * triples + [reused] * bool(reused)),
+        note=" ".join(notes),
+    )
+
+
+def drift(contents: Contents) -> Table:
+    """The ways to scale under each condition, in the order of the first."""
+    assert contents.drift is not None
+    conditions = contents.drift.conditions
+    best = [condition.best for condition in conditions]
+    rows = [
+        [
+            way,
+            *(
+                score(c.values.get(way, _NAN), contents.metric) + " \N{BLACK STAR}" * (way == top)
+                for c, top in zip(conditions, best, strict=True)
+            ),
+        ]
+        for way in conditions[0].values
+    ]
+    return Table(
+        caption=f"{metric_word(contents.metric).capitalize()} of leaders and single dimensions",
+        head=["alpha, beta, gamma", *(condition.words for condition in conditions)],
+        rows=rows,
+        words=frozenset({0}),
+        note="\N{BLACK STAR}: the best in its column.",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.latency_estimate import estimator
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
+from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
@@ -33,6 +35,7 @@ from scalesearch.text import shortened
 
 # Of the validation images: if more are of one class, accuracy hardly tells networks apart.
 _OUTWEIGHS = 0.8
+_FEWEST = 6  # coefficients that are worth comparing in rounds
 
 
 def load_data(study: Study) -> Data | None:
@@ -203,7 +206,11 @@ class GridOfNetworks:
         noun: what its points are called, in the plural.
         baseline: the network that they scale.
         networks: how many different ones there are, as rounding gives some the same.
-        fitting: those within the grid's limits, by FLOPs.
+        fitting: those within the grid's limits, by FLOPs; of a budget of trainings too small for
+            all, those that it is spent on.
+        halving: how a budget of trainings is spent on them; None trains each to its end.
+        entrants: of these the positions in the space.
+        unused: networks within the limits that the budget is too small for.
     """
 
     space: CoefficientSpace
@@ -211,6 +218,22 @@ class GridOfNetworks:
     baseline: Architecture
     networks: int
     fitting: tuple[Architecture, ...]
+    halving: Halving | None = None
+    entrants: tuple[int, ...] = ()
+    unused: int = 0
+
+    @property
+    def total(self) -> int:
+        """The trainings to expect."""
+        count = len(self.fitting)
+        return count if self.halving is None else self.halving.total(count)
+
+    @property
+    def share(self) -> float:
+        """The budget of trainings as a share of one whole training of each."""
+        if self.halving is None or not self.fitting:
+            return 1.0
+        return self.halving.trainings / len(self.fitting)
 
 
 def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
@@ -237,7 +260,45 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     costs = {network: cost(network, workload=workload) for network in networks}
     fitting = [n for n in networks if worst(violations(costs[n], grid.limits)) <= 0]
     fitting.sort(key=lambda n: (costs[n].flops, digest(n)))
-    return GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
+    made = GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
+    return made if grid.trainings is None else _halved(made, grid)
+
+
+def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
+    """A grid whose budget of trainings is spent in rounds, on as many networks as it is enough for.
+
+    Where it is not enough for all, those are taken that lie as far apart as can be.
+    """
+    evaluator, stopping = grid.evaluator.make(), grid.stopping
+    epochs, every = hook(evaluator, "epochs"), hook(evaluator, "validate_every")
+    halving = Halving(
+        epochs=epochs,
+        trainings=grid.trainings,
+        rungs=usual_rungs(epochs, every) if stopping is None else tuple(sorted(stopping.rungs)),
+        keep=0.5 if stopping is None else stopping.keep,
+    )
+    points = [*made.space.points()]
+    networks = [made.space.decode(point) for point in points]
+    first = {network: number for number, network in reversed([*enumerate(networks)])}
+    numbers = sorted(first[network] for network in made.fitting)
+    count = halving.entrants(len(numbers))
+    if count < min(_FEWEST, len(numbers)):
+        least = next(n for n in count_from(1) if replace(halving, trainings=n).entrants(_FEWEST))
+        raise UserError(
+            f"{grid.trainings} trainings are too few to compare {_FEWEST} {made.noun}",
+            key="grid.trainings",
+            allowed=f"at least {least}",
+        )
+    values = np.array([[float(value) for value in points[n].values()] for n in numbers])
+    chosen = {networks[numbers[n]] for n in spread(values, count)} if numbers else set()
+    left = {*made.fitting} - chosen
+    return replace(
+        made,
+        fitting=tuple(network for network in made.fitting if network in chosen),
+        halving=halving,
+        entrants=tuple(n for n, network in enumerate(networks) if network not in left),
+        unused=len(left),
+    )
 
 
 def budget_measure(study: Study, cost_name: str, evaluator: Plugin) -> Measure:

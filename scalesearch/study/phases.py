@@ -1,4 +1,4 @@
-"""The three phases: search a baseline, search its coefficients, train its family.
+"""The first phase and the last: search a baseline, train its family. Between them is `grid.py`.
 
 Each reads files of the run folder and writes files there, so that any of them can be resumed.
 """
@@ -16,7 +16,6 @@ from scalesearch.cost.latency import machine, version
 from scalesearch.cost.latency_table import predict
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
-from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, Space
@@ -26,21 +25,17 @@ from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
 from scalesearch.study.doubt import doubt
-from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import (
     bound,
     budget_measure,
     compared_space,
-    grid_of,
     named_baseline,
     searched_space,
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
-from scalesearch.units import format_count, format_seconds
-
-RUNNERS_UP = 9
+from scalesearch.units import format_count
 
 
 def baseline(context: Context) -> Architecture:
@@ -138,35 +133,6 @@ def _predictor(context: Context, space: Space) -> Callable[[Architecture], float
     return partial(predict, table)
 
 
-def coefficients(context: Context, network: Architecture) -> Scaling | None:
-    """The best coefficients of the grid, or those that the study names; None if it does neither.
-
-    Writes `coefficients.yaml` with the winner, the runners-up and their scores.
-    """
-    file = context.folder.path / "coefficients.yaml"
-    if (given := context.study.coefficients) is not None:
-        write_yaml(file, given.file_entries())
-        return given
-    settings = context.study.grid
-    if settings is None:
-        return None
-    evaluator: Evaluator = settings.evaluator.make()
-    grid = grid_of(context.study, network)
-    require_feasible(grid.space, settings.limits, evaluator.workload)
-    seconds = total_seconds(context, grid.fitting, evaluator)
-    about = "" if seconds is None else f", about {format_seconds(seconds)}"
-    context.watch.note(f"grid: {grid_sentence(grid)}{about}")
-    sampler = plugins.load("samplers", "grid")()
-    plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
-    trials = context.carry_out(plan, evaluator, grid.fitting)
-    require_results(trials, "grid")
-    winner, *others = ranked(trials)
-    best, base = grid.space.coefficients(winner.parameters), cost(network).flops
-    runners_up = [{**t.parameters, **_grown(t, base)} for t in others[:RUNNERS_UP]]
-    write_yaml(file, best.file_entries() | _grown(winner, base) | {"runners_up": runners_up})
-    return best
-
-
 def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Member, ...]:
     """The members of the family, trained.
 
@@ -198,14 +164,6 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
         file = context.folder.path / "family" / f"{member.name}.yaml"
         save_architecture(file, member.architecture, about)
     return family_members
-
-
-def _grown(trial: Trial, base: int) -> dict[str, Any]:
-    """Measures of a grid's trial, and how its FLOPs compare with the baseline's.
-
-    The ratio is seldom the growth of a triple, since depths round up.
-    """
-    return {**_measures(trial), "flops_ratio": round(trial.cost.flops / base, 3)}
 
 
 def _measures(trial: Trial, scores: Mapping[str, float] | None = None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from scalesearch.contracts import written
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 from scalesearch.history.confirmed import confirmed
+from scalesearch.history.drift import drift
+from scalesearch.history.points import points, spent
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
@@ -20,6 +22,7 @@ from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import RunFolder, load_json
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
+from scalesearch.study.surface import GridSurface, best_point, surface_of
 from scalesearch.text import printable
 
 if TYPE_CHECKING:
@@ -134,13 +137,19 @@ def report(folder: RunFolder) -> list[Path]:
         if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
     folder.write_trials(trials)
+    metric = objective.metric
+    found = [each for each in points(phases.get("grid", ()), metric) if each.trainings]
+    surface = GridSurface()
+    if has_coefficients and has_baseline and found:
+        surface = surface_of(settings["grid"], metric, folder.baseline, phases["grid"])
+        best = best_point(found, surface)
+        found = [best, *(each for each in found if each is not best)]
     contents = Contents(
         name=settings["name"],
         task=folder.task,
         trials=trials,
-        rankings={
-            phase: [trial.number for trial in ranked(each)] for phase, each in phases.items()
-        },
+        rankings={phase: [trial.number for trial in ranked(each)] for phase, each in phases.items()}
+        | ({"grid": [each.first.number for each in found]} if found else {}),
         metric=objective.metric,
         objective=objective.label,
         limits={
@@ -153,6 +162,11 @@ def report(folder: RunFolder) -> list[Path]:
         confirmation=confirmed(phases),
         doubt=doubt(settings) if baseline else "",
         coefficients=folder.coefficients if has_coefficients else None,
+        points=found,
+        surface=surface.response,
+        no_surface=surface.reason,
+        spent=_spent(settings, phases),
+        drift=drift(phases.get("grid_confirm", ()), metric),
         members=folder.family,
         detections=detections,
         truth=folder.truth if folder.truth.exists() else None,
@@ -168,6 +182,17 @@ def report(folder: RunFolder) -> list[Path]:
         learned=_learned(folder, phases.get("search", [])),
     )
     return write_report(contents, folder.path)
+
+
+def _spent(
+    settings: Mapping[str, Any], phases: Mapping[str, Sequence[Trial]]
+) -> tuple[float, int] | None:
+    """Whole trainings of a grid in rounds, and networks that it tried; None without rounds."""
+    grid, trials = settings.get("grid"), phases.get("grid", ())
+    if not grid or not grid.get("trainings") or not trials:
+        return None
+    networks = {trial.digest for trial in trials if trial.was_job}
+    return spent(trials, grid["evaluator"]["epochs"]), len(networks)
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:

@@ -47,6 +47,7 @@ from scalesearch.study.checks import (
     check_reward,
     check_rungs,
     check_task,
+    check_trainings,
 )
 from scalesearch.study.options import absolute
 from scalesearch.study.parts import Baseline, Execution, Plugin, TableSpace
@@ -145,6 +146,8 @@ PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
 Compared = Annotated[
     tuple[Annotated[Baseline, Reads(parts.read_baseline, "baseline")], ...], Field(strict=False)
 ]
+StoppingOf = Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)]
+Trainings = Annotated[int, Field(ge=1)] | None
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -211,10 +214,7 @@ class Search(Phase):
     limits: Limits = Field(default_factory=dict)
     evaluator: PhaseEvaluator
     objective: ObjectiveOf = Field(default_factory=_objective_of)
-    stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
-        None
-    )
-
+    stopping: StoppingOf = None
     confirm: Confirm | None = None
     compare: Compared = ()
 
@@ -249,6 +249,24 @@ class Search(Phase):
         return self
 
 
+class GridConfirm(Settings):
+    """The grid's leaders and single dimensions, trained longer and scaled further."""
+
+    lengths: Annotated[
+        tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+    ] = (1.0, 3.0)
+    phi: Annotated[
+        tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+    ] = (1.0, 2.0)
+    top: int = Field(default=3, ge=1)
+    strategies: Annotated[tuple[Strategy, ...], Field(strict=False), AfterValidator(distinct)] = (
+        "depth",
+        "width",
+        "resolution",
+    )
+    seeds: int = Field(default=1, ge=1)
+
+
 class Grid(Phase):
     """Phase 2: the best triple of coefficients for the baseline.
 
@@ -263,6 +281,9 @@ class Grid(Phase):
     head_scaling: HeadScaling = "scale"
     match: Match = "measured"
     limits: Limits = Field(default_factory=dict)
+    trainings: Trainings = None
+    stopping: StoppingOf = None
+    confirm: GridConfirm | None = None
     evaluator: PhaseEvaluator
 
     @model_validator(mode="before")
@@ -288,6 +309,7 @@ class Grid(Phase):
                 key="match",
                 allowed="measured",
             )
+        check_trainings(self.trainings, self.stopping, self.evaluator)
         return self
 
 
