@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -109,6 +110,19 @@ class Coefficients:
             width=self.beta**phi,
             resolution=self.gamma**phi,
             head_scaling=self.head_scaling,
+        )
+
+    def along(self, times: float) -> Multipliers:
+        """The multipliers in the triple's direction for so many times the FLOPs, nominally.
+
+        Raises:
+            UserError: a product of 1, whose direction leads to no other FLOPs.
+        """
+        if abs(rate := math.log(self.product)) < 1e-6:
+            raise UserError("alpha * beta^2 * gamma^2 is 1: these coefficients grow no network")
+        phi = math.log(times) / rate
+        return Multipliers(
+            self.alpha**phi, self.beta**phi, self.gamma**phi, head_scaling=self.head_scaling
         )
 
     @property

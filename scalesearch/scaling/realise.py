@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.rounding import Vanished
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
@@ -137,9 +138,10 @@ def _on_ray(
     for _ in range(_ROUNDS):
         try:
             by = at(times)
-            over = measure.of(rounded(net, by)) / target
-        except (UserError, OverflowError):  # nothing is left of the image, or too much
+            close = rounded(net, by)
+        except (Vanished, OverflowError):  # nothing is left of the image, or too much
             break
+        over = measure.of(close) / target
         tried.append((abs(math.log(over)), by))
         if tried[-1][0] < _NEAR or not 1e-12 < times / over < 1e12:
             break

@@ -12,9 +12,9 @@ from scalesearch.arch.rounding import round_width
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.measure import Measure, measure_for
+from scalesearch.scaling.measure import FLOPS, Measure, measure_for
 from scalesearch.scaling.multiply import multiply
-from scalesearch.scaling.realise import realise, realise_along
+from scalesearch.scaling.realise import TOLERANCE, Unrealised, realise, realise_along
 
 Net = TypeVar("Net", Backbone, Detector, Architecture)
 
@@ -57,13 +57,34 @@ def _scaled(
     if coefficients.match == "nominal":
         return multiply(net, times)
     by = measure_for(coefficients.budget_cost, measure)
-    target = by.of(net) * coefficients.growth**phi
-    if by.name == "flops":
-        return realise(net, times, target)
-    # Memory and latency grow by other powers than FLOPs: the triple says in which direction.
-    if abs(rate := math.log(coefficients.product)) < 1e-6:
-        raise UserError("alpha * beta^2 * gamma^2 is 1: these coefficients grow no network")
-    return realise_along(net, lambda t: coefficients.at(math.log(t) / rate), target, measure=by)
+    return realised(net, coefficients, phi, by.of(net) * coefficients.growth**phi, measure=by)
+
+
+def realised(
+    net: Backbone,
+    coefficients: Coefficients,
+    phi: float,
+    target: float,
+    tolerance: float = TOLERANCE,
+    *,
+    measure: Measure = FLOPS,
+) -> Backbone:
+    """The member of `measured` coefficients that meets a target, within a share of it.
+
+    FLOPs are met near the multipliers of `phi`. Where these alone would give far other FLOPs, as
+    a product that is not the budget does at a large phi, and for memory and latency, which grow
+    by other powers, the triple says in which direction a network goes, and not how far.
+
+    Raises:
+        Unrealised: there is no such network nearby.
+    """
+    if measure.name == "flops":
+        try:
+            return realise(net, coefficients.at(phi), target, tolerance)
+        except Unrealised:
+            if (coefficients.product > 1) != (coefficients.growth > 1):
+                raise
+    return realise_along(net, coefficients.along, target, tolerance, measure=measure)
 
 
 def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Detector:

@@ -18,8 +18,8 @@ from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.match import bisect
 from scalesearch.scaling.measure import Measure
-from scalesearch.scaling.realise import TOLERANCE, realise
-from scalesearch.scaling.scale import scale
+from scalesearch.scaling.realise import TOLERANCE
+from scalesearch.scaling.scale import realised, scale
 
 _FINE = 0.0036  # doublings of FLOPs, a quarter of a percent, from one measured member to the next
 _TRIES = 20  # of them at most: below 2 % under a limit on FLOPs each fits
@@ -132,7 +132,7 @@ def growing(net: Architecture, coefficients: Scaling, measure: Measure | None = 
         )
 
     def at(phi: float, flops: float, tolerance: float) -> Backbone:
-        return realise(baseline, coefficients.at(phi), flops, tolerance)
+        return realised(baseline, coefficients, phi, flops, tolerance)
 
     known = coefficients.budget_cost == "flops"
     if not known:

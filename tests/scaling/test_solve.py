@@ -195,7 +195,7 @@ def test_coefficients_that_shrink_are_solved_as_well():
     assert 0.49 <= cost(member).flops / cost(B0).flops <= 0.5
 
 
-@pytest.mark.parametrize("limits", [{"flops": 1e6}, {"params": 1e4}, {"flops": 1e9, "params": 1e4}])
+@pytest.mark.parametrize("limits", [{"flops": 1e4}, {"params": 1e4}, {"flops": 1e9, "params": 1e4}])
 def test_a_limit_below_the_smallest_measured_member_is_told(limits):
     with pytest.raises(UserError, match="no phi makes this network small enough for"):
         largest(growing(B0, MEASURED), limits)
