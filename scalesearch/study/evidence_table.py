@@ -27,7 +27,7 @@ _NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "accuracy": (("accuracy", "top1", "top1accuracy", "acc", "acc1", "ap", "map"), ("acc", "top")),
     "error": (("error", "top1error", "err"), ("err",)),
     "flops": (("flops", "macs"), ("flop", "mac", "madd", "multadd", "multiplyadd")),
-    "latency": (("latency", "seconds", "ms"), ("latency",)),
+    "latency": (("latency", "seconds", "ms"), ("latency", "seconds")),
     "weight": (("weight", "weights"), ()),
 }
 _FALLS = -0.5  # rank correlation of accuracy with size from which the metric is taken for an error

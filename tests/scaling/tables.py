@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
 # Width, side in pixels, millions of multiply-adds, top-1 in percent: MobileNetV2's authors
 # (tensorflow/models, research/slim/nets/mobilenet/README.md).
-MOBILENET_V2 = np.array(
-    [
-        (1.4, 224, 582, 75.0),
-        (1.3, 224, 509, 74.4),
-        *((1.0, 224, 300, 71.8), (1.0, 192, 221, 70.7), (1.0, 160, 154, 68.8)),
-        *((1.0, 128, 99, 65.3), (1.0, 96, 56, 60.3)),
-        *((0.75, 224, 209, 69.8), (0.75, 192, 153, 68.7), (0.75, 160, 107, 66.4)),
-        *((0.75, 128, 69, 63.2), (0.75, 96, 39, 58.8)),
-        *((0.5, 224, 97, 65.4), (0.5, 192, 71, 63.9), (0.5, 160, 50, 61.0)),
-        *((0.5, 128, 32, 57.7), (0.5, 96, 18, 51.2)),
-        *((0.35, 224, 59, 60.3), (0.35, 192, 43, 58.2), (0.35, 160, 30, 55.7)),
-        *((0.35, 128, 20, 50.8), (0.35, 96, 11, 45.5)),
-    ]
+MOBILENET_V2 = np.loadtxt(
+    Path(__file__).parents[2] / "studies" / "mobilenet_v2_imagenet.csv",
+    delimiter=",",
+    skiprows=1,
+    usecols=(0, 1, 2, 3),
 )
 # The same of MobileNetV1, without multiply-adds (research/slim/nets/mobilenet_v1.md).
 MOBILENET_V1 = np.array(

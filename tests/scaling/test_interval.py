@@ -12,7 +12,7 @@ from scalesearch.scaling.surface import fit_forms
 from tests.scaling.tables import NOISE, best_of, bowl, power_laws, triples
 
 SIMULATIONS, DRAWS = 100, 200
-ROUNDING = 2e-3  # of the truth, which is found on a grid
+ROUNDING = 1e-3  # of the truth, which is found on a grid
 TRIPLES = triples()
 SHARP = bowl((0.35, 0.3, 0.35), 0.3)
 
