@@ -91,23 +91,22 @@ def fit_forms(evidence: Evidence) -> Surface:
     Raises:
         UserError: fewer networks than terms of the simplest form.
     """
-    able = _able_forms(evidence)
-    failed = _failed_rows(able, evidence)
-    kept = np.ones(len(evidence.errors))
-    kept[list(failed)] = 0.0
+    kept = np.full(len(evidence.errors), True)
+    failed = _failed_rows(_able_forms(evidence, kept), evidence)
+    kept[list(failed)] = False
     candidates = [
         candidate
-        for form in able
+        for form in _able_forms(evidence, kept)
         if (candidate := _candidate(form, evidence, kept * evidence.weights)) is not None
     ]
-    return Surface(evidence=evidence, candidates=_weighted(candidates, kept > 0), failed=failed)
+    return Surface(evidence=evidence, candidates=_weighted(candidates, kept), failed=failed)
 
 
-def _able_forms(evidence: Evidence) -> tuple[Form, ...]:
+def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
     """Forms with fewer terms than there are networks; with known noise as many will do."""
-    networks = len(np.unique(evidence.networks))
+    networks = len(np.unique(evidence.networks[kept]))
     every = forms(len(evidence.dimensions), evidence.at_one_budget, evidence.corrected)
-    seeds = evidence.noise is not None or len(evidence.errors) > networks
+    seeds = evidence.noise is not None or int(kept.sum()) > networks
     able = tuple(
         form
         for form in every
@@ -121,7 +120,7 @@ def _able_forms(evidence: Evidence) -> tuple[Form, ...]:
             key="rows",
             allowed=f"at least {least}, and about {4 * least} for an interval of use",
         )
-    if every[0].fit(evidence.inputs, evidence.errors, evidence.weights) is None:
+    if every[0].fit(evidence.inputs, evidence.errors, evidence.weights * kept) is None:
         raise UserError(
             "the rows do not tell the dimensions apart: those that vary do so together",
             key="rows",

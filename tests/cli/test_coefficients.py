@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -66,13 +67,12 @@ def test_percent_shares_errors_and_sizes_say_the_same(scalesearch, table):
     tables = {
         "share": rows(top1=lambda f: f.top1 / 100),
         "error": rows(top1_error=lambda f: 100 - f.top1, top1=None),
-        "size": rows(width=lambda f: 64 * f.width / 0.5),
-        "order": rows().iloc[::-1],
+        "size": rows(width=lambda f: 64 * f.width / 0.5).iloc[::-1],
     }
     found = {}
     for name, frame in {"plain": rows(), **tables}.items():
         base = "width=64,resolution=128" if name == "size" else BASE[1]
-        options = ("--base", base, "--cost", "nominal", "-o", f"{name}.yaml")
+        options = ("--base", base, "--cost", "nominal", "-o", f"{name}.yaml", "--draws", "100")
         done = scalesearch("coefficients", "fit", table(frame), *options)
         assert done.code == 0, done.err
         found[name] = ss.Coefficients.load(f"{name}.yaml")
@@ -96,6 +96,17 @@ def test_where_limits_latency_and_a_budget_below_1(scalesearch, table):
     assert 0.8 <= small.gamma <= 0.9
     assert small.beta < 1
     assert small.match == "nominal"
+
+
+def test_percent_below_1_other_names_and_rows_of_several_studies(scalesearch, table):
+    frame = rows(error_percent=lambda f: (100 - f.top1) / 50, top1=None)
+    frame = frame.rename(columns={"resolution": "image_size"})
+    frame["network"] = ["a", "b"] * 11
+    options = ("--base", "width=0.5,image_size=128", "--cost", "nominal")
+    done = scalesearch("coefficients", "fit", table(frame), *options)
+    assert done.code == 0, done.err
+    assert "rows of several network are taken together (a, b): --where network=a" in done.out
+    assert yaml.safe_load(Path("coefficients.yaml").read_text())["accuracy"] > 0.99
 
 
 def test_one_failed_training_is_named_by_its_line(scalesearch, table):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -22,7 +24,7 @@ from tests.scaling.tables import (
 )
 
 V2_WIDTH, V2_SIDE, V2_MACS, V2_TOP1 = MOBILENET_V2.T
-V1_WIDTH, V1_SIDE, V1_TOP1 = MOBILENET_V1.T
+TABLES = {"v2": (V2_WIDTH, V2_SIDE, V2_TOP1), "v1": MOBILENET_V1.T}
 
 
 def evidence_of(logs, errors, **more):
@@ -79,8 +81,10 @@ def test_shrinking():
     assert max(response.best.values()) <= 1
 
 
-def leave_one_out(width, side, top1):
+@cache
+def leave_one_out(table):
     """Root mean square in points of predictions by everything but the row, choice included."""
+    width, side, top1 = TABLES[table]
     logs = np.log(np.stack([np.ones(len(width)), width / width.mean(), side / 160], 1))
     errors, off = 1 - top1 / 100, []
     for row in range(len(errors)):
@@ -90,8 +94,9 @@ def leave_one_out(width, side, top1):
     return 100 * np.sqrt(np.mean(np.square(off)))
 
 
-def quadratic_leave_one_out(width, side, top1):
+def quadratic_leave_one_out(table):
     """The same of a quadratic of log error by ordinary least squares."""
+    width, side, top1 = TABLES[table]
     x, y, errors = np.log(width), np.log(side), 1 - top1 / 100
     design = np.stack([np.ones(len(x)), x, y, x**2, y**2, x * y], 1)
     off = []
@@ -103,8 +108,8 @@ def quadratic_leave_one_out(width, side, top1):
 
 
 def test_published_networks_are_predicted_better_than_by_a_quadratic_of_log_error():
-    for table in ((V2_WIDTH, V2_SIDE, V2_TOP1), (V1_WIDTH, V1_SIDE, V1_TOP1)):
-        ours, theirs = leave_one_out(*table), quadratic_leave_one_out(*table)
+    for table in TABLES:
+        ours, theirs = leave_one_out(table), quadratic_leave_one_out(table)
         assert ours < 0.9 * theirs, (ours, theirs)
 
 
@@ -112,7 +117,7 @@ def test_leave_one_out_errors_agree_with_refits():
     surface = fitted(
         np.log(np.stack([np.ones(22), V2_WIDTH / 0.5, V2_SIDE / 128], 1)), 1 - V2_TOP1 / 100
     ).surface
-    refits = leave_one_out(V2_WIDTH, V2_SIDE, V2_TOP1)
+    refits = leave_one_out("v2")
     assert 100 * surface.leave_one_out == pytest.approx(refits, rel=0.1)
 
 
@@ -143,6 +148,15 @@ def test_a_failed_training_is_left_out():
         assert response.surface.failed == (row,)
         assert "left out as a failed training: it is 1" in " ".join(response.lines)
         assert response.best["alpha"] == pytest.approx(sound.best["alpha"], abs=0.1)
+
+
+def test_a_failed_training_among_few_leaves_simpler_forms():
+    width, side = np.array([1, 1.5, 2, 1, 1.5, 2, 1.0]), np.array([1, 1, 1, 1.5, 1.5, 1.5, 2.0])
+    errors = 0.3 * width**-0.3 * side**-0.4 + 0.0005 * np.array([1, -1, 1, -1, 1, -1, 0])
+    errors[4] += 0.2
+    response = ss.fit_surface(errors, width=width, resolution=side)
+    assert response.surface.failed == (4,)
+    assert all(each.freedom >= 1 for each in response.surface.candidates)
 
 
 def test_flops_that_differ_are_corrected_for():
