@@ -14,7 +14,7 @@ DIMENSIONS = ("depth", "width", "resolution")
 COEFFICIENTS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
 # FLOPs grow with depth * width^2 * resolution^2 (Tan & Le 2019, section 3.3).
 _NOMINAL = {"depth": 1.0, "width": 2.0, "resolution": 2.0}
-_SAME = 0.3  # rows are at one budget if their growth differs by less than this share of it, in logs
+_SAME = 0.3  # rows are at one budget if growth differs by so little of what each dimension adds
 _NEAR = 0.05  # share of growth; points as near to the rows are within them
 _REACH = 0.25  # share of growth; further beyond the rows a surface says nothing
 _SUM = 1e3  # how strictly weights of a mean sum to 1
@@ -144,8 +144,9 @@ class Evidence:
         Raises:
             UserError: all have one growth, but another than the budget.
         """
-        growth = self.logs @ self._nominal
-        if len(self.dimensions) < 2 or np.ptp(growth) > _SAME * abs(self.log_budget):
+        parts = self.logs * self._nominal
+        growth = parts.sum(axis=1)
+        if len(self.dimensions) < 2 or np.ptp(growth) > _SAME * np.ptp(parts, axis=0).max():
             return False
         if abs(growth.mean() - self.log_budget) > _SAME * abs(self.log_budget):
             raise UserError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from scalesearch.errors import UserError
 from scalesearch.scaling.evidence import Evidence
-from scalesearch.scaling.forms import Fit, Form, forms
+from scalesearch.scaling.forms import Fit, Form, Polynomial, forms
 
 _FAILED = 0.01  # probability with which a sound training is taken for a failed one
 _FAILED_LEAST = 0.005  # share of error that a failed training is off at least
@@ -91,29 +91,22 @@ def fit_forms(evidence: Evidence) -> Surface:
     Raises:
         UserError: fewer networks than terms of the simplest form.
     """
-    able = _able_forms(evidence)
-    failed = _failed_rows(able, evidence)
-    kept = np.ones(len(evidence.errors))
-    kept[list(failed)] = 0.0
+    kept = np.full(len(evidence.errors), True)
+    failed = _failed_rows(_able_forms(evidence, kept), evidence)
+    kept[list(failed)] = False
     candidates = [
         candidate
-        for form in able
+        for form in _able_forms(evidence, kept)
         if (candidate := _candidate(form, evidence, kept * evidence.weights)) is not None
     ]
-    if not candidates:
-        raise UserError(
-            "the rows do not tell the dimensions apart: those that vary do so together",
-            key="rows",
-            allowed="rows in which each dimension varies by itself",
-        )
-    return Surface(evidence=evidence, candidates=_weighted(candidates, kept > 0), failed=failed)
+    return Surface(evidence=evidence, candidates=_weighted(candidates, kept), failed=failed)
 
 
-def _able_forms(evidence: Evidence) -> tuple[Form, ...]:
+def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
     """Forms with fewer terms than there are networks; with known noise as many will do."""
-    networks = len(np.unique(evidence.networks))
+    networks = len(np.unique(evidence.networks[kept]))
     every = forms(len(evidence.dimensions), evidence.at_one_budget, evidence.corrected)
-    seeds = evidence.noise is not None or len(evidence.errors) > networks
+    seeds = evidence.noise is not None or int(kept.sum()) > networks
     able = tuple(
         form
         for form in every
@@ -126,6 +119,12 @@ def _able_forms(evidence: Evidence) -> tuple[Form, ...]:
             f"of the simplest surface of {' and '.join(evidence.dimensions)}",
             key="rows",
             allowed=f"at least {least}, and about {4 * least} for an interval of use",
+        )
+    if every[0].fit(evidence.inputs, evidence.errors, evidence.weights * kept) is None:
+        raise UserError(
+            "the rows do not tell the dimensions apart: those that vary do so together",
+            key="rows",
+            allowed="rows in which each dimension varies by itself",
         )
     # Straight lines say that one dimension alone is best, whatever the noise: only if need be.
     return able[1:] or able
@@ -233,8 +232,10 @@ def _weighted(candidates: Sequence[Candidate], kept: np.ndarray) -> tuple[Candid
     shares = np.where(shares < _WORTH * shares.sum(), 0.0, shares)
     shares /= shares.sum()
     order = np.argsort(-shares, kind="stable")
-    # A form that was chosen for its small errors makes them look small: the richest form does not.
-    richest = max(candidates, key=lambda each: each.form.terms)
+    # A form that was chosen for its small errors makes them look small: the richest polynomial,
+    # which can follow any of them nearby, does not.
+    polynomials = [each for each in candidates if isinstance(each.form, Polynomial)]
+    richest = max(polynomials, key=lambda each: each.form.terms)
     return tuple(
         replace(
             candidates[i],

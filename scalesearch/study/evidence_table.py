@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ _NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "accuracy": (("accuracy", "top1", "top1accuracy", "acc", "acc1", "ap", "map"), ("acc", "top")),
     "error": (("error", "top1error", "err"), ("err",)),
     "flops": (("flops", "macs"), ("flop", "mac", "madd", "multadd", "multiplyadd")),
-    "latency": (("latency", "seconds", "ms"), ("latency",)),
+    "latency": (("latency", "seconds", "ms"), ("latency", "seconds")),
     "weight": (("weight", "weights"), ()),
 }
 _FALLS = -0.5  # rank correlation of accuracy with size from which the metric is taken for an error
@@ -92,8 +92,9 @@ def _read(file: Path, request: Request) -> TableEvidence:
     frame = read_table(file)
     frame.index = pd.RangeIndex(2, len(frame) + 2)  # the line of each row below the header
     frame = _selected(frame, request.where or {})
+    request = replace(request, base=_by_dimension(frame, request.base))
     metric, minimize = _metric(frame, request)
-    notes = []
+    notes = _mixtures(frame)
     missing = frame[metric].isna()
     if missing.any():
         notes.append(f"{missing.sum()} rows without {metric} are left out")
@@ -144,6 +145,34 @@ def _selected(frame: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
             )
         frame = kept
     return frame
+
+
+def _by_dimension(frame: pd.DataFrame, base: Mapping[str, float]) -> dict[str, float]:
+    """The base's sizes, which may be named as their columns are."""
+    names = {_find(frame, name): name for name in DIMENSIONS}
+    return {names.get(name, name): size for name, size in base.items()}
+
+
+def _mixtures(frame: pd.DataFrame) -> list[str]:
+    """A note on each column of words that splits the rows: their results may not be comparable."""
+    notes = []
+    for column in frame.columns:
+        words = [cell for cell in frame[column].dropna().unique() if isinstance(cell, str)]
+        if 1 < len(words) <= len(frame) / 2 and not any(map(_is_number, words)):
+            shown = ", ".join(words[:4]) + (", …" if len(words) > 4 else "")
+            notes.append(
+                f"rows of several {column} are taken together ({shown}): "
+                f"--where {column}={words[0]} takes one"
+            )
+    return notes
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _metric(frame: pd.DataFrame, request: Request) -> tuple[str, bool]:
@@ -226,7 +255,8 @@ def _errors(frame: pd.DataFrame, metric: str, minimize: bool) -> np.ndarray:
     """Errors as shares, of percent or shares of accuracy or error."""
     values = _numbers(frame, metric)
     lines = frame.index.to_numpy()
-    percent = values > 1
+    named = "%" in metric or "percent" in metric.lower()
+    percent = (values > 1) | named
     if percent.any() and not percent.all():
         most = percent.mean() > 0.5
         odd, usual = int(np.argmax(percent != most)), int(np.argmax(percent == most))
@@ -236,6 +266,7 @@ def _errors(frame: pd.DataFrame, metric: str, minimize: bool) -> np.ndarray:
             key=metric,
             line=int(lines[odd]),
             allowed="all in percent, or all as shares of 1",
+            hint="a column with % or percent in its name is read as percent",
         )
     shares = values / 100 if percent.any() else values
     wrong = (shares <= 0) | (shares >= 1)
