@@ -18,6 +18,7 @@ from scalesearch.study import parts
 from scalesearch.study.checks import check_trainings
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
+    AS_TUPLE,
     Family,
     GridConfirm,
     Limits,
@@ -88,9 +89,11 @@ class DetectionSearch(Search):
 class DetectorGridConfirm(GridConfirm):
     """The grid's leaders and single dimensions, trained longer and scaled further."""
 
-    strategies: Annotated[
-        tuple[DetectorStrategy, ...], Field(strict=False), AfterValidator(distinct)
-    ] = ("backbone", "neck_width", "resolution")
+    strategies: Annotated[tuple[DetectorStrategy, ...], AfterValidator(distinct), AS_TUPLE] = (
+        "backbone",
+        "neck_width",
+        "resolution",
+    )
 
 
 class DetectorGrid(Phase):

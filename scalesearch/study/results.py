@@ -12,9 +12,10 @@ from scalesearch.arch.plain import digest
 from scalesearch.contracts import written
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
+from scalesearch.files.strict import load_yaml
 from scalesearch.history.confirmed import confirmed
 from scalesearch.history.drift import drift
-from scalesearch.history.points import points, spent
+from scalesearch.history.points import points
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
@@ -165,7 +166,7 @@ def report(folder: RunFolder) -> list[Path]:
         points=found,
         surface=surface.response,
         no_surface=surface.reason,
-        spent=_spent(settings, phases),
+        spent=_spent(folder) if has_coefficients else None,
         drift=drift(phases.get("grid_confirm", ()), metric),
         members=folder.family,
         detections=detections,
@@ -184,15 +185,12 @@ def report(folder: RunFolder) -> list[Path]:
     return write_report(contents, folder.path)
 
 
-def _spent(
-    settings: Mapping[str, Any], phases: Mapping[str, Sequence[Trial]]
-) -> tuple[float, int] | None:
-    """Whole trainings of a grid in rounds, and networks that it tried; None without rounds."""
-    grid, trials = settings.get("grid"), phases.get("grid", ())
-    if not grid or not grid.get("trainings") or not trials:
+def _spent(folder: RunFolder) -> tuple[float, int] | None:
+    """Whole trainings of a grid in rounds, and those without them; None of any other grid."""
+    plain = load_yaml(folder.path / "coefficients.yaml").plain
+    if "trainings" not in plain:
         return None
-    networks = {trial.digest for trial in trials if trial.was_job}
-    return spent(trials, grid["evaluator"]["epochs"]), len(networks)
+    return plain["trainings"], plain["trainings_without_halving"]
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:

@@ -140,6 +140,8 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+# Below a section that is read before it is checked, a list is Python's and no longer JSON's.
+AS_TUPLE = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
 ObjectiveOf = Annotated[Objective, Reads(parts.read_objective, "objective")]
 Limits = Annotated[Mapping[str, Limit], Reads(parts.read_limits, "limits")]
 PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
@@ -253,13 +255,13 @@ class GridConfirm(Settings):
     """The grid's leaders and single dimensions, trained longer and scaled further."""
 
     lengths: Annotated[
-        tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+        tuple[Positive, ...], Field(min_length=1), AfterValidator(distinct), AS_TUPLE
     ] = (1.0, 3.0)
     phi: Annotated[
-        tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
+        tuple[Positive, ...], Field(min_length=1), AfterValidator(distinct), AS_TUPLE
     ] = (1.0, 2.0)
     top: int = Field(default=3, ge=1)
-    strategies: Annotated[tuple[Strategy, ...], Field(strict=False), AfterValidator(distinct)] = (
+    strategies: Annotated[tuple[Strategy, ...], AfterValidator(distinct), AS_TUPLE] = (
         "depth",
         "width",
         "resolution",
