@@ -16,6 +16,8 @@ from scalesearch.scaling.surface import Surface, fit_forms
 PAPER = {"depth": 1.2, "width": 1.1, "resolution": 1.15}  # Tan & Le 2019, section 4.2
 _LEAST_DRAWS = 100
 _ENDS = (0.025, 0.975)
+_CHUNK = 60  # points whose distance to the rows is found at once
+_WIDTH = 0.05  # share of growth about the best point of the grid that is searched more finely
 _SAME = 0.005  # share of growth that makes no difference
 
 
@@ -85,11 +87,13 @@ def respond(
     where = Budget.of(evidence, limits)
     surface = fit_forms(evidence)
     drawn = draw(surface, draws, seed)
-    points = _reached(evidence, where)
+    points = where.points()
     errors = surface.errors(where.logs(points))
-    shares = _refined(surface, where, points[int(errors.argmin())])
-    least = min(float(errors.min()), float(surface.errors(where.logs(shares)[None])[0]))
-    near = np.vstack([shares, points[errors <= least + FLAT / 100]])
+    shares = _refined(surface, where, _first_reached(evidence, where, points, errors))
+    least = float(surface.errors(where.logs(shares)[None])[0])
+    near = points[(errors <= least + FLAT / 100)]
+    near = np.vstack([shares, near[evidence.reaches(where.logs(near))]])
+    # Draws are asked everywhere: beyond the results they differ most, which the interval shows.
     tops = points[drawn.best(where.logs(points))]
     ends = np.quantile(where.logs(tops), _ENDS, axis=0)
     own = where.logs(shares)
@@ -105,28 +109,32 @@ def respond(
     )
 
 
-def _reached(evidence: Evidence, where: Budget) -> np.ndarray:
-    """Shares of growth that are not far beyond the rows, float [points, dimensions]."""
-    points = where.points()
-    near = evidence.reaches(where.logs(points))
-    if not near.any():
-        growth = np.exp(evidence.logs @ evidence.exponents)
-        raise UserError(
-            f"no row comes near {evidence.budget:g} times the base's cost: "
-            f"they have {growth.min():.3g} to {growth.max():.3g} times",
-            key="budget",
-            hint="choose a base, a budget or limits among the rows",
-        )
-    return points[near]
+def _first_reached(
+    evidence: Evidence, where: Budget, points: np.ndarray, errors: np.ndarray
+) -> np.ndarray:
+    """Shares [dimensions] of the point with the least error that is not far beyond the rows."""
+    for chunk in np.array_split(np.argsort(errors, kind="stable"), 1 + len(errors) // _CHUNK):
+        near = evidence.reaches(where.logs(points[chunk]))
+        if near.any():
+            first: np.ndarray = points[chunk[int(near.argmax())]]
+            return first
+    growth = np.exp(evidence.logs @ evidence.exponents)
+    raise UserError(
+        f"no row comes near {evidence.budget:g} times the base's cost: "
+        f"they have {growth.min():.3g} to {growth.max():.3g} times",
+        key="budget",
+        hint="choose a base, a budget or limits among the rows",
+    )
 
 
 def _refined(surface: Surface, where: Budget, shares: np.ndarray) -> np.ndarray:
     """The best point in ever smaller surroundings of a good one."""
-    width = 0.05
+    width, evidence = _WIDTH, surface.evidence
+    inside = evidence.covers(where.logs(shares))
     for _ in range(refinements()):
-        around = where.around(shares, width)
-        near = surface.evidence.reaches(where.logs(around))
-        points = np.vstack([shares, around[near]])
+        points = np.vstack([shares, where.around(shares, width)])
+        if not inside:
+            points = points[evidence.reaches(where.logs(points))]
         shares = points[int(surface.errors(where.logs(points)).argmin())]
         width /= 4
     return np.where(np.abs(shares) < 1e-4, 0.0, shares)

@@ -10,7 +10,7 @@ import numpy as np
 
 from scalesearch.errors import UserError
 from scalesearch.scaling.evidence import Evidence
-from scalesearch.scaling.forms import Fit, Form, Polynomial, forms
+from scalesearch.scaling.forms import Fit, Form, forms
 
 _FAILED = 0.01  # probability with which a sound training is taken for a failed one
 _FAILED_LEAST = 0.005  # share of error that a failed training is off at least
@@ -232,17 +232,4 @@ def _weighted(candidates: Sequence[Candidate], kept: np.ndarray) -> tuple[Candid
     shares = np.where(shares < _WORTH * shares.sum(), 0.0, shares)
     shares /= shares.sum()
     order = np.argsort(-shares, kind="stable")
-    # A form that was chosen for its small errors makes them look small: the richest polynomial,
-    # which can follow any of them nearby, does not.
-    polynomials = [each for each in candidates if isinstance(each.form, Polynomial)]
-    richest = max(polynomials, key=lambda each: each.form.terms)
-    return tuple(
-        replace(
-            candidates[i],
-            share=float(shares[i]),
-            noise=max(candidates[i].noise, richest.noise),
-            freedom=min(candidates[i].freedom, richest.freedom),
-        )
-        for i in order
-        if shares[i] > 0
-    )
+    return tuple(replace(candidates[i], share=float(shares[i])) for i in order if shares[i] > 0)
