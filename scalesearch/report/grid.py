@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,11 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import ACCENT, FAINT, INK, LIGHTNESS, cost_axis, new_figure, style
+from scalesearch.report.triangle import draw_corners, weighted
 from scalesearch.scaling.coefficients import Coefficients
 
 RUNNERS_UP = 4
-# Corners of the triangle in which a triple is placed by where its growth in FLOPs goes.
-_CORNERS = {"alpha": (0.5, math.sqrt(3) / 2), "beta": (0.0, 0.0), "gamma": (1.0, 0.0)}
 _POINT: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 4, "alpha": 0.6}
 _RUNNER_UP: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 8, "zorder": 3}
 _RUNNER_UP |= {"fillstyle": "none"}
@@ -128,17 +127,17 @@ def _draw_points(axes: Axes, contents: Contents, column: str, scale: float = 1.0
 
 def _draw_triangle(axes: Axes, contents: Contents) -> None:
     """Each triple where its growth goes, darker and larger when better; ranks of the best."""
-    _draw_corners(axes)
+    words = zip(("depth", "width", "resolution"), ("alpha", "beta", "gamma"), strict=True)
+    draw_corners(axes, [f"{word} alone ({name})" for word, name in words])
+    axes.set_title("Where the growth in FLOPs goes")
     # The best are drawn last, on top of their neighbours.
     rows = contents.scored("grid").sort_values(contents.metric, kind="stable")
-    rows = rows[[triple.growth > 1 for triple in _triples(rows)]]  # others have no direction
+    rows = rows[[has_direction(triple) for triple in _triples(rows)]]
     if rows.empty:
         return
     values = rows[contents.metric] * factor(contents.metric)
-    positions = [_point(triple) for triple in _triples(rows)]
     points = axes.scatter(
-        [x for x, _ in positions],
-        [y for _, y in positions],
+        *weighted(np.array([growth_shares(triple) for triple in _triples(rows)])),
         c=values,
         cmap=LIGHTNESS,
         s=25 + 170 * values.rank(pct=True) ** 2,
@@ -150,46 +149,23 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
     bar.outline.set_visible(False)
     best = contents.ranking("grid").iloc[: 1 + RUNNERS_UP]
     for rank, triple in enumerate(_triples(best), start=1):
-        if triple.growth > 1 and rank == 1:
+        if has_direction(triple) and rank == 1:
             axes.plot(*_point(triple), **_BEST)
-        elif triple.growth > 1:
+        elif has_direction(triple):
             axes.annotate(f"{rank}", _point(triple), **_RANK)
 
 
+def has_direction(triple: Coefficients) -> bool:
+    """Whether its growth goes somewhere: at a product of 1 it has no shares."""
+    return abs(math.log(triple.product)) > 1e-9
+
+
 def _triples(rows: pd.DataFrame) -> list[Coefficients]:
-    return [Coefficients(*triple) for triple in rows[list(_CORNERS)].itertuples(index=False)]
+    columns = ["alpha", "beta", "gamma"]
+    return [Coefficients(*triple) for triple in rows[columns].itertuples(index=False)]
 
 
 def _point(triple: Coefficients) -> tuple[float, float]:
     """Where a triple lies in the triangle."""
-    return _weighted(dict(zip(_CORNERS, growth_shares(triple), strict=True)))
-
-
-def _weighted(shares: Mapping[str, float]) -> tuple[float, float]:
-    """The point between the corners with these weights, which sum to 1."""
-    x, y = (sum(share * _CORNERS[key][i] for key, share in shares.items()) for i in (0, 1))
-    return x, y
-
-
-def _draw_corners(axes: Axes) -> None:
-    outline = [*_CORNERS.values(), _CORNERS["alpha"]]
-    axes.plot(*zip(*outline, strict=True), color=FAINT, linewidth=1, zorder=0)
-    for share in (0.25, 0.5, 0.75):
-        for key in _CORNERS:
-            # `key` has this share along a line parallel to the opposite side.
-            ends = [_weighted({key: share, other: 1 - share}) for other in _CORNERS if other != key]
-            axes.plot(*zip(*ends, strict=True), color="#e4e4e4", linewidth=0.7, zorder=0)
-    for (key, (x, y)), word in zip(_CORNERS.items(), ("depth", "width", "resolution"), strict=True):
-        axes.annotate(
-            f"{word} alone ({key})",
-            (x, y),
-            xytext=(0, 8 if y > 0 else -8),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if y > 0 else "top",
-        )
-    axes.set(title="Where the growth in FLOPs goes", aspect="equal")
-    axes.set_axis_off()
-    axes.set_anchor("N")
-    axes.set_xlim(-0.22, 1.22)
-    axes.set_ylim(-0.12, 1.12)
+    x, y = weighted(np.array([growth_shares(triple)]))
+    return float(x[0]), float(y[0])
