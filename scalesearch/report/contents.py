@@ -65,6 +65,7 @@ class Contents:
         deployment: what latency was measured for, in words; empty if it was not measured.
         points: networks of the grid with whole trainings, the winner first.
         surface: through all trainings of the grid.
+        surface_lines: what can be concluded from it, in sentences.
         no_surface: why there is none.
         spent: whole trainings that the rounds of the grid add up to, and how many there would be
             without; None of a grid that was trained without rounds.
@@ -92,6 +93,7 @@ class Contents:
     coefficients: Scaling | None = None
     points: Sequence[Point] = ()
     surface: Response | None = None
+    surface_lines: Sequence[str] = ()
     no_surface: str = ""
     spent: tuple[float, int] | None = None
     drift: Drift | None = None

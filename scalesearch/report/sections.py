@@ -306,7 +306,7 @@ def _surface(contents: Contents, drawn: Drawn) -> Section | None:
         return Section(title="How sure", text=[f"There is no surface: {contents.no_surface}."])
     if contents.surface is None:
         return None
-    lines = [f"{line[0].upper()}{line[1:]}." for line in contents.surface.lines]
+    lines = [f"{line[0].upper()}{line[1:]}." for line in contents.surface_lines]
     return Section(title="How sure", text=lines, figure=_figure(contents, drawn, "surface"))
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scalesearch import plugins
-from scalesearch.arch.detector import Architecture
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.files.write import write_yaml
@@ -24,7 +24,7 @@ from scalesearch.study.feasible import require_feasible
 from scalesearch.study.grid_confirm import confirm_grid
 from scalesearch.study.inputs import GridOfNetworks, grid_of
 from scalesearch.study.rounds import Rounds
-from scalesearch.study.surface import GridSurface, best_point, optimum, surface_of
+from scalesearch.study.surface import GridSurface, best_point, surface_of
 from scalesearch.units import format_seconds
 
 RUNNERS_UP = 9
@@ -47,7 +47,9 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     require_results(trials, "grid")
     metric = context.study.objective.metric
     found = [point for point in points(trials, metric) if point.trainings]
-    settings = {"budget": context.study.grid.budget, "phi": context.study.grid.phi}
+    settings = {
+        key: getattr(context.study.grid, key, "flops") for key in ("budget", "phi", "budget_cost")
+    }
     surface = surface_of(settings, metric, network, trials)
     best = best_point(found, surface)
     chosen = grid.space.coefficients(best.parameters[0])
@@ -56,7 +58,7 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     base = cost(network).flops
     entries["runners_up"] = [{**p.parameters[0], **_measures(p, base)} for p in others]
     write_yaml(file, chosen.file_entries() | entries)
-    for line in _lines(surface):
+    for line in surface.lines:
         context.watch.note(f"grid: {line}")
     ordered = [best, *(point for point in found if point is not best)]
     leaders = [grid.space.coefficients(point.parameters[0]) for point in ordered]
@@ -90,20 +92,18 @@ def _entries(
     entries["baseline_digest"] = digest(network)
     if data is not None:
         entries["data"] = data.name
-    response, grid = surface.response, context.study.grid
-    if response is None or grid is None:
+    response = surface.response
+    if response is None:
         return entries | {"no_surface": surface.reason}
+    entries["optimum"] = {name: round(value, 4) for name, value in surface.optimum.items()}
+    entries["interval"] = {
+        name: [round(low, 4), round(high, 4)] for name, (low, high) in surface.intervals.items()
+    }
     known = response.file_entries()
-    kept = ("interval", "within_0.1_points", "flat", "better_than", "surface", "evidence")
-    best_known = optimum(response, grid.phi)
-    entries["optimum"] = {name: round(value, 4) for name, value in best_known.items()}
-    return entries | {key: known[key] for key in kept if key in known}
-
-
-def _lines(surface: GridSurface) -> Sequence[str]:
-    if surface.response is None:
-        return (f"no surface: {surface.reason}; the best mean counts",)
-    return surface.response.lines
+    if isinstance(network, Detector):  # another paper's
+        known["better_than"].pop("paper", None)
+    kept = ("within_0.1_points", "flat", "better_than", "surface", "evidence")
+    return entries | {key: known[key] for key in kept}
 
 
 def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) -> dict[str, Any]:

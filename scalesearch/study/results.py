@@ -165,6 +165,7 @@ def report(folder: RunFolder) -> list[Path]:
         coefficients=folder.coefficients if has_coefficients else None,
         points=found,
         surface=surface.response,
+        surface_lines=surface.lines if surface.response else (),
         no_surface=surface.reason,
         spent=_spent(folder) if has_coefficients else None,
         drift=drift(phases.get("grid_confirm", ()), metric),
