@@ -16,6 +16,7 @@ from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.confirm import confirm_words
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
+from scalesearch.study.grid_confirm import confirmed_networks, grid_confirm_words
 from scalesearch.study.inputs import (
     GridOfNetworks,
     anchors_of,
@@ -79,6 +80,8 @@ def _findings(study: Study, samples: int) -> list[str]:
         grid = None if study.grid is None else grid_of(study, network)
         if grid is not None:
             shares.append(_grid(study, executor, grid, data))
+            if study.grid is not None and study.grid.confirm is not None:
+                shares.append(_grid_confirm(study, executor, grid, data))
         if study.family is not None:
             coefficients = study.coefficients or _typical_coefficients(grid)
             shares.append(_family(study, executor, network, coefficients, data))
@@ -160,6 +163,23 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | N
     whole = _share("grid", executor, evaluator, text, grid.fitting, data)
     seconds = None if whole.seconds is None else whole.seconds * grid.share
     return whole._replace(seconds=seconds)
+
+
+def _grid_confirm(
+    study: Study, executor: Executor, grid: GridOfNetworks, data: Data | None
+) -> Share:
+    """As many points from the middle of the grid as there are leaders, and single dimensions."""
+    confirm: Any = study.grid.confirm  # type: ignore[union-attr]
+    evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
+    points = [grid.space.coefficients(point) for point in grid.space.points()]
+    first = max(0, (len(points) - confirm.top) // 2)
+    networks = confirmed_networks(
+        study, grid.baseline, points[first : first + confirm.top]
+    ).values()
+    text = f"grid_confirm  {grid_confirm_words(confirm, len(networks))}"
+    share = _share("grid_confirm", executor, evaluator, text, [*networks], data)
+    times = confirm.seeds * sum(confirm.lengths)
+    return share._replace(seconds=None if share.seconds is None else share.seconds * times)
 
 
 def _family(

@@ -147,5 +147,5 @@ def evaluator_notes(
         hook(evaluator, "check")(networks[0])
         return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
     except UserError as error:
-        section = "search.confirm" if phase == "confirm" else phase
+        section = {"confirm": "search.confirm", "grid_confirm": "grid"}.get(phase, phase)
         raise error.at(under=f"{section}.evaluator") from None
