@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from scalesearch import plugins
@@ -132,6 +133,27 @@ def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator:
             hint="take `seeds: 1` in the evaluator of the grid",
         )
     check_rungs(stopping, evaluator)
+
+
+def check_lengths(lengths: Sequence[float], evaluator: Plugin) -> None:
+    """Rejects lengths of trainings that change nothing."""
+    made = evaluator.make()
+    epochs = hook(made, "epochs")
+    if all(length == 1 for length in lengths):
+        return
+    if epochs is None or not hook(made, "trains") or not is_dataclass(made):
+        raise UserError(
+            f"the evaluator {evaluator.name!r} has no epochs to train longer",
+            key="confirm.lengths",
+            allowed="[1]",
+        )
+    trained = [max(1, round(epochs * length)) for length in lengths]
+    if len({*trained}) < len(trained):
+        raise UserError(
+            f"of {epochs} epochs these lengths are {', '.join(map(str, trained))}",
+            key="confirm.lengths",
+            allowed="lengths that round to different epochs",
+        )
 
 
 def evaluator_notes(

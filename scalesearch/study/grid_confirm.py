@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from scalesearch.history.drift import Drift, drift
 from scalesearch.interfaces import Evaluator
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
+from scalesearch.scaling.realise import Unrealised
 from scalesearch.scaling.scale import scale
 from scalesearch.spaces.conditions import ConditionSpace
 from scalesearch.study.context import Context
@@ -33,6 +35,11 @@ def confirm_grid(
     if grid is None or settings is None:
         return None
     networks = confirmed_networks(context.study, network, leaders[: settings.top])
+    asked = {(words(each), phi) for each in leaders[: settings.top] for phi in settings.phi}
+    for way, phi in sorted(asked - {*networks}):
+        context.watch.note(f"grid_confirm: no {way} at phi {phi:g}: its steps are too coarse there")
+    if not networks:
+        return None
     space = ConditionSpace(networks=networks, lengths=settings.lengths, repeats=settings.seeds)
     evaluator: Evaluator = grid.evaluator.make()
     every = [*networks.values()]
@@ -49,7 +56,7 @@ def confirm_grid(
         length=lambda parameters: float(parameters["length"]),
     )
     trials = context.carry_out(plan, evaluator, every, total=space.size)
-    found = drift(trials, context.study.objective.metric)
+    found = drift(trials, context.study.objective.metric, grid.phi)
     for sentence in found.sentences if found is not None else ():
         context.watch.note(f"grid_confirm: {sentence}")
     return found
@@ -68,7 +75,7 @@ def confirmed_networks(
     """The networks of a study's confirmation by the way they are scaled in, and phi.
 
     Other strategies have the FLOPs of the first leader as nearly as their steps allow, or what
-    else the grid's budget is of.
+    else the grid's budget is of. What is too coarse to be realised at a phi is left out.
     """
     settings = study.grid.confirm
     cost_name = getattr(leaders[0], "budget_cost", "flops")  # detectors' have none
@@ -76,9 +83,11 @@ def confirmed_networks(
     networks: dict[tuple[str, float], Architecture] = {}
     for phi in settings.phi:
         for leader in leaders:
-            networks[words(leader), phi] = scale(baseline, leader, phi, measure)
-        for member in members(baseline, leaders[0], (phi,), settings.strategies, measure):
-            networks[f"{member.strategy} alone", phi] = member.architecture
+            with suppress(Unrealised):
+                networks[words(leader), phi] = scale(baseline, leader, phi, measure)
+        with suppress(Unrealised):
+            for member in members(baseline, leaders[0], (phi,), settings.strategies, measure):
+                networks[f"{member.strategy} alone", phi] = member.architecture
     return networks
 
 

@@ -282,10 +282,13 @@ def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
     first = {network: number for number, network in reversed([*enumerate(networks)])}
     numbers = sorted(first[network] for network in made.fitting)
     count = halving.entrants(len(numbers))
-    if count < min(_FEWEST, len(numbers)):
-        least = next(n for n in count_from(1) if replace(halving, trainings=n).entrants(_FEWEST))
+    wanted = min(_FEWEST, len(numbers))
+    if count < wanted:
+        least = next(
+            n for n in count_from(1) if replace(halving, trainings=n).entrants(wanted) == wanted
+        )
         raise UserError(
-            f"{grid.trainings} trainings are too few to compare {_FEWEST} {made.noun}",
+            f"{grid.trainings} trainings are too few to compare {wanted} {made.noun}",
             key="grid.trainings",
             allowed=f"at least {least}",
         )

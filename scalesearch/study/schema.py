@@ -43,6 +43,7 @@ from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, che
 from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_known_costs,
+    check_lengths,
     check_metric,
     check_reward,
     check_rungs,
@@ -312,6 +313,8 @@ class Grid(Phase):
                 allowed="measured",
             )
         check_trainings(self.trainings, self.stopping, self.evaluator)
+        if self.confirm is not None:
+            check_lengths(self.confirm.lengths, self.evaluator)
         return self
 
 
@@ -408,6 +411,13 @@ class Study(Settings):
             )
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")
+        if self.grid is not None and self.grid.trainings and self.execution.checkpoint_every == 0:
+            raise UserError(
+                "a grid in rounds goes on from checkpoints, and there are none",
+                key="execution.checkpoint_every",
+                allowed="epochs above 0, or nothing",
+                hint="or leave `grid.trainings` out",
+            )
         self._check_data()
         self._check_task()
         self._check_latency()

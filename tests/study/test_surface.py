@@ -10,13 +10,19 @@ import pytest
 
 from scalesearch.arch.published import published
 from scalesearch.cost.cost import Cost
+from scalesearch.cost.counts import counts
 from scalesearch.history.points import points
 from scalesearch.history.trials import Trial
+from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.scale import scale
 from scalesearch.study.surface import best_point, surface_of
 
 B0, D0 = published("efficientnet_b0"), published("efficientdet_d0")
 GRID = {"budget": 2.0, "phi": 1.0}
 STEPS = (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0)
+NOTHING = {"alpha": 1.0, "beta": 1.0, "neck_width": 1.0}
+NOTHING |= {"neck_depth": 0.0, "head_depth": 0.0, "resolution": 0.0}
+TRIPLE = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
 TRIPLES = [
     (a, b, c) for a, b, c in itertools.product(STEPS, repeat=3) if abs(a * b**2 * c**2 - 2) <= 0.15
 ]
@@ -68,31 +74,39 @@ def test_coefficients_are_those_of_one_phi_wherever_they_were_tried():
 
 
 def test_detectors_grow_by_pixels_and_layers():
-    """alpha, the neck's width and 64 pixels of 512 a step: best at depth .2, width .5, side .3."""
-    made = []
-    choices = itertools.product((1.0, 1.2, 1.5, 2.0), (1.0, 1.1, 1.2, 1.35, 1.4), range(0, 257, 64))
-    for alpha, width, pixels in choices:
-        shares = np.log([alpha, width**2, (1 + pixels / 512) ** 2]) / math.log(2)
-        if abs(shares.sum() - 1) > 0.2:
+    """The neck's width and 32 pixels of 512 a step, by what they do to FLOPs: best at .6 and .4."""
+    start, made = counts(D0).flops, []
+    names = ("neck_width", "resolution")
+    choices = itertools.product((1.0, 1.25, 1.5, 1.75, 2.0, 2.5), range(0, 257, 32))
+    for values in choices:
+        given = dict(zip(names, map(float, values), strict=True))
+        flops = counts(scale(D0, DetectorCoefficients(**NOTHING | given), 1)).flops
+        if not 1.8 < flops / start < 2.2:
             continue
-        off = float(((shares / shares.sum() - [0.2, 0.5, 0.3]) ** 2).sum())
-        given = {"alpha": alpha, "beta": 1.1, "neck_width": width, "resolution": float(pixels)}
-        made.append(trial(len(made), given, 0.3 - 0.05 * off, metric="ap"))
+        logs = [
+            math.log(
+                counts(scale(D0, DetectorCoefficients(**NOTHING | {name: value}), 1)).flops / start
+            )
+            for name, value in given.items()
+        ]
+        shares = np.array(logs) / sum(logs)
+        off = float(((shares - [0.6, 0.4]) ** 2).sum())
+        made.append(trial(len(made), NOTHING | given, 0.3 - 0.05 * off, flops, metric="ap"))
     surface = surface_of(GRID, "ap", D0, made)
     assert surface.reason == ""
-    assert set(surface.optimum) == {"alpha", "neck_width", "resolution"}
-    assert surface.optimum["resolution"] == pytest.approx(512 * (2**0.15 - 1), abs=25)
-    assert surface.lines[0] == (
-        "in what follows alpha is what alpha multiplies, beta is what neck_width multiplies, "
-        "gamma is what resolution multiplies"
-    )
-    assert not any("the paper's" in line for line in surface.lines)
+    assert set(surface.optimum) == set(names)
+    for name, share in zip(names, (0.6, 0.4), strict=True):
+        best = NOTHING | {name: surface.optimum[name]}
+        growth = counts(scale(D0, DetectorCoefficients(**best), 1)).flops / start
+        assert math.log(growth) / math.log(2) == pytest.approx(share, abs=0.12), name
+    assert surface.lines[0].startswith("best for each phi: neck_width ")
+    assert "beta what neck_width does" in surface.lines[0]
 
 
 @pytest.mark.parametrize(
     ("grid", "metric", "trials", "reason"),
     [
-        (GRID, "top5_loss", triples(metric="top5_loss"), "top5_loss is no share"),
+        (GRID, "score", [trial(0, TRIPLE, 1.5, metric="score")], "score is no share between 0"),
         ({"budget": None, "phi": 1.0}, "ap", triples(metric="ap"), "no budget that its points"),
         (GRID, "accuracy", triples()[:2], "different networks for the"),
         (GRID, "accuracy", [], "two dimensions at least"),
