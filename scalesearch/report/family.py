@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import FAINT, INK, cost_axis, new_figure, style
+from scalesearch.scaling.family import is_strategy
 
 COMPOUND = "compound"
 # Distinguished by marker, dashes and lightness; the colours only help.
@@ -51,7 +52,8 @@ def draw(contents: Contents) -> Figure | None:
 def members(contents: Contents) -> dict[str, pd.DataFrame]:
     """Strategy to its scored members by rising FLOPs, compound first.
 
-    The baseline, phi 0, is a member of every strategy even where it was scored for one only.
+    The baseline, phi 0, is a member of every strategy even where it was scored for one only; the
+    lines that a study lists have their own members alone.
     """
     rows = contents.scored("family")
     if rows.empty or not {"strategy", "phi"} <= set(rows):
@@ -61,7 +63,7 @@ def members(contents: Contents) -> dict[str, pd.DataFrame]:
     lines = {}
     for strategy in strategies:
         own = rows[rows["strategy"] == strategy]
-        if not (own["phi"] == 0).any():
+        if is_strategy(strategy) and not (own["phi"] == 0).any():
             own = pd.concat([start, own])
         lines[strategy] = own.sort_values(["flops", "phi"], kind="stable")
     return lines

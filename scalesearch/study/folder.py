@@ -29,8 +29,7 @@ from scalesearch.history.record import open_storage, read_trials
 from scalesearch.history.trials import PHASES, Trial, is_of_class
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.family import DETECTOR_STRATEGIES, Member
-from scalesearch.scaling.strategies import OWN_PATTERN, STRATEGIES
+from scalesearch.scaling.family import Member, is_strategy
 from scalesearch.study.parts import read_objective
 from scalesearch.text import printable, shortened
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
 # Of the files in `family/`.
-_STRATEGIES = re.compile("|".join([*STRATEGIES, *DETECTOR_STRATEGIES, OWN_PATTERN]))
 _MEMBER = re.compile(r"(?P<strategy>[a-z_0-9.]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
 
@@ -103,12 +101,15 @@ class RunFolder:
     @property
     def family(self) -> tuple[Member, ...]:
         """Every member, by phi, the compound one first."""
-        members = []
+        members, lines = [], ()
+        if (self.path / "family").is_dir():
+            lines = (self.settings.get("family") or {}).get("lines") or ()
         for file in sorted((self.path / "family").glob("*_phi*.yaml")):
             if file.name.startswith("."):  # what a Mac leaves beside files on other disks
                 continue
             name = _MEMBER.fullmatch(file.name)
-            known = name is not None and _STRATEGIES.fullmatch(name["strategy"])
+            word = "" if name is None else name["strategy"]
+            known = is_strategy(word) or word in lines
             if name is None or not known or not file.is_file() or not isfinite(float(name["phi"])):
                 raise UserError(
                     "this is no member of the family",
