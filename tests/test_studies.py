@@ -58,7 +58,9 @@ def test_the_papers_networks_can_be_made(path):
     """At the small size, and with the papers' own baseline."""
     settings = load_study(path)
     source = Path(settings.baseline.source).stem
-    for overrides in ([], [f"baseline={source}"]):
+    imagenet = [f"baseline={source}", f"dataset={{name: image_folder, path: {ROOT}}}"]
+    assert f"baseline={source} 'dataset={{name: image_folder, path: IMAGENET}}'" in path.read_text()
+    for overrides in ([], [*imagenet, "evaluator.epochs=90", "execution.gpus=1"]):
         study = load_study(path, overrides)
         net = study.baseline.make()
         images = ImageData(

@@ -48,6 +48,14 @@ def test_a_baseline_scored_for_every_strategy_is_not_doubled(small):
     assert list(family.members(both)["depth"]["phi"]) == [0, 1.1, 2.2]
 
 
+def test_a_listed_line_has_its_own_members_alone(small):
+    rows = small.phase("family")
+    trials = pd.concat([rows, rows[rows["phi"] > 0].assign(strategy="d2_r1.3")], ignore_index=True)
+    found = family.members(replace(small, trials=trials))
+    assert 0 in list(found["depth"]["phi"])
+    assert 0 not in list(found["d2_r1.3"]["phi"])
+
+
 def test_without_compound_another_line_carries_phi(small):
     trials = small.trials[small.trials["strategy"] != "compound"]
     figure = family.draw(replace(small, trials=trials))
