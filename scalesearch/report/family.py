@@ -27,7 +27,10 @@ _COMPOUND_LINE: dict[str, Any] = {"color": INK, "marker": "o", "linewidth": 3, "
 
 @style()
 def draw(contents: Contents) -> Figure | None:
-    """One panel as the EfficientNet paper's Figure 8, or None when no member has a score."""
+    """One panel as the EfficientNet paper's Figure 8, or None when no member has a score.
+
+    Bars are the standard deviation of one training, where a score is the mean over several seeds.
+    """
     lines = members(contents)
     if not lines:
         return None
@@ -43,8 +46,12 @@ def draw(contents: Contents) -> Figure | None:
         x, y = rows["flops"] / scale, rows[contents.metric] * times
         looks = {"linewidth": 1.6, "markersize": 7} | looks
         axes.plot(x, y, label=words(strategy), gid=f"line-{strategy}", **looks)
-    leader = lines.get(COMPOUND, next(iter(lines.values())))
-    _label_phi(axes, leader, scale, contents.metric)
+        if (spread := f"{contents.metric}_spread") in rows:
+            bars = rows[spread] * times
+            axes.errorbar(x, y, bars, fmt="none", ecolor=looks["color"], capsize=3, linewidth=1)
+    leader = COMPOUND if COMPOUND in lines else next(iter(lines))
+    if is_strategy(leader):  # phi of listed lines only says how large they are, as the axis does
+        _label_phi(axes, lines[leader], scale, contents.metric)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
