@@ -11,7 +11,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
@@ -101,15 +101,13 @@ class RunFolder:
     @property
     def family(self) -> tuple[Member, ...]:
         """Every member, by phi, the compound one first."""
-        members, lines = [], ()
-        if (self.path / "family").is_dir():
-            lines = (self.settings.get("family") or {}).get("lines") or ()
+        members = []
         for file in sorted((self.path / "family").glob("*_phi*.yaml")):
             if file.name.startswith("."):  # what a Mac leaves beside files on other disks
                 continue
             name = _MEMBER.fullmatch(file.name)
             word = "" if name is None else name["strategy"]
-            known = is_strategy(word) or word in lines
+            known = is_strategy(word) or word in self._lines
             if name is None or not known or not file.is_file() or not isfinite(float(name["phi"])):
                 raise UserError(
                     "this is no member of the family",
@@ -119,6 +117,14 @@ class RunFolder:
                 )
             members.append(Member(name["strategy"], float(name["phi"]), load_architecture(file)))
         return tuple(sorted(members, key=lambda m: (m.phi, m.strategy != "compound", m.strategy)))
+
+    @property
+    def _lines(self) -> Collection[str]:
+        """The names of the lines that the study lists."""
+        if not (self.path / "resolved.yaml").is_file():
+            return ()
+        lines: Collection[str] = (self.settings.get("family") or {}).get("lines") or ()
+        return lines
 
     @property
     def objective(self) -> Objective:
