@@ -160,6 +160,12 @@ class DetectionStudy(Study):
 
     @model_validator(mode="after")
     def _check_detectors(self) -> DetectionStudy:
+        if self.family is not None and self.family.lines:
+            raise UserError(
+                "lines list classifiers",
+                key="family.lines",
+                hint="detectors are scaled by `phi` and `strategies`",
+            )
         if self.latency is not None and self.latency.table is not None:
             raise UserError(
                 "a latency table predicts classifiers", key="latency.table", hint="leave it out"
