@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.measure import Measure, measure_for
-from scalesearch.scaling.realise import TOLERANCE, Unrealised, nearest_along
+from scalesearch.scaling.realise import TOLERANCE, Unrealised, nearest_along, realise
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.strategies import (
     COMPOUND,
@@ -31,6 +32,7 @@ DetectorStrategy = Literal[
 ]
 DETECTOR_STRATEGIES: tuple[DetectorStrategy, ...] = get_args(DetectorStrategy)
 _WORDS = re.compile("|".join([*STRATEGIES, *DETECTOR_STRATEGIES, OWN_PATTERN]))
+_TOLERANCES = (TOLERANCE, 0.05, 0.1, 0.2)  # the first that a network's steps allow is taken
 _PLAIN = ("depth", "width", "resolution")  # single dimensions of classifiers
 
 
@@ -83,11 +85,16 @@ def members(
         measure: the cost that is made equal instead, if the coefficients' budget is of it.
 
     Raises:
-        UserError: a compound member cannot be made, or there is no such strategy.
+        UserError: no compound member can be made, or there is no such strategy.
     """
     networks = []
     for phi in phis:
-        compound = scale(baseline, coefficients, phi, measure)
+        try:
+            compound = scale(baseline, coefficients, phi, measure)
+        except Unrealised:
+            if len(phis) == 1:
+                raise
+            continue  # one phi whose steps are too coarse is no reason to go without the others
         for strategy in strategies or _default(baseline):
             if strategy == COMPOUND:
                 networks.append(Member(strategy, phi, compound))
@@ -155,6 +162,9 @@ def _beside(
     if strategy in _PLAIN and by.name == "flops":
         return match_flops(baseline, strategy, counts(compound).flops, coefficients)
     at = partial(shares_of(strategy).at, head_scaling=coefficients.head_scaling)
+    for tolerance in _TOLERANCES:
+        with suppress(Unrealised):
+            return realise(baseline, at(near / by.of(baseline)), near, tolerance, measure=by)
     return nearest_along(baseline, at, near, by)
 
 

@@ -135,7 +135,7 @@ def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator:
     check_rungs(stopping, evaluator)
 
 
-def check_lengths(lengths: Sequence[float], evaluator: Plugin) -> None:
+def check_confirm(lengths: Sequence[float], evaluator: Plugin) -> None:
     """Rejects lengths of trainings that change nothing."""
     made = evaluator.make()
     epochs = hook(made, "epochs")

@@ -15,7 +15,7 @@ from scalesearch.interfaces import hook
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
-from scalesearch.study.checks import check_lengths, check_trainings
+from scalesearch.study.checks import check_confirm, check_trainings
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
     AS_TUPLE,
@@ -118,7 +118,7 @@ class DetectorGrid(Phase):
     def _check(self) -> DetectorGrid:
         check_trainings(self.trainings, self.stopping, self.evaluator)
         if self.confirm is not None:
-            check_lengths(self.confirm.lengths, self.evaluator)
+            check_confirm(self.confirm.lengths, self.evaluator)
         return self
 
     @property

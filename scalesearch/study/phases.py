@@ -149,7 +149,10 @@ def family(context: Context, network: Architecture, triple: Scaling | None) -> t
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
     if names := left_out(family_members, network, settings.phi, settings.strategies):
-        context.watch.note(f"no {', '.join(names)}: these strategies are not scaled so small")
+        context.watch.note(
+            f"no {', '.join(names)}: the network's steps are too coarse there, or the strategy "
+            "is not scaled so small"
+        )
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)

@@ -43,8 +43,8 @@ from scalesearch.scaling.lines import check_lengths, check_line_name
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
+    check_confirm,
     check_known_costs,
-    check_lengths,
     check_metric,
     check_reward,
     check_rungs,
@@ -329,7 +329,7 @@ class Grid(Phase):
             )
         check_trainings(self.trainings, self.stopping, self.evaluator)
         if self.confirm is not None:
-            check_lengths(self.confirm.lengths, self.evaluator)
+            check_confirm(self.confirm.lengths, self.evaluator)
         return self
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.counts import counts
+from scalesearch.files.architecture import load_architecture
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DETECTOR_STRATEGIES, Member, left_out, members
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.strategies import DEFAULT, STRATEGIES
 
+ROOT = Path(__file__).parents[2]
 PAPER = Coefficients(1.2, 1.1, 1.15)
 B0 = published("efficientnet_b0")
 
@@ -109,3 +114,12 @@ def test_detectors_by_single_dimensions():
         }
         if strategy != "compound":
             assert [key for key, other in changed.items() if other] == [strategy]
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v1", "mobilenet_v2", "resnet50"])
+def test_every_strategy_meets_the_flops_of_networks_with_coarse_steps(name):
+    net = load_architecture(ROOT / "studies" / "paper" / "small" / f"{name}.yaml")
+    by = Coefficients(1.2, 1.1, 1.15, match="measured", budget=2.0)
+    for member in members(net, by, (1,), (*STRATEGIES, "d1_w1_r1")):
+        flops = counts(member.architecture).flops
+        assert flops / counts(net).flops == pytest.approx(2, rel=0.04), member.name
