@@ -9,6 +9,7 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
@@ -23,6 +24,7 @@ from scalesearch.units import format_bytes, format_count
 _KINDS: Mapping[type[Architecture], type[Scaling]] = {
     Backbone: Coefficients,
     Detector: DetectorCoefficients,
+    Factory: Coefficients,
 }
 _COSTS = {
     "flops": format_count,
@@ -54,7 +56,15 @@ def show_scaled(
             f": depth x {times.depth:.3f}, width x {times.width:.3f}, "
             f"resolution x {times.resolution:.3f}"
         )
-    print_table(title, ("part", "width", "", "depth", ""), rows)
+    if isinstance(before, Factory):  # whose parts its own code knows
+        assert isinstance(after, Factory)
+        multipliers = [
+            (name, f"{getattr(before, name):g}", f"{getattr(after, name):.5g}")
+            for name in ("depth", "width")
+        ]
+        print_table(title, ("multiplier", "before", "after"), multipliers)
+    else:
+        print_table(title, ("part", "width", "", "depth", ""), rows)
     ratio = f"{after.resolution / before.resolution:.2f}"
     costs = [("resolution", f"{before.resolution}", f"{after.resolution}", ratio)]
     before_cost, after_cost = cost(before), cost(after)

@@ -18,7 +18,7 @@ from scalesearch.scaling.coefficients import Coefficients
 
 RUNNERS_UP = 4
 # Corners of the triangle in which a triple is placed by where its growth in FLOPs goes.
-_CORNERS = {"alpha": (0.5, math.sqrt(3) / 2), "beta": (0.0, 0.0), "gamma": (1.0, 0.0)}
+CORNERS = {"alpha": (0.5, math.sqrt(3) / 2), "beta": (0.0, 0.0), "gamma": (1.0, 0.0)}
 _POINT: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 4, "alpha": 0.6}
 _RUNNER_UP: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 8, "zorder": 3}
 _RUNNER_UP |= {"fillstyle": "none"}
@@ -36,16 +36,20 @@ def draw(contents: Contents) -> Figure | None:
     """
     if contents.ranking("grid").empty or not contents.coefficient_names():
         return None
-    figure = _LAYOUTS[contents.task](contents)
+    whole = contents.coefficient_names() == list(CORNERS)
+    figure = _draw_triples(contents) if whole else _draw_combinations(contents)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     return figure
 
 
 def shown(contents: Contents) -> list[str]:
-    """The coefficients worth a panel and a column: all of a triple, else those that vary."""
+    """The coefficients worth a panel and a column: all of a triple, else those that vary.
+
+    A factory that does not scale all dimensions has fewer.
+    """
     names, rows = contents.coefficient_names(), contents.scored("grid")
-    if "gamma" in names:
+    if contents.task == "classification":
         return names
     return [name for name in names if rows[name].nunique() > 1]
 
@@ -98,9 +102,6 @@ def _draw_combinations(contents: Contents) -> Figure:
         axes.set_ylabel(metric_label(contents.metric))
     figure.axes[0].set_title(f"{metric_name(contents.metric)} by coefficient" if names else "")
     return figure
-
-
-_LAYOUTS = {"classification": _draw_triples, "detection": _draw_combinations}
 
 
 def _draw_coefficient(axes: Axes, contents: Contents, name: str) -> None:
@@ -156,30 +157,35 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
             axes.annotate(f"{rank}", _point(triple), **_RANK)
 
 
+def triple_of(row: Mapping[Any, Any]) -> Coefficients:
+    """The coefficients of a row; one that it does not have is 1."""
+    return Coefficients(*(row.get(name, 1.0) for name in CORNERS))
+
+
 def _triples(rows: pd.DataFrame) -> list[Coefficients]:
-    return [Coefficients(*triple) for triple in rows[list(_CORNERS)].itertuples(index=False)]
+    return [triple_of(row) for row in rows.to_dict("records")]
 
 
 def _point(triple: Coefficients) -> tuple[float, float]:
     """Where a triple lies in the triangle."""
-    return _weighted(dict(zip(_CORNERS, growth_shares(triple), strict=True)))
+    return _weighted(dict(zip(CORNERS, growth_shares(triple), strict=True)))
 
 
 def _weighted(shares: Mapping[str, float]) -> tuple[float, float]:
     """The point between the corners with these weights, which sum to 1."""
-    x, y = (sum(share * _CORNERS[key][i] for key, share in shares.items()) for i in (0, 1))
+    x, y = (sum(share * CORNERS[key][i] for key, share in shares.items()) for i in (0, 1))
     return x, y
 
 
 def _draw_corners(axes: Axes) -> None:
-    outline = [*_CORNERS.values(), _CORNERS["alpha"]]
+    outline = [*CORNERS.values(), CORNERS["alpha"]]
     axes.plot(*zip(*outline, strict=True), color=FAINT, linewidth=1, zorder=0)
     for share in (0.25, 0.5, 0.75):
-        for key in _CORNERS:
+        for key in CORNERS:
             # `key` has this share along a line parallel to the opposite side.
-            ends = [_weighted({key: share, other: 1 - share}) for other in _CORNERS if other != key]
+            ends = [_weighted({key: share, other: 1 - share}) for other in CORNERS if other != key]
             axes.plot(*zip(*ends, strict=True), color="#e4e4e4", linewidth=0.7, zorder=0)
-    for (key, (x, y)), word in zip(_CORNERS.items(), ("depth", "width", "resolution"), strict=True):
+    for (key, (x, y)), word in zip(CORNERS.items(), ("depth", "width", "resolution"), strict=True):
         axes.annotate(
             f"{word} alone ({key})",
             (x, y),

@@ -12,6 +12,7 @@ from typing import cast
 import pandas as pd
 
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory, arguments
 from scalesearch.arch.table_row import TableRow
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limits
@@ -21,7 +22,7 @@ from scalesearch.report.by_stage import by_stage
 from scalesearch.report.classes import best_by_phase
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND, words
-from scalesearch.report.grid import shown
+from scalesearch.report.grid import CORNERS, shown, triple_of
 from scalesearch.report.numbers import (
     NAMES,
     NONE,
@@ -32,7 +33,6 @@ from scalesearch.report.numbers import (
     percent,
     score,
 )
-from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.units import format_seconds
 
 TOP = 10
@@ -96,7 +96,18 @@ def row_of_table(net: TableRow) -> Table:
 
 
 def stages(contents: Contents, net: Architecture) -> Table:
-    """One row for the stem, each stage and the head, or neck and heads: sizes, share of FLOPs."""
+    """One row for the stem, each stage and the head, or neck and heads: sizes, share of FLOPs.
+
+    Of what a factory builds the arguments of the call.
+    """
+    if isinstance(net, Factory):
+        return Table(
+            caption=f"The baseline: {net.factory} for images of {net.resolution} {TIMES} "
+            f"{net.resolution} pixels",
+            head=["argument", "value"],
+            rows=[[name, str(value)] for name, value in arguments(net).items()],
+            words=frozenset({0, 1}),
+        )
     parts = list(by_stage(net))
     total = sum(part.costs["flops"] for part in parts)
     rows = [
@@ -179,12 +190,12 @@ def front(contents: Contents, against: str = "flops") -> Table:
 def coefficients(contents: Contents) -> Table:
     """The best coefficients of the grid; of triples with their growth."""
     names, ranking = shown(contents), contents.ranking("grid")
-    triples = "gamma" in names
+    triples = not {*names}.isdisjoint(CORNERS)
     rows = []
     for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
         values = [f"{row[name]:.4g}" for name in names]
         if triples:
-            values.append(f"{Coefficients(*row[names]).product:.3f}")
+            values.append(f"{triple_of(row).product:.3f}")
         metric = score(row[contents.metric], contents.metric)
         rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
     columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]

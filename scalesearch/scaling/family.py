@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.counts import counts
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.realise import TOLERANCE, effective, realise
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
@@ -54,10 +55,14 @@ def members(
     The single-dimension members have the FLOPs of the compound one as nearly as their steps
     allow, so that the comparison is the one of Tan & Le 2019, Figure 8 (of detectors:
     EfficientDet, Figure 6). Where phi shrinks the network there is nothing to compare: single
-    dimensions are only scaled up. All strategies by default.
+    dimensions are only scaled up. All strategies by default; those of a dimension that a factory
+    does not scale are left out.
     """
     networks = []
     every = DETECTOR_STRATEGIES if isinstance(baseline, Detector) else STRATEGIES
+    if isinstance(baseline, Factory):
+        known = ("compound", *scaled_dimensions(baseline))
+        strategies = [name for name in strategies or every if name in known]
     smallest = counts(baseline).flops
     for phi in phis:
         compound = scale(baseline, coefficients, phi)
@@ -83,7 +88,7 @@ def _alone(
         return nearest
     if abs(counts(nearest).flops / target - 1) <= TOLERANCE:
         return nearest
-    assert isinstance(baseline, Backbone)
-    assert isinstance(nearest, Backbone)
+    assert not isinstance(baseline, Detector)
+    assert not isinstance(nearest, Detector)
     by = replace(effective(baseline, nearest), head_scaling=coefficients.head_scaling)
     return realise(baseline, by, target)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
+from scalesearch.scaling.factory import nearest
 from scalesearch.scaling.multiply import multiply, with_depths
 
 TOLERANCE = 0.02  # share by which the FLOPs may miss their target
@@ -18,6 +21,8 @@ _MORE_BLOCKS = 2  # that a network may have, or lack, where that meets the targe
 _WIDER = 0.1  # share of its channels that it may have more, or lack
 _WIDTHS = 40  # of those at most
 _LARGER = 1.3  # factor by which its side may
+
+Scaled = TypeVar("Scaled", bound=Backbone | Factory)
 
 
 class Unrealised(UserError):
@@ -32,7 +37,7 @@ class _Shape:
     net: Backbone
 
 
-def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOLERANCE) -> Backbone:
+def realise(net: Scaled, by: Multipliers, flops: float, tolerance: float = TOLERANCE) -> Scaled:
     """The network of some multipliers whose FLOPs are `flops`, within a share of them.
 
     Blocks are added one at a time, each to the stage that lags most behind the multiplier of depth;
@@ -40,6 +45,7 @@ def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOL
     FLOPs grow in jumps where a side passes a multiple of the last map's pixels, so that a side
     alone may not do: then the network with a block or some channels more or less is taken whose
     depth, width and side are nearest to what was asked for, as a sum of logarithms.
+    A factory does its own rounding (`scaling/factory.py`).
 
     Args:
         net: the baseline.
@@ -50,6 +56,20 @@ def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOL
     Raises:
         Unrealised: no such network comes that near.
     """
+    find: Any = nearest if isinstance(net, Factory) else _nearest
+    best: Scaled | None = find(net, by, flops, tolerance)
+    if best is None:
+        raise Unrealised(
+            f"no network near depth {by.depth:.3g}, width {by.width:.3g} and resolution "
+            f"{by.resolution:.3g} times the baseline's has {flops:.4g} FLOPs within "
+            f"{tolerance:.1%}",
+            hint="multipliers whose depth * width^2 * resolution^2 is near what FLOPs grow by "
+            "leave least to be made up for",
+        )
+    return best
+
+
+def _nearest(net: Backbone, by: Multipliers, flops: float, tolerance: float) -> Backbone | None:
     wanted = net.resolution * by.resolution
     best: tuple[float, Backbone] | None = None
     for shape in _shapes(net, by):
@@ -61,19 +81,22 @@ def realise(net: Backbone, by: Multipliers, flops: float, tolerance: float = TOL
         off = shape.off + abs(math.log(side / wanted))
         if best is None or off < best[0]:
             best = off, replace(shape.net, resolution=side)
-    if best is None:
-        raise Unrealised(
-            f"no network near depth {by.depth:.3g}, width {by.width:.3g} and resolution "
-            f"{by.resolution:.3g} times the baseline's has {flops:.4g} FLOPs within "
-            f"{tolerance:.1%}",
-            hint="multipliers whose depth * width^2 * resolution^2 is near what FLOPs grow by "
-            "leave least to be made up for",
+    return None if best is None else best[1]
+
+
+def effective(net: Backbone | Factory, grown: Backbone | Factory) -> Multipliers:
+    """By what a network was really multiplied: blocks, mean width of stages, side.
+
+    Of a factory it is what this was asked for: how it rounds is not known.
+    """
+    if isinstance(net, Factory) or isinstance(grown, Factory):
+        assert isinstance(net, Factory)
+        assert isinstance(grown, Factory)
+        return Multipliers(
+            depth=grown.depth / net.depth,
+            width=grown.width / net.width,
+            resolution=grown.resolution / net.resolution,
         )
-    return best[1]
-
-
-def effective(net: Backbone, grown: Backbone) -> Multipliers:
-    """By what a network was really multiplied: blocks, mean width of stages, side."""
     before, after = _growing(net), _growing(grown)
     widths = [[stage.width for stage in each.stages] for each in (grown, net)]
     return Multipliers(

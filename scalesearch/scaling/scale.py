@@ -8,15 +8,17 @@ from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.rounding import round_width
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.factory import multiplied
 from scalesearch.scaling.multiply import multiply
 from scalesearch.scaling.realise import realise
 
-Net = TypeVar("Net", Backbone, Detector, Architecture)
+Net = TypeVar("Net", Backbone, Detector, Factory, Architecture)
 
 
 def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
@@ -34,24 +36,24 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     scaled: Any = None
     if isinstance(net, Detector) and isinstance(coefficients, DetectorCoefficients):
         scaled = _scaled_detector(net, coefficients, phi)
-    elif isinstance(net, Backbone) and isinstance(coefficients, Coefficients):
+    elif not isinstance(net, Detector) and isinstance(coefficients, Coefficients):
         scaled = _scaled(net, coefficients, phi)
     if scaled is None:
         raise UserError(
             f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
             key="coefficients",
-            allowed="Coefficients for a Backbone; DetectorCoefficients, which also say how neck, "
-            "heads and input grow, for a Detector",
+            allowed="Coefficients for a Backbone or a Factory; DetectorCoefficients, which also say "
+            "how neck, heads and input grow, for a Detector",
         )
     return scaled
 
 
-def _scaled(net: Backbone, coefficients: Coefficients, phi: float) -> Backbone:
+def _scaled(net: Backbone | Factory, coefficients: Coefficients, phi: float) -> Any:
     if phi == 0:
         return net
     times = coefficients.at(phi)
     if coefficients.match == "nominal":
-        return multiply(net, times)
+        return multiplied(net, times) if isinstance(net, Factory) else multiply(net, times)
     return realise(net, times, counts(net).flops * coefficients.growth**phi)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import ADDITIVE, COUNTED, UNITS
@@ -16,10 +17,12 @@ from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Multipliers
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.factory import alone
 from scalesearch.scaling.multiply import multiply, with_depths
 from scalesearch.scaling.scale import scale, to_32, wider_neck
 
 _STEPS = 60  # halvings: phi to 1e-16, which is the end of a float's digits
+_STEPS_OF_FACTORY = 12  # each of them builds a network
 _FAR = 2.0**40
 
 
@@ -57,7 +60,8 @@ def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> floa
         return all(getattr(spent, name) <= value for name, value in limits.items())
 
     wanted = ", ".join(f"{name} {value:g}" for name, value in limits.items())
-    low, _ = _bisect(*_bracket(fits, wanted), fits)
+    steps = _STEPS_OF_FACTORY if isinstance(net, Factory) else _STEPS
+    low, _ = _bisect(*_bracket(fits, wanted), fits, steps)
     try:
         scale(net, coefficients, low)
     except UserError:
@@ -82,9 +86,11 @@ def _bracket(fits: Callable[[float], bool], wanted: str) -> tuple[float, float]:
     return low, high
 
 
-def _bisect(low: float, high: float, fits: Callable[[float], bool]) -> tuple[float, float]:
+def _bisect(
+    low: float, high: float, fits: Callable[[float], bool], steps: int = _STEPS
+) -> tuple[float, float]:
     """The last number that fits and the first that does not, of which `low` and `high` are some."""
-    for _ in range(_STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low, high
@@ -103,6 +109,8 @@ def match_flops(
     Raises:
         UserError: a detector without coefficients of its kind.
     """
+    if isinstance(net, Factory):
+        return alone(net, strategy, target)
     strategies: dict[str, Any] = _CLASSIFIERS
     if isinstance(net, Detector):
         strategies = _DETECTORS

@@ -12,9 +12,11 @@ from typing import ClassVar
 
 from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice
 from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Match
+from scalesearch.scaling.factory import LETTERS, scaled_dimensions
 from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.spaces.listed import ListedCoefficients
 
@@ -29,6 +31,8 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
 
     Tan & Le 2019, section 3.3 fix phi = 1 and search these for B0: (1.2, 1.1, 1.15) gives 1.92.
 
+    What a factory does not scale has a coefficient of 1, and no parameter of this name.
+
     Attributes:
         baseline: the network that a triple scales.
         budget, tolerance: the product may differ from `budget` by `tolerance`, compared as floats
@@ -41,7 +45,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     """
 
     noun: ClassVar[str] = "triple of this grid"
-    baseline: Backbone
+    baseline: Backbone | Factory
     budget: float = 2.0
     tolerance: float = 0.1
     step: float = 0.05
@@ -113,7 +117,15 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         return True
 
     def _parameters_of(self, entry: Coefficients) -> dict[str, Choice]:
-        return {"alpha": entry.alpha, "beta": entry.beta, "gamma": entry.gamma}
+        return {name: getattr(entry, name) for name in self._free}
+
+    @cached_property
+    def _free(self) -> tuple[str, ...]:
+        """The coefficients of what can be scaled."""
+        if not isinstance(self.baseline, Factory):
+            return tuple(LETTERS.values())
+        known = scaled_dimensions(self.baseline)
+        return tuple(letter for name, letter in LETTERS.items() if name in known)
 
     def _around(self, tolerance: float) -> Iterator[Triple]:
         """The triples on the grid whose product is within `tolerance`, and their neighbours."""
@@ -124,9 +136,12 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                 f"a step of {self.step:g} is too fine", key="step", allowed="such as 0.05"
             )
         axis = [float(1 + n * step) for n in range(floor((sqrt(most) - 1) / step) + 1)]
-        for beta, gamma in product(axis, axis):
+        betas, gammas = (axis if name in self._free else [1.0] for name in ("beta", "gamma"))
+        for beta, gamma in product(betas, gammas):
             spent = beta**2 * gamma**2
-            if spent <= most:
+            if spent <= most and "alpha" not in self._free:
+                yield 1.0, beta, gamma
+            elif spent <= most:
                 first, last = (
                     floor(((self.budget + way * tolerance) / spent - 1) / step) for way in (-1, 1)
                 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.arch.detector import Anchors, Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
@@ -16,6 +17,7 @@ from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
+from scalesearch.scaling.factory import LETTERS, scaled_dimensions
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
@@ -82,7 +84,8 @@ def named_baseline(study: Study, data: Data | None, anchors: Anchors | None = No
     A published network is made for ImageNet or COCO: input and output follow the data set.
 
     Raises:
-        UserError: the study gives another number of channels or classes.
+        UserError: the study gives another number of channels or classes, or a factory that builds
+            no network to scale.
     """
     given = study.baseline
     assert given is not None  # the settings were checked: a study has this or a search
@@ -97,7 +100,22 @@ def named_baseline(study: Study, data: Data | None, anchors: Anchors | None = No
             )
     if anchors is not None:
         wanted["anchors"] = anchors
-    return replaced(given.make(), wanted)
+    network = replaced(given.make(), wanted)
+    if isinstance(network, Factory):
+        try:
+            scaled_dimensions(network)
+        except UserError as error:
+            raise error.at(under="baseline") from None
+    return network
+
+
+def factory_notes(network: Architecture) -> list[str]:
+    """What is to be said of a network that a factory builds: which dimensions are not scaled."""
+    if not isinstance(network, Factory):
+        return []
+    known = scaled_dimensions(network)
+    fixed = [f"{name} ({letter} is 1)" for name, letter in LETTERS.items() if name not in known]
+    return [f"{network.factory} does not scale {' and '.join(fixed)}"] if fixed else []
 
 
 def searched_space(

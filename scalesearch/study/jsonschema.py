@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, 
 from scalesearch import plugins
 from scalesearch.arch.backbone import ACTIVATIONS, PADDINGS, Backbone, Head, Stem
 from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.factory import LIBRARIES, Factory
 from scalesearch.arch.neck import FUSIONS, Neck
 from scalesearch.arch.plain import CLASSIFYING
 from scalesearch.arch.published import names as published_names
@@ -241,6 +242,10 @@ def baseline(*, detectors: bool) -> Any:
         parts: dict[str, Any] = {"neck": Neck, "heads": Heads, "anchors": Anchors}
     else:
         fields, parts = backbone, {"stem": Stem, "head": Head}
+        sources |= dict.fromkeys(LIBRARIES, str)
+        own = _fields(Factory)
+        fields |= {name: own[name] for name in ("depth", "width")}
+        fields["options"] = (dict[str, Any], None)
     fields |= {name: (_record(kind), None) for name, kind in parts.items()}
     fields |= {name: (form, None) for name, form in sources.items()}
     kept = {key: field for key, field in fields.items() if key not in ("backbone", "stages")}

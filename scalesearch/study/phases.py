@@ -28,7 +28,14 @@ from scalesearch.study.context import Context
 from scalesearch.study.doubt import doubt
 from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
-from scalesearch.study.inputs import bound, compared_space, grid_of, named_baseline, searched_space
+from scalesearch.study.inputs import (
+    bound,
+    compared_space,
+    factory_notes,
+    grid_of,
+    named_baseline,
+    searched_space,
+)
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
 from scalesearch.units import format_count, format_seconds
@@ -44,6 +51,8 @@ def baseline(context: Context) -> Architecture:
     if context.study.search is not None:
         return _search(context)
     network = named_baseline(context.study, context.data, context.anchors)
+    for note in factory_notes(network):
+        context.watch.note(note)
     about = {"flops": format_count(cost(network).flops)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network

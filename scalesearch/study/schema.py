@@ -22,6 +22,7 @@ from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_func
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError, nearest
@@ -395,7 +396,8 @@ class Study(Settings):
         named = [(f"search.compare[{n}]", one) for n, one in enumerate(compared)]
         named += [] if self.baseline is None else [("baseline", self.baseline)]
         for key, one in named:
-            if isinstance(one.make(), self.network):
+            kinds = (Backbone, Factory) if self.network is Backbone else self.network
+            if isinstance(one.make(), kinds):
                 continue
             raise UserError(
                 f"{one.source} is not a network of the task {self.task}",
