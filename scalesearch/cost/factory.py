@@ -114,14 +114,14 @@ def scaled_dimensions(net: Factory) -> tuple[str, ...]:
     for name in ("depth", "width"):
         if name in asked:
             _check_grows(net, name, replace(net, **{name: _TWICE * getattr(net, name)}))
-    larger = replace(net, resolution=round(_TWICE * net.resolution))
+    known = [name for name in ("depth", "width") if name in asked]
     try:
-        _check_grows(net, "resolution", larger)
+        _check_grows(net, "resolution", replace(net, resolution=round(_TWICE * net.resolution)))
+        known.append("resolution")
     except UserError:
-        if "resolution" in asked:
+        if "resolution" in asked or not known:
             raise
-        return tuple(name for name in ("depth", "width") if name in asked)
-    return (*(name for name in ("depth", "width") if name in asked), "resolution")
+    return tuple(known)
 
 
 def _check_grows(net: Factory, name: str, grown: Factory) -> None:

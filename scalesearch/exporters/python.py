@@ -34,8 +34,8 @@ class Exporter:
     Its `build()` makes the network; a detector also has `detect(model, images)`. The weights go to
     `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and `std` of the
     channels, the names of the `classes`, and a data set's `category_ids` of them; all other facts
-    are listed in the docstring. Of a network that a factory builds the file holds the call, and needs
-    the factory's module.
+    are listed in the docstring. Of what a factory builds the file holds the call, and needs
+    its module.
 
     Attributes:
         fold: the file builds the network for inference, with its batch norms folded (but those of

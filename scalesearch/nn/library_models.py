@@ -42,7 +42,8 @@ def _whole(value: int, by: float) -> int:
     return max(1, round(value * by))
 
 
-_WIDTH, _DEPTH = _Growth("width"), _Growth("depth")
+_WIDTH = _Growth("width")
+_DEPTH = _Growth("depth")
 # Arguments of helpers; those of timm have the same names in all of its families.
 _TIMM = {"channel_multiplier": _WIDTH, "model_width": _WIDTH, "depth_multiplier": _DEPTH}
 _TORCHVISION: Mapping[str, Mapping[str, _Growth]] = {

@@ -157,8 +157,8 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
             axes.annotate(f"{rank}", _point(triple), **_RANK)
 
 
-def triple_of(row: Mapping[Any, Any]) -> Coefficients:
-    """The coefficients of a row; one that it does not have is 1."""
+def triple_of(row: Any) -> Coefficients:
+    """The coefficients of a row, by name; one that it does not have is 1."""
     return Coefficients(*(row.get(name, 1.0) for name in CORNERS))
 
 

@@ -1,4 +1,4 @@
-"""Scaling a network of anyone's: multipliers for its factory, realised at FLOPs that are counted."""
+"""Scaling what a factory builds: its multipliers, realised at FLOPs that are counted."""
 
 from __future__ import annotations
 

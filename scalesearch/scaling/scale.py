@@ -42,7 +42,7 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
         raise UserError(
             f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
             key="coefficients",
-            allowed="Coefficients for a Backbone or a Factory; DetectorCoefficients, which also say "
+            allowed="Coefficients for a Backbone or Factory; DetectorCoefficients, which also say "
             "how neck, heads and input grow, for a Detector",
         )
     return scaled

@@ -234,7 +234,8 @@ def baseline(*, detectors: bool) -> Any:
     """A name, a file, a factory, or one of them with fields to replace."""
     names = tuple(n for n in published_names() if n.startswith("efficientdet") == detectors)
     file = Annotated[str, Field(pattern=r"\.ya?ml$")]
-    sources = {"name": Literal[names], "file": file, "factory": _Own}
+    sources: dict[str, Any] = {"name": Literal[names], "file": file, "factory": _Own}
+    alone = tuple(sources.values())  # without fields to replace
     backbone = _fields(Backbone)
     if detectors:
         fields = _fields(Detector)
@@ -251,7 +252,7 @@ def baseline(*, detectors: bool) -> Any:
     kept = {key: field for key, field in fields.items() if key not in ("backbone", "stages")}
     replaced = _model("detector_baseline" if detectors else "baseline", kept)
     one: Any = {"oneOf": [{"required": [name]} for name in sources]}
-    return Union[(*sources.values(), Annotated[replaced, Field(json_schema_extra=one)])]
+    return Union[(*alone, Annotated[replaced, Field(json_schema_extra=one)])]
 
 
 @cache
