@@ -114,7 +114,7 @@ def scaled_dimensions(net: Factory) -> tuple[str, ...]:
     for name in ("depth", "width"):
         if name in asked:
             _check_grows(net, name, replace(net, **{name: _TWICE * getattr(net, name)}))
-    known = [name for name in ("depth", "width") if name in asked]
+    known: list[str] = [name for name in ("depth", "width") if name in asked]
     try:
         _check_grows(net, "resolution", replace(net, resolution=round(_TWICE * net.resolution)))
         known.append("resolution")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 from scalesearch.arch.factory import Factory
 from scalesearch.arch.rounding import round_resolution
@@ -12,8 +13,10 @@ from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
 
 _LARGER = 1.3  # factor by which a side may differ from the wanted one
-_WIDER = 1.1  # factor by which width, or depth, may, where a side alone does not do
-_CORRECTIONS = 5  # of width, or depth, at most
+# What width, or depth, is multiplied with where a side alone does not do; the least first.
+_FACTORS = tuple(math.exp(way * step / 100) for step in range(1, 13) for way in (1, -1))
+_AROUND = 4  # sides that are tried with these
+_ROUGHLY = 0.15  # how far FLOPs that grow smoothly may be from the target, as a logarithm
 _STEPS = 40  # probes of one multiplier at most
 # Of what multiplies each dimension.
 LETTERS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
@@ -59,8 +62,8 @@ def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Fa
     """The network of some multipliers whose FLOPs are `flops`, within a share of them, or None.
 
     Its side takes up the rest. Where FLOPs grow in jumps, so that no side does, width, or else
-    depth, is multiplied with up to 1.1 more, or less, at the side before or behind the jump. What
-    the factory does not scale stays.
+    depth, is multiplied with up to 1.13 more, or less, at a side beside the jump. What the factory
+    does not scale stays.
     """
     known = scaled_dimensions(net)
     wanted = multiplied(net, by)
@@ -70,11 +73,14 @@ def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Fa
     best = min(tried, key=lambda side: _off(tried[side], flops))
     if _off(tried[best], flops) <= tolerance:
         return replace(wanted, resolution=best)
-    around = sorted(tried, key=lambda side: abs(math.log(tried[side] / flops)))[:2]
-    for name, power in (("width", 2), ("depth", 1)):
-        for side in around if name in known else ():
-            found = _corrected(replace(wanted, resolution=side), name, power, flops, tolerance)
-            if found is not None:
+    around = sorted(tried, key=lambda side: abs(math.log(tried[side] / flops)))[:_AROUND]
+    for factor, side in product(_FACTORS, around):
+        for name, power in (("width", 2), ("depth", 1)):
+            about = tried[side] * factor**power
+            if name not in known or abs(math.log(about / flops)) > _ROUGHLY:
+                continue
+            found = replace(wanted, **{name: getattr(wanted, name) * factor}, resolution=side)
+            if _off(_flops(found), flops) <= tolerance:
                 return found
     return None
 
@@ -121,22 +127,6 @@ def _sides(net: Factory, flops: float, tolerance: float) -> dict[int, int]:
         # FLOPs are about the square of the side.
         side = min(max(low, round(side * math.sqrt(flops / max(spent, 1)))), high)
     return tried
-
-
-def _corrected(
-    net: Factory, name: str, power: int, flops: float, tolerance: float
-) -> Factory | None:
-    """The network with a little more or less of one dimension, at which it has these FLOPs."""
-    first = getattr(net, name)
-    for _ in range(_CORRECTIONS):
-        spent = _flops(net)
-        if _off(spent, flops) <= tolerance:
-            return net
-        value = getattr(net, name) * (flops / spent) ** (1 / power)
-        if not 1 / _WIDER <= value / first <= _WIDER:
-            return None
-        net = replace(net, **{name: value})
-    return None
 
 
 def _narrowed(

@@ -12,7 +12,7 @@ from scalesearch.cost.counts import counts
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.factory import scaled_dimensions
-from scalesearch.scaling.realise import TOLERANCE, effective, realise
+from scalesearch.scaling.realise import TOLERANCE, Unrealised, effective, realise
 from scalesearch.scaling.scale import scale
 from scalesearch.scaling.solve import match_flops
 
@@ -91,4 +91,9 @@ def _alone(
     assert not isinstance(baseline, Detector)
     assert not isinstance(nearest, Detector)
     by = replace(effective(baseline, nearest), head_scaling=coefficients.head_scaling)
-    return realise(baseline, by, target)
+    try:
+        return realise(baseline, by, target)
+    except Unrealised:  # the table shows by how much it misses them
+        if isinstance(baseline, Factory):  # which alone knows its steps
+            return nearest
+        raise
