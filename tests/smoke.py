@@ -58,6 +58,14 @@ SMOKE = {
         "evaluator.epochs=1",
         "evaluator.seeds=2",
     ],
+    "five_layers": [
+        "dataset.limit=300",
+        "evaluator.epochs=1",
+        "grid.step=0.4",
+        "family.phi=[1]",
+        "family.strategies=[compound,width]",
+        "execution.workers=1",
+    ],
     "imagenet_mbconv": ["search.trials=20"],
     "imagenet_mbconv_front": ["search.trials=20"],
 }
