@@ -32,6 +32,10 @@ def ignores_width(width: float, num_classes: int) -> nn.Module:
     return network(8, num_classes)
 
 
+def grey_ignores(width: float, num_classes: int) -> nn.Module:
+    return network(8, num_classes, channels=1)
+
+
 class Resized(nn.Module):
     """Makes all images 8 x 8."""
 

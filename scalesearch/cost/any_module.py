@@ -23,16 +23,15 @@ from scalesearch.text import shortened
 
 
 @contextmanager
-def prepared(model: nn.Module, shape: Sequence[int], *, meta: bool = False) -> Iterator[nn.Module]:
+def prepared(model: nn.Module, shape: Sequence[int]) -> Iterator[nn.Module]:
     """The model without its compiled parts' compilation, or a copy whose lazy layers have shapes.
 
-    Gradients are on, whatever they were before; the random state and the model are put back. With
-    `meta` it may be on the meta device, where there are shapes to count and no memory.
+    Gradients are on, whatever they were before; the random state and the model are put back.
 
     Raises:
         UserError: not a module or a shape, or a module that no operator can be seen of.
     """
-    _check(model, shape, meta=meta)
+    _check(model, shape)
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -103,7 +102,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             names.update(tensors)  # a cache may be another tensor after each batch
         with torch.no_grad():
             for buffer, value in buffers:
-                if not (buffer.is_meta or torch.equal(buffer, value)):
+                if not torch.equal(buffer, value):
                     buffer.copy_(value)
 
 
@@ -170,7 +169,7 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _check(model: nn.Module, shape: Sequence[int], *, meta: bool) -> None:
+def _check(model: nn.Module, shape: Sequence[int]) -> None:
     if not isinstance(model, nn.Module):
         raise UserError(
             f"a module is measured, not {type(model).__name__}",
@@ -195,9 +194,9 @@ def _check(model: nn.Module, shape: Sequence[int], *, meta: bool) -> None:
             f"{name} holds a program of torch.export, which has one mode alone",
             hint="measure the module that torch.export was given",
         )
-    if not meta and any(tensor.is_meta for tensor in _state(model) if not is_lazy(tensor)):
+    if any(tensor.is_meta for tensor in _state(model) if not is_lazy(tensor)):
         raise UserError(
-            f"{name} is on the meta device, where no memory can be followed",
+            f"{name} is on the meta device, where nothing can be followed",
             hint='give it memory: model.to_empty(device="cpu")',
         )
 

@@ -38,18 +38,10 @@ _SAME_SHAPE |= {"hardswish", "hardsigmoid", "gelu", "leaky_relu", "sigmoid", "la
 def factory_counts(net: Factory, size: Size) -> Counts:
     """fvcore's counts of what a factory builds, for one image of `size`.
 
-    They are taken on the meta device, without memory or arithmetic, where the module can be run
-    there.
-
     Raises:
         UserError: the factory fails, or what it builds cannot be run or followed.
     """
-    shape = (1, net.in_channels, *size)
-    try:
-        counted = measure_counts(_on_meta(net), shape)
-    except Exception:  # it looks at values; a mistake of its own shows again
-        counted = measure_counts(build_module(net), shape)
-    return Counts(**counted)
+    return Counts(**measure_counts(_built(net), (1, net.in_channels, *size)))
 
 
 @lru_cache(maxsize=1000)
@@ -57,8 +49,7 @@ def factory_cost(net: Factory, size: Size, workload: Workload) -> Cost:
     """Its counts, and its memory in counted runs on fake tensors; errors as `factory_counts`."""
     counted = factory_counts(net, size)
     shape = (1, net.in_channels, *size)
-    with torch.random.fork_rng(devices=[]):
-        model = build_module(net)
+    model = _built(net)
     return Cost(
         **counted._asdict(),
         inference_bytes=measure_inference_bytes(model, shape, workload),
@@ -81,7 +72,8 @@ def as_block(cost: Cost, workload: Workload) -> BlockCost:
 def factory_flops(net: Factory) -> int:
     """The FLOPs of `factory_counts` for the network's own images, counted several times as fast.
 
-    To realise one network takes many. If the quick count of a factory's first network differs from
+    It is run on the meta device, without memory or arithmetic, where fvcore cannot follow it. To
+    realise one network takes many. If the quick count of a factory's first network differs from
     fvcore's, all of them are fvcore's.
     """
     call = f"{net.factory} {sorted(net.options.items())}"
@@ -139,7 +131,7 @@ def _check_grows(net: Factory, name: str, grown: Factory) -> None:
 
 
 def _check_outputs(net: Factory) -> None:
-    model, shape = build_module(net).eval(), (2, net.in_channels, net.resolution, net.resolution)
+    model, shape = _built(net).eval(), (2, net.in_channels, net.resolution, net.resolution)
     with running(model, shape), torch.no_grad():
         outputs = model(torch.zeros(shape))
     wanted = (2, net.num_classes)
@@ -158,6 +150,13 @@ def _shapes(net: Factory) -> Mapping[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in _on_meta(net).state_dict().items()}
 
 
+def _built(net: Factory) -> nn.Module:
+    """What a factory builds; the random state is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        module: nn.Module = build_module(net)
+    return module
+
+
 def _on_meta(net: Factory) -> nn.Module:
     """What a factory builds, on the meta device if it can do so."""
     try:
@@ -165,9 +164,7 @@ def _on_meta(net: Factory) -> nn.Module:
             module: nn.Module = build_module(net)
         return module
     except UserError:  # it reads a value; a mistake of its own shows again
-        with torch.random.fork_rng(devices=[]):
-            real: nn.Module = build_module(net)
-        return real
+        return _built(net)
 
 
 def _quick_flops(net: Factory) -> int | None:

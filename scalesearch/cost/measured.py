@@ -83,12 +83,7 @@ def measure_counts(model: nn.Module, shape: Shape) -> dict[str, int]:
     """
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     activations: Counter[str] = Counter()
-    with (
-        prepared(model, shape, meta=True) as plain,
-        evaluating(plain),
-        torch.no_grad(),
-        _quiet(),
-    ):
+    with prepared(model, shape) as plain, evaluating(plain), torch.no_grad(), _quiet():
         images = images_for(plain, shape)
         analysis = FlopCountAnalysis(TensorOutputs(plain), images)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -46,7 +46,7 @@ def test_a_dimension_that_is_not_scaled_has_a_coefficient_of_1():
     with pytest.raises(UserError, match=r"alpha: tests.factories:wide does not scale depth"):
         ss.scale(WIDE, ss.Coefficients(1.2, 1.1, 1.1), phi=1)
     assert ss.scale(WIDE, ss.Coefficients(1, 1.5, 1.25), phi=1).width == 1.5
-    with pytest.raises(UserError, match="head_scaling: .* decides itself how wide its head is"):
+    with pytest.raises(UserError, match=r"head_scaling: .* decides itself how wide its head is"):
         ss.scale(WIDE, ss.Coefficients(1, 1.5, 1.25, "keep"), phi=1)
 
 

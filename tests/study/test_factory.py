@@ -1,0 +1,65 @@
+"""Studies whose baseline a factory builds, from the grid to the export."""
+
+import pytest
+import yaml
+
+from scalesearch.arch.factory import Factory
+from scalesearch.exporters import export
+from scalesearch.scaling.scale import scale
+from scalesearch.study.run import load_study, run
+
+FIVE = {"factory": "studies.five_layers:build", "resolution": 28}
+MOBILENET = {"torchvision": "mobilenet_v2", "resolution": 32, "width": 0.25}
+FAMILY = {"phi": [1], "strategies": ["compound", "resolution"]}
+
+
+def study(path, baseline, grid, **more):
+    settings = {
+        "name": "own",
+        "dataset": {"name": "mnist5k", "limit": 120},
+        "evaluator": {"name": "training", "epochs": 1, "batch_size": 64},
+        "baseline": baseline,
+        "grid": grid,
+        "execution": {"workers": 1},
+        **more,
+    }
+    file = path / "own.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return file
+
+
+def varied(trials):
+    return [name for name in ("alpha", "beta", "gamma") if name in trials]
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
+    file = study(tmp_path, FIVE, {"step": 0.4, "tolerance": 0.2}, family=FAMILY, export=["python"])
+    done = run(file, folder=tmp_path / "run")
+    assert isinstance(done.baseline, Factory)
+    assert (done.baseline.in_channels, done.baseline.num_classes) == (1, 10)
+    tried = done.trials.loc[done.trials["phase"] == "grid"]
+    assert varied(tried) == ["alpha", "beta", "gamma"]
+    assert set(tried["state"]) == {"assessed"}
+    base = 9 * (8 * 28**2 + 8 * 16 * 14**2 + 16 * 32 * 7**2 + 32 * 32 * 7**2) + 320
+    assert (abs(tried["flops"] / base / 2 - 1) <= 0.02).all()
+    assert len(done.family) == 2
+    assert (done.path / "export" / "compound_phi1.py").exists()
+    assert "studies.five_layers:build" in (done.path / "report.html").read_text()
+    again = run(file, folder=done.path)
+    assert again.trials.equals(done.trials)  # nothing is trained anew
+    assert load_study(done.path).baseline == done.baseline
+
+
+@pytest.mark.slow
+def test_a_network_of_torchvision_is_scaled_in_what_its_builder_scales(tmp_path):
+    grid = {"step": 0.4, "tolerance": 0.1, "match": "nominal"}
+    done = run(study(tmp_path, MOBILENET, grid), folder=tmp_path / "run")
+    tried = done.trials.loc[done.trials["phase"] == "grid"]
+    assert varied(tried) == ["beta", "gamma"]
+    assert list(zip(tried["beta"], tried["gamma"], strict=True)) == [(1.0, 1.4), (1.4, 1.0)]
+    assert done.coefficients.alpha == 1
+    assert "does not scale depth (alpha is 1)" in (done.path / "log.txt").read_text()
+    wider = scale(done.baseline, done.coefficients, 1)
+    export(wider, tmp_path / "wider.py")
+    assert "torchvision_builder" in (tmp_path / "wider.py").read_text()
