@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -15,7 +17,7 @@ def build(
     repeats = round(2 * depth)
     channels = [in_channels, *(round(number * width) for number in (8, 16, *[32] * repeats))]
     layers: list[nn.Module] = []
-    for number, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+    for number, (before, after) in enumerate(pairwise(channels)):
         stride = 2 if number in (1, 2) else 1
         layers += [nn.Conv2d(before, after, 3, stride, padding=1, bias=False)]
         layers += [nn.BatchNorm2d(after), nn.ReLU()]
