@@ -18,7 +18,7 @@ from tests.smoke import SMOKE, TABLES
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
-IN_PAGES = ("detection_quickstart",)
+IN_PAGES = ("detection_quickstart", "five_layers")
 
 
 def test_every_study_is_valid_and_has_a_smoke_size():

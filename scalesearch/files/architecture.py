@@ -8,7 +8,7 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.factory import LIBRARIES, is_factory
+from scalesearch.arch.factory import LIBRARIES, Factory, is_factory
 from scalesearch.arch.plain import from_plain, replaced, to_plain
 from scalesearch.arch.published import published
 from scalesearch.arch.table_row import TableRow
@@ -57,9 +57,12 @@ def architecture(source: str | Path, /, **fields: Any) -> Architecture:
 
 def classifier(net: Architecture, what: str) -> Backbone:
     """The network itself; `UserError` for a detector or a factory: there is no `what` of these."""
-    if not isinstance(net, Backbone):
-        kind = "detectors" if isinstance(net, Detector) else "what a factory builds"
-        raise UserError(f"there is no {what} of {kind}", allowed="a network described by stages")
+    if isinstance(net, Detector):
+        raise UserError(f"there is no {what} of detectors", allowed="a network that classifies")
+    if isinstance(net, Factory):
+        raise UserError(
+            f"there is no {what} of what a factory builds", allowed="a network described by stages"
+        )
     return net
 
 
