@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scalesearch.nn.build import build
     from scalesearch.nn.fold import fold
     from scalesearch.nn.weights import load_weights
+    from scalesearch.scaling.fit_surface import fit_surface
     from scalesearch.spaces.space import Space
     from scalesearch.study.run import load_study, run
 
@@ -41,6 +42,7 @@ _LAZY = {
     "architecture": "scalesearch.files.architecture",
     "build": "scalesearch.nn.build",
     "export": "scalesearch.exporters",
+    "fit_surface": "scalesearch.scaling.fit_surface",
     "fold": "scalesearch.nn.fold",
     "load_study": "scalesearch.study.run",
     "load_weights": "scalesearch.nn.weights",
@@ -70,6 +72,7 @@ __all__ = [
     "build",
     "cost",
     "export",
+    "fit_surface",
     "fold",
     "load_study",
     "load_weights",

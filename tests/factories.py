@@ -24,6 +24,10 @@ def wide(width: float, num_classes: int, base: int = 8) -> nn.Module:
     return network(round(base * width), num_classes)
 
 
+def wide_of_any(width: float, in_channels: int, num_classes: int) -> nn.Module:
+    return network(round(64 * width), num_classes, in_channels)
+
+
 def ignores_depth(depth: float, width: float, num_classes: int) -> nn.Module:
     return wide(width, num_classes)
 

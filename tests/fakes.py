@@ -132,7 +132,7 @@ STUDY: dict[str, Any] = {
         "trials": 6,
         "limits": {"flops": {"max": "15k"}},
     },
-    "grid": {"step": 0.2, "tolerance": 0.3},
+    "grid": {"step": 0.2, "tolerance": 0.3, "match": "nominal"},
     "family": {"phi": [0, 1]},
 }
 

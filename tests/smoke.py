@@ -8,6 +8,7 @@ SMOKE = {
         "search.trials=3",
         "grid.step=0.4",
         "grid.tolerance=0.5",
+        "grid.trainings=4",
         "family.phi=[0,1]",
         "family.strategies=[compound,width]",
         "dataset.limit=500",

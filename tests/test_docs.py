@@ -99,7 +99,8 @@ def test_files_that_the_docs_name_are_there():
 def test_the_glossary_has_every_cost_state_and_strategy():
     from scalesearch.cost.cost import UNITS
     from scalesearch.history.trials import STATES
-    from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
+    from scalesearch.scaling.family import DETECTOR_STRATEGIES
+    from scalesearch.scaling.strategies import STRATEGIES
 
     text = (ROOT / "docs" / "glossary.md").read_text()
     words = (*UNITS, *STATES, *STRATEGIES, *DETECTOR_STRATEGIES)

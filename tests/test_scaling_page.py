@@ -13,8 +13,12 @@ from scalesearch.arch.efficientnet import EFFICIENTNETS
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients, Multipliers
+from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.family import members
 from scalesearch.scaling.multiply import multiply
+from scalesearch.scaling.realise import effective
 from scalesearch.scaling.scale import scale
+from scalesearch.scaling.strategies import STRATEGIES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text()
 PAPER = Coefficients(1.2, 1.1, 1.15)  # Tan & Le 2019, section 3.3, step 1
@@ -161,3 +165,35 @@ def test_a_negative_phi():
     assert scale(b0, PAPER, -1.6).depth < b0.depth
     assert cost(scale(b0, PAPER, -1)).flops / cost(b0).flops == pytest.approx(0.78, abs=5e-3)
     assert PAPER.growth**-1 == pytest.approx(0.52, abs=5e-3)
+
+
+MEASURED = Coefficients(1.2, 1.1, 1.15, match="measured", budget=2.0)
+
+
+def test_b0_below_its_own_flops():
+    nets = [scale(published("efficientnet_b0"), MEASURED, phi) for phi in (-1, -2, -3)]
+    assert [(net.depth, net.resolution) for net in nets] == [(13, 192), (10, 160), (9, 144)]
+    assert "13 of its 16 blocks at 192 pixels" in PAGE
+
+
+def test_strategies_at_four_times_the_flops_of_b0():
+    b0 = published("efficientnet_b0")
+    base = cost(b0)
+    for member in members(b0, MEASURED, [2], (*STRATEGIES, "d1_w1_r1")):
+        net, by = member.architecture, effective(b0, member.architecture)
+        spent = cost(net)
+        assert row(f"`{member.strategy}`", "training memory |") == [
+            *(f"{by.depth:.2f}", f"{by.width:.2f}", f"{net.resolution}"),
+            *(f"{spent.flops / base.flops:.2f}", f"{spent.params / 1e6:.1f} M"),
+            f"{spent.activations / base.activations:.2f}",
+            f"{spent.training_bytes / 2**30:.1f} GiB",
+        ]
+
+
+def test_detectors_meet_their_compound_member_by_steps_of_their_own():
+    d0 = published("efficientdet_d0")
+    family = members(d0, DetectorCoefficients(), [0.5, 1, 2.5, 3])
+    compound = {m.phi: cost(m.architecture).flops for m in family if m.strategy == "compound"}
+    for member in family:
+        ratio = cost(member.architecture).flops / compound[member.phi]
+        assert ratio == pytest.approx(1, abs=0.02), member.name

@@ -6,6 +6,11 @@ import math
 
 from scalesearch.errors import UserError
 
+
+class Vanished(UserError):
+    """Nothing is left of an image that was scaled."""
+
+
 # A product such as 25 * 2.2 lies a hair above 55 in binary; it must not become 56.
 _NOISE = 1e-9
 
@@ -28,11 +33,11 @@ def round_resolution(resolution: float) -> int:
     """Pixels of the input's side, rounded to the nearest.
 
     Raises:
-        UserError: nothing is left of the image.
+        Vanished: nothing is left of the image.
     """
     rounded = math.floor(resolution + 0.5)
     if rounded < 1:
-        raise UserError(
+        raise Vanished(
             f"scaling leaves a resolution of {rounded} pixels",
             key="resolution",
             allowed="at least 1 pixel",

@@ -20,6 +20,7 @@ from scalesearch.study.inputs import (
     GridOfNetworks,
     anchors_of,
     bound,
+    budget_measure,
     data_notes,
     factory_notes,
     grid_of,
@@ -158,7 +159,9 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | N
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
-    return _share("grid", executor, evaluator, text, grid.fitting, data)
+    whole = _share("grid", executor, evaluator, text, grid.fitting, data)
+    seconds = None if whole.seconds is None else whole.seconds * grid.share
+    return whole._replace(seconds=seconds)
 
 
 def _family(
@@ -169,7 +172,9 @@ def _family(
     data: Data | None,
 ) -> Share:
     family: Any = study.family
-    every = members(network, coefficients, family.phi, family.strategies)
+    cost_name = getattr(coefficients, "budget_cost", "flops")
+    measure = budget_measure(study, cost_name, family.evaluator)
+    every = members(network, coefficients, family.phi, family.strategies, measure)
     evaluator: Evaluator = family.evaluator.make()
     networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"

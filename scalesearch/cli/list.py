@@ -14,7 +14,8 @@ from scalesearch.cli.tables import console, print_table
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.counts import counts
 from scalesearch.history.objective import METRICS
-from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
+from scalesearch.scaling.family import DETECTOR_STRATEGIES
+from scalesearch.scaling.strategies import STRATEGIES
 from scalesearch.units import format_count
 
 _COUNTS = ("params", "flops", "activations")

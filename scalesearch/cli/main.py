@@ -51,6 +51,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+coefficients_app = typer.Typer(
+    name="coefficients",
+    help="Coefficients from results that there are already.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(coefficients_app)
+
 StudyFile = Annotated[Path, Argument(help="YAML file of the study.")]
 Overrides = Annotated[
     list[str] | None, Argument(help="Settings that override the file's, such as search.trials=5.")
@@ -242,7 +250,31 @@ def profile(
 @app.command()
 def scale(
     network: Network,
-    phi: Annotated[float, Option(help="How far to scale; may be fractional or negative.")],
+    phi: Annotated[
+        float | None, Option(help="How far to scale; may be fractional or negative.")
+    ] = None,
+    flops: Annotated[
+        str | None, Option(help="Instead of phi: the most FLOPs, such as 1.8G.")
+    ] = None,
+    params: Annotated[
+        str | None, Option(help="Instead of phi: the most parameters, such as 12M.")
+    ] = None,
+    memory: Annotated[
+        str | None, Option(help="Instead of phi: the most training memory, such as 512MiB.")
+    ] = None,
+    latency: Annotated[
+        str | None, Option(help="Instead of phi: the longest forward pass, such as 20ms.")
+    ] = None,
+    batch: Annotated[int, Option(min=1, help="Images in a training step.")] = 32,
+    table: Annotated[
+        Path | None, Option(help="Latency table that predicts; without one it is measured here.")
+    ] = None,
+    strategy: Annotated[
+        str, Option(help="compound, depth, width, resolution, fast_compound, d1_w8_r1, ...")
+    ] = "compound",
+    match: Annotated[
+        str | None, Option(help="measured: meet FLOPs within 2 %; nominal: round as the paper.")
+    ] = None,
     alpha: Annotated[float | None, Option(help="Coefficient of depth.")] = None,
     beta: Annotated[float | None, Option(help="Coefficient of width.")] = None,
     gamma: Annotated[float | None, Option(help="Coefficient of resolution.")] = None,
@@ -258,16 +290,19 @@ def scale(
     ] = None,
     output: Annotated[Path | None, Option("--output", "-o", help="YAML to write.")] = None,
 ) -> None:
-    """Scale a network by compound coefficients and print it before and after.
+    """Scale a network by phi, or to the largest within limits, and print it before and after.
 
-    A classifier needs alpha, beta and gamma; coefficients of a detector default to EfficientDet's.
+    Coefficients of a classifier are alpha, beta and gamma; with a limit they default to
+    EfficientNet's 1.2, 1.1 and 1.15, and those of a detector to EfficientDet's.
     """
-    from scalesearch.cli.scale import show_scaled
+    from scalesearch.cli.scale import Target, show_scaled
 
     numbers = {"alpha": alpha, "beta": beta, "gamma": gamma, "resolution": resolution}
     numbers |= {"neck_width": neck_width, "neck_depth": neck_depth, "head_depth": head_depth}
-    given = {**numbers, "head_scaling": head_scaling}
-    show_scaled(network, given, coefficients, phi, output)
+    given = {**numbers, "head_scaling": head_scaling, "match": match}
+    limits = {"flops": flops, "params": params, "memory": memory, "latency": latency}
+    target = Target(phi=phi, limits=limits, batch=batch, table=table, strategy=strategy)
+    show_scaled(network, given, coefficients, target, output)
 
 
 @app.command()
@@ -297,3 +332,55 @@ def export(
     from scalesearch.cli.export import export_network, exporter_settings
 
     export_network(network, exporter_settings(form, fold, options or []), output, weights)
+
+
+@coefficients_app.command()
+def fit(
+    table: Annotated[Path, Argument(help="CSV, JSON or Parquet file, a row for each result.")],
+    base: Annotated[
+        str, Option(help="The network to scale, in the table's units: width=0.5,resolution=128.")
+    ],
+    double: Annotated[bool, Option("--double", help="Twice the cost, as --budget 2.")] = False,
+    budget: Annotated[
+        float | None, Option(help="Times the base's cost; 2 by default, below 1 to shrink.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, Option(help="COLUMN=VALUE: only these rows; may be repeated.")
+    ] = None,
+    metric: Annotated[
+        str | None, Option(help="Column of accuracy or error; by its name by default.")
+    ] = None,
+    direction: Annotated[
+        str | None, Option(help="minimize an error, maximize an accuracy; by its name by default.")
+    ] = None,
+    cost: Annotated[
+        str | None,
+        Option(
+            help="flops or latency of the table, or nominal; flops by default if all have them."
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None, Option(help="beta=1:1.3: limits of a coefficient; may be repeated.")
+    ] = None,
+    noise: Annotated[
+        float | None, Option(help="Standard deviation over seeds in points, if it is known.")
+    ] = None,
+    draws: Annotated[int, Option(help="Surfaces drawn for the intervals.")] = 1000,
+    output: Annotated[Path, Option("--output", "-o", help="YAML to write, and a PNG beside.")] = (
+        Path("coefficients.yaml")
+    ),
+) -> None:
+    """Fit coefficients to a table of results, and say how sure they are."""
+    from scalesearch.cli.coefficients import limits_of, request_of, show_fit
+
+    request = request_of(
+        base=base,
+        budget=budget,
+        double=double,
+        where=where or [],
+        metric=metric,
+        direction=direction,
+        cost=cost,
+        noise=noise,
+    )
+    show_fit(table, request, limits_of(limit or []), draws, output)

@@ -15,7 +15,8 @@ from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES
+from scalesearch.scaling.family import DETECTOR_STRATEGIES
+from scalesearch.scaling.strategies import STRATEGIES
 from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.run import run
@@ -95,7 +96,7 @@ def _print_family(folder: RunFolder) -> None:
     trials, metric = folder.trials, folder.objective.metric
     rows = trials[trials["phase"] == "family"].to_dict("records")
     scored = {f"{row['strategy']}_phi{row['phi']:.12g}": row for row in rows}
-    members = sorted(folder.family, key=lambda m: (m.phi, _ORDER.index(m.strategy)))
+    members = sorted(folder.family, key=lambda m: (m.phi, _order(m.strategy)))
     compound = {m.phi: cost(m.architecture).flops for m in members if m.strategy == "compound"}
     of_factory = members and isinstance(members[0].architecture, Factory)
     sizes = _MULTIPLIERS if of_factory else _SIZES[folder.task]
@@ -115,6 +116,11 @@ def _print_family(folder: RunFolder) -> None:
         )
     head = ("phi", "strategy", *sizes, "px", "flops", "ratio", "params", metric)
     print_table("family", head, table)
+
+
+def _order(strategy: str) -> tuple[int, str]:
+    """Of the strategies of one phi; those of one's own come last."""
+    return (_ORDER.index(strategy) if strategy in _ORDER else len(_ORDER)), strategy
 
 
 @contextmanager

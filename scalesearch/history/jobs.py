@@ -21,6 +21,8 @@ class Job:
         architecture: to build and to score.
         seed: every random draw of this trial comes from it.
         keep_weights: whether the result carries the trained weights.
+        pauses: epochs after which it may be ended to go on later, and needs a checkpoint.
+        length: what the epochs of the evaluator are multiplied with.
     """
 
     phase: str
@@ -28,6 +30,8 @@ class Job:
     architecture: Architecture
     seed: int
     keep_weights: bool = False
+    pauses: tuple[int, ...] = ()
+    length: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,14 @@ class Scratch:
         folder: of this trial alone, which may not be there yet; the same in every attempt, on every
             worker that sees it, and removed once the trial is finished. None keeps nothing.
         every: epochs from one checkpoint to the next; None for as few as cost next to nothing.
+        pauses: epochs with a checkpoint in any case.
     """
 
     phase: str
     number: int
     folder: Path | None = None
     every: int | None = None
+    pauses: tuple[int, ...] = ()
 
 
 def scratch_name(phase: str, number: int) -> str:

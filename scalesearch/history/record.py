@@ -119,6 +119,14 @@ class Record:
             )
         return dict(self._sampler_study.ask(sampler, self._distributions).params)
 
+    def take(self, parameters: Mapping[str, Any]) -> None:
+        """Makes parameters that no sampler proposed the next trial's."""
+        self._sampler_study.add(
+            create_trial(
+                state=TrialState.RUNNING, params=dict(parameters), distributions=self._distributions
+            )
+        )
+
     def add(self, trial: Trial) -> None:
         """Records the trial just proposed, running or finished, in one line.
 

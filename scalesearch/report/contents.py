@@ -13,11 +13,14 @@ from scalesearch.arch.table_row import TableRow
 from scalesearch.cost.limits import Limits
 from scalesearch.history.agreement import Agreement
 from scalesearch.history.confirmed import Confirmation
+from scalesearch.history.drift import Drift
 from scalesearch.history.pareto import front
+from scalesearch.history.points import Point
 from scalesearch.report.learned import Learned
 from scalesearch.report.tasks import WORDINGS, Wording
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import Member
+from scalesearch.scaling.response import Response
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,13 @@ class Contents:
         truth: the validation images and their objects as a COCO file, with paths of the image
             files.
         deployment: what latency was measured for, in words; empty if it was not measured.
+        points: networks of the grid with whole trainings, the winner first.
+        surface: through all trainings of the grid.
+        surface_lines: what can be concluded from it, in sentences.
+        no_surface: why there is none.
+        spent: whole trainings that the rounds of the grid add up to, and how many there would be
+            without; None of a grid that was trained without rounds.
+        drift: what longer trainings and larger phi say of the grid's leaders.
         agreement: of predicted and measured latencies, if both are known.
         environment: versions, seed, machine.
         study_text: the study with every default, as YAML.
@@ -81,6 +91,12 @@ class Contents:
     learned: Learned | None = None
     doubt: str = ""
     coefficients: Scaling | None = None
+    points: Sequence[Point] = ()
+    surface: Response | None = None
+    surface_lines: Sequence[str] = ()
+    no_surface: str = ""
+    spent: tuple[float, int] | None = None
+    drift: Drift | None = None
     members: Sequence[Member] = ()
     detections: Sequence[Detections] = ()
     truth: Path | None = None
@@ -142,6 +158,12 @@ class Contents:
             rows = self.scored("family")
             rows = rows[rows["phi"] == 0] if "phi" in rows else rows.iloc[:0]
         return None if rows.empty else rows.iloc[0]
+
+    def mean(self, row: pd.Series) -> float:
+        """The metric of a row of the grid, the mean of its network's trainings."""
+        point = next((p for p in self.points if p.first.number == row["number"]), None)
+        value = row[self.metric] if point is None else point.scores[self.metric]
+        return float(value)
 
     def coefficient_names(self) -> list[str]:
         """The coefficients that the grid's scored rows have."""

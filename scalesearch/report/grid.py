@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,11 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import ACCENT, FAINT, INK, LIGHTNESS, cost_axis, new_figure, style
+from scalesearch.report.triangle import draw_corners, weighted
 from scalesearch.scaling.coefficients import Coefficients
 
 RUNNERS_UP = 4
-# Corners of the triangle in which a triple is placed by where its growth in FLOPs goes.
-CORNERS = {"alpha": (0.5, math.sqrt(3) / 2), "beta": (0.0, 0.0), "gamma": (1.0, 0.0)}
+TRIPLE = ("alpha", "beta", "gamma")
 _POINT: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 4, "alpha": 0.6}
 _RUNNER_UP: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 8, "zorder": 3}
 _RUNNER_UP |= {"fillstyle": "none"}
@@ -36,7 +36,7 @@ def draw(contents: Contents) -> Figure | None:
     """
     if contents.ranking("grid").empty or not contents.coefficient_names():
         return None
-    whole = contents.coefficient_names() == list(CORNERS)
+    whole = tuple(contents.coefficient_names()) == TRIPLE
     figure = _draw_triples(contents) if whole else _draw_combinations(contents)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
@@ -62,7 +62,7 @@ def summary(contents: Contents) -> str:
     return (
         f"{metric_name(contents.metric)} of {len(contents.scored('grid'))} "
         f"{contents.wording.point}s; the best is {values} "
-        f"with {score(best[contents.metric], contents.metric)}."
+        f"with {score(contents.mean(best), contents.metric)}."
     )
 
 
@@ -129,17 +129,17 @@ def _draw_points(axes: Axes, contents: Contents, column: str, scale: float = 1.0
 
 def _draw_triangle(axes: Axes, contents: Contents) -> None:
     """Each triple where its growth goes, darker and larger when better; ranks of the best."""
-    _draw_corners(axes)
+    words = zip(("depth", "width", "resolution"), TRIPLE, strict=True)
+    draw_corners(axes, [f"{word} alone ({name})" for word, name in words])
+    axes.set_title("Where the growth in FLOPs goes")
     # The best are drawn last, on top of their neighbours.
     rows = contents.scored("grid").sort_values(contents.metric, kind="stable")
-    rows = rows[[triple.growth > 1 for triple in _triples(rows)]]  # others have no direction
+    rows = rows[[has_direction(triple) for triple in _triples(rows)]]
     if rows.empty:
         return
     values = rows[contents.metric] * factor(contents.metric)
-    positions = [_point(triple) for triple in _triples(rows)]
     points = axes.scatter(
-        [x for x, _ in positions],
-        [y for _, y in positions],
+        *weighted(np.array([growth_shares(triple) for triple in _triples(rows)])),
         c=values,
         cmap=LIGHTNESS,
         s=25 + 170 * values.rank(pct=True) ** 2,
@@ -151,15 +151,20 @@ def _draw_triangle(axes: Axes, contents: Contents) -> None:
     bar.outline.set_visible(False)
     best = contents.ranking("grid").iloc[: 1 + RUNNERS_UP]
     for rank, triple in enumerate(_triples(best), start=1):
-        if triple.growth > 1 and rank == 1:
+        if has_direction(triple) and rank == 1:
             axes.plot(*_point(triple), **_BEST)
-        elif triple.growth > 1:
+        elif has_direction(triple):
             axes.annotate(f"{rank}", _point(triple), **_RANK)
+
+
+def has_direction(triple: Coefficients) -> bool:
+    """Whether its growth goes somewhere: at a product of 1 it has no shares."""
+    return abs(math.log(triple.product)) > 1e-9
 
 
 def triple_of(row: Any) -> Coefficients:
     """The coefficients of a row, by name; one that it does not have is 1."""
-    return Coefficients(*(row.get(name, 1.0) for name in CORNERS))
+    return Coefficients(*(row.get(name, 1.0) for name in TRIPLE))
 
 
 def _triples(rows: pd.DataFrame) -> list[Coefficients]:
@@ -168,34 +173,5 @@ def _triples(rows: pd.DataFrame) -> list[Coefficients]:
 
 def _point(triple: Coefficients) -> tuple[float, float]:
     """Where a triple lies in the triangle."""
-    return _weighted(dict(zip(CORNERS, growth_shares(triple), strict=True)))
-
-
-def _weighted(shares: Mapping[str, float]) -> tuple[float, float]:
-    """The point between the corners with these weights, which sum to 1."""
-    x, y = (sum(share * CORNERS[key][i] for key, share in shares.items()) for i in (0, 1))
-    return x, y
-
-
-def _draw_corners(axes: Axes) -> None:
-    outline = [*CORNERS.values(), CORNERS["alpha"]]
-    axes.plot(*zip(*outline, strict=True), color=FAINT, linewidth=1, zorder=0)
-    for share in (0.25, 0.5, 0.75):
-        for key in CORNERS:
-            # `key` has this share along a line parallel to the opposite side.
-            ends = [_weighted({key: share, other: 1 - share}) for other in CORNERS if other != key]
-            axes.plot(*zip(*ends, strict=True), color="#e4e4e4", linewidth=0.7, zorder=0)
-    for (key, (x, y)), word in zip(CORNERS.items(), ("depth", "width", "resolution"), strict=True):
-        axes.annotate(
-            f"{word} alone ({key})",
-            (x, y),
-            xytext=(0, 8 if y > 0 else -8),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if y > 0 else "top",
-        )
-    axes.set(title="Where the growth in FLOPs goes", aspect="equal")
-    axes.set_axis_off()
-    axes.set_anchor("N")
-    axes.set_xlim(-0.22, 1.22)
-    axes.set_ylim(-0.12, 1.12)
+    x, y = weighted(np.array([growth_shares(triple)]))
+    return float(x[0]), float(y[0])

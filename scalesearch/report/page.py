@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
 import jinja2
+from matplotlib.figure import Figure
 
 from scalesearch.files.write import write_bytes, write_text
-from scalesearch.report import classes, family, grid, latency, learned, predictions, search
+from scalesearch.report import classes, family, grid, latency, learned, predictions, search, surface
 from scalesearch.report.contents import Contents
 from scalesearch.report.sections import Drawn, facts, sections
 from scalesearch.report.style import save
 
-_FIGURES = {
+_FIGURES: Mapping[str, Callable[[Contents], Figure | None]] = {
     "search": search.draw,
     "learned": learned.draw,
     "latency": latency.draw,
     "grid": grid.draw,
+    "surface": surface.draw_contents,
     "family": family.draw,
     "classes": classes.draw,
 }

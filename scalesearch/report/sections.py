@@ -13,7 +13,7 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.table_row import TableRow
 from scalesearch.history.confirmed import probability_words
 from scalesearch.history.trials import PHASES
-from scalesearch.report import classes, family, grid, latency, learned, search, tables
+from scalesearch.report import classes, family, grid, latency, learned, search, surface, tables
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import cost, metric_word, objective_words, score
 from scalesearch.report.predictions import Predictions
@@ -175,8 +175,14 @@ def _family(contents: Contents, drawn: Drawn) -> Section:
         title="Family",
         text=[text if figure else "No member has a score yet."],
         figure=figure,
-        tables=[tables.family(contents)],
+        tables=[tables.family(contents), *_sizes(contents)],
     )
+
+
+def _sizes(contents: Contents) -> list[tables.Table]:
+    """What was scaled, of classifiers; a table of detectors has other columns."""
+    table = tables.sizes(contents)
+    return [table] if table.rows else []
 
 
 def _detector_family(contents: Contents, drawn: Drawn) -> Section:
@@ -270,7 +276,9 @@ def _grid(contents: Contents, drawn: Drawn) -> Section:
     if figure is not None:
         text = [contents.wording.grid_text, *_fixed(contents)]
         table = tables.coefficients(contents)
-        return Section(title="Grid", text=text, figure=figure, tables=[table])
+        return Section(
+            title="Grid", text=[*text, *_rounds(contents)], figure=figure, tables=[table]
+        )
     if not contents.phase("grid").empty:
         why = f"No {contents.wording.point} has a score yet."
     elif contents.coefficients is not None:
@@ -278,6 +286,41 @@ def _grid(contents: Contents, drawn: Drawn) -> Section:
     else:
         why = "There was no grid."
     return Section(title="Grid", text=[why])
+
+
+def _rounds(contents: Contents) -> list[str]:
+    """What rounds have saved, where the grid was trained in rounds."""
+    if contents.spent is None:
+        return []
+    spent, without = contents.spent
+    return [
+        f"Trained in rounds: {spent:.4g} whole trainings in all, repeats of the leaders among "
+        f"them. One training of each network to its end would have been {without}, and three of "
+        f"each, which say as much of the noise, {3 * without}."
+    ]
+
+
+def _surface(contents: Contents, drawn: Drawn) -> Section | None:
+    """What the grid's trainings say together, and how sure that is."""
+    if contents.no_surface:
+        return Section(title="How sure", text=[f"There is no surface: {contents.no_surface}."])
+    if contents.surface is None:
+        return None
+    lines = [f"{line[0].upper()}{line[1:]}." for line in contents.surface_lines]
+    return Section(title="How sure", text=lines, figure=_figure(contents, drawn, "surface"))
+
+
+def _drift(contents: Contents, drawn: Drawn) -> Section | None:
+    """Whether the ranking holds for longer trainings and larger networks."""
+    if contents.drift is None:
+        return None
+    lines = [f"{line[0].upper()}{line[1:]}." for line in contents.drift.sentences]
+    if contents.drift.holds is False:
+        lines.append(
+            "Warning: do not rely on the ranking of the short trainings. Train the grid for "
+            "longer, or take the best of the longest trainings here."
+        )
+    return Section(title="Does it hold?", text=lines, tables=[tables.drift(contents)])
 
 
 def _fixed(contents: Contents) -> list[str]:
@@ -302,10 +345,20 @@ def _trials(contents: Contents, drawn: Drawn) -> Section:
 
 # The page of each task, in reading order; a section may be None where it does not apply.
 _SECTIONS: Mapping[str, Sequence[Callable[[Contents, Drawn], Section | None]]] = {
-    "classification": (_baseline, _family, _search, _learned, _latency, _grid, _trials),
+    "classification": (
+        _baseline,
+        _family,
+        _search,
+        _learned,
+        _latency,
+        _grid,
+        _surface,
+        _drift,
+        _trials,
+    ),
     "detection": (
         *(_baseline, _detector_family, _precision, _predictions),
-        *(_search, _learned, _latency, _grid, _trials),
+        *(_search, _learned, _latency, _grid, _surface, _drift, _trials),
     ),
 }
 
@@ -316,6 +369,7 @@ _SUMMARIES = {
     "learned": learned.summary,
     "latency": latency.summary,
     "grid": grid.summary,
+    "surface": surface.summary_of_contents,
     "family": family.summary,
     "classes": classes.summary,
 }

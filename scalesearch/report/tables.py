@@ -11,6 +11,7 @@ from typing import cast
 
 import pandas as pd
 
+from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.factory import Factory, arguments
 from scalesearch.arch.table_row import TableRow
@@ -22,7 +23,7 @@ from scalesearch.report.by_stage import by_stage
 from scalesearch.report.classes import best_by_phase
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND, words
-from scalesearch.report.grid import CORNERS, shown, triple_of
+from scalesearch.report.grid import TRIPLE, shown, triple_of
 from scalesearch.report.numbers import (
     NAMES,
     NONE,
@@ -33,6 +34,7 @@ from scalesearch.report.numbers import (
     percent,
     score,
 )
+from scalesearch.scaling.realise import effective
 from scalesearch.units import format_seconds
 
 TOP = 10
@@ -188,26 +190,63 @@ def front(contents: Contents, against: str = "flops") -> Table:
 
 
 def coefficients(contents: Contents) -> Table:
-    """The best coefficients of the grid; of triples with their growth."""
+    """The best coefficients of the grid, the winner first; of triples with their growth."""
     names, ranking = shown(contents), contents.ranking("grid")
-    triples = not {*names}.isdisjoint(CORNERS)
+    triples = not {*names}.isdisjoint(TRIPLE)
+    known = {point.first.number: point for point in contents.points}
+    repeated = any(len(point.trainings) > 1 for point in known.values())
     rows = []
     for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
-        values = [f"{row[name]:.4g}" for name in names]
+        cells = [f"{rank}", *(f"{row[name]:.4g}" for name in names)]
         if triples:
-            values.append(f"{triple_of(row).product:.3f}")
-        metric = score(row[contents.metric], contents.metric)
-        rows.append([f"{rank}", *values, metric, cost("flops", row["flops"])])
+            cells.append(f"{triple_of(row).product:.3f}")
+        cells.append(score(contents.mean(row), contents.metric))
+        if repeated:
+            point = known[row["number"]]
+            error = _NAN if point.error is None else point.error
+            cells += [score(error, contents.metric), f"{len(point.trainings)}"]
+        rows.append([*cells, cost("flops", row["flops"])])
     columns = [*(name.replace("_", " ") for name in names), *(["growth"] if triples else [])]
+    columns.append(metric_word(contents.metric))
+    columns += ["standard error", "trainings"] if repeated else []
     copies = len(contents.scored("grid")) - len(ranking)
+    copies -= sum(len(point.trainings) - 1 for point in known.values())
     verb = "has" if copies == 1 else "have"
-    reused = f"{copies} more {verb} the network of one of these." if copies else ""
+    notes = ["Growth: alpha · beta² · gamma²."] * triples
+    if copies > 0:
+        notes.append(f"{copies} more {verb} the network of one of these.")
+    if contents.surface is not None:
+        notes.append("The first is where the surface is highest, the others follow by their mean.")
     return Table(
         caption=f"The best {len(rows)} of {len(ranking)} {contents.wording.point}s",
-        head=["rank", *columns, metric_word(contents.metric), "FLOPs"],
+        head=["rank", *columns, "FLOPs"],
         rows=rows,
         marked=frozenset({0} if contents.coefficients is not None else ()),
-        note=" ".join(["Growth: alpha · beta² · gamma²."] * triples + [reused] * bool(reused)),
+        note=" ".join(notes),
+    )
+
+
+def drift(contents: Contents) -> Table:
+    """The ways to scale under each condition, in the order of the first."""
+    assert contents.drift is not None
+    conditions = contents.drift.conditions
+    best = [condition.best for condition in conditions]
+    rows = [
+        [
+            way,
+            *(
+                score(c.values.get(way, _NAN), contents.metric) + " \N{BLACK STAR}" * (way == top)
+                for c, top in zip(conditions, best, strict=True)
+            ),
+        ]
+        for way in conditions[0].values
+    ]
+    return Table(
+        caption=f"{metric_word(contents.metric).capitalize()} of leaders and single dimensions",
+        head=["alpha, beta, gamma", *(condition.words for condition in conditions)],
+        rows=rows,
+        words=frozenset({0}),
+        note="\N{BLACK STAR}: the best in its column.",
     )
 
 
@@ -226,7 +265,8 @@ def family(contents: Contents) -> Table:
             score(row.get(contents.metric, _NAN), contents.metric),
             *_costs(row, ["flops"]),
             percent(row["flops"] / nearest),
-            *_costs(row, ["params", "training_bytes", *timed]),
+            *_costs(row, ["params", "activations", "training_bytes", *timed]),
+            _spent(row),
             str(row["state"]),
         ]
         # A member without a cost comes last.
@@ -237,12 +277,40 @@ def family(contents: Contents) -> Table:
         caption="Members",
         head=[
             *("strategy", "phi", metric_word(contents.metric), "FLOPs", "of compound"),
-            *("parameters", "training memory", *timed, "state"),
+            *("parameters", "activations", "training memory", *timed, "time", "state"),
         ],
         rows=[cells for _, cells in rows],
-        words=frozenset({0, 7 + len(timed)}),
+        words=frozenset({0, 9 + len(timed)}),
         marked=frozenset(i for i, (_, cells) in enumerate(rows) if cells[0] == COMPOUND),
-        note="Of compound: FLOPs as a share of those of the compound member above.",
+        note="Of compound: FLOPs as a share of those of the compound member above. Time: of the "
+        "whole trial on its worker; equal FLOPs take unequal time, which follows activations.",
+    )
+
+
+def sizes(contents: Contents) -> Table:
+    """Depth, width and side of every classifier of the family, as multiples of the baseline's."""
+    start, rows = contents.baseline, []
+    for member in contents.members:
+        net = member.architecture
+        if not (isinstance(start, Backbone | Factory) and isinstance(net, Backbone | Factory)):
+            continue
+        by = effective(start, net)
+        rows.append(
+            [
+                *(words(member.strategy), f"{member.phi:.4g}"),
+                *(f"{TIMES}{value:.2f}" for value in (by.depth, by.width, by.resolution)),
+                NONE if isinstance(net, Factory) else f"{net.depth}",
+                f"{net.resolution}",
+            ]
+        )
+    return Table(
+        caption="What is scaled, effectively",
+        head=["strategy", "phi", "depth", "width", "resolution", "blocks", "pixels"],
+        rows=rows,
+        words=frozenset({0}),
+        marked=frozenset(i for i, row in enumerate(rows) if row[0] == COMPOUND),
+        note="After rounding, as multiples of the baseline's: blocks, the geometric mean of the "
+        "widths of stages, the side of the input. Of what a factory builds: what it was asked for.",
     )
 
 
@@ -371,6 +439,12 @@ def _value(contents: Contents, value: float) -> str:
     if _is_metric(contents):
         return score(value, contents.metric)
     return f"{value:.4g}" if isfinite(value) else NONE
+
+
+def _spent(row: pd.Series) -> str:
+    """The time of a trial, where it ran and not another one of the same network."""
+    seconds = row.get("seconds", _NAN)
+    return format_seconds(seconds) if seconds > 0 and row["state"] == "assessed" else NONE
 
 
 def _costs(row: pd.Series, names: Iterable[str]) -> list[str]:

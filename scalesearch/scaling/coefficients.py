@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -18,6 +19,8 @@ Loaded = TypeVar("Loaded")
 HeadScaling = Literal["scale", "keep", "grow"]
 # How multipliers become a network.
 Match = Literal["measured", "nominal"]
+# What networks of `measured` coefficients are made equal in.
+BudgetCost = Literal["flops", "training_bytes", "latency"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Coefficients:
         match: `nominal` rounds depths up, as the paper's code does, so that FLOPs are only about
             what they should be; `measured` realises a network at its FLOPs (`scaling/realise.py`).
         budget: what `measured` multiplies FLOPs with for each phi; by default the product.
+        budget_cost: what it multiplies instead: `training_bytes` or `latency`.
     """
 
     alpha: float
@@ -63,10 +67,18 @@ class Coefficients:
     head_scaling: HeadScaling = "scale"
     match: Match = "nominal"
     budget: float | None = None
+    budget_cost: BudgetCost = "flops"
 
     def __post_init__(self) -> None:
         check_word("head_scaling", self.head_scaling, get_args(HeadScaling))
         check_word("match", self.match, get_args(Match))
+        check_word("budget_cost", self.budget_cost, get_args(BudgetCost))
+        if self.budget_cost != "flops" and (self.match, self.budget is None) != ("measured", False):
+            raise UserError(
+                f"{self.budget_cost} is made equal by a measured budget alone",
+                key="budget_cost",
+                allowed="match: measured, and a budget",
+            )
         if self.budget is not None and not 0 < self.budget < _MOST_GROWTH:
             raise UserError(f"{self.budget!r} cannot be used", key="budget", allowed="above 0")
         for key in ("alpha", "beta", "gamma"):
@@ -81,7 +93,7 @@ class Coefficients:
 
     @property
     def growth(self) -> float:
-        """What FLOPs are multiplied with for each phi; of `nominal` ones about so much."""
+        """What FLOPs (or `budget_cost`) are multiplied with for each phi, if `nominal` roughly."""
         if self.match == "nominal" or self.budget is None:
             return self.product
         return self.budget
@@ -100,6 +112,24 @@ class Coefficients:
             head_scaling=self.head_scaling,
         )
 
+    def along(self, times: float) -> Multipliers:
+        """The multipliers in the triple's direction for so many times the FLOPs, nominally.
+
+        Raises:
+            UserError: a product of 1, whose direction leads to no other FLOPs.
+        """
+        if abs(rate := math.log(self.product)) < 1e-6:
+            raise UserError("alpha * beta^2 * gamma^2 is 1: these coefficients grow no network")
+        phi = math.log(times) / rate
+        return Multipliers(
+            self.alpha**phi, self.beta**phi, self.gamma**phi, head_scaling=self.head_scaling
+        )
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether networks get smaller with phi, as those of a budget below 1."""
+        return not self.grows and min(self.alpha, self.beta, self.gamma) < 1
+
     @property
     def grows(self) -> bool:
         """Whether anything gets larger with phi."""
@@ -108,7 +138,11 @@ class Coefficients:
     def file_entries(self) -> dict[str, float | str]:
         """As a `coefficients.yaml` holds it: with the growth that follows."""
         entries: dict[str, float | str] = asdict(self)
-        for name, default in (("head_scaling", "scale"), ("budget", None)):
+        for name, default in (
+            ("head_scaling", "scale"),
+            ("budget", None),
+            ("budget_cost", "flops"),
+        ):
             if entries[name] == default:
                 del entries[name]
         return entries | {"growth": round(self.growth, 6)}

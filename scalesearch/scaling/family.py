@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 from scalesearch.arch.detector import Architecture, Detector
@@ -11,17 +12,18 @@ from scalesearch.arch.factory import Factory
 from scalesearch.cost.counts import counts
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.factory import scaled_dimensions
-from scalesearch.scaling.realise import TOLERANCE, Unrealised, effective, realise
+from scalesearch.scaling.factory import alone, scaled_dimensions
+from scalesearch.scaling.match import match_flops
+from scalesearch.scaling.measure import Measure, measure_for
+from scalesearch.scaling.realise import TOLERANCE, Unrealised, nearest_along
 from scalesearch.scaling.scale import scale
-from scalesearch.scaling.solve import match_flops
+from scalesearch.scaling.strategies import COMPOUND, DEFAULT, grown, shares_of
 
-Strategy = Literal["compound", "depth", "width", "resolution"]
 DetectorStrategy = Literal[
     "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
 ]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 DETECTOR_STRATEGIES: tuple[DetectorStrategy, ...] = get_args(DetectorStrategy)
+_PLAIN = ("depth", "width", "resolution")  # single dimensions of classifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Member:
     """One network of a family.
 
     Attributes:
-        strategy: `compound`, or the single dimension that was scaled.
+        strategy: `compound`, or that of its own, such as `depth` or `d1_w8_r1`.
         phi: of the compound member whose FLOPs it matches.
         architecture: the scaled network.
     """
@@ -49,51 +51,119 @@ def members(
     coefficients: Scaling,
     phis: Sequence[float],
     strategies: Sequence[str] = (),
+    measure: Measure | None = None,
 ) -> tuple[Member, ...]:
-    """Each phi's compound member, and beside it one member for each single dimension.
+    """Each phi's compound member, and beside it one member for each other strategy.
 
-    The single-dimension members have the FLOPs of the compound one as nearly as their steps
-    allow, so that the comparison is the one of Tan & Le 2019, Figure 8 (of detectors:
-    EfficientDet, Figure 6). Where phi shrinks the network there is nothing to compare: single
-    dimensions are only scaled up. All strategies by default; those of a dimension that a factory
-    does not scale are left out.
+    These have the FLOPs of the compound one, so that the comparison is the one of Tan & Le 2019,
+    Figure 8 (of detectors: EfficientDet, Figure 6): within 2 % where coefficients are `measured`,
+    if the steps of a network are not too coarse; single dimensions of `nominal` ones, and of
+    detectors, as nearly as their steps allow. Where phi shrinks a network these last have no
+    member, and others none where a strategy cannot make the network as small, or grows a dimension
+    that a factory does not scale (`left_out`). By default compound and the single dimensions.
+
+    Args:
+        baseline: phi 0.
+        coefficients: of the compound members.
+        phis: of the members.
+        strategies: of `strategies.STRATEGIES`, or one's own; of detectors `DETECTOR_STRATEGIES`.
+        measure: the cost that is made equal instead, if the coefficients' budget is of it.
+
+    Raises:
+        UserError: a compound member cannot be made, or there is no such strategy.
     """
     networks = []
-    every = DETECTOR_STRATEGIES if isinstance(baseline, Detector) else STRATEGIES
-    if isinstance(baseline, Factory):
-        known = ("compound", *scaled_dimensions(baseline))
-        strategies = [name for name in strategies or every if name in known]
-    smallest = counts(baseline).flops
+    made = _possible(baseline, strategies or _default(baseline))
     for phi in phis:
-        compound = scale(baseline, coefficients, phi)
-        target = counts(compound).flops
-        for strategy in strategies or every:
-            if strategy == "compound":
+        compound = scale(baseline, coefficients, phi, measure)
+        for strategy in made:
+            if strategy == COMPOUND:
                 networks.append(Member(strategy, phi, compound))
-            elif target >= smallest:
-                same = _alone(baseline, strategy, target, coefficients)
+                continue
+            same = _beside(baseline, strategy, compound, coefficients, phi, measure)
+            if same is not None:
                 networks.append(Member(strategy, phi, same))
     return tuple(networks)
 
 
-def _alone(
-    baseline: Architecture, strategy: str, target: int, coefficients: Scaling
-) -> Architecture:
-    """A single dimension at the compound member's FLOPs, by the rule of its coefficients.
+def left_out(
+    family: Sequence[Member],
+    baseline: Architecture,
+    phis: Sequence[float],
+    strategies: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """The names of the members that a family was asked for and does not have."""
+    names = {member.name for member in family}
+    asked = (
+        Member(strategy, phi, baseline).name
+        for phi in phis
+        for strategy in strategies or _default(baseline)
+    )
+    return tuple(name for name in asked if name not in names)
 
-    Where the steps of one dimension are too coarse, `measured` lets the others take up the rest.
-    """
-    nearest = match_flops(baseline, strategy, target, coefficients)
-    if not isinstance(coefficients, Coefficients) or coefficients.match == "nominal":
-        return nearest
-    if abs(counts(nearest).flops / target - 1) <= TOLERANCE:
-        return nearest
-    assert not isinstance(baseline, Detector)
-    assert not isinstance(nearest, Detector)
-    by = replace(effective(baseline, nearest), head_scaling=coefficients.head_scaling)
-    try:
-        return realise(baseline, by, target)
-    except Unrealised:  # the table shows by how much it misses them
-        if isinstance(baseline, Factory):  # which alone knows its steps
-            return nearest
-        raise
+
+def _default(baseline: Architecture) -> tuple[str, ...]:
+    return DETECTOR_STRATEGIES if isinstance(baseline, Detector) else DEFAULT
+
+
+def _possible(baseline: Architecture, strategies: Sequence[str]) -> Sequence[str]:
+    """Those that grow nothing that a factory does not scale."""
+    if not isinstance(baseline, Factory):
+        return strategies
+    known = {*scaled_dimensions(baseline)}
+    return [one for one in strategies if one == COMPOUND or known >= {*shares_of(one).dimensions}]
+
+
+def _beside(
+    baseline: Architecture,
+    strategy: str,
+    compound: Architecture,
+    coefficients: Scaling,
+    phi: float,
+    measure: Measure | None,
+) -> Architecture | None:
+    """Another strategy's network of the compound member's FLOPs, or None if there is none."""
+    measured = isinstance(coefficients, Coefficients) and coefficients.match == "measured"
+    if isinstance(baseline, Detector) or (strategy in _PLAIN and not measured):
+        target = counts(compound).flops
+        smaller = target < counts(baseline).flops
+        return None if smaller else match_flops(baseline, strategy, target, coefficients)
+    assert isinstance(coefficients, Coefficients)
+    assert not isinstance(compound, Detector)
+    by = measure_for(coefficients.budget_cost, measure)
+    near = by.of(compound)
+    if isinstance(baseline, Factory) and strategy in _PLAIN and near >= by.of(baseline):
+        single = alone(baseline, strategy, near)
+        if abs(by.of(single) / near - 1) <= TOLERANCE:
+            return single
+    first = _aim(by.of(baseline), near, coefficients, phi)
+    for aim, tolerance in (first, (near, TOLERANCE)):
+        try:
+            return grown(
+                baseline,
+                shares_of(strategy),
+                aim,
+                tolerance,
+                head_scaling=coefficients.head_scaling,
+                measure=by,
+            )
+        except Unrealised:
+            continue
+    if near < by.of(baseline):
+        return None
+    # Networks of few blocks and channels have steps so coarse that the nearest is what there is.
+    if strategy in _PLAIN and by.name == "flops":
+        return match_flops(baseline, strategy, counts(compound).flops, coefficients)
+    at = partial(shares_of(strategy).at, head_scaling=coefficients.head_scaling)
+    return nearest_along(baseline, at, near, by)
+
+
+def _aim(
+    start: float, compound: float, coefficients: Coefficients, phi: float
+) -> tuple[float, float]:
+    """What a member aims at, and its tolerance: near the compound one and near what both aim at."""
+    aims = [compound]
+    if phi and coefficients.match == "measured":
+        aims.append(start * coefficients.growth**phi)
+    least, most = max(aims) * (1 - TOLERANCE), min(aims) * (1 + TOLERANCE)
+    return (least + most) / 2, (most - least) / (most + least)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.factory import Factory
-from scalesearch.arch.stage import BLOCK_FIELDS
-from scalesearch.cost.counts import counts
+from scalesearch.arch.rounding import Vanished
+from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
-from scalesearch.scaling.factory import nearest
+from scalesearch.scaling.factory import multiplied, nearest
+from scalesearch.scaling.measure import FLOPS, Measure
 from scalesearch.scaling.multiply import multiply, with_depths
 
 TOLERANCE = 0.02  # share by which the FLOPs may miss their target
@@ -21,6 +23,9 @@ _MORE_BLOCKS = 2  # that a network may have, or lack, where that meets the targe
 _WIDER = 0.1  # share of its channels that it may have more, or lack
 _WIDTHS = 40  # of those at most
 _LARGER = 1.3  # factor by which its side may
+_ROUNDS = 8  # of looking for a target along a ray of multipliers
+_NEAR = 0.005  # share of the target at which it ends
+_ASTRAY = 1.3  # factor by which the nearest steps along a ray may miss the target
 
 Scaled = TypeVar("Scaled", bound=Backbone | Factory)
 
@@ -34,54 +39,136 @@ class _Shape:
     """Depths and widths, and how far they are from what was asked for, as a sum of logarithms."""
 
     off: float
-    net: Backbone
+    depths: tuple[int, ...]
+    widths: Sequence[int]
 
 
-def realise(net: Scaled, by: Multipliers, flops: float, tolerance: float = TOLERANCE) -> Scaled:
-    """The network of some multipliers whose FLOPs are `flops`, within a share of them.
+def realise(
+    net: Scaled,
+    by: Multipliers,
+    target: float,
+    tolerance: float = TOLERANCE,
+    *,
+    measure: Measure = FLOPS,
+) -> Scaled:
+    """The network of some multipliers whose FLOPs are `target`, within a share of them.
 
     Blocks are added one at a time, each to the stage that lags most behind the multiplier of depth;
     channels are rounded to their divisor (`arch/rounding.py`); the input's side takes up the rest.
     FLOPs grow in jumps where a side passes a multiple of the last map's pixels, so that a side
     alone may not do: then the network with a block or some channels more or less is taken whose
-    depth, width and side are nearest to what was asked for, as a sum of logarithms.
-    A factory does its own rounding (`scaling/factory.py`).
+    depth, width and side are nearest to what was asked for, as a sum of logarithms. A factory does
+    its own rounding (`scaling/factory.py`).
 
     Args:
         net: the baseline.
         by: its multipliers; that of the resolution says where the side is looked for.
-        flops: of the result.
-        tolerance: a share of `flops`.
+        target: FLOPs of the result, or what `measure` gives.
+        tolerance: a share of `target`.
+        measure: the cost that is to meet the target.
 
     Raises:
         Unrealised: no such network comes that near.
+        UserError: another measure than FLOPs of what a factory builds.
     """
-    find: Any = nearest if isinstance(net, Factory) else _nearest
-    best: Scaled | None = find(net, by, flops, tolerance)
+    measure.check(net)
+    best: Any = (
+        nearest(net, by, target, tolerance)
+        if isinstance(net, Factory)
+        else _realised(net, by, target, tolerance, measure)
+    )
     if best is None:
         raise Unrealised(
             f"no network near depth {by.depth:.3g}, width {by.width:.3g} and resolution "
-            f"{by.resolution:.3g} times the baseline's has {flops:.4g} FLOPs within "
+            f"{by.resolution:.3g} times the baseline's has {target:.4g} {measure.words} within "
             f"{tolerance:.1%}",
             hint="multipliers whose depth * width^2 * resolution^2 is near what FLOPs grow by "
             "leave least to be made up for",
         )
-    return best
+    found: Scaled = best
+    return found
 
 
-def _nearest(net: Backbone, by: Multipliers, flops: float, tolerance: float) -> Backbone | None:
+def _realised(
+    net: Backbone, by: Multipliers, target: float, tolerance: float, measure: Measure
+) -> Backbone | None:
+    """The nearest network within the tolerance, or None."""
     wanted = net.resolution * by.resolution
-    best: tuple[float, Backbone] | None = None
-    for shape in _shapes(net, by):
-        if best is not None and best[0] <= shape.off:
+    wide = multiply(net, Multipliers(width=by.width, head_scaling=by.head_scaling))
+    least, most = target * (1 - tolerance), target * (1 + tolerance)
+    best: Backbone | None = None
+    least_off = math.log(_LARGER)
+    for shape in _shapes(net, wide, by):
+        if best is not None and least_off <= shape.off:
             break  # all that follow are further off
-        side = _side(shape.net, wanted, flops, tolerance)
+        network = _made(wide, shape)
+        room = math.exp(least_off - shape.off) if best is not None else _LARGER
+        side = _side(partial(measure.at, network), wanted, room, least, most)
         if side is None:
             continue
         off = shape.off + abs(math.log(side / wanted))
-        if best is None or off < best[0]:
-            best = off, replace(shape.net, resolution=side)
-    return None if best is None else best[1]
+        if best is None or off < least_off:
+            least_off, best = off, replace(network, resolution=side)
+    return best
+
+
+def realise_along(
+    net: Scaled,
+    at: Callable[[float], Multipliers],
+    target: float,
+    tolerance: float = TOLERANCE,
+    *,
+    measure: Measure = FLOPS,
+) -> Scaled:
+    """The network on a ray of multipliers that meets a target, within a share of it.
+
+    The dimensions grow together until their nearest steps come to the target; what is missing then
+    is made up for by `realise`, near these multipliers.
+
+    Args:
+        net: the baseline.
+        at: the multipliers for about so many times its cost.
+        target: of the result, above or below the baseline's.
+        tolerance: a share of `target`.
+        measure: the cost that is to meet the target.
+
+    Raises:
+        Unrealised: these dimensions alone come nowhere near, as depth where each stage has one
+            block left, or no network nearby meets the target.
+    """
+    off, by = _on_ray(net, at, target, measure)
+    if off > math.log(_ASTRAY):
+        raise Unrealised(
+            f"these dimensions alone cannot bring the network to {target:.4g} {measure.words}",
+            hint="take a target nearer to the baseline's, or a strategy with other dimensions",
+        )
+    return realise(net, by, target, tolerance, measure=measure)
+
+
+def nearest_along(
+    net: Scaled, at: Callable[[float], Multipliers], target: float, measure: Measure = FLOPS
+) -> Scaled:
+    """The network on a ray whose nearest steps come closest to a target, however near."""
+    return rounded(net, _on_ray(net, at, target, measure)[1])
+
+
+def _on_ray(
+    net: Backbone | Factory, at: Callable[[float], Multipliers], target: float, measure: Measure
+) -> tuple[float, Multipliers]:
+    """How far the nearest multipliers miss the target, as a logarithm, and they themselves."""
+    times, tried = target / measure.of(net), list[tuple[float, Multipliers]]()
+    for _ in range(_ROUNDS):
+        try:
+            by = at(times)
+            close = rounded(net, by)
+        except (Vanished, OverflowError):  # nothing is left of the image, or too much
+            break
+        over = measure.of(close) / target
+        tried.append((abs(math.log(over)), by))
+        if tried[-1][0] < _NEAR or not 1e-12 < times / over < 1e12:
+            break
+        times /= over
+    return min(tried, key=lambda one: one[0], default=(math.inf, Multipliers()))
 
 
 def effective(net: Backbone | Factory, grown: Backbone | Factory) -> Multipliers:
@@ -106,6 +193,22 @@ def effective(net: Backbone | Factory, grown: Backbone | Factory) -> Multipliers
     )
 
 
+def rounded(net: Scaled, by: Multipliers) -> Scaled:
+    """The network of some multipliers with every dimension rounded to its nearest step.
+
+    Unlike `multiply`, which rounds depths up as the paper's code does; a factory rounds as it does.
+    """
+    made: Any = multiplied(net, by) if isinstance(net, Factory) else _rounded(net, by)
+    found: Scaled = made
+    return found
+
+
+def _rounded(net: Backbone, by: Multipliers) -> Backbone:
+    blocks = math.floor(by.depth * sum(_growing(net).values()) + 0.5)
+    wide = multiply(net, replace(by, depth=1.0))
+    return with_depths(wide, lagging_depths(net, blocks))
+
+
 def lagging_depths(net: Backbone, blocks: int) -> tuple[int, ...]:
     """The depths of all stages with so many blocks in those that can grow, at least one in each.
 
@@ -113,7 +216,8 @@ def lagging_depths(net: Backbone, blocks: int) -> tuple[int, ...]:
     one at a time from the one that is most ahead of it.
     """
     first = _growing(net)
-    depths = dict(first)
+    times = max(1, blocks // max(1, sum(first.values())))
+    depths = {i: times * depth for i, depth in first.items()}  # passed on the way
     while (missing := blocks - sum(depths.values())) > 0:
         depths[min(depths, key=lambda i: (depths[i] / first[i], i))] += 1
     while missing < 0 and (shrinking := [i for i in depths if depths[i] > 1]):
@@ -128,15 +232,14 @@ def _growing(net: Backbone) -> dict[int, int]:
     return {i: stage.depth for i, stage in stages if "depth" in BLOCK_FIELDS[stage.block]}
 
 
-def _shapes(net: Backbone, by: Multipliers) -> Iterator[_Shape]:
-    """Networks near the wanted depth and width, the nearest first."""
-    pairs = [
-        (deep_off + wide_off, deep, wide)
-        for deep_off, deep in _depths_near(net, by.depth)
-        for wide_off, wide in _widths_near(net, by)
+def _shapes(net: Backbone, wide: Backbone, by: Multipliers) -> Iterator[_Shape]:
+    """Depths and widths near the wanted ones, the nearest first."""
+    shapes = [
+        _Shape(deep_off + wide_off, depths, widths)
+        for deep_off, depths in _depths_near(net, by.depth)
+        for wide_off, widths in _widths_near(net, wide, by.width)
     ]
-    for off, deep, wide in sorted(pairs, key=lambda pair: pair[0]):
-        yield _Shape(off, with_depths(wide, deep))
+    return iter(sorted(shapes, key=lambda shape: shape.off))
 
 
 def _depths_near(net: Backbone, by: float) -> Sequence[tuple[float, tuple[int, ...]]]:
@@ -151,26 +254,26 @@ def _depths_near(net: Backbone, by: float) -> Sequence[tuple[float, tuple[int, .
     return [(abs(math.log(n / wanted)), lagging_depths(net, n)) for n in numbers]
 
 
-def _widths_near(net: Backbone, by: Multipliers) -> Sequence[tuple[float, Backbone]]:
-    """The network with the wanted widths, and with some channels more and less."""
-    wide = multiply(net, Multipliers(width=by.width, head_scaling=by.head_scaling))
+def _widths_near(net: Backbone, wide: Backbone, by: float) -> Sequence[tuple[float, Sequence[int]]]:
+    """The wanted widths of the stages, and such with some channels more and less."""
     divisor, before = net.width_divisor, [stage.width for stage in net.stages]
-    widths = [stage.width for stage in wide.stages]
-    near = [(abs(_mean_log(widths, before) - math.log(by.width)), wide)]
-    steps = max(2, math.floor(_WIDER * sum(widths) / divisor))
+    wanted = [stage.width for stage in wide.stages]
+    near: list[tuple[float, Sequence[int]]] = [
+        (abs(_mean_log(wanted, before) - math.log(by)), wanted)
+    ]
+    steps = max(2, math.floor(_WIDER * sum(wanted) / divisor))
     for way in (1, -1):
-        widths = [stage.width for stage in wide.stages]
+        widths: Sequence[int] = wanted
         for step in range(1, steps + 1):
             widths = _one_step(widths, before, way * divisor)
             if min(widths) < divisor:
                 break
             if step % math.ceil(2 * steps / _WIDTHS) == 0:
-                off = abs(_mean_log(widths, before) - math.log(by.width))
-                near.append((off, _with_widths(wide, widths)))
+                near.append((abs(_mean_log(widths, before) - math.log(by)), widths))
     return near
 
 
-def _one_step(widths: Sequence[int], before: Sequence[int], more: int) -> list[int]:
+def _one_step(widths: Sequence[int], before: Sequence[int], more: int) -> Sequence[int]:
     """Channels added to the stage that lags most, or taken from the one that is most ahead."""
     rates = [width / first for width, first in zip(widths, before, strict=True)]
     at = rates.index(min(rates)) if more > 0 else rates.index(max(rates))
@@ -182,29 +285,39 @@ def _mean_log(widths: Sequence[int], before: Sequence[int]) -> float:
     return sum(map(math.log, widths)) / len(widths) - sum(map(math.log, before)) / len(before)
 
 
-def _with_widths(net: Backbone, widths: Sequence[int]) -> Backbone:
-    stages = zip(net.stages, widths, strict=True)
-    return replace(net, stages=tuple(replace(stage, width=w) for stage, w in stages))
+def _made(wide: Backbone, shape: _Shape) -> Backbone:
+    stages = zip(wide.stages, shape.depths, shape.widths, strict=True)
+    return replace(wide, stages=tuple(_stage(stage, d, w) for stage, d, w in stages))
 
 
-def _side(net: Backbone, wanted: float, flops: float, tolerance: float) -> int | None:
-    """The side nearest to the wanted one at which a network has these FLOPs, or None."""
+@lru_cache(maxsize=10_000)
+def _stage(stage: Stage, depth: int, width: int) -> Stage:
+    return replace(stage, depth=depth, width=width)
 
-    def spent(side: int) -> float:
-        return float(counts(replace(net, resolution=side)).flops)
 
-    least = max(1, math.floor(wanted / _LARGER))
-    most = math.ceil(wanted * _LARGER)
-    low = _first(lambda side: spent(side) >= flops * (1 - tolerance), least, most)
-    high = _first(lambda side: spent(side) > flops * (1 + tolerance), low, most) - 1
-    if low > high:
-        return None
-    return min(max(low, math.floor(wanted + 0.5)), high)
+def _side(
+    spent: Callable[[int], float], wanted: float, room: float, least: float, most: float
+) -> int | None:
+    """The side nearest to the wanted one that spends from `least` to `most`, or None.
+
+    What is spent grows with the side; it is looked for up to a factor of `room` away.
+    """
+    start = max(1, math.floor(wanted + 0.5))
+    now = spent(start)
+    if least <= now <= most:
+        return start
+    if now < least:
+        side = _first(lambda side: spent(side) >= least, start + 1, math.floor(wanted * room))
+        fits = side <= wanted * room and spent(side) <= most
+        return side if fits else None
+    end = max(1, math.ceil(wanted / room))
+    side = _first(lambda side: spent(side) > most, end, start - 1) - 1
+    return side if side >= end and spent(side) >= least else None
 
 
 def _first(passes: Callable[[int], bool], low: int, high: int) -> int:
     """The first number from `low` on that passes, or `high` + 1; those after one that passes do."""
-    high += 1
+    high = max(low, high + 1)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if passes(middle) else (middle + 1, high)

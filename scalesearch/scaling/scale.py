@@ -10,18 +10,20 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.factory import Factory
 from scalesearch.arch.rounding import round_width
-from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.factory import multiplied
+from scalesearch.scaling.measure import FLOPS, Measure, measure_for
 from scalesearch.scaling.multiply import multiply
-from scalesearch.scaling.realise import realise
+from scalesearch.scaling.realise import TOLERANCE, Scaled, Unrealised, realise, realise_along
 
+# How far the FLOPs of a triple are from their target, as a logarithm, where another phi helps.
+_ASTRAY = 0.2
 Net = TypeVar("Net", Backbone, Detector, Factory, Architecture)
 
 
-def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
+def scale(net: Net, coefficients: Scaling, phi: float, measure: Measure | None = None) -> Net:
     """The member of a network's family at `phi`: all dimensions scaled together.
 
     Tan & Le 2019, equation 3, by alpha, beta and gamma, rounded as the coefficients' `match` says;
@@ -29,15 +31,17 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     (EfficientDet, equations 1 to 3): its backbone's widths and its neck's to a multiple of the
     `width_divisor`, depths of the backbone up, those of neck and heads down to whole layers, its
     input's side to a multiple of 32 pixels. `phi` may be a fraction, or negative for smaller ones.
+    `measure` predicts latency, for coefficients whose budget is one.
 
     Raises:
+        Unrealised: no network near these `measured` coefficients has the FLOPs.
         UserError: the image would shrink to nothing, or the coefficients are of the other kind.
     """
     scaled: Any = None
     if isinstance(net, Detector) and isinstance(coefficients, DetectorCoefficients):
         scaled = _scaled_detector(net, coefficients, phi)
     elif not isinstance(net, Detector) and isinstance(coefficients, Coefficients):
-        scaled = _scaled(net, coefficients, phi)
+        scaled = _scaled(net, coefficients, phi, measure)
     if scaled is None:
         raise UserError(
             f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
@@ -48,13 +52,46 @@ def scale(net: Net, coefficients: Scaling, phi: float) -> Net:
     return scaled
 
 
-def _scaled(net: Backbone | Factory, coefficients: Coefficients, phi: float) -> Any:
+def _scaled(
+    net: Backbone | Factory, coefficients: Coefficients, phi: float, measure: Measure | None
+) -> Backbone | Factory:
     if phi == 0:
         return net
     times = coefficients.at(phi)
     if coefficients.match == "nominal":
         return multiplied(net, times) if isinstance(net, Factory) else multiply(net, times)
-    return realise(net, times, counts(net).flops * coefficients.growth**phi)
+    by = measure_for(coefficients.budget_cost, measure)
+    return realised(net, coefficients, phi, by.of(net) * coefficients.growth**phi, measure=by)
+
+
+def realised(
+    net: Scaled,
+    coefficients: Coefficients,
+    phi: float,
+    target: float,
+    tolerance: float = TOLERANCE,
+    *,
+    measure: Measure = FLOPS,
+) -> Scaled:
+    """The member of `measured` coefficients that meets a target, within a share of it.
+
+    FLOPs are met near the multipliers of `phi`. Where these alone would give far other FLOPs, as
+    a product that is not the budget does at a large phi, and for memory and latency, which grow
+    by other powers, the triple says in which direction a network goes, and not how far.
+
+    Raises:
+        Unrealised: there is no such network nearby.
+    """
+    if measure.name == "flops":
+        try:
+            return realise(net, coefficients.at(phi), target, tolerance)
+        except Unrealised:
+            product, growth = math.log(coefficients.product), math.log(coefficients.growth)
+            if (product > 0) != (growth > 0):
+                raise
+            if isinstance(net, Factory) and abs(phi * (product - growth)) < _ASTRAY:
+                raise  # the ray passes by the same networks, each of which takes a while
+    return realise_along(net, coefficients.along, target, tolerance, measure=measure)
 
 
 def _scaled_detector(net: Detector, by: DetectorCoefficients, phi: float) -> Detector:

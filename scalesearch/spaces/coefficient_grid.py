@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from math import floor, sqrt
+from math import ceil, floor, sqrt
 from typing import ClassVar
 
 from scalesearch.arch import check
@@ -17,6 +17,7 @@ from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice
 from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Match
 from scalesearch.scaling.factory import LETTERS, scaled_dimensions
+from scalesearch.scaling.measure import FLOPS, Measure
 from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.spaces.listed import ListedCoefficients
 
@@ -30,18 +31,20 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     """Every triple on a grid, each at least 1, with alpha * beta^2 * gamma^2 near the budget.
 
     Tan & Le 2019, section 3.3 fix phi = 1 and search these for B0: (1.2, 1.1, 1.15) gives 1.92.
-
-    What a factory does not scale has a coefficient of 1, and no parameter of this name.
+    With a budget below 1 each is at most 1, and the network shrinks. What a factory does not scale
+    has a coefficient of 1, and no parameter of this name.
 
     Attributes:
         baseline: the network that a triple scales.
         budget, tolerance: the product may differ from `budget` by `tolerance`, compared as floats
             (109 triples at the defaults).
-        step: of the grid, from 1 upwards.
+        step: of the grid, from 1 upwards, or downwards where the budget is below 1.
         phi: the power at which triples are tried.
         head_scaling: of every triple's coefficients.
         match: how a triple becomes a network; with `measured` all have `budget`^phi times the
             baseline's FLOPs.
+        measure: the cost that they have so many times instead, such as a predicted latency; the
+            product is near the budget all the same, and says in which direction a triple goes.
     """
 
     noun: ClassVar[str] = "triple of this grid"
@@ -51,6 +54,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     step: float = 0.05
     head_scaling: HeadScaling = "scale"
     match: Match = "measured"
+    measure: Measure = FLOPS
 
     def __post_init__(self) -> None:
         for key in ("budget", "step", "phi"):
@@ -67,8 +71,8 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         if not self._entries:
             raise UserError(
                 f"no triple of this grid can be realised at {self.budget**self.phi:g} times the "
-                f"baseline's FLOPs within {TOLERANCE:.0%}: its widths and sides are too small for "
-                "steps so fine",
+                f"baseline's {self.measure.words} within {TOLERANCE:.0%}: its widths and sides are "
+                "too small for steps so fine",
                 key="match",
                 hint="`match: nominal` rounds as the paper's code does, and lets FLOPs differ",
             )
@@ -94,8 +98,10 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                     allowed="a coarser step, such as 0.05",
                 )
         budget = self.budget if self.match == "measured" else None
-        rule = self.head_scaling, self.match, budget
-        return [Coefficients(*triple, *rule) for triple in sorted(triples)]
+        return [
+            Coefficients(*triple, self.head_scaling, self.match, budget, self.measure.name)
+            for triple in sorted(triples)
+        ]
 
     @cached_property
     def _entries(self) -> Sequence[Coefficients]:
@@ -127,17 +133,24 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         known = scaled_dimensions(self.baseline)
         return tuple(letter for name, letter in LETTERS.items() if name in known)
 
+    def _free_axes(self, axis: list[float]) -> Iterator[tuple[float, float]]:
+        """The betas and gammas on an axis."""
+        betas, gammas = (axis if name in self._free else [1.0] for name in ("beta", "gamma"))
+        return product(betas, gammas)
+
     def _around(self, tolerance: float) -> Iterator[Triple]:
         """The triples on the grid whose product is within `tolerance`, and their neighbours."""
         step = Fraction(repr(self.step))  # 0.05 is one twentieth, not its nearest binary fraction
+        if self.budget < 1:
+            yield from self._below_1(step, tolerance)
+            return
         most = max(1, self.budget + tolerance) + 1e-9
         if most / step**2 > 1e8:
             raise UserError(
                 f"a step of {self.step:g} is too fine", key="step", allowed="such as 0.05"
             )
         axis = [float(1 + n * step) for n in range(floor((sqrt(most) - 1) / step) + 1)]
-        betas, gammas = (axis if name in self._free else [1.0] for name in ("beta", "gamma"))
-        for beta, gamma in product(betas, gammas):
+        for beta, gamma in self._free_axes(axis):
             spent = beta**2 * gamma**2
             if spent <= most and "alpha" not in self._free:
                 yield 1.0, beta, gamma
@@ -147,6 +160,23 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                 )
                 for n in range(max(0, first), max(0, last + 1) + 1):
                     yield float(1 + n * step), beta, gamma
+
+    def _below_1(self, step: Fraction, tolerance: float) -> Iterator[Triple]:
+        """The same with no coefficient above 1."""
+        if 1 / step**3 > 1e8:
+            raise UserError(
+                f"a step of {self.step:g} is too fine", key="step", allowed="such as 0.05"
+            )
+        axis = [float(1 - n * step) for n in range(ceil(1 / step))]  # none is 0
+        for beta, gamma in self._free_axes(axis):
+            spent = beta**2 * gamma**2
+            if "alpha" not in self._free:
+                yield 1.0, beta, gamma
+                continue
+            bounds = (((self.budget + way * tolerance) / spent) for way in (1, -1))
+            first, last = (floor((1 - bound) / step) for bound in bounds)
+            for n in range(max(0, first), min(last + 1, len(axis) - 1) + 1):
+                yield axis[n], beta, gamma
 
     def _closest(self) -> str:
         triple = min(self._around(0), key=lambda triple: abs(_product(triple) - self.budget))

@@ -158,7 +158,8 @@ class ListedCoefficients(Listed[Coefficient]):
 
     def _network(self, entry: Coefficient) -> Any:
         if entry not in self._networks:
-            self._networks[entry] = scale(self.baseline, entry, self.phi)
+            measure = getattr(self, "measure", None)  # of a grid whose budget is another cost
+            self._networks[entry] = scale(self.baseline, entry, self.phi, measure)
         return self._networks[entry]
 
     @cached_property

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -102,7 +103,7 @@ class Assess:
         begin_job()
         scratch = self._scratch_of(job)
         _forget_all_but(scratch)
-        evaluator: Evaluator | None = self.evaluator
+        evaluator: Evaluator | None = longer(self.evaluator, job.length)
         while evaluator is not None:
             try:
                 return (yield from self._trained(job, evaluator, scratch))
@@ -154,7 +155,7 @@ class Assess:
         folder = None
         if self.scratch is not None and self.checkpoint_every != 0:
             folder = self.scratch / scratch_name(job.phase, job.number)
-        return Scratch(job.phase, job.number, folder, self.checkpoint_every)
+        return Scratch(job.phase, job.number, folder, self.checkpoint_every, job.pauses)
 
     def _looked_up(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """The outcome of a network that is neither built nor trained."""
@@ -172,6 +173,15 @@ class Assess:
         return Result(dict(last.values), spent, time.perf_counter() - started)
 
 
+def longer(evaluator: Evaluator, length: float) -> Evaluator:
+    """The same evaluator with its epochs multiplied, rounded to whole ones, 1 at least."""
+    if length == 1:
+        return evaluator
+    own: Any = evaluator
+    made: Evaluator = replace(own, epochs=max(1, round(own.epochs * length)))
+    return made
+
+
 def _forget_all_but(scratch: Scratch) -> None:
     """Removes what other jobs of the study left on this machine, which their driver may not see.
 
@@ -183,7 +193,8 @@ def _forget_all_but(scratch: Scratch) -> None:
         if folder.parent == scratch.folder.parent and folder != scratch.folder:
             shutil.rmtree(folder, ignore_errors=True)
             _left.remove(folder)
-    _left.add(scratch.folder)
+    if not scratch.pauses:  # else it may have to wait here for its next round
+        _left.add(scratch.folder)
 
 
 def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluator) -> Cost:

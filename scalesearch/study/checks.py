@@ -108,6 +108,32 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
         )
 
 
+def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator: Plugin) -> None:
+    """Rejects a budget of trainings that cannot be spent in rounds, and rungs without a budget."""
+    if trainings is None:
+        if stopping is not None:
+            raise UserError(
+                "rungs need a budget: without one every point of the grid is trained to its end",
+                key="stopping",
+                hint="add `trainings: 60`, or leave it out",
+            )
+        return
+    made = evaluator.make()
+    if hook(made, "epochs") is None:
+        raise UserError(
+            f"the evaluator {evaluator.name!r} does not say how many epochs it trains",
+            key="trainings",
+            hint="leave it out, or give the evaluator an attribute `epochs`",
+        )
+    if hook(made, "seeds") > 1:
+        raise UserError(
+            "the leaders are repeated with other seeds anyway",
+            key="trainings",
+            hint="take `seeds: 1` in the evaluator of the grid",
+        )
+    check_rungs(stopping, evaluator)
+
+
 def evaluator_notes(
     phase: str, evaluator: Evaluator, networks: Sequence[Architecture]
 ) -> list[str]:

@@ -117,15 +117,22 @@ class Context:
         return replace(plan, **others)
 
     def carry_out(
-        self, plan: Plan, evaluator: Evaluator, networks: Sequence[Architecture] = ()
+        self,
+        plan: Plan,
+        evaluator: Evaluator,
+        networks: Sequence[Architecture] = (),
+        *,
+        total: int | None = None,
+        make_loop: Callable[[Plan, Record, Listener], Loop] = Loop,
     ) -> list[Trial]:
         """Runs a phase to its end and returns all of its trials, those of earlier runs included.
 
-        `networks` are the different ones that there are to assess, where they are known.
+        `networks` are the different ones that there are to assess, where they are known; `total`
+        is the number of trainings to expect, where it is another one.
         """
         record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
-        loop = Loop(plan, record, self._listener(plan, record))
-        self.watch.phase(plan.phase, len(networks) or plan.trials, loop.done)
+        loop = make_loop(plan, record, self._listener(plan, record))
+        self.watch.phase(plan.phase, total or len(networks) or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
             for note in evaluator_notes(plan.phase, evaluator, networks or [first.architecture]):

@@ -15,9 +15,12 @@ from scalesearch.interfaces import hook
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
+from scalesearch.study.checks import check_trainings
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
+    AS_TUPLE,
     Family,
+    GridConfirm,
     Limits,
     ObjectiveOf,
     Phase,
@@ -26,7 +29,9 @@ from scalesearch.study.schema import (
     Positive,
     Reads,
     Search,
+    StoppingOf,
     Study,
+    Trainings,
     distinct,
     plugin,
 )
@@ -81,6 +86,16 @@ class DetectionSearch(Search):
     objective: ObjectiveOf = Field(default_factory=_objective_of)
 
 
+class DetectorGridConfirm(GridConfirm):
+    """The grid's leaders and single dimensions, trained longer and scaled further."""
+
+    strategies: Annotated[tuple[DetectorStrategy, ...], AfterValidator(distinct), AS_TUPLE] = (
+        "backbone",
+        "neck_width",
+        "resolution",
+    )
+
+
 class DetectorGrid(Phase):
     """Phase 2: the best coefficients for the baseline: all combinations of values that fit."""
 
@@ -94,7 +109,15 @@ class DetectorGrid(Phase):
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
+    trainings: Trainings = None
+    stopping: StoppingOf = None
+    confirm: DetectorGridConfirm | None = None
     evaluator: PhaseEvaluator
+
+    @model_validator(mode="after")
+    def _check(self) -> DetectorGrid:
+        check_trainings(self.trainings, self.stopping, self.evaluator)
+        return self
 
     @property
     def choices(self) -> dict[str, tuple[float, ...]]:
@@ -106,7 +129,7 @@ class DetectorFamily(Family):
     """Phase 3: the baseline scaled; by single dimensions only where the study asks for them."""
 
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
-    strategies: _Strategies = ("compound",)  # type: ignore[assignment]
+    strategies: _Strategies = ("compound",)
 
 
 class DetectionStudy(Study):

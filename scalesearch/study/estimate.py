@@ -180,10 +180,24 @@ def grid_sentence(grid: GridOfNetworks) -> str:
     spread = f" ({ratios[0]:.1f} to {ratios[-1]:.1f} times the FLOPs)" if ratios else ""
     left_out = getattr(grid.space, "left_out", 0)
     coarse = f"; {left_out} more cannot be realised at the budget within 2 %" if left_out else ""
-    return (
+    count = len(grid.fitting)
+    sentence = (
         f"{grid.space.size} {grid.noun}, {grid.networks} different networks, "
-        f"{len(grid.fitting)} within limits{spread}{coarse}"
+        f"{count + grid.unused} within limits{spread}{coarse}"
     )
+    if grid.halving is None:
+        return sentence
+    some = f" on {count} of them that lie far apart" if grid.unused else ""
+    return (
+        f"{sentence}; a budget of {grid.halving.trainings} trainings{some}: "
+        f"{grid.halving.words(count)}"
+    )
+
+
+def grid_seconds(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> float | None:
+    """Seconds of a grid with the study's workers, or None if nothing is known."""
+    seconds = total_seconds(context, grid.fitting, evaluator)
+    return None if seconds is None else seconds * grid.share
 
 
 def _work(data: Data, every: int = 1) -> float:

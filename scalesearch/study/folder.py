@@ -29,7 +29,8 @@ from scalesearch.history.record import open_storage, read_trials
 from scalesearch.history.trials import PHASES, Trial, is_of_class
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES, Member
+from scalesearch.scaling.family import DETECTOR_STRATEGIES, Member
+from scalesearch.scaling.strategies import OWN_PATTERN, STRATEGIES
 from scalesearch.study.parts import read_objective
 from scalesearch.text import printable, shortened
 
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
 # Of the files in `family/`.
-_STRATEGIES = {*STRATEGIES, *DETECTOR_STRATEGIES}
-_MEMBER = re.compile(r"(?P<strategy>[a-z_]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
+_STRATEGIES = re.compile("|".join([*STRATEGIES, *DETECTOR_STRATEGIES, OWN_PATTERN]))
+_MEMBER = re.compile(r"(?P<strategy>[a-z_0-9.]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class RunFolder:
             if file.name.startswith("."):  # what a Mac leaves beside files on other disks
                 continue
             name = _MEMBER.fullmatch(file.name)
-            known = name is not None and name["strategy"] in _STRATEGIES
+            known = name is not None and _STRATEGIES.fullmatch(name["strategy"])
             if name is None or not known or not file.is_file() or not isfinite(float(name["phi"])):
                 raise UserError(
                     "this is no member of the family",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.latency_estimate import estimator
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
+from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.scaling.factory import LETTERS, scaled_dimensions
+from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
@@ -26,12 +30,14 @@ from scalesearch.spaces.named import NamedSpace
 from scalesearch.spaces.pool import Pool
 from scalesearch.spaces.space import Space as SpaceOfFile
 from scalesearch.study.checks import scores_classes
-from scalesearch.study.parts import TableSpace
+from scalesearch.study.latency import load_table, require_deployment
+from scalesearch.study.parts import Plugin, TableSpace
 from scalesearch.study.schema import Study
 from scalesearch.text import shortened
 
 # Of the validation images: if more are of one class, accuracy hardly tells networks apart.
 _OUTWEIGHS = 0.8
+_FEWEST = 6  # coefficients that are worth comparing in rounds
 
 
 def load_data(study: Study) -> Data | None:
@@ -218,7 +224,11 @@ class GridOfNetworks:
         noun: what its points are called, in the plural.
         baseline: the network that they scale.
         networks: how many different ones there are, as rounding gives some the same.
-        fitting: those within the grid's limits, by FLOPs.
+        fitting: those within the grid's limits, by FLOPs; of a budget of trainings too small for
+            all, those that it is spent on.
+        halving: how a budget of trainings is spent on them; None trains each to its end.
+        entrants: of these the positions in the space.
+        unused: networks within the limits that the budget is too small for.
     """
 
     space: CoefficientSpace
@@ -226,6 +236,22 @@ class GridOfNetworks:
     baseline: Architecture
     networks: int
     fitting: tuple[Architecture, ...]
+    halving: Halving | None = None
+    entrants: tuple[int, ...] = ()
+    unused: int = 0
+
+    @property
+    def total(self) -> int:
+        """The trainings to expect."""
+        count = len(self.fitting)
+        return count if self.halving is None else self.halving.total(count)
+
+    @property
+    def share(self) -> float:
+        """The budget of trainings as a share of one whole training of each."""
+        if self.halving is None or not self.fitting:
+            return 1.0
+        return self.halving.trainings / len(self.fitting)
 
 
 def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
@@ -240,6 +266,7 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     else:
         space = CoefficientGrid(
             baseline=baseline,
+            measure=budget_measure(study, grid.budget_cost, grid.evaluator),
             step=grid.step,
             head_scaling=grid.head_scaling,
             match=grid.match,
@@ -251,7 +278,66 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     costs = {network: cost(network, workload=workload) for network in networks}
     fitting = [n for n in networks if worst(violations(costs[n], grid.limits)) <= 0]
     fitting.sort(key=lambda n: (costs[n].flops, digest(n)))
-    return GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
+    made = GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
+    return made if grid.trainings is None else _halved(made, grid)
+
+
+def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
+    """A grid whose budget of trainings is spent in rounds, on as many networks as it is enough for.
+
+    Where it is not enough for all, those are taken that lie as far apart as can be.
+    """
+    evaluator, stopping = grid.evaluator.make(), grid.stopping
+    epochs, every = hook(evaluator, "epochs"), hook(evaluator, "validate_every")
+    halving = Halving(
+        epochs=epochs,
+        trainings=grid.trainings,
+        rungs=usual_rungs(epochs, every) if stopping is None else tuple(sorted(stopping.rungs)),
+        keep=0.5 if stopping is None else stopping.keep,
+    )
+    points = [*made.space.points()]
+    networks = [made.space.decode(point) for point in points]
+    first = {network: number for number, network in reversed([*enumerate(networks)])}
+    numbers = sorted(first[network] for network in made.fitting)
+    count = halving.entrants(len(numbers))
+    few = min(_FEWEST, len(numbers))
+    if count < few:
+        least = next(n for n in count_from(1) if replace(halving, trainings=n).entrants(few) == few)
+        raise UserError(
+            f"{grid.trainings} trainings are too few to compare {few} {made.noun}",
+            key="grid.trainings",
+            allowed=f"at least {least}",
+        )
+    values = np.array([[float(value) for value in points[n].values()] for n in numbers])
+    chosen = {networks[numbers[n]] for n in spread(values, count)} if numbers else set()
+    left = {*made.fitting} - chosen
+    return replace(
+        made,
+        fitting=tuple(network for network in made.fitting if network in chosen),
+        halving=halving,
+        entrants=tuple(n for n, network in enumerate(networks) if network not in left),
+        unused=len(left),
+    )
+
+
+def budget_measure(study: Study, cost_name: str, evaluator: Plugin) -> Measure:
+    """The cost that a budget is of: memory as an evaluator trains, latency by the study's table.
+
+    Raises:
+        UserError: the table was measured for another deployment, or cannot be read.
+    """
+    if cost_name == "flops":
+        return FLOPS
+    if cost_name == "training_bytes":
+        return training_memory(evaluator.make().workload)
+    assert study.latency is not None  # the settings were checked
+    assert study.latency.table is not None
+    table = load_table(study.latency.table)
+    try:
+        require_deployment(table, study.latency.deployment)
+        return latency_by(estimator(table))
+    except UserError as error:
+        raise error.at(under="latency.table") from None
 
 
 def _images(data: Data | None) -> dict[str, Any]:

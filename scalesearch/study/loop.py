@@ -31,7 +31,7 @@ from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, now
 from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import Trial
-from scalesearch.interfaces import Sampler, Space
+from scalesearch.interfaces import Parameters, Sampler, Space
 from scalesearch.plugins import calling
 from scalesearch.study.outcomes import finished, metric_of, over_limits, require_hope, reused
 
@@ -55,6 +55,7 @@ class Plan:
         keep_weights: whether results carry their weights.
         repeats: whether equal networks are trainings of their own, none of which is reused.
         predict: the latency (seconds) that a candidate is predicted to have, where that is known.
+        length: what the epochs of a point's training are multiplied with.
     """
 
     phase: str
@@ -71,6 +72,7 @@ class Plan:
     keep_weights: bool = False
     repeats: bool = False
     predict: Callable[[Architecture], float] | None = None
+    length: Callable[[Parameters], float] = lambda parameters: 1.0
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,11 @@ class Loop:
             sampler = plan.sampler.make(plan.space, seed, plan.limits, plan.workload)
         with calling(name, "make(…).sample_relative"):
             parameters = self.record.propose(sampler)
+        return self._admit(parameters)
+
+    def _admit(self, parameters: Parameters) -> Job | None:
+        """Records a proposal; None unless it becomes a job."""
+        plan, number = self.plan, self.record.next_number
         architecture = plan.space.decode(parameters)
         spent = cost(architecture, workload=plan.workload)
         predicted = plan.predict(architecture) if plan.predict else None
@@ -232,7 +239,7 @@ class Loop:
         trial = Trial(
             number=number,
             state="running",
-            parameters=parameters,
+            parameters=dict(parameters),
             digest=digest(architecture),
             cost=spent,
             predicted_latency=predicted,
@@ -265,7 +272,14 @@ class Loop:
             self._jobs.append(trial.number)
         self.listener.trial(trial)
         seed = seed_for(self.plan.seed, self.plan.phase, trial.number)
-        return Job(self.plan.phase, trial.number, architecture, seed, self.plan.keep_weights)
+        return Job(
+            self.plan.phase,
+            trial.number,
+            architecture,
+            seed,
+            self.plan.keep_weights,
+            length=self.plan.length(trial.parameters),
+        )
 
     def _publish(self, number: int) -> None:
         """Shows the sampler a finished job, and the duplicates that waited for it."""

@@ -1,4 +1,4 @@
-"""The three phases: search a baseline, search its coefficients, train its family.
+"""The first phase and the last: search a baseline, train its family. Between them is `grid.py`.
 
 Each reads files of the run folder and writes files there, so that any of them can be resumed.
 """
@@ -11,36 +11,33 @@ from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.latency import machine, version
 from scalesearch.cost.latency_table import predict
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
-from scalesearch.files.write import write_yaml
 from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.family import Member, members
+from scalesearch.scaling.family import Member, left_out, members
 from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
 from scalesearch.study.doubt import doubt
-from scalesearch.study.estimate import grid_sentence, total_seconds
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import (
     bound,
+    budget_measure,
     compared_space,
     factory_notes,
-    grid_of,
     named_baseline,
     searched_space,
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
-from scalesearch.units import format_count, format_seconds
-
-RUNNERS_UP = 9
+from scalesearch.units import format_count
 
 
 def baseline(context: Context) -> Architecture:
@@ -140,35 +137,6 @@ def _predictor(context: Context, space: Space) -> Callable[[Architecture], float
     return partial(predict, table)
 
 
-def coefficients(context: Context, network: Architecture) -> Scaling | None:
-    """The best coefficients of the grid, or those that the study names; None if it does neither.
-
-    Writes `coefficients.yaml` with the winner, the runners-up and their scores.
-    """
-    file = context.folder.path / "coefficients.yaml"
-    if (given := context.study.coefficients) is not None:
-        write_yaml(file, given.file_entries())
-        return given
-    settings = context.study.grid
-    if settings is None:
-        return None
-    evaluator: Evaluator = settings.evaluator.make()
-    grid = grid_of(context.study, network)
-    require_feasible(grid.space, settings.limits, evaluator.workload)
-    seconds = total_seconds(context, grid.fitting, evaluator)
-    about = "" if seconds is None else f", about {format_seconds(seconds)}"
-    context.watch.note(f"grid: {grid_sentence(grid)}{about}")
-    sampler = plugins.load("samplers", "grid")()
-    plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
-    trials = context.carry_out(plan, evaluator, grid.fitting)
-    require_results(trials, "grid")
-    winner, *others = ranked(trials)
-    best, base = grid.space.coefficients(winner.parameters), cost(network).flops
-    runners_up = [{**t.parameters, **_grown(t, base)} for t in others[:RUNNERS_UP]]
-    write_yaml(file, best.file_entries() | _grown(winner, base) | {"runners_up": runners_up})
-    return best
-
-
 def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Member, ...]:
     """The members of the family, trained.
 
@@ -177,13 +145,21 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
     settings = context.study.family
     assert settings is not None
     evaluator: Evaluator = settings.evaluator.make()
-    family_members = members(network, triple, settings.phi, settings.strategies)
+    cost_name = getattr(triple, "budget_cost", "flops")  # detectors' have none
+    measure = budget_measure(context.study, cost_name, settings.evaluator)
+    family_members = members(network, triple, settings.phi, settings.strategies, measure)
     if not family_members:
         raise UserError(
-            "the family has no members: below phi 0 only the compound strategy has any",
+            "the family has no members: strategies beside compound have none where they cannot "
+            "make a network as small, or grow what a factory does not scale",
             key="family.strategies",
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
+    if names := left_out(family_members, network, settings.phi, settings.strategies):
+        why = "these strategies are not scaled so small"
+        if isinstance(network, Factory):
+            why += ", or grow what the factory does not scale"
+        context.watch.note(f"no {', '.join(names)}: {why}")
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)
@@ -196,14 +172,6 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
         file = context.folder.path / "family" / f"{member.name}.yaml"
         save_architecture(file, member.architecture, about)
     return family_members
-
-
-def _grown(trial: Trial, base: int) -> dict[str, Any]:
-    """Measures of a grid's trial, and how its FLOPs compare with the baseline's.
-
-    The ratio is seldom the growth of a triple, since depths round up.
-    """
-    return {**_measures(trial), "flops_ratio": round(trial.cost.flops / base, 3)}
 
 
 def _measures(trial: Trial, scores: Mapping[str, float] | None = None) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from scalesearch.arch.plain import digest
 from scalesearch.contracts import written
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
+from scalesearch.files.strict import load_yaml
 from scalesearch.history.confirmed import confirmed
+from scalesearch.history.drift import drift
+from scalesearch.history.points import points
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
@@ -20,6 +23,7 @@ from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import RunFolder, load_json
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.parts import read_limits
+from scalesearch.study.surface import GridSurface, best_point, surface_of
 from scalesearch.text import printable
 
 if TYPE_CHECKING:
@@ -134,13 +138,19 @@ def report(folder: RunFolder) -> list[Path]:
         if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
     folder.write_trials(trials)
+    metric = objective.metric
+    found = [each for each in points(phases.get("grid", ()), metric) if each.trainings]
+    surface = GridSurface()
+    if has_coefficients and has_baseline and found:
+        surface = surface_of(settings["grid"], metric, folder.baseline, phases["grid"])
+        best = best_point(found, surface)
+        found = [best, *(each for each in found if each is not best)]
     contents = Contents(
         name=settings["name"],
         task=folder.task,
         trials=trials,
-        rankings={
-            phase: [trial.number for trial in ranked(each)] for phase, each in phases.items()
-        },
+        rankings={phase: [trial.number for trial in ranked(each)] for phase, each in phases.items()}
+        | ({"grid": [each.first.number for each in found]} if found else {}),
         metric=objective.metric,
         objective=objective.label,
         limits={
@@ -153,6 +163,12 @@ def report(folder: RunFolder) -> list[Path]:
         confirmation=confirmed(phases),
         doubt=doubt(settings) if baseline else "",
         coefficients=folder.coefficients if has_coefficients else None,
+        points=found,
+        surface=surface.response,
+        surface_lines=surface.lines if surface.response else (),
+        no_surface=surface.reason,
+        spent=_spent(folder) if has_coefficients else None,
+        drift=drift(phases.get("grid_confirm", ()), metric),
         members=folder.family,
         detections=detections,
         truth=folder.truth if folder.truth.exists() else None,
@@ -168,6 +184,14 @@ def report(folder: RunFolder) -> list[Path]:
         learned=_learned(folder, phases.get("search", [])),
     )
     return write_report(contents, folder.path)
+
+
+def _spent(folder: RunFolder) -> tuple[float, int] | None:
+    """Whole trainings of a grid in rounds, and those without them; None of any other grid."""
+    plain = load_yaml(folder.path / "coefficients.yaml").plain
+    if "trainings" not in plain:
+        return None
+    return plain["trainings"], plain["trainings_without_halving"]
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:

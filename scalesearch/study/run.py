@@ -15,10 +15,11 @@ from scalesearch.history.trials import PHASES
 from scalesearch.interfaces import BoxData
 from scalesearch.study.context import Context
 from scalesearch.study.folder import RunFolder, existing, load_json, opened
+from scalesearch.study.grid import coefficients
 from scalesearch.study.inputs import data_notes
 from scalesearch.study.load import load_study as read_study
 from scalesearch.study.load import placing, resolved
-from scalesearch.study.phases import baseline, coefficients, family
+from scalesearch.study.phases import baseline, family
 from scalesearch.study.results import export_winners, report
 from scalesearch.study.watch import Log, Watch, Watches
 from scalesearch.training.average_precision import truth_of

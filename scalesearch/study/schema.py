@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationInfo,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_function
@@ -31,8 +32,15 @@ from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor, hook
-from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients, HeadScaling, Match
-from scalesearch.scaling.family import STRATEGIES, Strategy
+from scalesearch.scaling.coefficients import (
+    LEAST_PHI,
+    MOST_PHI,
+    BudgetCost,
+    Coefficients,
+    HeadScaling,
+    Match,
+)
+from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_known_costs,
@@ -40,6 +48,7 @@ from scalesearch.study.checks import (
     check_reward,
     check_rungs,
     check_task,
+    check_trainings,
 )
 from scalesearch.study.options import absolute
 from scalesearch.study.parts import Baseline, Execution, Plugin, TableSpace
@@ -132,14 +141,44 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+# Below a section that is read before it is checked, a list is Python's and no longer JSON's.
+AS_TUPLE = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
 ObjectiveOf = Annotated[Objective, Reads(parts.read_objective, "objective")]
 Limits = Annotated[Mapping[str, Limit], Reads(parts.read_limits, "limits")]
 PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
 Compared = Annotated[
     tuple[Annotated[Baseline, Reads(parts.read_baseline, "baseline")], ...], Field(strict=False)
 ]
+StoppingOf = Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)]
+Trainings = Annotated[int, Field(ge=1)] | None
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
+
+
+Strategy = Annotated[
+    str,
+    AfterValidator(check_strategy),
+    WithJsonSchema({"anyOf": [{"enum": [*STRATEGIES]}, {"pattern": f"^{OWN_PATTERN}$"}]}),
+]
+
+
+# How the cost of a grid's budget is written beside its factor.
+_BUDGET_WORDS: Mapping[str, BudgetCost] = {"latency": "latency", "memory": "training_bytes"}
+_FACTOR = {"type": "number", "exclusiveMinimum": 0}
+_BUDGET = {
+    "anyOf": [
+        _FACTOR,
+        *(
+            {
+                "type": "object",
+                "properties": {word: _FACTOR},
+                "required": [word],
+                "additionalProperties": False,
+            }
+            for word in _BUDGET_WORDS
+        ),
+    ]
+}
 
 
 class Settings(BaseModel):
@@ -178,10 +217,7 @@ class Search(Phase):
     limits: Limits = Field(default_factory=dict)
     evaluator: PhaseEvaluator
     objective: ObjectiveOf = Field(default_factory=_objective_of)
-    stopping: Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)] = (
-        None
-    )
-
+    stopping: StoppingOf = None
     confirm: Confirm | None = None
     compare: Compared = ()
 
@@ -216,17 +252,68 @@ class Search(Phase):
         return self
 
 
-class Grid(Phase):
-    """Phase 2: the best triple of coefficients for the baseline."""
+class GridConfirm(Settings):
+    """The grid's leaders and single dimensions, trained longer and scaled further."""
 
-    budget: Positive = 2.0
+    lengths: Annotated[
+        tuple[Positive, ...], Field(min_length=1), AfterValidator(distinct), AS_TUPLE
+    ] = (1.0, 3.0)
+    phi: Annotated[
+        tuple[Positive, ...], Field(min_length=1), AfterValidator(distinct), AS_TUPLE
+    ] = (1.0, 2.0)
+    top: int = Field(default=3, ge=1)
+    strategies: Annotated[tuple[Strategy, ...], AfterValidator(distinct), AS_TUPLE] = (
+        "depth",
+        "width",
+        "resolution",
+    )
+    seeds: int = Field(default=1, ge=1)
+
+
+class Grid(Phase):
+    """Phase 2: the best triple of coefficients for the baseline.
+
+    `budget: {latency: 2.0}` is `budget: 2.0, budget_cost: latency`.
+    """
+
+    budget: Annotated[Positive, WithJsonSchema(_BUDGET)] = 2.0
+    budget_cost: BudgetCost = "flops"
     tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     step: Positive = 0.05
     phi: Positive = 1.0
     head_scaling: HeadScaling = "scale"
     match: Match = "measured"
     limits: Limits = Field(default_factory=dict)
+    trainings: Trainings = None
+    stopping: StoppingOf = None
+    confirm: GridConfirm | None = None
     evaluator: PhaseEvaluator
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_budget(cls, given: Any) -> Any:
+        """The cost beside its factor, where they are written as one."""
+        named = given.get("budget") if isinstance(given, Mapping) else None
+        if not isinstance(named, Mapping):
+            return given
+        if len(named) != 1 or (word := next(iter(named))) not in _BUDGET_WORDS:
+            raise UserError(
+                f"{dict(named)!r} names no budget",
+                key="budget",
+                allowed="a number, {latency: 2.0} or {memory: 2.0}",
+            )
+        return {**given, "budget": named[word], "budget_cost": _BUDGET_WORDS[word]}
+
+    @model_validator(mode="after")
+    def _check(self) -> Grid:
+        if self.budget_cost != "flops" and self.match == "nominal":
+            raise UserError(
+                f"networks of a nominal grid have no equal {self.budget_cost}",
+                key="match",
+                allowed="measured",
+            )
+        check_trainings(self.trainings, self.stopping, self.evaluator)
+        return self
 
 
 class Family(Phase):
@@ -235,7 +322,7 @@ class Family(Phase):
     phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
-    ] = STRATEGIES
+    ] = DEFAULT
     evaluator: PhaseEvaluator
 
 
@@ -406,7 +493,21 @@ class Study(Settings):
                 hint="`task: detection` takes detectors, `task: classification` all others",
             )
 
+    @property
+    def needs_table(self) -> str:
+        """The key of what makes networks equal in predicted latency, or nothing."""
+        if getattr(self.grid, "budget_cost", "flops") == "latency":
+            return "grid.budget"
+        return "coefficients" if getattr(self.coefficients, "budget_cost", "") == "latency" else ""
+
     def _check_latency(self) -> None:
+        if self.needs_table and (self.latency is None or self.latency.table is None):
+            raise UserError(
+                "networks can only be made equal in a latency that is predicted",
+                key=self.needs_table,
+                hint="name a table: `latency: {table: TABLE.json}`; `scalesearch profile --space "
+                "SPACE.yaml --latency-out TABLE.json` measures one",
+            )
         if self.latency is None:
             key = self._asks_for_latency()
             confirms = self.search is not None and self.search.confirm is not None
@@ -431,7 +532,7 @@ class Study(Settings):
                 key="latency.threads",
                 hint=f"give each as many: `execution: {{cpus: {self.latency.threads}}}`",
             )
-        if self.latency.table is not None and self.search is None:
+        if self.latency.table is not None and self.search is None and not self.needs_table:
             raise UserError(
                 "a latency table predicts the candidates of a search, and there is none",
                 key="latency.table",

@@ -31,12 +31,14 @@ class TrainingCheckpoint:
         file: where it lies; None keeps nothing.
         identity: of network, recipe and seed: what another training left is not read.
         every: epochs from one writing to the next; None for as often as it costs little.
+        pauses: epochs after which it is written in any case.
         notes: that it could not be written, and why.
     """
 
     file: Path | None
     identity: str
     every: int | None = None
+    pauses: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     _cost: float | None = field(default=None, init=False)  # seconds of the last writing
     _trained: float = field(default=0.0, init=False)  # seconds since then
@@ -47,7 +49,7 @@ class TrainingCheckpoint:
         """The checkpoint in a trial's scratch folder; none without one."""
         if scratch is None or scratch.folder is None or scratch.every == 0:
             return cls(None, "")
-        return cls(scratch.folder / _FILE, identity(), scratch.every)
+        return cls(scratch.folder / _FILE, identity(), scratch.every, scratch.pauses)
 
     def read(self) -> dict[str, Any] | None:
         """What `write` was given last, on the CPU; None if there is nothing that can be used."""
@@ -60,7 +62,7 @@ class TrainingCheckpoint:
         except Exception:  # a file that is half written, or of something else, raises anything
             return None
 
-    def after_epoch(self, seconds: float, state: Callable[[], dict[str, Any]]) -> None:
+    def after_epoch(self, epoch: int, seconds: float, state: Callable[[], dict[str, Any]]) -> None:
         """Writes the state after an epoch of so many seconds, if it is time to do so."""
         if self.file is None:
             return
@@ -70,7 +72,7 @@ class TrainingCheckpoint:
             due = self._epochs >= self.every
         else:
             due = self._cost is None or self._cost <= _SHARE * self._trained
-        if due:
+        if due or epoch in self.pauses:
             self.write(state())
 
     def write(self, state: dict[str, Any]) -> None:

@@ -279,7 +279,7 @@ def _trained(
             added = {name: v for name, v in values.items() if name not in evaluation.values}
             scores.append(Score(state.epoch, evaluation.values | added, detections, speed))
         if not last:  # before the score is shown: who is told of an epoch may rely on it
-            checkpoint.after_epoch(time.perf_counter() - began, now)
+            checkpoint.after_epoch(state.epoch, time.perf_counter() - began, now)
         if validates:
             yield replace(scores[-1], notes=checkpoint.notes)
 

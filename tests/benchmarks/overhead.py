@@ -168,7 +168,7 @@ def checkpoint_cost(name: str = "efficientnet_b0", times: int = 5) -> dict[str, 
         checkpoint = TrainingCheckpoint(Path(folder) / "training.pt", name, every=1)
         for _ in range(times):
             began = time.perf_counter()
-            checkpoint.after_epoch(0.0, lambda: state)
+            checkpoint.after_epoch(1, 0.0, lambda: state)
             seconds.append(time.perf_counter() - began)
         size = (Path(folder) / "training.pt").stat().st_size
     middle = sorted(seconds)[times // 2]

@@ -107,10 +107,12 @@ def test_members_stand_below_the_compound_member_they_rival(small):
 def test_a_member_without_cost_or_score_is_listed_last(small):
     trials = small.trials.copy()
     lost = (trials["strategy"] == "depth") & (trials["phi"] == 1.1)
-    trials.loc[lost, ["flops", "accuracy", "params", "training_bytes"]] = float("nan")
+    trials.loc[lost, ["flops", "accuracy", "params", "activations", "training_bytes"]] = float(
+        "nan"
+    )
     trials.loc[lost, "state"] = "failed"
     last = tables.family(replace(small, trials=trials)).rows[-1]
-    assert last == ["depth", "1.1", NONE, NONE, NONE, NONE, NONE, "failed"]
+    assert last == ["depth", "1.1", *[NONE] * 7, "failed"]
 
 
 def test_without_a_compound_member_nothing_is_compared(small):
@@ -131,9 +133,9 @@ def test_latency_stands_in_the_tables_where_it_was_measured(small):
     row = trials[trials["number"] == 5].iloc[0]
     assert tables.costs(row).rows[-1] == ["latency", "12.3 ms", "0.012346 seconds"]
     members = tables.family(timed)
-    assert members.head[-2:] == ["latency", "state"]
-    assert all(row[-2] == "12.3 ms" for row in members.rows)
-    assert members.words == {0, 8}
+    assert members.head[-3:] == ["latency", "time", "state"]
+    assert all(row[-3] == "12.3 ms" for row in members.rows)
+    assert members.words == {0, 10}
     assert "latency" not in tables.family(small).head
 
 
@@ -157,6 +159,24 @@ def test_members_of_efficientdet_as_in_table_1_of_the_paper(detectors):
     ]
     assert [row[4] for row in table.rows][:2] == [f"{times}1.00"] * 2
     assert table.marked == {0, 1, 2, 3}
+
+
+def test_members_beside_their_activations_and_time(small):
+    table = tables.family(small)
+    assert table.head[5:] == ["parameters", "activations", "training memory", "time", "state"]
+    assert {row[8] for row in table.rows} == {"4.0 s"}
+
+
+def test_effective_multipliers_of_efficientnet_b4_beside_its_nominal_ones(small):
+    """B4 is B0 with depth 1.8, width 1.4 and 380 pixels: 32 blocks of 16, as depths round up."""
+    nets = [Member("compound", float(n), published(f"efficientnet_b{n}")) for n in (0, 4)]
+    table = tables.sizes(replace(small, baseline=published("efficientnet_b0"), members=nets))
+    times = "\N{MULTIPLICATION SIGN}"
+    assert table.rows[0] == ["compound", "0", *[f"{times}1.00"] * 3, "16", "224"]
+    assert table.rows[1][2] == f"{times}2.00"
+    # 24, 32, 56, 112, 160, 272, 448 of 16, 24, 40, 80, 112, 192, 320: mean of logarithms.
+    assert table.rows[1][3] == f"{times}1.41"
+    assert table.rows[1][4:] == [f"{times}1.70", "32", "380"]
 
 
 def test_single_dimensions_are_named(detectors):

@@ -6,8 +6,10 @@ from scalesearch.cost.factory import factory_flops
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
 from scalesearch.scaling.factory import alone
-from scalesearch.scaling.family import members
+from scalesearch.scaling.family import left_out, members
 from scalesearch.scaling.realise import Unrealised, effective, realise
+from scalesearch.scaling.solve import growing, largest
+from scalesearch.scaling.strategies import of_shares, shares_of
 from tests.factories import FIVE
 
 NET = Factory(factory=FIVE, resolution=28, in_channels=1, num_classes=10)
@@ -56,6 +58,45 @@ def test_one_dimension_alone_comes_closest_to_its_target():
     assert round(64 * alone(WIDE, "width", 2 * flops).width) == 128
     assert alone(WIDE, "resolution", 2 * flops).resolution == 45
     assert alone(WIDE, "width", flops) == WIDE
+
+
+def test_what_is_not_scaled_has_no_strategy_and_is_named():
+    by = ss.Coefficients(1, 1.2, 1.2, match="measured", budget=2.0)
+    asked = ("compound", "depth", "depth_width", "fast_compound", "d0_w1_r1")
+    family = members(WIDE, by, [1], asked)
+    assert [member.strategy for member in family] == ["compound", "d0_w1_r1"]
+    # By half the logarithm of the growth each: 2^(1/4) of width and of resolution.
+    shared = family[1].architecture
+    assert factory_flops(shared) / factory_flops(WIDE) == pytest.approx(2, rel=0.03)
+    assert shared.width == pytest.approx(2**0.25, rel=0.13)
+    assert shared.resolution / 32 == pytest.approx(2**0.25, rel=0.1)
+    left = ("depth_phi1", "depth_width_phi1", "fast_compound_phi1")
+    assert left_out(family, WIDE, [1], asked) == left
+
+
+@pytest.mark.parametrize("match", ["measured", "nominal"])
+@pytest.mark.parametrize(("name", "times"), [("flops", 3.0), ("flops", 0.6), ("params", 1.5)])
+def test_the_largest_member_is_below_its_limit(match, name, times):
+    by = ss.Coefficients(1, 1.2, 1.2, match=match)
+    limit = times * getattr(ss.cost(WIDE), name)
+    _, net = largest(growing(WIDE, by), {name: limit})
+    # A channel is a 64th of the cost, and more of one pixel of 32.
+    assert 0.93 * limit <= getattr(ss.cost(net), name) <= limit
+
+
+def test_what_is_made_equal_is_flops():
+    memory = {"match": "measured", "budget": 2.0, "budget_cost": "training_bytes"}
+    with pytest.raises(UserError, match=r"budget_cost: .*can be made equal in FLOPs alone"):
+        ss.scale(WIDE, ss.Coefficients(1, 1.2, 1.2, **memory), phi=1)
+
+
+def test_a_strategy_or_limit_of_what_is_not_scaled_is_an_error():
+    with pytest.raises(UserError, match="does not scale depth"):
+        of_shares(WIDE, shares_of("fast_compound"))
+    with pytest.raises(UserError, match="does not scale depth"):
+        growing(WIDE, ss.Coefficients(1.2, 1.1, 1.1, match="measured"))
+    doubled = of_shares(WIDE, shares_of("width")).network(1)
+    assert round(64 * doubled.width) == pytest.approx(128, rel=0.02)
 
 
 def test_a_family_has_the_strategies_that_the_factory_scales():

@@ -8,8 +8,9 @@ from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
-from scalesearch.scaling.family import DETECTOR_STRATEGIES, STRATEGIES, Member, members
+from scalesearch.scaling.family import DETECTOR_STRATEGIES, Member, left_out, members
 from scalesearch.scaling.scale import scale
+from scalesearch.scaling.strategies import DEFAULT, STRATEGIES
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
 B0 = published("efficientnet_b0")
@@ -17,8 +18,8 @@ B0 = published("efficientnet_b0")
 
 def test_each_phi_has_every_strategy_in_order():
     family = members(B0, PAPER, [0, 1, 2])
-    assert [(m.phi, m.strategy) for m in family] == [(p, s) for p in (0, 1, 2) for s in STRATEGIES]
-    assert STRATEGIES == ("compound", "depth", "width", "resolution")
+    assert [(m.phi, m.strategy) for m in family] == [(p, s) for p in (0, 1, 2) for s in DEFAULT]
+    assert DEFAULT == ("compound", "depth", "width", "resolution")
 
 
 def test_at_phi_zero_every_strategy_is_the_baseline():
@@ -49,6 +50,36 @@ def test_flops_of_the_compound_members_about_double():
 
 def test_smaller_networks_have_no_single_dimension_to_compare():
     assert [m.strategy for m in members(B0, PAPER, [-1])] == ["compound"]
+
+
+MEASURED = Coefficients(1.2, 1.1, 1.15, match="measured", budget=2.0)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v2", "resnet50"])
+def test_measured_members_meet_their_targets_and_each_other(name):
+    """2^phi times the FLOPs within 2 %, in both directions, whatever the strategy."""
+    net = published(name)
+    base = cost(net).flops
+    strategies = (*STRATEGIES, "d1_w1_r1")
+    for phi in (-0.5, 0, 0.5, 2, 3.5):
+        family = members(net, MEASURED, [phi], strategies)
+        assert [m.strategy for m in family] == list(strategies)
+        flops = {m.strategy: cost(m.architecture).flops for m in family}
+        for strategy, count in flops.items():
+            assert count / base == pytest.approx(2**phi, rel=0.02), (strategy, phi)
+            assert count == pytest.approx(flops["compound"], rel=0.021), (strategy, phi)
+
+
+def test_a_strategy_that_cannot_shrink_as_far_is_left_out():
+    """Seven stages of one block each, a fifth of B0's 385.8 M FLOPs and more, is all of depth."""
+    family = members(B0, MEASURED, [-3], ("compound", "depth", "width"))
+    assert [m.name for m in family] == ["compound_phi-3", "width_phi-3"]
+    assert left_out(family, B0, [-3], ("compound", "depth", "width")) == ("depth_phi-3",)
+    assert left_out(members(B0, PAPER, [-1]), B0, [-1]) == (
+        "depth_phi-1",
+        "width_phi-1",
+        "resolution_phi-1",
+    )
 
 
 def test_strategies_can_be_chosen():

@@ -19,6 +19,7 @@ from scalesearch.arch.efficientnet import EFFICIENTNETS
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
+from scalesearch.cost.counts import counts
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers
@@ -220,3 +221,22 @@ def test_coefficients_carry_the_rule():
     triple = Coefficients(1.2, 1.1, 1.15, head_scaling="keep")
     assert scale(B0, triple, 2).head == B0.head
     assert replace(scale(B0, triple, 2), head=scale(B0, PAPER, 2).head) == scale(B0, PAPER, 2)
+
+
+@pytest.mark.parametrize("triple", [(1.1, 1.1, 1.15), (1.3, 1.2, 1.2), (1.0, 1.0, 1.05)])
+def test_a_product_off_its_budget_still_gives_the_budgets_flops_far_away(triple):
+    """1.1 * 1.1^2 * 1.15^2 is 1.76: at phi 4 it alone would give 9.6 times the FLOPs, not 16."""
+    c = Coefficients(*triple, match="measured", budget=2.0)
+    net = published("efficientnet_b0")
+    for phi in (-1, 1, 4):
+        grown = scale(net, c, phi)
+        assert counts(grown).flops / counts(net).flops == pytest.approx(2**phi, rel=0.02)
+
+
+def test_coefficients_against_their_budget_are_told():
+    net = published("efficientnet_b0")
+    with pytest.raises(UserError, match="no network near depth"):
+        scale(net, Coefficients(0.8, 0.8, 0.9, match="measured", budget=2.0), 1)
+    even = Coefficients(4, 1, 0.5, match="measured", budget=2.0, budget_cost="training_bytes")
+    with pytest.raises(UserError, match="is 1: these coefficients grow no network"):
+        scale(net, even, 1)

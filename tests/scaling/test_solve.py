@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,9 @@ from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.scale import scale
-from scalesearch.scaling.solve import match_flops, solve_phi
+from scalesearch.scaling.solve import Costs, growing, largest, solve_phi
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
 B0 = published("efficientnet_b0")
@@ -135,3 +138,85 @@ def test_a_detector_is_matched_by_coefficients_of_its_kind():
     for coefficients in (None, Coefficients(1.2, 1.1, 1.15)):
         with pytest.raises(UserError, match="a detector's backbone grows by its Detector"):
             match_flops(d0, "backbone", 2 * cost(d0).flops, coefficients)
+
+
+MEASURED = Coefficients(1.2, 1.1, 1.15, match="measured", budget=2.0)
+NETS = {name: published(name) for name in ("efficientnet_b0", "mobilenet_v2", "resnet50")}
+
+
+@given(name=st.sampled_from(sorted(NETS)), times=st.floats(0.1, 40))
+@settings(max_examples=25, deadline=None)
+def test_a_measured_member_uses_its_flops_and_no_more(name, times):
+    net = NETS[name]
+    limit = times * cost(net).flops
+    phi, member = largest(growing(net, MEASURED), {"flops": limit})
+    assert 0.98 * limit <= cost(member).flops <= limit
+    assert phi == pytest.approx(math.log2(times), abs=0.07)
+
+
+@given(name=st.sampled_from(sorted(NETS)), times=st.floats(0.1, 40))
+@settings(max_examples=10, deadline=None)
+def test_the_phi_of_a_measured_family_is_one_to_scale_by(name, times):
+    net = NETS[name]
+    limit = times * cost(net).flops
+    phi = solve_phi(net, MEASURED, flops=limit)
+    assert 0.95 * limit <= cost(scale(net, MEASURED, phi)).flops <= limit
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+@pytest.mark.parametrize(
+    "times", [{"params": 1.5}, {"params": 0.5}, {"training_bytes": 2}, {"activations": 0.6}]
+)
+def test_other_limits_are_never_exceeded_nor_far_from(name, times):
+    net = NETS[name]
+    limits = {key: factor * getattr(cost(net), key) for key, factor in times.items()}
+    _, member = largest(growing(net, MEASURED), limits)
+    for key, limit in limits.items():
+        assert 0.9 * limit <= getattr(cost(member), key) <= limit
+
+
+def test_the_tightest_limit_of_a_measured_family_counts():
+    base = cost(B0)
+    limits = {"flops": 3.0 * base.flops, "params": 1.5 * base.params}
+    _, member = largest(growing(B0, MEASURED), limits)
+    assert cost(member).flops <= limits["flops"]
+    assert 0.9 * limits["params"] <= cost(member).params <= limits["params"]
+
+
+def test_the_baseline_meets_its_own_flops():
+    assert largest(growing(B0, MEASURED), {"flops": cost(B0).flops}) == (0, B0)
+
+
+def test_coefficients_that_shrink_are_solved_as_well():
+    """Half the FLOPs is one phi of halving."""
+    halving = Coefficients(0.85, 0.9, 0.85, match="measured", budget=0.5)
+    phi, member = largest(growing(B0, halving), {"flops": 0.5 * cost(B0).flops})
+    assert phi == pytest.approx(1, abs=0.1)
+    assert 0.49 <= cost(member).flops / cost(B0).flops <= 0.5
+
+
+@pytest.mark.parametrize("limits", [{"flops": 1e4}, {"params": 1e4}, {"flops": 1e9, "params": 1e4}])
+def test_a_limit_below_the_smallest_measured_member_is_told(limits):
+    with pytest.raises(UserError, match="no phi makes this network small enough for"):
+        largest(growing(B0, MEASURED), limits)
+
+
+def test_a_measured_family_that_is_never_too_large_is_told():
+    wide = Coefficients(1, 1, 1.4, match="measured", budget=2.0)  # adds no parameter
+    with pytest.raises(UserError, match=r"every phi up to .* is within params"):
+        largest(growing(B0, wide), {"params": 1e12})
+
+
+def test_growth_that_does_not_fit_its_coefficients_is_told():
+    odd = Coefficients(1.2, 1.1, 1.15, match="measured", budget=0.5)
+    with pytest.raises(UserError, match=r"coefficients that multiply costs by 0\.5"):
+        growing(B0, odd)
+
+
+def test_seconds_are_a_limit_where_they_are_predicted():
+    def latency(net):
+        return cost(net).activations * 1e-9
+
+    bound = 2 * latency(B0)
+    _, member = largest(growing(B0, MEASURED), {"latency": bound}, Costs(latency=latency))
+    assert 0.9 * bound <= latency(member) <= bound

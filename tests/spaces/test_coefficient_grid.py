@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.measure import training_memory
 from scalesearch.scaling.scale import scale
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 
 B0 = published("efficientnet_b0")
+B0_FLOPS = 385_814_752  # by fvcore 0.1.5: convolutions and linear layers
 
 
 def by_search(budget, tolerance, step):
@@ -53,6 +57,44 @@ def test_the_triples_are_those_of_a_plain_search(budget, tolerance, step):
         assert [tuple(point.values()) for point in space.points()] == expected
 
 
+def below_1(budget, tolerance, step):
+    axis = [float(1 - Decimal(step) * n) for n in range(int(1 / Decimal(step)) + 1)]
+    return sorted(
+        triple
+        for triple in itertools.product([value for value in axis if value > 0], repeat=3)
+        if abs(triple[0] * triple[1] ** 2 * triple[2] ** 2 - float(budget)) <= float(tolerance)
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "tolerance", "step"), [("0.5", "0.05", "0.1"), ("0.7", "0.1", "0.05")]
+)
+def test_a_budget_below_1_shrinks_each_dimension(budget, tolerance, step):
+    expected = below_1(budget, tolerance, step)
+    numbers = {"budget": float(budget), "tolerance": float(tolerance), "step": float(step)}
+    space = CoefficientGrid(baseline=B0, match="nominal", **numbers)
+    assert [tuple(point.values()) for point in space.points()] == expected
+    assert len(expected) > 5
+    assert max(map(max, expected)) == 1
+
+
+def test_networks_of_a_budget_below_1_have_half_the_flops_by_fvcores_count():
+    space = CoefficientGrid(baseline=B0, budget=0.5, tolerance=0.05, step=0.1)
+    for point in space.points():
+        flops = counts(space.decode(point)).flops
+        assert abs(flops / (0.5 * B0_FLOPS) - 1) <= 0.02, point
+
+
+def test_a_budget_of_memory_doubles_memory():
+    space = CoefficientGrid(baseline=B0, step=0.3, tolerance=0.2, measure=training_memory())
+    base = cost(B0).training_bytes
+    assert space.size == 3
+    for point in space.points():
+        net = space.decode(point)
+        assert abs(cost(net).training_bytes / (2 * base) - 1) <= 0.02, point
+        assert space.coefficients(point).budget_cost == "training_bytes"
+
+
 def test_the_ends_of_the_tolerance_are_included():
     # 1.5 and 2.5 are 0.5 from 2 in binary too.
     space = CoefficientGrid(baseline=B0, budget=2, tolerance=0.5, step=0.5)
@@ -61,10 +103,17 @@ def test_the_ends_of_the_tolerance_are_included():
 
 
 def test_a_triple_scales_the_baseline():
-    space = CoefficientGrid(baseline=B0, phi=2)
+    space = CoefficientGrid(baseline=B0, phi=2, match="nominal")
     triple = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
     assert space.decode(triple) == scale(B0, Coefficients(1.2, 1.1, 1.15), 2)
     assert space.decode(space.encode(space.decode(triple))) == space.decode(triple)
+
+
+def test_every_network_of_the_default_grid_has_the_budget_of_flops_by_fvcores_count():
+    space = CoefficientGrid(baseline=B0, step=0.2)
+    for point in space.points():
+        flops = counts(space.decode(point)).flops
+        assert abs(flops / (2 * B0_FLOPS) - 1) <= 0.02, point
 
 
 def test_equal_networks_encode_to_the_first_triple():
@@ -99,7 +148,12 @@ def test_samples_are_seeded_triples():
             "tolerance: no triple on a step of 0.5 comes within 0.05 of 1.4\n"
             "  the closest product is 1.5 of (1.5, 1, 1)",
         ),
-        ({"budget": 0.5}, "tolerance: no triple on a step of 0.05 comes within 0.1 of 0.5"),
+        # 0.75 * 0.75^2 * 1 = 0.42 and 0.5 * 1 * 1 = 0.5 are the neighbours of 0.47 below 1.
+        (
+            {"budget": 0.47, "tolerance": 0.01, "step": 0.25},
+            "tolerance: no triple on a step of 0.25 comes within 0.01 of 0.47\n"
+            "  the closest product is 0.5 of (0.5, 1, 1)",
+        ),
         ({"step": 0.0}, "step: 0.0 cannot be used"),
         ({"budget": -1}, "budget: -1 cannot be used"),
         ({"tolerance": -0.1}, "tolerance: -0.1 cannot be used"),

@@ -25,6 +25,15 @@ def test_it_varies_what_the_factory_scales():
         assert ratio == pytest.approx(2, rel=0.02)
 
 
+def test_a_budget_below_1_shrinks_what_the_factory_scales():
+    grid = CoefficientGrid(baseline=WIDE, budget=0.5, step=0.1, tolerance=0.05)
+    # beta^2 * gamma^2 within .05 of .5: .7 and 1, .8 and .9.
+    pairs = [(point["beta"], point["gamma"]) for point in grid.points()]
+    assert pairs == [(0.7, 1.0), (0.8, 0.9), (0.9, 0.8), (1.0, 0.7)]
+    with pytest.raises(UserError, match=r"the closest product is 0\.49 of \(1, "):
+        CoefficientGrid(baseline=WIDE, budget=0.5, step=0.1, tolerance=0.001)
+
+
 def test_populations_have_the_costs_of_its_networks():
     grid = CoefficientGrid(baseline=WIDE, step=0.4)
     rows = [grid.locate(point) for point in grid.points()]

@@ -229,8 +229,11 @@ def test_an_evaluator_that_asks_for_scratch_is_given_it(tmp_path):
     evaluator = Remembering()
     finish(Assess(evaluator, Dataset().load(0), scratch=tmp_path, checkpoint_every=2)(job()))
     finish(Assess(evaluator, Dataset().load(0), scratch=tmp_path, checkpoint_every=0)(job()))
-    first, off = evaluator.seen
+    paused = Assess(evaluator, Dataset().load(0), scratch=tmp_path)
+    finish(paused(job(pauses=(1, 2))))
+    first, off, pausing = evaluator.seen
     assert first == Scratch("search", 3, tmp_path / "search-3", 2)
+    assert pausing.pauses == (1, 2)
     assert off.folder is None
 
 

@@ -20,7 +20,7 @@ from scalesearch.files.architecture import save_architecture
 from scalesearch.history.objective import Objective
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DETECTOR_STRATEGIES
-from scalesearch.scaling.solve import _DETECTORS
+from scalesearch.scaling.match import _DETECTORS
 from scalesearch.spaces.detector import DetectorSpace
 from scalesearch.study.detection import DetectorStrategy
 from scalesearch.study.load import load_study, resolved

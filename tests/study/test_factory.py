@@ -52,6 +52,32 @@ def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_coefficients_go_through_rounds_a_surface_and_confirmation(tmp_path):
+    baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
+    grid = {"step": 0.1, "tolerance": 0.15, "trainings": 8}
+    grid["stopping"] = {"rungs": [1]}
+    grid["confirm"] = {"lengths": [1, 2], "phi": [1], "top": 2, "strategies": ["width", "depth"]}
+    family = {"phi": [1], "strategies": ["compound", "depth_width", "resolution"]}
+    evaluator = {"name": "training", "epochs": 2, "batch_size": 64, "learning_rate": 0.01}
+    file = study(tmp_path, baseline, grid, family=family, evaluator=evaluator)
+    done = run(file, folder=tmp_path / "run")
+    tried = done.trials.loc[done.trials["phase"] == "grid"]
+    assert varied(tried) == ["beta", "gamma"]
+    assert {"assessed", "stopped"} <= set(tried["state"])
+    confirmed = done.trials.loc[done.trials["phase"] == "grid_confirm"]
+    # Two leaders and width alone, each of two lengths: depth is not scaled.
+    assert len(confirmed) == 3 * 2
+    assert [member.strategy for member in done.family] == ["compound", "resolution"]
+    log = (done.path / "log.txt").read_text()
+    assert "no depth_width_phi1" in log
+    known = yaml.safe_load((done.path / "coefficients.yaml").read_text())
+    assert known["alpha"] == 1
+    assert set(known["interval"]) == {"beta", "gamma"}
+    page = (done.path / "report.html").read_text()
+    assert "What is scaled, effectively" in page
+
+
+@pytest.mark.slow
 def test_a_network_of_torchvision_is_scaled_in_what_its_builder_scales(tmp_path):
     grid = {"step": 0.4, "tolerance": 0.1, "match": "nominal"}
     done = run(study(tmp_path, MOBILENET, grid), folder=tmp_path / "run")

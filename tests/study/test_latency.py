@@ -6,11 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from scalesearch.arch.published import published
+from scalesearch.arch.walk import walk
 from scalesearch.cost.cost import Cost, Deployment
-from scalesearch.cost.latency_table import LatencyTable
+from scalesearch.cost.counts import block_counts
+from scalesearch.cost.latency_estimate import estimator
+from scalesearch.cost.latency_table import LatencyTable, entry_name
 from scalesearch.errors import UserError
+from scalesearch.files.architecture import save_architecture
 from scalesearch.history.trials import Trial
+from scalesearch.scaling.family import members
 from scalesearch.spaces.covering import entries_of
+from scalesearch.study.inputs import budget_measure, grid_of
 from scalesearch.study.latency import (
     agreement_of,
     fitting_table,
@@ -117,3 +124,36 @@ def test_networks_with_both_count_once():
     assert (agreement.count, agreement.rank) == (2, pytest.approx(1))
     assert agreement.error == pytest.approx((0.1 + 0.3) / 2)
     assert agreement_of(trials[:1]) is None
+
+
+def test_a_budget_of_latency_doubles_what_the_table_predicts(tmp_path):
+    """Every triple's network takes twice the baseline's seconds, by a table of its own blocks."""
+    net = published("efficientnet_b0", in_channels=1, num_classes=10, resolution=64)
+    entries = {
+        entry_name(part.args): [1e-6 + 2e-9 * block_counts(part.rule, part.args).activations]
+        for part in walk(net)
+    }
+    table = LatencyTable(deployment=Deployment(), machine="m", torch="t", entries=entries)
+    save_table(tmp_path / "table.json", table)
+    save_architecture(tmp_path / "net.yaml", net)
+    study = load_study(
+        write_study(
+            tmp_path,
+            without=("search",),
+            baseline="net.yaml",
+            latency={"table": "table.json"},
+            grid={"step": 0.2, "tolerance": 0.3, "budget": {"latency": 2.0}},
+            family={"phi": [1], "strategies": ["compound", "fast_compound"]},
+        )
+    )
+    estimate = estimator(table)
+    grid = grid_of(study, net)
+    assert grid.networks > 3
+    for point in grid.space.points():
+        ratio = estimate(grid.space.decode(point)) / estimate(net)
+        assert ratio == pytest.approx(2, rel=0.02), point
+    c = grid.space.coefficients(next(iter(grid.space.points())))
+    assert (c.budget, c.budget_cost) == (2.0, "latency")
+    measure = budget_measure(study, "latency", study.family.evaluator)
+    for member in members(net, c, [1], ["compound", "fast_compound"], measure):
+        assert estimate(member.architecture) / estimate(net) == pytest.approx(2, rel=0.04)

@@ -254,7 +254,7 @@ MISTAKES = [
         "",
         "grid: {steps: 0.1}\n",
         7,
-        "grid.steps: unknown key 'steps'\n  allowed: budget, tolerance, step",
+        "grid.steps: unknown key 'steps'\n  allowed: budget, budget_cost, tolerance, step",
     ),
     (
         "",
@@ -283,7 +283,8 @@ MISTAKES = [
         "grid: {}\nfamily: {phi: [0], strategies: [dept]}\n",
         8,
         "family.strategies[0]: 'dept' is not known\n"
-        "  allowed: compound, depth, width or resolution\n  did you mean 'depth'?",
+        "  allowed: compound, depth, width, resolution, depth_width, fast_compound, or weights of "
+        "one's own such as d1_w8_r1\n  did you mean 'depth'?",
     ),
     (
         "",
@@ -670,3 +671,50 @@ def test_differences(study):
         "search.limits.params.max: 1000000 -> not set",
         "search.limits.flops.max: not set -> 2000000",
     ]
+
+
+NAMED = "name: x\nbaseline: efficientnet_b0\ndataset: fashion_mnist\n"
+
+
+def test_a_budget_of_memory_or_latency(study, tmp_path):
+    loaded = load_study(study(NAMED, "grid: {budget: {memory: 1.5}}\n"))
+    assert (loaded.grid.budget, loaded.grid.budget_cost) == (1.5, "training_bytes")
+    (tmp_path / "table.json").write_text("{}")
+    more = "grid: {budget: {latency: 2.0}}\nlatency: {table: table.json}\n"
+    loaded = load_study(study(NAMED, more))
+    assert (loaded.grid.budget, loaded.grid.budget_cost) == (2.0, "latency")
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ("grid: {budget: {flop: 2}}\n", "{'flop': 2} names no budget"),
+        ("grid: {budget: {memory: 2, latency: 2}}\n", "names no budget"),
+        ("grid: {budget: {memory: 0}}\n", "grid.budget: 0 cannot be used\n  allowed: more than 0"),
+        ("grid: {budget: {memory: 2}, match: nominal}\n", "networks of a nominal grid have no"),
+        ("grid: {budget: {latency: 2}}\n", "grid.budget: networks can only be made equal in a"),
+        (
+            "coefficients: {alpha: 1, beta: 1.2, gamma: 1}\n"
+            "family: {phi: [1], strategies: [widht]}\n",
+            "family.strategies[0]: 'widht' is not known\n  allowed: compound, depth, width, "
+            "resolution, depth_width, fast_compound, or weights of one's own such as d1_w8_r1\n"
+            "  did you mean 'width'?",
+        ),
+        (
+            "coefficients: {alpha: 1, beta: 1.2, gamma: 1}\n"
+            "family: {phi: [1], strategies: [d0_w0_r0]}\n",
+            "the weights of 'd0_w0_r0' are all 0",
+        ),
+    ],
+)
+def test_budgets_and_strategies_that_cannot_be(study, more, text):
+    with pytest.raises(UserError) as raised:
+        load_study(study(NAMED, more))
+    assert text in str(raised.value)
+
+
+def test_strategies_of_ones_own(study):
+    more = "coefficients: {alpha: 1.2, beta: 1.1, gamma: 1.15}\n"
+    more += "family: {phi: [1], strategies: [compound, fast_compound, d1_w8_r1, d0.5_w1_r0]}\n"
+    loaded = load_study(study(NAMED, more))
+    assert loaded.family.strategies[2:] == ("d1_w8_r1", "d0.5_w1_r0")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from scalesearch.arch.plain import digest
 from scalesearch.arch.published import published
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import load_architecture, save_architecture
 from scalesearch.history.jobs import seed_for
+from scalesearch.history.points import points
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.scale import scale
 from scalesearch.study import run as running
 from scalesearch.study.run import run
+from scalesearch.study.surface import best_point, surface_of
 from tests.fakes import STUDY, accuracy_of, write_study
 
 
@@ -62,18 +65,27 @@ def test_the_baseline_is_the_best_network_within_the_limits(whole):
     assert f"# trial: {best.number}" in text
 
 
-def test_coefficients_are_the_best_triple_and_its_runners_up(whole):
-    trials = [t for t in whole.folder.read()["grid"] if t.state == "assessed"]
+def test_coefficients_are_where_the_surface_is_highest_and_the_runners_up_follow(whole):
+    trials = whole.folder.read()["grid"]
     plain = yaml.safe_load((whole.folder.path / "coefficients.yaml").read_text())
-    order = sorted(trials, key=lambda t: -t.scores["accuracy"])
-    triples = [dict(t.parameters) for t in order]
-    assert {k: plain[k] for k in ("alpha", "beta", "gamma")} == triples[0]
-    assert plain["accuracy"] == pytest.approx(order[0].scores["accuracy"], abs=1e-6)
+    order = sorted(
+        (t for t in trials if t.state == "assessed"), key=lambda t: -t.scores["accuracy"]
+    )
+    chosen = {name: plain[name] for name in ("alpha", "beta", "gamma")}
+    best = best_point(
+        points(trials, "accuracy"),
+        surface_of({"budget": 2.0, "phi": 1.0}, "accuracy", whole.folder.baseline, trials),
+    )
+    assert chosen == best.parameters[0]
+    assert plain["accuracy"] == pytest.approx(best.scores["accuracy"], abs=1e-6)
     told = [{k: r[k] for k in ("alpha", "beta", "gamma")} for r in plain["runners_up"]]
-    assert told == triples[1:10]
+    assert told == [t.parameters for t in order if t.parameters != chosen][:9]
     assert plain["growth"] == pytest.approx(
         plain["alpha"] * plain["beta"] ** 2 * plain["gamma"] ** 2
     )
+    assert plain["baseline_digest"] == digest(whole.folder.baseline)
+    assert plain["data"] == "tests.fakes:Dataset"
+    assert set(plain["interval"]) == {"alpha", "beta", "gamma"}
 
 
 def test_the_grid_has_every_triple_once(whole):

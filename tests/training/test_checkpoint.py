@@ -227,13 +227,18 @@ def test_writing_takes_its_share_of_the_time_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(module.torch, "save", save)
     kept = TrainingCheckpoint(tmp_path / "training.pt", "")
     for epoch in range(1, 17):
-        kept.after_epoch(10.0, lambda epoch=epoch: {"epoch": epoch})
+        kept.after_epoch(epoch, 10.0, lambda epoch=epoch: {"epoch": epoch})
     assert written == [1, 6, 11, 16]
     often = TrainingCheckpoint(tmp_path / "training.pt", "", every=2)
     written.clear()
     for epoch in range(1, 7):
-        often.after_epoch(10.0, lambda epoch=epoch: {"epoch": epoch})
+        often.after_epoch(epoch, 10.0, lambda epoch=epoch: {"epoch": epoch})
     assert written == [2, 4, 6]
+    paused = TrainingCheckpoint(tmp_path / "training.pt", "", pauses=(3, 5))
+    written.clear()
+    for epoch in range(1, 7):
+        paused.after_epoch(epoch, 10.0, lambda epoch=epoch: {"epoch": epoch})
+    assert written == [1, 3, 5]
 
 
 def test_the_identity_is_of_network_recipe_and_seed(tmp_path):

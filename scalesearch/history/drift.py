@@ -1,0 +1,131 @@
+"""Whether a ranking of short trainings holds when networks are trained longer or scaled further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+
+from scalesearch.history.trials import Trial
+
+_DRAWS = 2000
+_SEED = 0
+_INTERVAL = (2.5, 97.5)  # percentiles
+_FEWEST = 4  # ways that a rank correlation is worth giving for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """The ways to scale under one condition.
+
+    Attributes:
+        phi: how far they were scaled.
+        length: how many times as long they were trained.
+        values: mean of the metric by way, the best first.
+        rank: Kendall's tau-b with the first condition, from -1 to 1; None of the first condition
+            itself, and with fewer than four ways or ties alone.
+        interval: the middle 95 % of `rank` over draws of ways with replacement.
+    """
+
+    phi: float
+    length: float
+    values: Mapping[str, float]
+    rank: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def best(self) -> str:
+        """The way with the highest mean."""
+        return next(iter(self.values))
+
+    @property
+    def words(self) -> str:
+        """`phi 2, 3 times as long`."""
+        times = "as long" if self.length == 1 else f"{self.length:g} times as long"
+        return f"phi {self.phi:g}, {times}"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """All conditions, that of the grid or the one nearest to it first."""
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What each condition says of the ranking, and a warning where it does not survive."""
+        first, *others = self.conditions
+        return tuple(_sentence(first, other) for other in others)
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether all rankings agree with the first more than chance; None if nothing is known."""
+        known = [each.interval for each in self.conditions if each.interval is not None]
+        return all(low > 0 for low, _ in known) if known else None
+
+
+def drift(trials: Sequence[Trial], metric: str) -> Drift | None:
+    """What the trials of a confirmed grid say; None without a result."""
+    values: dict[tuple[float, float], dict[str, list[float]]] = {}
+    for trial in trials:
+        if trial.has_result:
+            given = trial.parameters
+            ways = values.setdefault((given["length"], given["phi"]), {})
+            ways.setdefault(given["way"], []).append(trial.scores[metric])
+    if not values:
+        return None
+    means = {
+        key: {way: fmean(scores) for way, scores in ways.items()} for key, ways in values.items()
+    }
+    first = means[min(means)]
+    conditions = []
+    for n, (length, phi) in enumerate(sorted(means)):
+        own = means[length, phi]
+        ordered = dict(sorted(own.items(), key=lambda pair: -pair[1]))
+        rank, interval = _agreement(first, own) if n else (None, None)
+        conditions.append(
+            Condition(phi=phi, length=length, values=ordered, rank=rank, interval=interval)
+        )
+    return Drift(tuple(conditions))
+
+
+def _agreement(
+    first: Mapping[str, float], other: Mapping[str, float]
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Kendall's tau-b of two rankings, and its interval over draws of ways."""
+    ways = [way for way in first if way in other]
+    if len(ways) < _FEWEST:
+        return None, None
+    before, after = (np.array([each[way] for way in ways]) for each in (first, other))
+    tau = _tau(before[None], after[None])[0]
+    if np.isnan(tau):
+        return None, None
+    draws = np.random.default_rng(_SEED).integers(len(ways), size=(_DRAWS, len(ways)))
+    drawn = _tau(before[draws], after[draws])
+    low, high = np.nanpercentile(drawn, _INTERVAL)
+    return float(tau), (float(low), float(high))
+
+
+def _tau(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of each row, float [rows]; NaN where one side is all ties."""
+    first, second = np.triu_indices(before.shape[1], k=1)
+    signs = [np.sign(each[:, first] - each[:, second]) for each in (before, after)]
+    untied = np.prod([np.sqrt((sign != 0).sum(axis=1)) for sign in signs], axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau: np.ndarray = (signs[0] * signs[1]).sum(axis=1) / untied
+    return tau
+
+
+def _sentence(first: Condition, other: Condition) -> str:
+    same = other.best == first.best
+    best = f"{other.best} is {'still ' if same else ''}the best"
+    if other.rank is None or other.interval is None:
+        return f"{other.words}: {best}"
+    low, high = other.interval
+    text = (
+        f"{other.words}: {best}; rank correlation with {first.words} {other.rank:.2f} "
+        f"[{low:.2f}, {high:.2f}] over {len(other.values)} ways"
+    )
+    return text if low > 0 else f"{text}: the ranking of short trainings does not survive"

@@ -1,0 +1,235 @@
+"""The response surface: what the error is as a function of depth, width and resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from scalesearch.errors import UserError
+from scalesearch.scaling.evidence import Evidence
+from scalesearch.scaling.forms import Fit, Form, forms
+
+_FAILED = 0.01  # probability with which a sound training is taken for a failed one
+_FAILED_LEAST = 0.005  # share of error that a failed training is off at least
+_MOST_FAILED = 0.1  # share of rows
+_TRUST = 0.5  # of the leave-one-out likelihood: the same errors have chosen the form
+_WORTH = 0.02  # weight below which a form is left out
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Candidate:
+    """One form fitted to the evidence.
+
+    Attributes:
+        form, fit: what was fitted, and how.
+        weights: of each row; 0 of one that failed, float [rows].
+        left_out: differences of each row's error to what the other rows say of it, float [rows].
+        noise: standard deviation of an error of weight 1, as a share.
+        freedom: degrees of freedom of `noise`.
+        share: its weight among all forms; they sum to 1.
+    """
+
+    form: Form
+    fit: Fit
+    weights: np.ndarray
+    left_out: np.ndarray
+    noise: float
+    freedom: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Surface:
+    """The mean of several forms, each with the weight that its leave-one-out errors give it.
+
+    Attributes:
+        evidence: what it was fitted to.
+        candidates: forms with their weights, the heaviest first.
+        failed: rows that are left out as failed trainings, counted from 0.
+    """
+
+    evidence: Evidence
+    candidates: tuple[Candidate, ...]
+    failed: tuple[int, ...]
+
+    def errors(self, logs: np.ndarray) -> np.ndarray:
+        """Errors (shares) at log multipliers [points, dimensions], at the FLOPs that they have."""
+        inputs = self.evidence.inputs_of(logs)
+        return sum(  # type: ignore[return-value]
+            each.share * each.form.predict(each.fit.parameters[:, None], inputs)[:, 0]
+            for each in self.candidates
+        )
+
+    @cached_property
+    def leave_one_out(self) -> float:
+        """Root mean square of leave-one-out errors, as a share, of rows that did not fail.
+
+        To first order: the forms keep their weights, and a row's weight stays as it is.
+        """
+        left_out = sum(each.share * each.left_out for each in self.candidates)
+        kept = np.delete(left_out, self.failed)
+        return float(np.sqrt(np.mean(kept**2)))
+
+    @property
+    def name(self) -> str:
+        """The heaviest form in words."""
+        return self.candidates[0].form.name
+
+    def worst(self, row: int) -> float:
+        """How much worse a row is than the surface, as a share."""
+        return float(self.evidence.errors[row] - self.errors(self.evidence.logs[[row]])[0])
+
+
+def fit_forms(evidence: Evidence) -> Surface:
+    """The surface of all forms for which there are enough networks.
+
+    A row whose error is not to be believed beside all others (a failed training) is left out.
+
+    Raises:
+        UserError: fewer networks than terms of the simplest form.
+    """
+    kept = np.full(len(evidence.errors), True)
+    failed = _failed_rows(_able_forms(evidence, kept), evidence)
+    kept[list(failed)] = False
+    candidates = [
+        candidate
+        for form in _able_forms(evidence, kept)
+        if (candidate := _candidate(form, evidence, kept * evidence.weights)) is not None
+    ]
+    return Surface(evidence=evidence, candidates=_weighted(candidates, kept), failed=failed)
+
+
+def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
+    """Forms with fewer terms than there are networks; with known noise as many will do."""
+    networks = len(np.unique(evidence.networks[kept]))
+    every = forms(len(evidence.dimensions), evidence.at_one_budget, evidence.corrected)
+    seeds = evidence.noise is not None or int(kept.sum()) > networks
+    able = tuple(
+        form
+        for form in every
+        if form.terms + (0 if seeds else 1 + (form.terms > every[0].terms)) <= networks
+    )
+    if not able:
+        least = every[0].terms + (not seeds)
+        raise UserError(
+            f"{networks} different network{'s' * (networks > 1)} for the {every[0].terms} terms "
+            f"of the simplest surface of {' and '.join(evidence.dimensions)}",
+            key="rows",
+            allowed=f"at least {least}, and about {4 * least} for an interval of use",
+        )
+    if every[0].fit(evidence.inputs, evidence.errors, evidence.weights * kept) is None:
+        raise UserError(
+            "the rows do not tell the dimensions apart: those that vary do so together",
+            key="rows",
+            allowed="rows in which each dimension varies by itself",
+        )
+    # Straight lines say that one dimension alone is best, whatever the noise: only if need be.
+    return able[1:] or able
+
+
+def _failed_rows(able: Sequence[Form], evidence: Evidence) -> tuple[int, ...]:
+    """Rows that the form which agrees best with nearly all others cannot believe."""
+    trials = []
+    for form in able:
+        weights = evidence.weights.copy()
+        failed: list[int] = []
+        for _ in range(1 + max(1, int(_MOST_FAILED * len(weights)))):
+            fit = form.fit(evidence.inputs, evidence.errors, weights)
+            if fit is None:
+                break
+            left_out = _left_out(evidence.errors, fit)
+            middle = np.sort(np.abs(left_out))[: max(1, int(0.8 * len(left_out)))]
+            trials.append((float(np.mean(middle**2)), tuple(failed)))
+            worst = _unbelievable(evidence, form, fit, weights)
+            if worst is None:
+                break
+            weights[worst] = 0.0
+            failed.append(worst)
+        else:  # as many as that are no accident, but a form that does not fit
+            trials = [trial for trial in trials if trial[1] != tuple(failed[:-1])]
+    if not trials:
+        return ()
+    return tuple(sorted(min(trials, key=lambda trial: trial[0])[1]))
+
+
+def _unbelievable(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> int | None:
+    """The row whose deleted residual no sound training among so many would have (Bonferroni)."""
+    from scipy.stats import t
+
+    kept = weights > 0
+    freedom = int(kept.sum()) - form.terms - 1
+    if freedom < 2:
+        return None
+    residuals = np.where(kept, evidence.errors - fit.fitted, 0.0)
+    room = np.maximum(1 - fit.leverage, 1e-6)
+    squares = weights * residuals**2
+    variance = np.maximum(squares.sum() - squares / room, 0.0) / freedom
+    deviations = np.sqrt(squares / room / np.maximum(variance, 1e-16))
+    worst = int(np.argmax(deviations))
+    limit = t.isf(_FAILED / 2 / kept.sum(), freedom)
+    far = abs(residuals[worst]) / room[worst] > _FAILED_LEAST
+    return worst if deviations[worst] > limit and far else None
+
+
+def _candidate(form: Form, evidence: Evidence, weights: np.ndarray) -> Candidate | None:
+    """One form fitted, with its noise."""
+    fit = form.fit(evidence.inputs, evidence.errors, weights)
+    if fit is None:
+        return None
+    noise, freedom = _noise(evidence, form, fit, weights)
+    return Candidate(
+        form=form,
+        fit=fit,
+        weights=weights,
+        left_out=_left_out(evidence.errors, fit),
+        noise=noise,
+        freedom=freedom,
+    )
+
+
+def _left_out(errors: np.ndarray, fit: Fit) -> np.ndarray:
+    """Leave-one-out residuals to first order."""
+    return (errors - fit.fitted) / np.maximum(1 - fit.leverage, 0.02)
+
+
+def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tuple[float, float]:
+    """Standard deviation of a row of weight 1 and its degrees of freedom.
+
+    Of seeds and of networks about the surface together, unless networks are further off than seeds
+    explain (F test): then the surface is not all, and networks alone say how far off it is.
+    """
+    from scipy.stats import f
+
+    kept = weights > 0
+    codes = np.unique(evidence.networks[kept], return_inverse=True)[1]
+    row_weights, residuals = weights[kept], (evidence.errors - fit.fitted)[kept]
+    totals = np.bincount(codes, row_weights)
+    means = np.bincount(codes, row_weights * residuals) / totals
+    of_networks = float(totals @ means**2)
+    of_seeds = float(row_weights @ (residuals - means[codes]) ** 2)
+    networks = len(totals) - form.terms
+    seeds = int(kept.sum()) - len(totals)
+    if evidence.noise is not None:
+        known = evidence.noise * float(np.sqrt(np.mean(row_weights)))
+        if networks < 1 or of_networks / networks < f.isf(0.1, networks, 1e6) * known**2:
+            return known, 1e6
+    if networks < 1:
+        return float(np.sqrt(of_seeds / seeds)), float(seeds)
+    if seeds and of_networks / networks < f.isf(0.1, networks, seeds) * of_seeds / seeds:
+        return float(np.sqrt((of_networks + of_seeds) / (networks + seeds))), networks + seeds
+    return float(np.sqrt(of_networks / networks)), float(networks)
+
+
+def _weighted(candidates: Sequence[Candidate], kept: np.ndarray) -> tuple[Candidate, ...]:
+    """Weights by leave-one-out squares, as likelihoods (pseudo Bayesian model averaging)."""
+    squares = np.array([np.mean(each.left_out[kept] ** 2) for each in candidates])
+    networks = kept.sum()
+    logs = -_TRUST * networks / 2 * np.log(np.maximum(squares, 1e-18))
+    shares = np.exp(logs - logs.max())
+    shares = np.where(shares < _WORTH * shares.sum(), 0.0, shares)
+    shares /= shares.sum()
+    order = np.argsort(-shares, kind="stable")
+    return tuple(replace(candidates[i], share=float(shares[i])) for i in order if shares[i] > 0)

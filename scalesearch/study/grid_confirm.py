@@ -1,0 +1,93 @@
+"""The phase `grid_confirm`: whether a grid's ranking holds for longer trainings and larger phi."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from scalesearch import plugins
+from scalesearch.arch.detector import Architecture
+from scalesearch.history.drift import Drift, drift
+from scalesearch.interfaces import Evaluator
+from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.family import members
+from scalesearch.scaling.measure import Measure
+from scalesearch.scaling.scale import scale
+from scalesearch.spaces.conditions import ConditionSpace
+from scalesearch.study.context import Context
+from scalesearch.study.estimate import total_seconds
+from scalesearch.study.inputs import budget_measure
+from scalesearch.units import format_seconds
+
+
+def confirm_grid(
+    context: Context, network: Architecture, leaders: Sequence[Scaling]
+) -> Drift | None:
+    """Trains the leaders, the best first, and single dimensions under each condition asked for.
+
+    None if the study does not ask. The networks were within the grid's limits, or are what one
+    gets for the same FLOPs: they have none here.
+    """
+    grid = context.study.grid
+    settings = None if grid is None else grid.confirm
+    if grid is None or settings is None:
+        return None
+    cost_name = getattr(leaders[0], "budget_cost", "flops")  # detectors' have none
+    measure = budget_measure(context.study, cost_name, grid.evaluator)
+    networks = confirmed_networks(
+        network, leaders[: settings.top], settings.phi, settings.strategies, measure
+    )
+    space = ConditionSpace(networks=networks, lengths=settings.lengths, repeats=settings.seeds)
+    evaluator: Evaluator = grid.evaluator.make()
+    every = [*networks.values()]
+    seconds = total_seconds(context, every, evaluator)
+    times = settings.seeds * sum(settings.lengths)
+    about = "" if seconds is None else f", about {format_seconds(seconds * times)}"
+    ways = len({way for way, _ in networks})
+    context.watch.note(
+        f"grid_confirm: {ways} ways to scale, {len(settings.phi)} sizes, "
+        f"{len(settings.lengths)} lengths of training, {space.size} trainings{about}"
+    )
+    plan = context.plan(
+        "grid_confirm",
+        space,
+        plugins.load("samplers", "grid")(),
+        evaluator,
+        repeats=True,
+        length=lambda parameters: float(parameters["length"]),
+    )
+    trials = context.carry_out(plan, evaluator, every, total=space.size)
+    found = drift(trials, context.study.objective.metric)
+    for sentence in found.sentences if found is not None else ():
+        context.watch.note(f"grid_confirm: {sentence}")
+    return found
+
+
+def confirmed_networks(
+    baseline: Architecture,
+    leaders: Sequence[Scaling],
+    phis: Sequence[float],
+    strategies: Sequence[str],
+    measure: Measure | None = None,
+) -> dict[tuple[str, float], Architecture]:
+    """The networks by the way they are scaled in, and phi.
+
+    Other strategies have the FLOPs of the first leader as nearly as their steps allow, or what
+    else `measure` counts.
+    """
+    networks: dict[tuple[str, float], Architecture] = {}
+    for phi in phis:
+        for leader in leaders:
+            networks[words(leader), phi] = scale(baseline, leader, phi, measure)
+        for member in members(baseline, leaders[0], (phi,), strategies, measure):
+            networks[f"{member.strategy} alone", phi] = member.architecture
+    return networks
+
+
+def words(coefficients: Scaling) -> str:
+    """`1.2, 1.1, 1.15`: coefficients in a table's cell, in the order of their names."""
+    numbers = [v for v in asdict(coefficients).values() if isinstance(v, float)]
+    names = ("alpha", "beta", "gamma")
+    if hasattr(coefficients, "gamma"):
+        numbers = [getattr(coefficients, name) for name in names]
+    return ", ".join(f"{number:.4g}" for number in numbers)
