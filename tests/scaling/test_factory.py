@@ -16,7 +16,7 @@ NET = Factory(factory=FIVE, resolution=28, in_channels=1, num_classes=10)
 WIDE = Factory(factory="tests.factories:wide", resolution=32, num_classes=2, options={"base": 64})
 
 
-@pytest.mark.parametrize("growth", [0.5, 2.0, 4.0])
+@pytest.mark.parametrize("growth", [0.5, 2.0])
 def test_networks_are_realised_at_their_flops(growth):
     by = Multipliers(width=growth**0.25, resolution=growth**0.25)
     grown = realise(NET, by, growth * ss.cost(NET).flops)

@@ -4,13 +4,7 @@ import pytest
 import yaml
 
 from scalesearch.arch.factory import Factory
-from scalesearch.exporters import export
-from scalesearch.scaling.scale import scale
 from scalesearch.study.run import load_study, run
-
-FIVE = {"factory": "studies.five_layers:build", "resolution": 28}
-MOBILENET = {"torchvision": "mobilenet_v2", "resolution": 32, "width": 0.25}
-FAMILY = {"phi": [1], "strategies": ["compound", "resolution"]}
 
 
 def study(path, baseline, grid, **more):
@@ -34,58 +28,36 @@ def varied(trials):
 
 @pytest.mark.slow
 def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
-    file = study(tmp_path, FIVE, {"step": 0.4, "tolerance": 0.2}, family=FAMILY, export=["python"])
-    done = run(file, folder=tmp_path / "run")
-    assert isinstance(done.baseline, Factory)
-    assert (done.baseline.in_channels, done.baseline.num_classes) == (1, 10)
-    tried = done.trials.loc[done.trials["phase"] == "grid"]
-    assert varied(tried) == ["alpha", "beta", "gamma"]
-    assert set(tried["state"]) == {"assessed"}
-    base = 9 * (8 * 28**2 + 8 * 16 * 14**2 + 16 * 32 * 7**2 + 32 * 32 * 7**2) + 320
-    assert (abs(tried["flops"] / base / 2 - 1) <= 0.02).all()
-    assert len(done.family) == 2
-    assert (done.path / "export" / "compound_phi1.py").exists()
-    assert "studies.five_layers:build" in (done.path / "report.html").read_text()
-    again = run(file, folder=done.path)
-    assert again.trials.equals(done.trials)  # nothing is trained anew
-    assert load_study(done.path).baseline == done.baseline
-
-
-@pytest.mark.slow
-def test_two_coefficients_go_through_rounds_a_surface_and_confirmation(tmp_path):
     baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
     grid = {"step": 0.1, "tolerance": 0.15, "trainings": 8}
     grid["stopping"] = {"rungs": [1]}
     grid["confirm"] = {"lengths": [1, 2], "phi": [1], "top": 2, "strategies": ["width", "depth"]}
     family = {"phi": [1], "strategies": ["compound", "depth_width", "resolution"]}
     evaluator = {"name": "training", "epochs": 2, "batch_size": 64, "learning_rate": 0.01}
-    file = study(tmp_path, baseline, grid, family=family, evaluator=evaluator)
+    more = {"family": family, "evaluator": evaluator, "export": ["python"]}
+    file = study(tmp_path, baseline, grid, **more)
     done = run(file, folder=tmp_path / "run")
+    assert isinstance(done.baseline, Factory)
+    assert (done.baseline.in_channels, done.baseline.num_classes) == (1, 10)
     tried = done.trials.loc[done.trials["phase"] == "grid"]
     assert varied(tried) == ["beta", "gamma"]
     assert {"assessed", "stopped"} <= set(tried["state"])
+    # 64 channels of 9 s^2 + 10 FLOPs.
+    assert (abs(tried["flops"] / (64 * (9 * 16**2 + 10)) / 2 - 1) <= 0.02).all()
     confirmed = done.trials.loc[done.trials["phase"] == "grid_confirm"]
     # Two leaders and width alone, each of two lengths: depth is not scaled.
     assert len(confirmed) == 3 * 2
     assert [member.strategy for member in done.family] == ["compound", "resolution"]
     log = (done.path / "log.txt").read_text()
+    assert "does not scale depth (alpha is 1)" in log
     assert "no depth_width_phi1" in log
     known = yaml.safe_load((done.path / "coefficients.yaml").read_text())
     assert known["alpha"] == 1
     assert set(known["interval"]) == {"beta", "gamma"}
     page = (done.path / "report.html").read_text()
     assert "What is scaled, effectively" in page
-
-
-@pytest.mark.slow
-def test_a_network_of_torchvision_is_scaled_in_what_its_builder_scales(tmp_path):
-    grid = {"step": 0.4, "tolerance": 0.1, "match": "nominal"}
-    done = run(study(tmp_path, MOBILENET, grid), folder=tmp_path / "run")
-    tried = done.trials.loc[done.trials["phase"] == "grid"]
-    assert varied(tried) == ["beta", "gamma"]
-    assert list(zip(tried["beta"], tried["gamma"], strict=True)) == [(1.0, 1.4), (1.4, 1.0)]
-    assert done.coefficients.alpha == 1
-    assert "does not scale depth (alpha is 1)" in (done.path / "log.txt").read_text()
-    wider = scale(done.baseline, done.coefficients, 1)
-    export(wider, tmp_path / "wider.py")
-    assert "torchvision_builder" in (tmp_path / "wider.py").read_text()
+    assert "tests.factories:wide_of_any" in page
+    assert (done.path / "export" / "compound_phi1.py").exists()
+    again = run(file, folder=done.path)
+    assert again.trials.equals(done.trials)  # nothing is trained anew
+    assert load_study(done.path).baseline == done.baseline
