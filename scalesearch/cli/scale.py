@@ -18,6 +18,7 @@ from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture, save_architecture
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.factory import LETTERS, scaled_dimensions
 from scalesearch.scaling.measure import latency_by
 from scalesearch.scaling.solve import Costs, Growing, check_limits, growing, largest
 from scalesearch.scaling.strategies import COMPOUND, of_shares, shares_of
@@ -185,7 +186,7 @@ def choose_coefficients(
     if kind is Coefficients and to_limit:
         numbers = {"match": "measured", **numbers}
         if not {*_PAPER} & {*numbers}:
-            numbers |= _PAPER
+            numbers |= _PAPER | _unscaled(net)
             notes.append(
                 "coefficients: EfficientNet-B0's alpha 1.2, beta 1.1, gamma 1.15; a grid finds "
                 "those of another network"
@@ -197,6 +198,12 @@ def choose_coefficients(
             "coefficients are missing",
             allowed="--alpha 1.2 --beta 1.1 --gamma 1.15, or --coefficients FILE",
         ) from None
+
+
+def _unscaled(net: Architecture) -> dict[str, float]:
+    """The coefficients of what a factory does not scale: 1."""
+    known = scaled_dimensions(net) if isinstance(net, Factory) else tuple(LETTERS)
+    return {letter: 1.0 for name, letter in LETTERS.items() if name not in known}
 
 
 def _of_another(net: Architecture, file: Path) -> list[str]:

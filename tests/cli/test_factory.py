@@ -43,7 +43,23 @@ def test_a_factory_is_named_in_place_of_a_network(scalesearch):
     assert json.loads(done.out)["params"] == 27 * 8 + 8 * 1000
 
 
+def test_a_limit_grows_what_the_factory_scales(tmp_path, scalesearch):
+    scaled = tmp_path / "scaled.yaml"
+    done = scalesearch("scale", "tests.factories:wide", "--flops", "30M", "--output", scaled)
+    assert done.code == 0, done
+    net = load_architecture(scaled)
+    assert net.depth == 1
+    assert net.width > 1
+    assert 0.9 * 30e6 <= counts(net).flops <= 30e6
+
+
 def test_what_it_does_not_scale_is_an_error(wrong):
+    assert "does not scale depth" in wrong(
+        "scale", "tests.factories:wide", "--strategy", "depth_width", "--phi", 1
+    )
+    assert "does not know the blocks" in wrong(
+        "scale", "tests.factories:wide", "--flops", "30M", "--table", "any.json"
+    )
     options = ("--alpha", 1.2, "--beta", 1.1, "--gamma", 1.1, "--phi", 1)
     assert "alpha: tests.factories:wide does not scale depth" in wrong(
         "scale", "tests.factories:wide", *options
