@@ -264,9 +264,14 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
         space = DetectorCoefficientGrid(baseline=baseline, choices=grid.choices, **shared)
         noun = "combinations"
     else:
+        measure = budget_measure(study, grid.budget_cost, grid.evaluator)
+        try:
+            measure.check(baseline)
+        except UserError as error:
+            raise error.at(under="grid") from None
         space = CoefficientGrid(
             baseline=baseline,
-            measure=budget_measure(study, grid.budget_cost, grid.evaluator),
+            measure=measure,
             step=grid.step,
             head_scaling=grid.head_scaling,
             match=grid.match,

@@ -78,3 +78,10 @@ def test_mistakes_are_said_before_anything_is_trained(name, words, tmp_path, wro
     file = tmp_path / "study.yaml"
     file.write_text(STUDY.replace("NAME", name))
     assert words in wrong("check", file)
+
+
+def test_a_budget_of_memory_is_an_error_at_its_key(tmp_path, wrong):
+    file = tmp_path / "study.yaml"
+    text = STUDY.replace("tests.factories:NAME", FIVE)
+    file.write_text(text.replace("{step: 0.4}", "{step: 0.4, budget_cost: training_bytes}"))
+    assert f"{file}:5: grid.budget_cost: networks that {FIVE} builds" in wrong("check", file)
