@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/scalesearch
 
-.PHONY: install quickstart test test-all lint types bench docs clean
+.PHONY: install quickstart test test-all lint types bench docs paper-costs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'scalesearch needs Python 3.11 or newer'"
@@ -47,6 +47,11 @@ bench: $(VENV)/.tested
 docs: $(VENV)/.installed
 	$(BIN)/python -m scalesearch.study.jsonschema docs/schema
 	$(BIN)/python -m docs.tools.families docs/families.md
+	$(BIN)/python -m docs.tools.paper_costs docs/reproduction.md
+
+# What the networks of papers cost, ours beside theirs: counted in seconds, without training.
+paper-costs: $(VENV)/.installed
+	$(BIN)/python -m docs.tools.paper_costs docs/reproduction.md build/paper_costs.csv
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+_PAPER = [
+    "dataset.limit=100",
+    "evaluator.epochs=1",
+    "evaluator.validate_every=1",
+    "evaluator.seeds=2",
+    "execution.executor=serial",
+    "execution.workers=1",
+]
 # Name of a study to the settings in place of its own.
 SMOKE = {
     "quickstart": [
@@ -68,6 +76,19 @@ SMOKE = {
         "execution.workers=1",
     ],
     "imagenet_mbconv": ["search.trials=20"],
+    "efficientnet_figure3": [*_PAPER, "family.lines={by_width: {width: [1.0, 1.4]}}"],
+    "efficientnet_figure4": [*_PAPER, "family.lines={d2_r1.3: {depth: 2, width: [1.0, 1.4]}}"],
+    "efficientnet_figure8": [
+        *_PAPER,
+        "family.phi=[0]",
+        "family.strategies=[compound, width]",
+        "family.lines={by_width: {width: 2.0}}",
+    ],
+    "table3_mobilenet_v1": [*_PAPER, "family.lines={by_width: {width: [1.0, 2.0]}}"],
+    "table3_mobilenet_v2": [*_PAPER, "family.lines={by_width: {width: [1.0, 2.0]}}"],
+    "table3_resnet50": [*_PAPER, "family.lines={by_width: {width: [1.0, 2.0]}}"],
+    "activation_law": [*_PAPER, "family.phi=[0, 1]", "family.strategies=[fast_compound]"],
+    "wide_resnet_grid": [*_PAPER, "family.lines={d10: {networks: [wrn_10_1, wrn_10_2]}}"],
     "imagenet_mbconv_front": ["search.trials=20"],
 }
 # Studies of results that a user has in a folder of their own, and the file that they need there.

@@ -12,13 +12,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scalesearch.cli.main import app
+from scalesearch.interfaces import ImageData
 from scalesearch.study.load import load_study
+from scalesearch.study.members import members_of
 from tests.benchmarks.search import DATA
 from tests.smoke import SMOKE, TABLES
 
 ROOT = Path(__file__).parents[1]
-STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
-IN_PAGES = ("detection_quickstart", "five_layers")
+STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "studies").glob("paper/*.yaml")])
+IN_PAGES = ("detection_quickstart", "efficientnet_figure8", "five_layers")
+# Of the papers' studies the others take the same way: that they can be made is tested here.
+PAPER = {path.stem for path in STUDIES if path.parent.name == "paper"} - {"wide_resnet_grid"}
 
 
 def test_every_study_is_valid_and_has_a_smoke_size():
@@ -45,12 +49,35 @@ def test_the_studies_of_the_pages_run_there():
     """Their commands are run by `test_docs.py`, in the same smoke size."""
     pages = [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
     commands = "\n".join(page.read_text() for page in pages)
-    assert all(f"scalesearch run studies/{stem}.yaml" in commands for stem in IN_PAGES)
+    paths = {path.stem: path.relative_to(ROOT) for path in STUDIES}
+    assert all(f"scalesearch run {paths[stem]}" in commands for stem in IN_PAGES)
+
+
+@pytest.mark.parametrize("path", [p for p in STUDIES if p.stem in PAPER], ids=lambda p: p.stem)
+def test_the_papers_networks_can_be_made(path):
+    """At the small size, and with the papers' own baseline."""
+    settings = load_study(path)
+    source = Path(settings.baseline.source).stem
+    imagenet = [f"baseline={source}", f"dataset={{name: image_folder, path: {ROOT}}}"]
+    assert f"baseline={source} 'dataset={{name: image_folder, path: IMAGENET}}'" in path.read_text()
+    for overrides in ([], [*imagenet, "evaluator.epochs=90", "execution.gpus=1"]):
+        study = load_study(path, overrides)
+        net = study.baseline.make()
+        images = ImageData(
+            train=None, validation=None, classes=("",) * net.num_classes, mean=(), std=(),
+            channels=net.in_channels, flip=False,
+        )  # fmt: skip
+        family = members_of(study, net, study.coefficients, images)
+        asked = len(study.family.phi) * len(study.family.strategies)
+        assert len(family) >= asked + len(study.family.lines)
+        assert len({member.name for member in family}) == len(family)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "path", [path for path in STUDIES if path.stem not in IN_PAGES], ids=lambda path: path.stem
+    "path",
+    [path for path in STUDIES if path.stem not in {*IN_PAGES, *PAPER}],
+    ids=lambda path: path.stem,
 )
 def test_every_other_study_runs(path, tmp_path, photographs, monkeypatch):
     if (table := TABLES.get(path.stem)) is not None:

@@ -40,6 +40,21 @@ class Paper(NamedTuple):
     rows: Mapping[str, Row]
 
 
+class Scaled(NamedTuple):
+    """A figure or table of scaled networks.
+
+    Attributes:
+        network: what is scaled.
+        source: paper and table.
+        rows: multipliers to FLOPs as printed, FLOPs of public implementations with these
+            multipliers by fvcore (convolutions and linear layers), and top-1 as printed.
+    """
+
+    network: str
+    source: str
+    rows: Mapping[str, tuple[str, str, str]]
+
+
 _TORCHVISION = "torchvision's `num_params` and `_ops`"
 
 PAPERS: dict[str, Paper] = {
@@ -145,6 +160,57 @@ PAPERS: dict[str, Paper] = {
             "efficientdet_lite2": Row(counted_params="5.252M"),
             "efficientdet_lite3": Row(counted_params="8.351M"),
             "efficientdet_lite4": Row(counted_params="15.131M"),
+        },
+    ),
+}
+
+_ALL = "depth 1.4, width 1.2, resolution 1.3"
+_TABLE_3 = "Tan & Le 2019 (arXiv 1905.11946 v5), Table 3"
+
+# By the study of `studies/paper/` that lists the multipliers.
+SCALED: dict[str, Scaled] = {
+    "efficientnet_figure3": Scaled("efficientnet_b0", "Tan & Le 2019, Figure 3: no numbers", {}),
+    "efficientnet_figure4": Scaled("efficientnet_b0", "Tan & Le 2019, Figure 4: no numbers", {}),
+    "efficientnet_figure8": Scaled(
+        "efficientnet_b0",
+        "Tan & Le 2019 (arXiv 1905.11946 v5), Table 7",
+        {
+            "baseline": ("0.4G", "0.386G", "77.3"),
+            "depth 4": ("1.8G", "1.575G", "79.0"),
+            "width 2": ("1.8G", "1.450G", "78.9"),
+            "resolution 2": ("1.9G", "1.538G", "79.1"),
+            _ALL: ("1.8G", "1.800G", "81.1"),
+        },
+    ),
+    "table3_mobilenet_v1": Scaled(
+        "mobilenet_v1",
+        _TABLE_3,
+        {
+            "baseline": ("0.6G", "0.569G", "70.6"),
+            "width 2": ("2.2G", "2.22G", "74.2"),
+            "resolution 2": ("2.2G", "2.27G", "72.7"),
+            _ALL: ("2.3G", "2.47G", "75.6"),
+        },
+    ),
+    # Of these two the compound multipliers are not printed, nor then a row to compare with.
+    "table3_mobilenet_v2": Scaled(
+        "mobilenet_v2",
+        _TABLE_3,
+        {
+            "baseline": ("0.3G", "0.301G", "72.0"),
+            "depth 4": ("1.2G", "1.22G", "76.8"),
+            "width 2": ("1.1G", "1.14G", "76.4"),
+            "resolution 2": ("1.2G", "1.20G", "74.8"),
+        },
+    ),
+    "table3_resnet50": Scaled(
+        "resnet50",
+        _TABLE_3,
+        {
+            "baseline": ("4.1G", "4.09G", "76.0"),
+            "depth 4": ("16.2G", "14.6G", "78.1"),
+            "width 2": ("14.7G", "15.9G", "77.7"),
+            "resolution 2": ("16.4G", "16.35G", "77.5"),
         },
     ),
 }

@@ -11,16 +11,15 @@ from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Data, Evaluator, Executor, hook
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.family import members
 from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.confirm import confirm_words
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
+from scalesearch.study.grid_confirm import confirmed_networks, grid_confirm_words
 from scalesearch.study.inputs import (
     GridOfNetworks,
     anchors_of,
     bound,
-    budget_measure,
     data_notes,
     factory_notes,
     grid_of,
@@ -30,6 +29,7 @@ from scalesearch.study.inputs import (
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import load_study, placing
+from scalesearch.study.members import members_of
 from scalesearch.study.schema import Study
 from scalesearch.units import format_count, format_seconds
 
@@ -81,8 +81,12 @@ def _findings(study: Study, samples: int) -> list[str]:
         grid = None if study.grid is None else grid_of(study, network)
         if grid is not None:
             shares.append(_grid(study, executor, grid, data))
+            if study.grid is not None and study.grid.confirm is not None:
+                shares.append(_grid_confirm(study, executor, grid, data))
         if study.family is not None:
-            coefficients = study.coefficients or _typical_coefficients(grid)
+            coefficients: Scaling | None = study.coefficients
+            if grid is not None:
+                coefficients = _typical_coefficients(grid)
             shares.append(_family(study, executor, network, coefficients, data))
     slots = executor.slots
     for share in shares:
@@ -164,17 +168,32 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | N
     return whole._replace(seconds=seconds)
 
 
+def _grid_confirm(
+    study: Study, executor: Executor, grid: GridOfNetworks, data: Data | None
+) -> Share:
+    """As many points from the middle of the grid as there are leaders, and single dimensions."""
+    confirm: Any = study.grid.confirm  # type: ignore[union-attr]
+    evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
+    points = [grid.space.coefficients(point) for point in grid.space.points()]
+    first = max(0, (len(points) - confirm.top) // 2)
+    networks = confirmed_networks(
+        study, grid.baseline, points[first : first + confirm.top]
+    ).values()
+    text = f"grid_confirm  {grid_confirm_words(confirm, len(networks))}"
+    share = _share("grid_confirm", executor, evaluator, text, [*networks], data)
+    times = confirm.seeds * sum(confirm.lengths)
+    return share._replace(seconds=None if share.seconds is None else share.seconds * times)
+
+
 def _family(
     study: Study,
     executor: Executor,
     network: Architecture,
-    coefficients: Scaling,
+    coefficients: Scaling | None,
     data: Data | None,
 ) -> Share:
     family: Any = study.family
-    cost_name = getattr(coefficients, "budget_cost", "flops")
-    measure = budget_measure(study, cost_name, family.evaluator)
-    every = members(network, coefficients, family.phi, family.strategies, measure)
+    every = members_of(study, network, coefficients, data)
     evaluator: Evaluator = family.evaluator.make()
     networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"
@@ -194,8 +213,7 @@ def _share(
     return Share(text, phase_seconds(executor, evaluator, networks, data), notes)
 
 
-def _typical_coefficients(grid: GridOfNetworks | None) -> Scaling:
+def _typical_coefficients(grid: GridOfNetworks) -> Scaling:
     """The middle of the grid, instead of its winner, which is not known yet."""
-    assert grid is not None  # the settings were checked: a family has a grid or coefficients
     points = list(grid.space.points())
     return grid.space.coefficients(points[len(points) // 2])

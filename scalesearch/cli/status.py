@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from scalesearch.cli.tables import print_table
+from scalesearch.files.strict import load_yaml
 from scalesearch.history.confirmed import Candidate, confirmed
 from scalesearch.history.ranking import ranked
 from scalesearch.history.trials import PHASES, Trial
+from scalesearch.scaling.detector import COEFFICIENT_NAMES
 from scalesearch.study.doubt import doubt
-from scalesearch.study.folder import existing, is_running
+from scalesearch.study.folder import RunFolder, existing, is_running
 from scalesearch.study.latency import agreement_of
 from scalesearch.study.watch import describe, summarise
 
@@ -41,11 +44,13 @@ def show_status(path: Path, as_json: bool) -> None:
     rows = [
         (phase, summarise(counts.get(phase, {})), describe(trial) if trial else "")
         for phase, trial in ((phase, best.get(phase)) for phase in PHASES)
-        if settings.get(phase) or (phase == "confirm" and (settings.get("search") or {}).get(phase))
+        if _asked_for(settings, phase)
     ]
     print_table("", ("phase", "trials", "best so far"), rows)
     if words := doubt(settings) if confirmation is None else confirmation.sentence:
         print(f"baseline: {words}")
+    if words := _coefficients(folder):
+        print(f"coefficients: {words}")
     if agreement is not None:
         print(f"latency: predicted against measured, {agreement}")
     if failed:
@@ -56,6 +61,30 @@ def show_status(path: Path, as_json: bool) -> None:
         print(f"attempts that a machine ended, made again: {again}")
     if (folder.path / "report.html").exists():
         print(f"report: {folder.path / 'report.html'}")
+
+
+def _asked_for(settings: Mapping[str, Any], phase: str) -> bool:
+    """Whether a study has a phase; those that confirm are keys of the sections before them."""
+    owners = {"confirm": "search", "grid_confirm": "grid"}
+    if phase in owners:
+        return bool((settings.get(owners[phase]) or {}).get("confirm"))
+    return bool(settings.get(phase))
+
+
+def _coefficients(folder: RunFolder) -> str:
+    """The chosen coefficients with their intervals: `alpha 1.2 [1.00, 1.41], beta 1.1`."""
+    file = folder.path / "coefficients.yaml"
+    if not file.exists():
+        return ""
+    plain = load_yaml(file).plain
+    intervals = plain.get("interval", {})
+    numbers = folder.coefficients.file_entries()
+    parts = []
+    for name in (each for each in numbers if each in COEFFICIENT_NAMES):
+        low, high = intervals.get(name, (None, None))
+        interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+        parts.append(f"{name.replace('_', ' ')} {numbers[name]:.4g}{interval}")
+    return ", ".join(parts)
 
 
 def _causes(failed: list[Trial]) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,6 +14,7 @@ from scalesearch.history.trials import Trial
 _DRAWS = 2000
 _SEED = 0
 _INTERVAL = (2.5, 97.5)  # percentiles
+_HALF = 0.5  # a correlation that cannot be as high says little
 _FEWEST = 4  # ways that a rank correlation is worth giving for
 
 
@@ -41,6 +43,13 @@ class Condition:
         return next(iter(self.values))
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the first ranking does not survive here."""
+        if self.rank is None or self.interval is None:
+            return False
+        return self.rank <= 0 or self.interval[1] < _HALF
+
+    @property
     def words(self) -> str:
         """`phi 2, 3 times as long`."""
         times = "as long" if self.length == 1 else f"{self.length:g} times as long"
@@ -61,13 +70,21 @@ class Drift:
 
     @property
     def holds(self) -> bool | None:
-        """Whether all rankings agree with the first more than chance; None if nothing is known."""
+        """Whether all rankings agree with the first more than chance; None if nothing is known.
+
+        False where one goes against it, or has an interval that does not reach a half.
+        """
+        if any(each.is_lost for each in self.conditions):
+            return False
         known = [each.interval for each in self.conditions if each.interval is not None]
-        return all(low > 0 for low, _ in known) if known else None
+        return True if known and all(low > 0 for low, _ in known) else None
 
 
-def drift(trials: Sequence[Trial], metric: str) -> Drift | None:
-    """What the trials of a confirmed grid say; None without a result."""
+def drift(trials: Sequence[Trial], metric: str, phi: float = 1.0) -> Drift | None:
+    """What the trials of a confirmed grid say; None without a result.
+
+    The first condition is the grid's own, a length of 1 at its `phi`, or the nearest to it.
+    """
     values: dict[tuple[float, float], dict[str, list[float]]] = {}
     for trial in trials:
         if trial.has_result:
@@ -79,14 +96,15 @@ def drift(trials: Sequence[Trial], metric: str) -> Drift | None:
     means = {
         key: {way: fmean(scores) for way, scores in ways.items()} for key, ways in values.items()
     }
-    first = means[min(means)]
+    keys = sorted(means, key=lambda key: (abs(math.log(key[0])), abs(key[1] - phi), key))
+    first = means[keys[0]]
     conditions = []
-    for n, (length, phi) in enumerate(sorted(means)):
-        own = means[length, phi]
+    for n, (length, at) in enumerate([keys[0], *sorted(keys[1:])]):
+        own = means[length, at]
         ordered = dict(sorted(own.items(), key=lambda pair: -pair[1]))
         rank, interval = _agreement(first, own) if n else (None, None)
         conditions.append(
-            Condition(phi=phi, length=length, values=ordered, rank=rank, interval=interval)
+            Condition(phi=at, length=length, values=ordered, rank=rank, interval=interval)
         )
     return Drift(tuple(conditions))
 
@@ -124,8 +142,11 @@ def _sentence(first: Condition, other: Condition) -> str:
     if other.rank is None or other.interval is None:
         return f"{other.words}: {best}"
     low, high = other.interval
+    both = sum(way in first.values for way in other.values)
     text = (
         f"{other.words}: {best}; rank correlation with {first.words} {other.rank:.2f} "
-        f"[{low:.2f}, {high:.2f}] over {len(other.values)} ways"
+        f"[{low:.2f}, {high:.2f}] over {both} ways"
     )
-    return text if low > 0 else f"{text}: the ranking of short trainings does not survive"
+    if other.is_lost:
+        return f"{text}: the ranking does not survive"
+    return text if low > 0 else f"{text}: too few ways to say whether the ranking survives"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -27,6 +27,7 @@ class Point:
         trainings: those that were trained to their end, in order.
         stopped: those that were not, and the step at which they were stopped is the last of their
             curve.
+        mean: of the metric over whole trainings; NaN without one.
         error: standard error of the mean; None with fewer than two trainings.
         probability: of being the best of those with two trainings or more.
     """
@@ -35,6 +36,7 @@ class Point:
     parameters: tuple[Mapping[str, Any], ...]
     trainings: tuple[Trial, ...]
     stopped: tuple[Trial, ...]
+    mean: float = math.nan
     error: float | None = None
     probability: float | None = None
 
@@ -68,19 +70,12 @@ def points(trials: Sequence[Trial], metric: str) -> tuple[Point, ...]:
         [[trial.scores[metric] for trial in point.trainings] for point in found],
         [point.first.cost.flops for point in found],
     )
-    known = zip(found, sure.errors, sure.probabilities, strict=True)
+    known = zip(found, sure.means, sure.errors, sure.probabilities, strict=True)
     ranked = [
-        Point(
-            first=point.first,
-            parameters=point.parameters,
-            trainings=point.trainings,
-            stopped=point.stopped,
-            error=error,
-            probability=probability,
-        )
-        for point, error, probability in known
+        replace(point, mean=mean, error=error, probability=probability)
+        for point, mean, error, probability in known
     ]
-    return tuple(sorted(ranked, key=lambda point: _order(point, metric)))
+    return tuple(sorted(ranked, key=_order))
 
 
 def spent(trials: Sequence[Trial], epochs: int) -> float:
@@ -112,29 +107,35 @@ class Evidence:
 
 
 def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
-    """What whole and stopped trainings say.
+    """What whole trainings say, and what every first training said at each rung.
 
     An error at a rung is turned into one at the end by the factor between the two, the geometric
-    mean over the networks that have both: so a stopped training says how a network compares with
-    others, and not that it was trained for less. It weighs as much as the spread of that factor
+    mean over trainings that were not selected by it: repeats, as far as there are two. Networks
+    that went on count at the rungs that they passed, too: only together are those that were stopped
+    there no selection of the unlucky. A row of a rung weighs as much as the spread of its factor
     leaves of it beside the noise of whole trainings, of which repeats say how large it is.
     """
     whole = [trial for point in found for trial in point.trainings]
+    repeats = [trial for trial in whole if trial.parameters.get(REPEAT, 0) > 0]
+    unselected = repeats if len(repeats) > 1 else whole
     last = max((max(trial.curve, default=1) for trial in whole), default=1)
     noise = _noise(found, metric)
-    rows: list[tuple[Point, float, float]] = []
-    for point in found:
-        rows += [(point, 1 - trial.scores[metric], 1.0) for trial in point.trainings]
-        for trial in point.stopped:
-            step = max(trial.curve)
-            logs = _log_factors(whole, step, metric)
-            if not logs:
-                continue
-            weight = step / last
-            if noise is not None and len(logs) > 2 and np.std(logs) > 0:
-                weight = noise / (noise + float(np.var(logs, ddof=1)))
-            factor = float(np.exp(np.mean(logs)))
-            rows.append((point, (1 - trial.curve[step]) * factor, max(weight, _LEAST_WEIGHT)))
+    rungs = {max(trial.curve) for point in found for trial in point.stopped}
+    rows = [(p, 1 - trial.scores[metric], 1.0) for p in found for trial in p.trainings]
+    for rung in sorted(rungs):
+        logs = _log_factors(unselected, rung, metric)
+        if not logs:
+            continue
+        weight = rung / last
+        if noise is not None and len(logs) > 2 and np.std(logs) > 0:
+            weight = noise / (noise + float(np.var(logs, ddof=1)))
+        factor = float(np.exp(np.mean(logs)))
+        rows += [
+            (point, (1 - trial.curve[rung]) * factor, max(weight, _LEAST_WEIGHT))
+            for point in found
+            for trial in (*point.trainings, *point.stopped)
+            if rung in trial.curve and not trial.parameters.get(REPEAT, 0)
+        ]
     names = list(found[0].parameters[0]) if found else []
     return Evidence(
         parameters={
@@ -177,9 +178,9 @@ def _coefficients(trial: Trial) -> dict[str, Any]:
     return {name: value for name, value in trial.parameters.items() if name != REPEAT}
 
 
-def _order(point: Point, metric: str) -> tuple[float, ...]:
+def _order(point: Point) -> tuple[float, ...]:
     flops, number = point.first.cost.flops, point.first.number
     if point.trainings:
-        return (0, 0, -point.scores[metric], flops, number)
+        return (0, 0, -point.mean, flops, number)
     step, value = max((max(t.curve), t.curve[max(t.curve)]) for t in point.stopped)
     return (1, -step, -value, flops, number)

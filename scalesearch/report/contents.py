@@ -15,7 +15,7 @@ from scalesearch.history.agreement import Agreement
 from scalesearch.history.confirmed import Confirmation
 from scalesearch.history.drift import Drift
 from scalesearch.history.pareto import front
-from scalesearch.history.points import Point
+from scalesearch.history.points import REPEAT, Point
 from scalesearch.report.learned import Learned
 from scalesearch.report.tasks import WORDINGS, Wording
 from scalesearch.scaling.detector import Scaling
@@ -130,7 +130,12 @@ class Contents:
         rows = self.in_state(phase, "assessed", "reused")
         if self.metric not in rows or "flops" not in rows:
             return rows.iloc[:0]
-        return rows[rows[self.metric].notna() & (rows["flops"] > 0)]
+        rows = rows[rows[self.metric].notna() & (rows["flops"] > 0)]
+        if phase != "grid" or REPEAT not in rows:
+            return rows
+        # Of a network that was trained several times the first row, with the mean of all.
+        first = rows[rows[REPEAT].fillna(0) == 0]
+        return first.assign(**{self.metric: [self.mean(row) for _, row in first.iterrows()]})
 
     def front(self, phase: str, cost: str = "flops") -> pd.DataFrame:
         """The scored rows that no other beats in metric and in a cost, cheapest first."""
@@ -162,8 +167,7 @@ class Contents:
     def mean(self, row: pd.Series) -> float:
         """The metric of a row of the grid, the mean of its network's trainings."""
         point = next((p for p in self.points if p.first.number == row["number"]), None)
-        value = row[self.metric] if point is None else point.scores[self.metric]
-        return float(value)
+        return float(row[self.metric] if point is None else point.mean)
 
     def coefficient_names(self) -> list[str]:
         """The coefficients that the grid's scored rows have."""

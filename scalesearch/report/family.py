@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import factor, metric_label, metric_name, score
 from scalesearch.report.style import FAINT, INK, cost_axis, new_figure, style
+from scalesearch.scaling.family import is_strategy
 
 COMPOUND = "compound"
 # Distinguished by marker, dashes and lightness; the colours only help.
@@ -26,7 +27,10 @@ _COMPOUND_LINE: dict[str, Any] = {"color": INK, "marker": "o", "linewidth": 3, "
 
 @style()
 def draw(contents: Contents) -> Figure | None:
-    """One panel as the EfficientNet paper's Figure 8, or None when no member has a score."""
+    """One panel as the EfficientNet paper's Figure 8, or None when no member has a score.
+
+    Bars are the standard deviation of one training, where a score is the mean over several seeds.
+    """
     lines = members(contents)
     if not lines:
         return None
@@ -42,8 +46,12 @@ def draw(contents: Contents) -> Figure | None:
         x, y = rows["flops"] / scale, rows[contents.metric] * times
         looks = {"linewidth": 1.6, "markersize": 7} | looks
         axes.plot(x, y, label=words(strategy), gid=f"line-{strategy}", **looks)
-    leader = lines.get(COMPOUND, next(iter(lines.values())))
-    _label_phi(axes, leader, scale, contents.metric)
+        if (spread := f"{contents.metric}_spread") in rows:
+            bars = rows[spread] * times
+            axes.errorbar(x, y, bars, fmt="none", ecolor=looks["color"], capsize=3, linewidth=1)
+    leader = COMPOUND if COMPOUND in lines else next(iter(lines))
+    if is_strategy(leader):  # phi of listed lines only says how large they are, as the axis does
+        _label_phi(axes, lines[leader], scale, contents.metric)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
@@ -51,7 +59,8 @@ def draw(contents: Contents) -> Figure | None:
 def members(contents: Contents) -> dict[str, pd.DataFrame]:
     """Strategy to its scored members by rising FLOPs, compound first.
 
-    The baseline, phi 0, is a member of every strategy even where it was scored for one only.
+    The baseline, phi 0, is a member of every strategy even where it was scored for one only; the
+    lines that a study lists have their own members alone.
     """
     rows = contents.scored("family")
     if rows.empty or not {"strategy", "phi"} <= set(rows):
@@ -61,7 +70,7 @@ def members(contents: Contents) -> dict[str, pd.DataFrame]:
     lines = {}
     for strategy in strategies:
         own = rows[rows["strategy"] == strategy]
-        if not (own["phi"] == 0).any():
+        if is_strategy(strategy) and not (own["phi"] == 0).any():
             own = pd.concat([start, own])
         lines[strategy] = own.sort_values(["flops", "phi"], kind="stable")
     return lines

@@ -295,8 +295,7 @@ def _rounds(contents: Contents) -> list[str]:
     spent, without = contents.spent
     return [
         f"Trained in rounds: {spent:.4g} whole trainings in all, repeats of the leaders among "
-        f"them. One training of each network to its end would have been {without}, and three of "
-        f"each, which say as much of the noise, {3 * without}."
+        f"them. One training of each network to its end would have been {without}."
     ]
 
 

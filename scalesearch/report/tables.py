@@ -210,7 +210,6 @@ def coefficients(contents: Contents) -> Table:
     columns.append(metric_word(contents.metric))
     columns += ["standard error", "trainings"] if repeated else []
     copies = len(contents.scored("grid")) - len(ranking)
-    copies -= sum(len(point.trainings) - 1 for point in known.values())
     verb = "has" if copies == 1 else "have"
     notes = ["Growth: alpha · beta² · gamma²."] * triples
     if copies > 0:

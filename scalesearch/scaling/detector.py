@@ -10,6 +10,8 @@ from scalesearch.scaling.coefficients import Coefficients, load_fields
 
 _MOST = 1e4  # no coefficient, nor pixels of a step, is as large
 FACTORS = ("alpha", "beta", "neck_width")
+# Of classifiers and of detectors.
+COEFFICIENT_NAMES = (*FACTORS, "gamma", "neck_depth", "head_depth", "resolution")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +18,20 @@ from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.measure import Measure, measure_for
 from scalesearch.scaling.realise import TOLERANCE, Unrealised, nearest_along
 from scalesearch.scaling.scale import scale
-from scalesearch.scaling.strategies import COMPOUND, DEFAULT, grown, shares_of
+from scalesearch.scaling.strategies import (
+    COMPOUND,
+    DEFAULT,
+    OWN_PATTERN,
+    STRATEGIES,
+    grown,
+    shares_of,
+)
 
 DetectorStrategy = Literal[
     "compound", "backbone", "neck_width", "neck_depth", "head_depth", "resolution"
 ]
 DETECTOR_STRATEGIES: tuple[DetectorStrategy, ...] = get_args(DetectorStrategy)
+_WORDS = re.compile("|".join([*STRATEGIES, *DETECTOR_STRATEGIES, OWN_PATTERN]))
 _PLAIN = ("depth", "width", "resolution")  # single dimensions of classifiers
 
 
@@ -31,8 +40,8 @@ class Member:
     """One network of a family.
 
     Attributes:
-        strategy: `compound`, or that of its own, such as `depth` or `d1_w8_r1`.
-        phi: of the compound member whose FLOPs it matches.
+        strategy: `compound`, that of its own, such as `depth` or `d1_w8_r1`, or a line's name.
+        phi: of the compound member whose FLOPs it matches; of a line see `lines.line`.
         architecture: the scaled network.
     """
 
@@ -44,6 +53,11 @@ class Member:
     def name(self) -> str:
         """A word for files and tables: `compound_phi1`, `width_phi0.5`, `depth_phi-1`."""
         return f"{self.strategy}_phi{self.phi:.12g}"
+
+
+def is_strategy(word: str) -> bool:
+    """Whether a word is a strategy, of classifiers or of detectors."""
+    return _WORDS.fullmatch(word) is not None
 
 
 def members(

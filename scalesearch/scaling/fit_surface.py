@@ -34,6 +34,7 @@ def fit_surface(
     fitted_cost: bool = False,
     noise: float | None = None,
     limits: Mapping[str, tuple[float, float]] | None = None,
+    cost: str = "FLOPs",
     draws: int = 1000,
     seed: int = 0,
 ) -> Response:
@@ -54,6 +55,7 @@ def fit_surface(
             depth * width^2 * resolution^2.
         noise: standard deviation over seeds as a share, where it is known and seeds are missing.
         limits: of coefficients, such as `{"beta": (1.0, 1.3)}`.
+        cost: what the budget is of, in words.
         draws: surfaces drawn for intervals and probabilities.
         seed: of the draws.
 
@@ -76,6 +78,7 @@ def fit_surface(
         growth=growth,
         noise=noise,
         fitted_cost=fitted_cost,
+        cost=cost,
     )
     return respond(evidence, limits or {}, draws, seed)
 

@@ -102,8 +102,10 @@ class Response:
         """The best coefficients; 1 for a dimension that does not vary."""
         values: dict[str, Any] = dict.fromkeys(COEFFICIENTS.values(), 1.0)
         values |= {name: round(value, 4) for name, value in self.best.items()}
-        if self.evidence.growth is not None and self.evidence.cost == "FLOPs":
+        if self.evidence.growth is not None:
             values |= {"match": "measured", "budget": self.evidence.budget}
+            if self.evidence.cost == "latency":
+                values["budget_cost"] = "latency"
         return Coefficients(**values)
 
     @cached_property

@@ -99,7 +99,9 @@ def fit_forms(evidence: Evidence) -> Surface:
         for form in _able_forms(evidence, kept)
         if (candidate := _candidate(form, evidence, kept * evidence.weights)) is not None
     ]
-    return Surface(evidence=evidence, candidates=_weighted(candidates, kept), failed=failed)
+    return Surface(
+        evidence=evidence, candidates=_weighted(candidates, kept * evidence.weights), failed=failed
+    )
 
 
 def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
@@ -126,8 +128,10 @@ def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
             key="rows",
             allowed="rows in which each dimension varies by itself",
         )
+    weights = kept * evidence.weights
+    told = [f for f in able if f.fit(evidence.inputs, evidence.errors, weights) is not None]
     # Straight lines say that one dimension alone is best, whatever the noise: only if need be.
-    return able[1:] or able
+    return tuple(f for f in told if f is not every[0]) or tuple(told)
 
 
 def _failed_rows(able: Sequence[Form], evidence: Evidence) -> tuple[int, ...]:
@@ -223,10 +227,10 @@ def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tup
     return float(np.sqrt(of_networks / networks)), float(networks)
 
 
-def _weighted(candidates: Sequence[Candidate], kept: np.ndarray) -> tuple[Candidate, ...]:
+def _weighted(candidates: Sequence[Candidate], weights: np.ndarray) -> tuple[Candidate, ...]:
     """Weights by leave-one-out squares, as likelihoods (pseudo Bayesian model averaging)."""
-    squares = np.array([np.mean(each.left_out[kept] ** 2) for each in candidates])
-    networks = kept.sum()
+    squares = np.array([np.average(each.left_out**2, weights=weights) for each in candidates])
+    networks = weights.sum() ** 2 / (weights**2).sum()  # as many rows of equal weight
     logs = -_TRUST * networks / 2 * np.log(np.maximum(squares, 1e-18))
     shares = np.exp(logs - logs.max())
     shares = np.where(shares < _WORTH * shares.sum(), 0.0, shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from scalesearch import plugins
@@ -134,6 +135,27 @@ def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator:
     check_rungs(stopping, evaluator)
 
 
+def check_lengths(lengths: Sequence[float], evaluator: Plugin) -> None:
+    """Rejects lengths of trainings that change nothing."""
+    made = evaluator.make()
+    epochs = hook(made, "epochs")
+    if all(length == 1 for length in lengths):
+        return
+    if epochs is None or not hook(made, "trains") or not is_dataclass(made):
+        raise UserError(
+            f"the evaluator {evaluator.name!r} has no epochs to train longer",
+            key="confirm.lengths",
+            allowed="[1]",
+        )
+    trained = [max(1, round(epochs * length)) for length in lengths]
+    if len({*trained}) < len(trained):
+        raise UserError(
+            f"of {epochs} epochs these lengths are {', '.join(map(str, trained))}",
+            key="confirm.lengths",
+            allowed="lengths that round to different epochs",
+        )
+
+
 def evaluator_notes(
     phase: str, evaluator: Evaluator, networks: Sequence[Architecture]
 ) -> list[str]:
@@ -147,5 +169,5 @@ def evaluator_notes(
         hook(evaluator, "check")(networks[0])
         return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
     except UserError as error:
-        section = "search.confirm" if phase == "confirm" else phase
+        section = {"confirm": "search.confirm", "grid_confirm": "grid"}.get(phase, phase)
         raise error.at(under=f"{section}.evaluator") from None

@@ -15,7 +15,7 @@ from scalesearch.interfaces import hook
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DetectorStrategy
 from scalesearch.study import parts
-from scalesearch.study.checks import check_trainings
+from scalesearch.study.checks import check_lengths, check_trainings
 from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
     AS_TUPLE,
@@ -117,6 +117,8 @@ class DetectorGrid(Phase):
     @model_validator(mode="after")
     def _check(self) -> DetectorGrid:
         check_trainings(self.trainings, self.stopping, self.evaluator)
+        if self.confirm is not None:
+            check_lengths(self.confirm.lengths, self.evaluator)
         return self
 
     @property
@@ -158,6 +160,12 @@ class DetectionStudy(Study):
 
     @model_validator(mode="after")
     def _check_detectors(self) -> DetectionStudy:
+        if self.family is not None and self.family.lines:
+            raise UserError(
+                "lines list classifiers",
+                key="family.lines",
+                hint="detectors are scaled by `phi` and `strategies`",
+            )
         if self.latency is not None and self.latency.table is not None:
             raise UserError(
                 "a latency table predicts classifiers", key="latency.table", hint="leave it out"

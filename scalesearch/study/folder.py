@@ -11,7 +11,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
@@ -29,8 +29,7 @@ from scalesearch.history.record import open_storage, read_trials
 from scalesearch.history.trials import PHASES, Trial, is_of_class
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.family import DETECTOR_STRATEGIES, Member
-from scalesearch.scaling.strategies import OWN_PATTERN, STRATEGIES
+from scalesearch.scaling.family import Member, is_strategy
 from scalesearch.study.parts import read_objective
 from scalesearch.text import printable, shortened
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
 # Of the files in `family/`.
-_STRATEGIES = re.compile("|".join([*STRATEGIES, *DETECTOR_STRATEGIES, OWN_PATTERN]))
 _MEMBER = re.compile(r"(?P<strategy>[a-z_0-9.]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
 
@@ -108,7 +106,8 @@ class RunFolder:
             if file.name.startswith("."):  # what a Mac leaves beside files on other disks
                 continue
             name = _MEMBER.fullmatch(file.name)
-            known = name is not None and _STRATEGIES.fullmatch(name["strategy"])
+            word = "" if name is None else name["strategy"]
+            known = is_strategy(word) or word in self._lines
             if name is None or not known or not file.is_file() or not isfinite(float(name["phi"])):
                 raise UserError(
                     "this is no member of the family",
@@ -118,6 +117,14 @@ class RunFolder:
                 )
             members.append(Member(name["strategy"], float(name["phi"]), load_architecture(file)))
         return tuple(sorted(members, key=lambda m: (m.phi, m.strategy != "compound", m.strategy)))
+
+    @property
+    def _lines(self) -> Collection[str]:
+        """The names of the lines that the study lists."""
+        if not (self.path / "resolved.yaml").is_file():
+            return ()
+        lines: Collection[str] = (self.settings.get("family") or {}).get("lines") or ()
+        return lines
 
     @property
     def objective(self) -> Objective:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -48,7 +48,9 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     metric = context.study.objective.metric
     found = [point for point in points(trials, metric) if point.trainings]
     settings = {
-        key: getattr(context.study.grid, key, "flops") for key in ("budget", "phi", "budget_cost")
+        key: getattr(context.study.grid, key)
+        for key in ("budget", "phi", "budget_cost", "match")
+        if hasattr(context.study.grid, key)
     }
     surface = surface_of(settings, metric, network, trials)
     best = best_point(found, surface)
@@ -56,7 +58,7 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     entries = _entries(context, network, best, surface) | _spent(grid, trials, evaluator)
     others = [point for point in found if point is not best][:RUNNERS_UP]
     base = cost(network).flops
-    entries["runners_up"] = [{**p.parameters[0], **_measures(p, base)} for p in others]
+    entries["runners_up"] = [{**p.parameters[0], **_measures(p, metric, base)} for p in others]
     write_yaml(file, chosen.file_entries() | entries)
     for line in surface.lines:
         context.watch.note(f"grid: {line}")
@@ -88,7 +90,7 @@ def _entries(
 ) -> dict[str, Any]:
     """What a `coefficients.yaml` says beside the coefficients."""
     data = context.study.dataset
-    entries = _measures(best, cost(network).flops)
+    entries = _measures(best, context.study.objective.metric, cost(network).flops)
     entries["baseline_digest"] = digest(network)
     if data is not None:
         entries["data"] = data.name
@@ -96,14 +98,22 @@ def _entries(
     if response is None:
         return entries | {"no_surface": surface.reason}
     entries["optimum"] = {name: round(value, 4) for name, value in surface.optimum.items()}
-    entries["interval"] = {
-        name: [round(low, 4), round(high, 4)] for name, (low, high) in surface.intervals.items()
-    }
+    entries["interval"] = _pairs(surface.intervals)
     known = response.file_entries()
+    better = known["better_than"]
+    for comparison in response.comparisons:
+        values = surface.coefficients(comparison.coefficients)
+        own = {name: round(value, 4) for name, value in values.items()}
+        better[comparison.name]["coefficients"] = own
     if isinstance(network, Detector):  # another paper's
-        known["better_than"].pop("paper", None)
-    kept = ("within_0.1_points", "flat", "better_than", "surface", "evidence")
-    return entries | {key: known[key] for key in kept}
+        better.pop("paper", None)
+    within = {"within_0.1_points": _pairs(surface.ranges(response.region))}
+    kept = ("flat", "better_than", "surface", "evidence")
+    return entries | within | {key: known[key] for key in kept}
+
+
+def _pairs(ranges: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+    return {name: [round(low, 4), round(high, 4)] for name, (low, high) in ranges.items()}
 
 
 def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) -> dict[str, Any]:
@@ -115,10 +125,10 @@ def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) 
     return {"trainings": taken, "trainings_without_halving": len(grid.fitting) + grid.unused}
 
 
-def _measures(point: Point, base: int) -> dict[str, Any]:
+def _measures(point: Point, metric: str, base: int) -> dict[str, Any]:
     """Means of a point's scores, their error, and its costs."""
     known = point.first.cost.known()
-    amounts: dict[str, Any] = dict(point.scores)
+    amounts: dict[str, Any] = {metric: point.mean} | point.scores
     amounts |= {name: known[name] for name in ("flops", "params", "latency") if name in known}
     measures = {name: round(value, 6) for name, value in amounts.items()}
     if len(point.trainings) > 1:

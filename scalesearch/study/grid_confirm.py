@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
@@ -11,7 +13,7 @@ from scalesearch.history.drift import Drift, drift
 from scalesearch.interfaces import Evaluator
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.family import members
-from scalesearch.scaling.measure import Measure
+from scalesearch.scaling.realise import Unrealised
 from scalesearch.scaling.scale import scale
 from scalesearch.spaces.conditions import ConditionSpace
 from scalesearch.study.context import Context
@@ -32,22 +34,19 @@ def confirm_grid(
     settings = None if grid is None else grid.confirm
     if grid is None or settings is None:
         return None
-    cost_name = getattr(leaders[0], "budget_cost", "flops")  # detectors' have none
-    measure = budget_measure(context.study, cost_name, grid.evaluator)
-    networks = confirmed_networks(
-        network, leaders[: settings.top], settings.phi, settings.strategies, measure
-    )
+    networks = confirmed_networks(context.study, network, leaders[: settings.top])
+    asked = {(words(each), phi) for each in leaders[: settings.top] for phi in settings.phi}
+    for way, phi in sorted(asked - {*networks}):
+        context.watch.note(f"grid_confirm: no {way} at phi {phi:g}: its steps are too coarse there")
+    if not networks:
+        return None
     space = ConditionSpace(networks=networks, lengths=settings.lengths, repeats=settings.seeds)
     evaluator: Evaluator = grid.evaluator.make()
     every = [*networks.values()]
     seconds = total_seconds(context, every, evaluator)
     times = settings.seeds * sum(settings.lengths)
     about = "" if seconds is None else f", about {format_seconds(seconds * times)}"
-    ways = len({way for way, _ in networks})
-    context.watch.note(
-        f"grid_confirm: {ways} ways to scale, {len(settings.phi)} sizes, "
-        f"{len(settings.lengths)} lengths of training, {space.size} trainings{about}"
-    )
+    context.watch.note(f"grid_confirm: {grid_confirm_words(settings, len(networks))}{about}")
     plan = context.plan(
         "grid_confirm",
         space,
@@ -57,30 +56,38 @@ def confirm_grid(
         length=lambda parameters: float(parameters["length"]),
     )
     trials = context.carry_out(plan, evaluator, every, total=space.size)
-    found = drift(trials, context.study.objective.metric)
+    found = drift(trials, context.study.objective.metric, grid.phi)
     for sentence in found.sentences if found is not None else ():
         context.watch.note(f"grid_confirm: {sentence}")
     return found
 
 
+def grid_confirm_words(settings: Any, networks: int) -> str:
+    """`12 networks, each trained 1 and 3 times as long, 24 trainings`."""
+    lengths = " and ".join(f"{length:g}" for length in settings.lengths)
+    trainings = networks * len(settings.lengths) * settings.seeds
+    return f"{networks} networks, each trained {lengths} times as long, {trainings} trainings"
+
+
 def confirmed_networks(
-    baseline: Architecture,
-    leaders: Sequence[Scaling],
-    phis: Sequence[float],
-    strategies: Sequence[str],
-    measure: Measure | None = None,
+    study: Any, baseline: Architecture, leaders: Sequence[Scaling]
 ) -> dict[tuple[str, float], Architecture]:
-    """The networks by the way they are scaled in, and phi.
+    """The networks of a study's confirmation by the way they are scaled in, and phi.
 
     Other strategies have the FLOPs of the first leader as nearly as their steps allow, or what
-    else `measure` counts.
+    else the grid's budget is of. What is too coarse to be realised at a phi is left out.
     """
+    settings = study.grid.confirm
+    cost_name = getattr(leaders[0], "budget_cost", "flops")  # detectors' have none
+    measure = budget_measure(study, cost_name, study.grid.evaluator)
     networks: dict[tuple[str, float], Architecture] = {}
-    for phi in phis:
+    for phi in settings.phi:
         for leader in leaders:
-            networks[words(leader), phi] = scale(baseline, leader, phi, measure)
-        for member in members(baseline, leaders[0], (phi,), strategies, measure):
-            networks[f"{member.strategy} alone", phi] = member.architecture
+            with suppress(Unrealised):
+                networks[words(leader), phi] = scale(baseline, leader, phi, measure)
+        with suppress(Unrealised):
+            for member in members(baseline, leaders[0], (phi,), settings.strategies, measure):
+                networks[f"{member.strategy} alone", phi] = member.architecture
     return networks
 
 

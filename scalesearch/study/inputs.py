@@ -96,7 +96,7 @@ def named_baseline(study: Study, data: Data | None, anchors: Anchors | None = No
     given = study.baseline
     assert given is not None  # the settings were checked: a study has this or a search
     assert study.dataset is not None
-    wanted: dict[str, Any] = _images(data)
+    wanted: dict[str, Any] = images_of(data)
     for key, value in wanted.items():
         if given.fields.get(key, value) != value:
             raise UserError(
@@ -142,7 +142,7 @@ def searched_space(
         space = space.with_anchors(anchors)
     if data is None:
         return _listed(space, study), ""
-    wanted, before = _images(data), space.sample(0)
+    wanted, before = images_of(data), space.sample(0)
     changed = [f"{key} {right}" for key, right in wanted.items() if getattr(before, key) != right]
     if not changed:
         return _listed(space, study), ""
@@ -162,7 +162,7 @@ def bound(evaluator: Evaluator, space: Space) -> Evaluator:
 def compared_space(study: Study, data: Data | None) -> NamedSpace:
     """The networks that a study compares its search with, made for its data set."""
     assert study.search is not None
-    wanted: dict[str, Any] = {} if data is None else _images(data)
+    wanted: dict[str, Any] = {} if data is None else images_of(data)
     networks = {one.name: replaced(one.make(), wanted) for one in study.search.compare}
     return NamedSpace(networks=networks)
 
@@ -305,11 +305,13 @@ def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
     first = {network: number for number, network in reversed([*enumerate(networks)])}
     numbers = sorted(first[network] for network in made.fitting)
     count = halving.entrants(len(numbers))
-    few = min(_FEWEST, len(numbers))
-    if count < few:
-        least = next(n for n in count_from(1) if replace(halving, trainings=n).entrants(few) == few)
+    wanted = min(_FEWEST, len(numbers))
+    if count < wanted:
+        least = next(
+            n for n in count_from(1) if replace(halving, trainings=n).entrants(wanted) == wanted
+        )
         raise UserError(
-            f"{grid.trainings} trainings are too few to compare {few} {made.noun}",
+            f"{grid.trainings} trainings are too few to compare {wanted} {made.noun}",
             key="grid.trainings",
             allowed=f"at least {least}",
         )
@@ -345,6 +347,7 @@ def budget_measure(study: Study, cost_name: str, evaluator: Plugin) -> Measure:
         raise error.at(under="latency.table") from None
 
 
-def _images(data: Data | None) -> dict[str, Any]:
+def images_of(data: Data | None) -> dict[str, Any]:
+    """The fields of a network that follow the data set: its channels and classes."""
     assert data is not None  # the settings were checked: what is built for images has some
     return {"in_channels": data.channels, "num_classes": len(data.classes)}

@@ -234,7 +234,10 @@ def baseline(*, detectors: bool) -> Any:
     """A name, a file, a factory, or one of them with fields to replace."""
     names = tuple(n for n in published_names() if n.startswith("efficientdet") == detectors)
     file = Annotated[str, Field(pattern=r"\.ya?ml$")]
-    sources: dict[str, Any] = {"name": Literal[names], "file": file, "factory": _Own}
+    name: Any = Literal[names]
+    if not detectors:
+        name = name | Annotated[str, Field(pattern=r"^wrn_\d+_\d+$")]
+    sources: dict[str, Any] = {"name": name, "file": file, "factory": _Own}
     alone = tuple(sources.values())  # without fields to replace
     backbone = _fields(Backbone)
     if detectors:

@@ -239,7 +239,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(getattr(value, key)) for key in type(value).model_fields}
     if isinstance(value, Mapping):
         limits = all(isinstance(limit, Limit) for limit in value.values())
-        return plain_limits(value) if limits else dict(value)
+        if limits:
+            return plain_limits(value)
+        return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, Objective):
         return plain_objective(value)
     if isinstance(value, tuple):

@@ -21,7 +21,7 @@ from scalesearch.history.ranking import ranked, require_results
 from scalesearch.history.trials import Trial, overall
 from scalesearch.interfaces import Evaluator, Space
 from scalesearch.scaling.detector import Scaling
-from scalesearch.scaling.family import Member, left_out, members
+from scalesearch.scaling.family import Member, left_out
 from scalesearch.spaces.family import FamilySpace
 from scalesearch.study.confirm import confirm
 from scalesearch.study.context import Context
@@ -29,7 +29,6 @@ from scalesearch.study.doubt import doubt
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import (
     bound,
-    budget_measure,
     compared_space,
     factory_notes,
     named_baseline,
@@ -37,6 +36,7 @@ from scalesearch.study.inputs import (
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
+from scalesearch.study.members import members_of
 from scalesearch.units import format_count
 
 
@@ -137,7 +137,7 @@ def _predictor(context: Context, space: Space) -> Callable[[Architecture], float
     return partial(predict, table)
 
 
-def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Member, ...]:
+def family(context: Context, network: Architecture, triple: Scaling | None) -> tuple[Member, ...]:
     """The members of the family, trained.
 
     Writes `family/*.yaml` and their weights in `checkpoints/`.
@@ -145,9 +145,7 @@ def family(context: Context, network: Architecture, triple: Scaling) -> tuple[Me
     settings = context.study.family
     assert settings is not None
     evaluator: Evaluator = settings.evaluator.make()
-    cost_name = getattr(triple, "budget_cost", "flops")  # detectors' have none
-    measure = budget_measure(context.study, cost_name, settings.evaluator)
-    family_members = members(network, triple, settings.phi, settings.strategies, measure)
+    family_members = members_of(context.study, network, triple, context.data)
     if not family_members:
         raise UserError(
             "the family has no members: strategies beside compound have none where they cannot "

@@ -140,9 +140,9 @@ def report(folder: RunFolder) -> list[Path]:
     folder.write_trials(trials)
     metric = objective.metric
     found = [each for each in points(phases.get("grid", ()), metric) if each.trainings]
-    surface = GridSurface()
+    surface, grid = GridSurface(), settings.get("grid") or {}
     if has_coefficients and has_baseline and found:
-        surface = surface_of(settings["grid"], metric, folder.baseline, phases["grid"])
+        surface = surface_of(grid, metric, folder.baseline, phases["grid"])
         best = best_point(found, surface)
         found = [best, *(each for each in found if each is not best)]
     contents = Contents(
@@ -168,7 +168,7 @@ def report(folder: RunFolder) -> list[Path]:
         surface_lines=surface.lines if surface.response else (),
         no_surface=surface.reason,
         spent=_spent(folder) if has_coefficients else None,
-        drift=drift(phases.get("grid_confirm", ()), metric),
+        drift=drift(phases.get("grid_confirm", ()), metric, grid.get("phi", 1.0)),
         members=folder.family,
         detections=detections,
         truth=folder.truth if folder.truth.exists() else None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+from scalesearch.errors import UserError
 from scalesearch.history.halving import MOST_REPEATS, Halving
 from scalesearch.history.jobs import Job, Outcome, Score, Stopped
 from scalesearch.history.points import REPEAT
@@ -54,12 +55,19 @@ class Rounds(Loop):
             if self._until or not self._begin_round():
                 return None
         number = self._round.popleft()
-        return self._waiting.pop(number)
+        last = self._until[number] == self._halving.epochs
+        return replace(self._waiting.pop(number), pauses=() if last else self._halving.rungs)
 
     def keep(self, job: Job, score: Score) -> bool:
         """Whether a job goes on after this score: until the rung of its round."""
         super().keep(job, score)
         until = self._until[job.number]
+        if score.step > until and until not in self._trial(job.number).curve:
+            raise UserError(
+                f"the evaluator gives no score at epoch {until}, at which the grid compares",
+                key="grid.stopping",
+                hint="name rungs at which it does, or leave `trainings` out",
+            )
         return score.step < until or until == self._halving.epochs
 
     def tell(self, job: Job, outcome: Outcome) -> None:
@@ -86,6 +94,14 @@ class Rounds(Loop):
             values = {n: t.curve[rung] for n in candidates if rung in (t := self._trial(n)).curve}
             if not values:
                 return False
+            if any(max(self._trial(n).curve) > rung for n in values):
+                # Decided before: a training that was repeated since may have other values now.
+                candidates = [
+                    n
+                    for n in values
+                    if self._trial(n).state != "stopped" or max(self._trial(n).curve) > rung
+                ]
+                continue
             best = self._halving.best(values)
             for number in sorted({*values} - {*best}):
                 self._stop(number, rung)
@@ -121,6 +137,8 @@ class Rounds(Loop):
             if len(trainings[n]) < MOST_REPEATS
         ]:
             repeats = {n: (points[n], len(trainings[n])) for n in wanted}
+            if sum(repeat > 0 for _, repeat in known) + self._spent >= self._halving.trainings:
+                repeats = {n: key for n, key in repeats.items() if key in known}
             for key in repeats.values():
                 if key not in known:
                     known[key] = self._begin(*key)
@@ -129,6 +147,8 @@ class Rounds(Loop):
             for number, key in repeats.items():
                 trainings[number].append(known[key])
                 results[number] = self._scores(trainings[number])
+            if not repeats:
+                return False
             spent += len(wanted)
         return False
 
@@ -166,7 +186,7 @@ class Rounds(Loop):
 
     def _wait(self, job: Job | None) -> None:
         if job is not None:
-            self._waiting[job.number] = replace(job, pauses=self._halving.rungs)
+            self._waiting[job.number] = job
 
     def _trial(self, number: int) -> Trial:
         return self.record.trials[number]

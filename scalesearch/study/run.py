@@ -120,7 +120,7 @@ def carry_out(context: Context) -> None:
     with context.executor.connect():
         network = baseline(context)
         triple = coefficients(context, network)
-        if triple is not None and context.study.family is not None:
+        if context.study.family is not None:
             family(context, network, triple)
     context.tidy_unfinished()
     note_workers(context.folder)

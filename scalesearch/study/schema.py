@@ -40,10 +40,13 @@ from scalesearch.scaling.coefficients import (
     HeadScaling,
     Match,
 )
+from scalesearch.scaling.lines import check_lengths as check_equal_lengths
+from scalesearch.scaling.lines import check_line_name
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_known_costs,
+    check_lengths,
     check_metric,
     check_reward,
     check_rungs,
@@ -181,6 +184,20 @@ _BUDGET = {
 }
 
 
+def _listed(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list | tuple) else (given,)
+
+
+# What a line multiplies one dimension with: a number, or a list of numbers.
+_LIST = {"type": "array", "items": _FACTOR, "minItems": 1}
+Multiples = Annotated[
+    tuple[Positive, ...],
+    Field(strict=False, min_length=1),
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_FACTOR, _LIST]}),
+]
+
+
 class Settings(BaseModel):
     """A section of the file: frozen, and no key that it does not know."""
 
@@ -313,17 +330,73 @@ class Grid(Phase):
                 allowed="measured",
             )
         check_trainings(self.trainings, self.stopping, self.evaluator)
+        if self.confirm is not None:
+            check_lengths(self.confirm.lengths, self.evaluator)
+        return self
+
+
+class Line(Settings):
+    """Networks of a family that a study lists, as papers plot them.
+
+    Either multipliers of the baseline, rounded as in the paper: lists are read together, place by
+    place, and one number stands for every place. Or `networks` by name.
+    """
+
+    depth: Multiples = (1.0,)
+    width: Multiples = (1.0,)
+    resolution: Multiples = (1.0,)
+    head_scaling: HeadScaling = "scale"
+    networks: Compared = ()
+
+    @property
+    def multipliers(self) -> dict[str, tuple[float, ...]]:
+        """Each dimension to its values."""
+        return {"depth": self.depth, "width": self.width, "resolution": self.resolution}
+
+    @model_validator(mode="after")
+    def _check(self) -> Line:
+        given = self.model_fields_set
+        if self.networks and any(self.multipliers[key] != (1.0,) for key in self.multipliers):
+            raise UserError(
+                "a line is of networks by name, or of multipliers of the baseline",
+                key="networks",
+                allowed="one of them; write a second line for the others",
+            )
+        check_equal_lengths(self.multipliers)
+        if not given - {"head_scaling"}:
+            raise UserError(
+                "the line has no networks", allowed="depth, width, resolution, networks"
+            )
         return self
 
 
 class Family(Phase):
-    """Phase 3: the baseline scaled, and by single dimensions for comparison."""
+    """Phase 3: the baseline scaled, and by single dimensions for comparison.
 
-    phi: Annotated[tuple[Phi, ...], Field(strict=False, min_length=1), AfterValidator(distinct)]
+    `lines` have networks that are listed, with or without those of `phi` and `strategies`.
+    """
+
+    phi: Annotated[tuple[Phi, ...], Field(strict=False), AfterValidator(distinct)] = ()
     strategies: Annotated[
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
     ] = DEFAULT
+    lines: Mapping[str, Line] = Field(default_factory=dict)
     evaluator: PhaseEvaluator
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Family:
+        for name in self.lines:
+            try:
+                check_line_name(name)
+            except UserError as error:
+                raise error.at(under=f"lines.{name}") from None
+        if not self.phi and not self.lines:
+            raise UserError(
+                "the family has no members",
+                key="phi",
+                allowed="at least 1 of them, or `lines:` that list networks",
+            )
+        return self
 
 
 class Latency(Settings):
@@ -386,15 +459,18 @@ class Study(Settings):
                 key="coefficients",
                 hint="leave out one of `grid` and `coefficients`",
             )
-        if self.family is not None and self.grid is None and self.coefficients is None:
+        scaled = self.family is not None and bool(self.family.phi)
+        if scaled and self.grid is None and self.coefficients is None:
             raise UserError(
                 "a family needs coefficients",
                 key="family",
                 allowed="`grid:` to find them, or `coefficients:` with alpha, beta and gamma",
             )
-        if self.family is None and self.coefficients is not None:
+        if not scaled and self.coefficients is not None:
             raise UserError(
-                "coefficients do nothing without a family", key="coefficients", allowed="`family:`"
+                "coefficients do nothing without a family" + " that has phi" * bool(self.family),
+                key="coefficients",
+                allowed="`family:`",
             )
         if self.export and self.search is None and self.family is None:
             raise UserError(
@@ -409,6 +485,13 @@ class Study(Settings):
             )
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")
+        if self.grid is not None and self.grid.trainings and self.execution.checkpoint_every == 0:
+            raise UserError(
+                "a grid in rounds goes on from checkpoints, and there are none",
+                key="execution.checkpoint_every",
+                allowed="epochs above 0, or nothing",
+                hint="or leave `grid.trainings` out",
+            )
         self._check_data()
         self._check_task()
         self._check_latency()
@@ -482,6 +565,9 @@ class Study(Settings):
         compared = self.search.compare if self.search else ()
         named = [(f"search.compare[{n}]", one) for n, one in enumerate(compared)]
         named += [] if self.baseline is None else [("baseline", self.baseline)]
+        for name, line in ({} if self.family is None else self.family.lines).items():
+            places = enumerate(line.networks)
+            named += [(f"family.lines.{name}.networks[{n}]", one) for n, one in places]
         for key, one in named:
             kinds = (Backbone, Factory) if self.network is Backbone else self.network
             if isinstance(one.make(), kinds):

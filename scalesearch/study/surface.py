@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +15,24 @@ from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.history.points import Point, evidence, points
 from scalesearch.history.trials import Trial
+from scalesearch.scaling.detector import FACTORS, DetectorCoefficients
+from scalesearch.scaling.scale import scale
 
 if TYPE_CHECKING:
-    from scalesearch.scaling.response import Response
+    from scalesearch.scaling.response import Range, Response
 
-_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "ap")  # metrics of which 1 is the most
 _LEAST = 2  # dimensions; with one there is nothing to choose at one budget
 _EDGE = 1e-6  # errors are shares strictly between 0 and 1
+_LEAST_GROWTH = 0.02  # in logs, that is worth dividing
+_SAMPLES = 33  # values of a coefficient whose FLOPs are counted
+# The power of each multiplier with which FLOPs grow, nominally.
+_POWERS = {"depth": 1.0, "width": 2.0, "resolution": 2.0}
+# The coefficients that scale each dimension, of classifiers and of detectors.
+_NAMES = {
+    "depth": ("alpha", "neck_depth", "head_depth"),
+    "width": ("beta", "neck_width"),
+    "resolution": ("gamma", "resolution"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,44 +58,57 @@ class GridSurface:
         response: the surface with its optimum and intervals; None if it could not be fitted.
         reason: why not.
         axes: of the dimensions that vary, by their names.
+        equal: whether all points were made equal in the budget's cost.
+        note: what the letters in the response's sentences stand for, if not coefficients.
     """
 
     response: Response | None = None
     reason: str = ""
     axes: Mapping[str, Axis] = field(default_factory=dict)
+    equal: bool = False
+    note: str = ""
 
     def predict(self, point: Point) -> float:
         """The metric that the surface gives a point of the grid."""
         assert self.response is not None
-        logs = [_log(axis, point) for axis in self.axes.values()]
-        return 1 - float(self.response.surface.errors(np.array([logs]))[0])
+        logs = np.array([[_log(axis, point) for axis in self.axes.values()]])
+        if self.equal:
+            logs = _projected(logs, [*self.axes], self.response.evidence.log_budget)
+        return 1 - float(self.response.surface.errors(logs)[0])
 
     @property
     def optimum(self) -> dict[str, float]:
         """The best coefficients for each phi, between the points of the grid."""
         assert self.response is not None
-        best = zip(self.axes.values(), self.response.best.values(), strict=True)
-        return {axis.name: axis.value(times) for axis, times in best}
+        return self.coefficients(self.response.best)
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """The 95 % interval of each coefficient."""
         assert self.response is not None
-        ends = zip(self.axes.values(), self.response.intervals.values(), strict=True)
-        return {axis.name: (axis.value(each.low), axis.value(each.high)) for axis, each in ends}
+        return self.ranges(self.response.intervals)
+
+    def coefficients(self, multipliers: Mapping[str, float]) -> dict[str, float]:
+        """Coefficients for each phi from multipliers at the grid's, in the response's order."""
+        pairs = zip(self.axes.values(), multipliers.values(), strict=True)
+        return {axis.name: axis.value(times) for axis, times in pairs}
+
+    def ranges(self, multipliers: Mapping[str, Range]) -> dict[str, tuple[float, float]]:
+        """The same of both ends of ranges."""
+        low = self.coefficients({name: each.low for name, each in multipliers.items()})
+        high = self.coefficients({name: each.high for name, each in multipliers.items()})
+        return {name: (low[name], high[name]) for name in low}
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What can be concluded, a sentence each."""
         if self.response is None:
             return (f"no surface: {self.reason}; the best mean counts",)
-        names = [axis.name for axis in self.axes.values()]
-        if set(names) <= {"alpha", "beta", "gamma"}:
-            return self.response.lines
-        words = zip(self.response.best, names, strict=True)
-        renamed = ", ".join(f"{letter} is what {name} multiplies" for letter, name in words)
-        others = [line for line in self.response.lines if "the paper's coefficients" not in line]
-        return (f"in what follows {renamed}", *others)
+        lines = self.response.lines
+        if not self.note:
+            return lines
+        found = ", ".join(f"{name} {value:.4g}" for name, value in self.optimum.items())
+        return (f"best for each phi: {found}; {self.note}", *lines)
 
 
 def surface_of(
@@ -92,30 +118,41 @@ def surface_of(
     from scalesearch.scaling.fit_surface import fit_surface
 
     found, phi, budget = points(trials, metric), grid["phi"], grid["budget"]
-    if metric.partition("/")[0] not in _SHARES:
-        return GridSurface(reason=f"{metric} is no share of what is right")
+    scores = [trial.scores[metric] for point in found for trial in point.trainings]
+    if not all(0 <= score <= 1 for score in scores):
+        return GridSurface(reason=f"{metric} is no share between 0 and 1")
     if not budget:
         return GridSurface(reason="the grid has no budget that its points share")
+    equal = isinstance(baseline, Detector) or grid.get("match", "measured") == "measured"
+    budget_cost = grid.get("budget_cost", "flops")
     try:
         axes = _axes(found, baseline, phi)
-        flops = counts(baseline).flops
-        rows = evidence(found, metric, flops)
-        equal_flops = grid.get("budget_cost", "flops") == "flops"
-        given: dict[str, Any] = {
-            dimension: np.array([axis.times(value) for value in rows.parameters[axis.name]])
-            for dimension, axis in axes.items()
-        }
+        rows = evidence(found, metric, counts(baseline).flops)
+        logs = np.stack(
+            [
+                [np.log(axis.times(value)) for value in rows.parameters[axis.name]]
+                for axis in axes.values()
+            ],
+            axis=1,
+        )
+        total = budget**phi / _growth_of_constants(found, axes, baseline, phi)
+        if abs(math.log(total)) < _LEAST_GROWTH:
+            raise UserError("what is the same in all points takes the whole budget")
+        if equal:  # in the cost that was made equal: the formula is off, the direction is not
+            logs = _projected(logs, [*axes], math.log(total))
+        given: dict[str, Any] = dict(zip(axes, np.exp(logs).T, strict=True))
         response = fit_surface(
             np.clip(rows.errors, _EDGE, 1 - _EDGE),
-            budget=budget**phi,
+            budget=total,
             networks=rows.networks,
             weights=rows.weights,
-            growth=rows.growth if equal_flops else None,
+            growth=rows.growth * total / budget**phi if budget_cost == "flops" else None,
+            cost={"flops": "FLOPs", "latency": "latency"}.get(budget_cost, "training memory"),
             **given,
         )
     except UserError as error:
         return GridSurface(reason=error.problem)
-    return GridSurface(response=response, axes=axes)
+    return GridSurface(response=response, axes=axes, equal=equal, note=_note(axes, baseline, phi))
 
 
 def best_point(found: Sequence[Point], surface: GridSurface) -> Point:
@@ -144,27 +181,69 @@ def _axes(found: Sequence[Point], baseline: Architecture, phi: float) -> dict[st
     return axes
 
 
-# The coefficients that scale each dimension, of classifiers and of detectors.
-_NAMES = {
-    "depth": ("alpha", "neck_depth", "head_depth"),
-    "width": ("beta", "neck_width"),
-    "resolution": ("gamma", "resolution"),
+def _axis(name: str, baseline: Architecture, phi: float) -> Axis:
+    """A factor to the power of phi; of detectors what it does to FLOPs, as a multiplier would."""
+    if not isinstance(baseline, Detector):
+        return Axis(name, lambda value: value**phi, lambda times: times ** (1 / phi))
+    dimension = next(each for each, names in _NAMES.items() if name in names)
+    start = counts(baseline).flops
+
+    def times(value: float) -> float:
+        grown = scale(baseline, replace(_ALONE, **{name: value}), phi)
+        growth: float = counts(grown).flops / start
+        return float(growth ** (1 / _POWERS[dimension]))
+
+    def value(multiplier: float) -> float:
+        least = 1.0 if name in FACTORS else 0.0
+        most = _MOST[name]
+        values = np.linspace(least, most, _SAMPLES)
+        return float(np.interp(multiplier, [times(each) for each in values], values))
+
+    return Axis(name, cache(times), value)
+
+
+# Coefficients that change nothing, and the largest ones of detectors that are looked for.
+_ALONE = DetectorCoefficients(
+    alpha=1.0, beta=1.0, neck_width=1.0, neck_depth=0.0, head_depth=0.0, resolution=0.0
+)
+_MOST = {
+    **{"alpha": 4.0, "beta": 3.0, "neck_width": 3.0},
+    **{"neck_depth": 12.0, "head_depth": 12.0, "resolution": 1024.0},
 }
 
 
-def _axis(name: str, baseline: Architecture, phi: float) -> Axis:
-    """A factor to the power of phi; of layers and pixels that are added, the sum over the start."""
-    start = 0.0
+def _growth_of_constants(
+    found: Sequence[Point], axes: Mapping[str, Axis], baseline: Architecture, phi: float
+) -> float:
+    """What a detector's FLOPs grow by through the coefficients that are the same in all points."""
+    if not isinstance(baseline, Detector):
+        return 1.0
+    varied = {axis.name for axis in axes.values()}
+    given = found[0].parameters[0]
+    constant = {name: value for name, value in given.items() if name not in varied}
+    grown = scale(baseline, replace(_ALONE, **constant), phi)
+    return counts(grown).flops / counts(baseline).flops
+
+
+def _projected(logs: np.ndarray, dimensions: Sequence[str], log_budget: float) -> np.ndarray:
+    """The same directions [points, dimensions] at the length that the budget gives nominally."""
+    powers = np.array([_POWERS[dimension] for dimension in dimensions])
+    length = logs @ powers
+    safe = np.where(np.abs(length) < 1e-9, log_budget, length)
+    projected: np.ndarray = logs * (log_budget / safe)[:, None]
+    return projected
+
+
+def _note(axes: Mapping[str, Axis], baseline: Architecture, phi: float) -> str:
+    """What the letters of the response stand for, where they are not coefficients of one phi."""
+    notes = []
     if isinstance(baseline, Detector):
-        added = {
-            "neck_depth": baseline.neck.depth,
-            "head_depth": baseline.heads.depth,
-            "resolution": baseline.resolution,
-        }
-        start = float(added.get(name, 0))
-    if start:
-        return Axis(name, lambda v: 1 + v * phi / start, lambda times: (times - 1) * start / phi)
-    return Axis(name, lambda value: value**phi, lambda times: times ** (1 / phi))
+        letters = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
+        pairs = ", ".join(f"{letters[each]} what {axis.name} does" for each, axis in axes.items())
+        notes.append(f"below, {pairs} to FLOPs, as a multiplier of a classifier would")
+    if phi != 1:
+        notes.append(f"below, multipliers at phi {phi:g}")
+    return "; ".join(notes)
 
 
 def _log(axis: Axis, point: Point) -> float:

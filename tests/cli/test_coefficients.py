@@ -95,7 +95,7 @@ def test_where_limits_latency_and_a_budget_below_1(scalesearch, table):
     small = ss.Coefficients.load("small.yaml")
     assert 0.8 <= small.gamma <= 0.9
     assert small.beta < 1
-    assert small.match == "nominal"
+    assert (small.match, small.budget, small.budget_cost) == ("measured", 0.5, "latency")
 
 
 def test_percent_below_1_other_names_and_rows_of_several_studies(scalesearch, table):

@@ -70,8 +70,23 @@ def test_the_same_ranking_holds_and_a_turned_one_does_not_survive():
     )
     turned = drift(trials({(1.0, 1.0): up, (3.0, 1.0): up[::-1]}), "accuracy")
     assert turned.holds is False
-    assert turned.sentences[0].endswith("the ranking of short trainings does not survive")
+    assert turned.sentences[0].endswith("the ranking does not survive")
     assert "resolution alone is the best" in turned.sentences[0]
+
+
+def test_one_swap_among_few_says_nothing():
+    table = {(1.0, 1.0): [0.5, 0.4, 0.3, 0.2, None], (2.0, 1.0): [0.5, 0.3, 0.4, 0.2, None]}
+    found = drift(trials(table), "accuracy")
+    assert found.holds is None
+    assert "over 4 ways: too few ways to say whether" in found.sentences[0]
+
+
+def test_the_first_condition_is_the_grids_own():
+    values = [0.5, 0.4, 0.3, 0.2, 0.1]
+    found = drift(trials({(0.5, 1.0): values, (1.0, 2.0): values, (1.0, 1.0): values}), "accuracy")
+    assert [(c.length, c.phi) for c in found.conditions] == [(1.0, 1.0), (0.5, 1.0), (1.0, 2.0)]
+    at_two = drift(trials({(1.0, 1.0): values, (1.0, 2.0): values}), "accuracy", phi=2.0)
+    assert at_two.conditions[0].phi == 2.0
 
 
 def test_few_ways_and_failures_say_nothing_of_the_ranking():

@@ -48,7 +48,8 @@ TRIALS = [
 def test_whole_trainings_rank_by_their_mean_and_the_stopped_by_how_far_they_came():
     found = points(TRIALS, "accuracy")
     assert [point.first.digest for point in found] == ["a", "d", "b", "c"]
-    assert found[0].scores["accuracy"] == pytest.approx(0.7)
+    assert found[0].scores["accuracy"] == found[0].mean == pytest.approx(0.7)
+    assert math.isnan(found[3].mean)
     assert len(found[0].trainings) == 2
     # One network with two trainings: the pooled deviation is .1414, of a mean of two .1.
     assert found[0].error == pytest.approx(0.1)
@@ -65,23 +66,35 @@ def test_epochs_add_up_to_whole_trainings():
 
 
 def test_stopped_trainings_are_turned_into_whole_ones_by_those_that_have_both():
+    """At a rung every first training counts, of those that went on, too."""
     rows = evidence(points(TRIALS, "accuracy"), "accuracy", flops=100)
-    assert list(rows.networks) == ["a", "a", "d", "b", "c"]
-    at_two = [0.4 / 0.5, 0.2 / 0.4, 0.3 / 0.4]  # final error over that after two epochs
-    at_one = [0.4 / 0.8, 0.2 / 0.7, 0.3 / 0.6]
-    expected = [0.4, 0.2, 0.3, 0.6 * np.prod(at_two) ** (1 / 3), 0.9 * np.prod(at_one) ** (1 / 3)]
-    assert rows.errors == pytest.approx(expected)
+    at_end, at_one, at_two = ["a", "a", "d"], ["a", "d", "b", "c"], ["a", "d", "b"]
+    assert list(rows.networks) == [*at_end, *at_one, *at_two]
+    # With a single repeat all whole trainings say how errors shrink: those of a, a again and d.
+    from_one = [0.4 / 0.8, 0.2 / 0.7, 0.3 / 0.6]
+    from_two = [0.4 / 0.5, 0.2 / 0.4, 0.3 / 0.4]
+    one, two = np.prod(from_one) ** (1 / 3), np.prod(from_two) ** (1 / 3)
+    expected = [0.4, 0.2, 0.3, *(one * np.array([0.8, 0.6, 0.7, 0.9]))]
+    assert rows.errors == pytest.approx([*expected, *(two * np.array([0.5, 0.4, 0.6]))])
     noise = np.var(np.log([0.4, 0.2]), ddof=1)
-    weights = [noise / (noise + np.var(np.log(each), ddof=1)) for each in (at_two, at_one)]
-    assert rows.weights == pytest.approx([1, 1, 1, *weights])
-    assert rows.growth == pytest.approx([2] * 5)
-    assert rows.parameters["alpha"][3] == pytest.approx(math.sqrt(1.1 * 1.15))
+    weights = [noise / (noise + np.var(np.log(each), ddof=1)) for each in (from_one, from_two)]
+    assert rows.weights == pytest.approx([1] * 3 + [weights[0]] * 4 + [weights[1]] * 3)
+    assert rows.growth == pytest.approx([2] * 10)
+    assert rows.parameters["alpha"][5] == pytest.approx(math.sqrt(1.1 * 1.15))
     assert set(rows.parameters) == {"alpha", "beta"}
+
+
+def test_two_repeats_say_how_errors_shrink_as_nobody_selected_them():
+    again = trial(8, "d", [0.2, 0.3, 0.9], given={"repeat": 1})
+    rows = evidence(points([*TRIALS, again], "accuracy"), "accuracy", flops=100)
+    factor = math.sqrt(0.2 / 0.7 * 0.1 / 0.8)
+    assert rows.errors[4 + 3] == pytest.approx(0.9 * factor)
+    assert rows.networks[4 + 3] == "c"
 
 
 def test_without_repeats_a_stopped_training_weighs_the_share_of_its_epochs():
     rows = evidence(points([TRIALS[0], TRIALS[2]], "accuracy"), "accuracy", flops=100)
-    assert rows.weights == pytest.approx([1, 1 / 3])
+    assert rows.weights == pytest.approx([1, 1 / 3, 1 / 3])
 
 
 def test_where_no_training_was_whole_there_is_nothing_to_compare_with():

@@ -48,6 +48,27 @@ def test_a_baseline_scored_for_every_strategy_is_not_doubled(small):
     assert list(family.members(both)["depth"]["phi"]) == [0, 1.1, 2.2]
 
 
+def test_a_listed_line_has_its_own_members_alone(small):
+    rows = small.phase("family")
+    trials = pd.concat([rows, rows[rows["phi"] > 0].assign(strategy="d2_r1.3")], ignore_index=True)
+    found = family.members(replace(small, trials=trials))
+    assert 0 in list(found["depth"]["phi"])
+    assert 0 not in list(found["d2_r1.3"]["phi"])
+
+
+def test_phi_is_not_written_along_a_listed_line(small):
+    trials = small.trials.assign(strategy="d2_r1.3")
+    assert not family.draw(replace(small, trials=trials)).axes[0].texts
+
+
+def test_bars_are_the_spread_over_seeds(small):
+    assert not family.draw(small).axes[0].collections
+    trials = small.trials.assign(accuracy_spread=0.01)
+    figure = family.draw(replace(small, trials=trials))
+    bars = figure.axes[0].collections[0].get_segments()  # of the compound line: 96, 97, 97.8
+    assert bars[0][:, 1] == pytest.approx([95, 97])
+
+
 def test_without_compound_another_line_carries_phi(small):
     trials = small.trials[small.trials["strategy"] != "compound"]
     figure = family.draw(replace(small, trials=trials))

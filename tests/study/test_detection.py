@@ -101,6 +101,7 @@ def test_a_resolved_study_is_the_same_study(write, tmp_path, space):
         ({"grid": {"neck_width": [1.2, -1]}}, "grid.neck_width[1]: -1.0 cannot be used"),
         ({"coefficients": {"gamma": 1.1}}, "coefficients.gamma: unknown key 'gamma'"),
         ({"family": {"phi": [1], "strategies": ["width"]}}, "family.strategies[0]: 'width'"),
+        ({"family": {"phi": [1], "lines": {"a": {"width": 2}}}}, "lines: lines list classifiers"),
     ],
 )
 def test_mistakes(write, sections, text):

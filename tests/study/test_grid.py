@@ -68,7 +68,7 @@ def test_leaders_and_single_dimensions_are_trained_longer(done):
     assert len(ways) == 4
     for trial in trials:
         assert max(trial.curve) == 4 * trial.parameters["length"]
-    networks = confirmed_networks(NET, [coefficients], [1.0], ["width"])
+    networks = confirmed_networks(load_study(done.path / "resolved.yaml"), NET, [coefficients])
     assert networks[words(coefficients), 1.0] == scale(NET, coefficients, 1)
     (member,) = members(NET, coefficients, [1.0], ["width"])
     assert networks["width alone", 1.0] == member.architecture
@@ -84,7 +84,7 @@ def test_the_page_says_how_sure_and_whether_it_holds(done):
     assert "Trained in rounds:" in page
     log = (done.path / "log.txt").read_text()
     assert "a budget of 8 trainings" in log
-    assert "grid_confirm: 4 ways to scale, 1 sizes, 2 lengths of training, 8 trainings" in log
+    assert "grid_confirm: 4 networks, each trained 1 and 2 times as long, 8 trainings" in log
 
 
 def test_what_is_done_is_not_done_again(done):

@@ -11,7 +11,7 @@ import yaml
 from scalesearch.study.jsonschema import format_schema, main, space_schema, study_schema
 
 ROOT = Path(__file__).parents[2]
-STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
+STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "studies").glob("paper/*.yaml")])
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 

@@ -1,0 +1,51 @@
+"""The members of a study's family: scaled by phi, and listed line by line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalesearch.arch.detector import Architecture
+from scalesearch.arch.plain import replaced
+from scalesearch.errors import UserError
+from scalesearch.interfaces import Data
+from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.family import Member, members
+from scalesearch.scaling.lines import line, multiplied
+from scalesearch.study.inputs import budget_measure, images_of
+from scalesearch.study.schema import Line, Study
+
+
+def members_of(
+    study: Study, network: Architecture, triple: Scaling | None, data: Data | None
+) -> tuple[Member, ...]:
+    """Every member of the family: those of its strategies at each phi, then those of its lines.
+
+    Raises:
+        UserError: a member cannot be made.
+    """
+    family = study.family
+    assert family is not None
+    scaled: tuple[Member, ...] = ()
+    if triple is not None:
+        cost_name = getattr(triple, "budget_cost", "flops")  # detectors' have none
+        measure = budget_measure(study, cost_name, family.evaluator)
+        scaled = members(network, triple, family.phi, family.strategies, measure)
+    listed = tuple(
+        member
+        for name, settings in family.lines.items()
+        for member in _line(name, settings, network, data)
+    )
+    return scaled + listed
+
+
+def _line(name: str, settings: Line, network: Any, data: Data | None) -> tuple[Member, ...]:
+    wanted = images_of(data)
+    networks: Any  # classifiers: the settings were checked
+    try:
+        if settings.networks:
+            networks = tuple(replaced(one.make(), wanted) for one in settings.networks)
+        else:
+            networks = multiplied(network, settings.multipliers, settings.head_scaling)
+        return line(name, network, networks)
+    except UserError as error:
+        raise error.at(under=f"family.lines.{name}") from None
