@@ -39,9 +39,9 @@ HEAVY = {
     "torch": (
         *("nn", "training", "evaluators", "datasets", "exporters", "study/assess"),
         *("cost/any_module", "cost/measured", "cost/measured_memory", "cost/latency"),
-        *("cost/operators", "executors/serial"),
+        *("cost/operators", "cost/factory", "executors/serial"),
     ),
-    "torchvision": ("datasets", "nn/weight_files"),
+    "torchvision": ("datasets", "nn/weight_files", "nn/library_models"),
     "timm": ("nn",),
     "effdet": ("nn/weight_files",),
     "faster_coco_eval": ("training",),

@@ -20,7 +20,7 @@ from tests.smoke import SMOKE, TABLES
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "studies").glob("paper/*.yaml")])
-IN_PAGES = ("detection_quickstart", "efficientnet_figure8")
+IN_PAGES = ("detection_quickstart", "efficientnet_figure8", "five_layers")
 # Of the papers' studies the others take the same way: that they can be made is tested here.
 PAPER = {path.stem for path in STUDIES if path.parent.name == "paper"} - {"wide_resnet_grid"}
 

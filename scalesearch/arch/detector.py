@@ -9,6 +9,7 @@ from functools import lru_cache
 from scalesearch import plugins
 from scalesearch.arch import check
 from scalesearch.arch.backbone import ACTIVATIONS, Backbone, Head
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.neck import Neck, Node, check_nodes
 from scalesearch.errors import UserError
 
@@ -153,7 +154,8 @@ class Detector:
         return tuple(tapped[level] for level in self.neck.levels if level in tapped)
 
 
-Architecture = Backbone | Detector
+Described = Backbone | Detector  # whose every layer is known
+Architecture = Described | Factory
 
 
 def norm_groups(width: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.detector import Anchors, Architecture, Detector, Heads
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.neck import Neck
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.arch.table_row import TableRow
@@ -34,6 +35,8 @@ def to_plain(net: Architecture | TableRow) -> Plain:
         return net.to_plain()
     if isinstance(net, Backbone):
         return _plain_backbone(net)
+    if isinstance(net, Factory):
+        return _fields(net)
     backbone = _plain_backbone(net.backbone)
     parts: Plain = {
         "backbone": {key: value for key, value in backbone.items() if key not in CLASSIFYING},
@@ -48,9 +51,14 @@ def to_plain(net: Architecture | TableRow) -> Plain:
 def from_plain(plain: Mapping[str, Any]) -> Architecture:
     """The network that a plain dict describes: a detector if it has a backbone.
 
+    With a factory it is the network that this builds.
+
     Raises:
         UserError: an unknown or missing key, or a value outside its range.
     """
+    if "factory" in plain:
+        built: Factory = make(Factory, plain, "")
+        return built
     if "backbone" not in plain:
         return _backbone_from(plain)
     values = dict(plain)
@@ -80,7 +88,7 @@ def replaced(net: Architecture, fields: Mapping[str, Any]) -> Architecture:
             named = ", ".join(passed)
             raise UserError(f"{named} and a whole backbone are given", key="backbone")
     plain = _fields(net) | plain
-    for key, kind in _PARTS[type(net)].items():
+    for key, kind in _PARTS.get(type(net), {}).items():
         if isinstance(plain[key], Mapping):
             plain[key] = make(kind, _fields(getattr(net, key)) | plain[key], key)
         elif not isinstance(plain[key], kind):

@@ -8,11 +8,11 @@ from typing import Any
 
 from scalesearch.arch import efficientdet, efficientnet, mobilenet, resnet
 from scalesearch.arch.backbone import PADDINGS
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Architecture, Described, Detector
 from scalesearch.arch.plain import replaced
 from scalesearch.errors import UserError, nearest
 
-_FAMILIES: dict[str, Callable[[str], Architecture]] = {
+_FAMILIES: dict[str, Callable[[str], Described]] = {
     **efficientnet.FAMILIES,
     **mobilenet.FAMILIES,
     **resnet.FAMILIES,
@@ -59,7 +59,7 @@ def _norm(padding: str) -> dict[str, Any]:
     return efficientnet.TENSORFLOW_NORM if padding == "same" else efficientnet.TORCH_NORM
 
 
-def _maker(name: str) -> Callable[[str], Architecture]:
+def _maker(name: str) -> Callable[[str], Described]:
     if name in _FAMILIES:
         return _FAMILIES[name]
     if name.startswith("wrn_"):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.blocks import BLOCKS, BlockContext, Style
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Described, Detector
 from scalesearch.arch.graph import FeatureMap, Graph, Size, shrink
 from scalesearch.arch.pyramid import NeckConfig, head, level_sizes, neck_layer
 from scalesearch.arch.stage import Stage
@@ -45,7 +45,7 @@ class Part(NamedTuple):
         return self.rule(*self.args)
 
 
-def walk(net: Architecture, size: Size | None = None) -> Iterator[Part]:
+def walk(net: Described, size: Size | None = None) -> Iterator[Part]:
     """The parts of a network for an image of `size` (by default its square resolution)."""
     size = size or (net.resolution, net.resolution)
     trunk, style, taps = net.trunk, style_of(net.trunk), list[FeatureMap]()

@@ -21,6 +21,7 @@ from scalesearch.study.inputs import (
     anchors_of,
     bound,
     data_notes,
+    factory_notes,
     grid_of,
     load_data,
     named_baseline,
@@ -70,6 +71,7 @@ def _findings(study: Study, samples: int) -> list[str]:
         if study.search is None:
             network = named_baseline(study, data, anchors)
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")
+            lines += [f"note          {note}" for note in factory_notes(network)]
         else:
             network, share, search_lines = _search(study, executor, data, anchors, samples)
             shares.append(share)

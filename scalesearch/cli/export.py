@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def export_network(
         paths = export_winners(existing(source), (plugin,))
     else:
         net, form = architecture(source), plugin.make()
-        path = output or Path(Path(source).stem.replace("-", "_") + form.suffix)
+        path = output or Path(re.sub(r"[-:.]", "_", Path(source).stem) + form.suffix)
         state = None if weights is None else _state(net, weights)
         with calling(plugin.name, "export"):
             exported = form.export(net, path, state, {})

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast, get_args
 
 from scalesearch.arch.check import one_of
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.graph import Size
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
@@ -181,7 +182,8 @@ def _stage_rows(net: Architecture, size: Size) -> Iterator[dict[str, Any]]:
 def _print_stages(name: str, net: Architecture, size: Size, total: Cost) -> None:
     columns = ("stage", "block", "depth", "width", "output")
     rows = [(*(row[key] for key in columns), *_counts(row)) for row in _stage_rows(net, size)]
-    rows.append(("total", "", net.depth, "", "", *_counts(total.known())))
+    depth = "" if isinstance(net, Factory) else net.depth
+    rows.append(("total", "", depth, "", "", *_counts(total.known())))
     title = f"{name} at {_format_size(size)}, one image, 1 flop = 1 multiply-add"
     print_table(title, (*columns, *ADDITIVE), rows, ends=[-2], spare=_SPARE)
 

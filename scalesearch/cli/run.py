@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from scalesearch.arch.factory import Factory
 from scalesearch.cli.progress import Bars, Lines, bars, interruptible, is_terminal
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
@@ -39,6 +40,11 @@ _SIZES: Mapping[str, Mapping[str, Callable[[Any], object]]] = {
         "neck": lambda net: f"{net.neck.depth} x {net.neck.width}",
         "heads": lambda net: net.heads.depth,
     },
+}
+# Of what a factory builds its multipliers are known.
+_MULTIPLIERS: Mapping[str, Callable[[Any], object]] = {
+    "depth": lambda net: f"{net.depth:.4g}",
+    "width": lambda net: f"{net.width:.4g}",
 }
 
 
@@ -92,7 +98,8 @@ def _print_family(folder: RunFolder) -> None:
     scored = {f"{row['strategy']}_phi{row['phi']:.12g}": row for row in rows}
     members = sorted(folder.family, key=lambda m: (m.phi, _order(m.strategy)))
     compound = {m.phi: cost(m.architecture).flops for m in members if m.strategy == "compound"}
-    sizes = _SIZES[folder.task]
+    of_factory = members and isinstance(members[0].architecture, Factory)
+    sizes = _MULTIPLIERS if of_factory else _SIZES[folder.task]
     table = []
     for member in members:
         network, costs = member.architecture, cost(member.architecture)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import digest
 from scalesearch.cli.scaled_table import Scaled, print_scaled
 from scalesearch.cost.cost import Workload
@@ -17,6 +18,7 @@ from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture, save_architecture
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.factory import LETTERS, scaled_dimensions
 from scalesearch.scaling.measure import latency_by
 from scalesearch.scaling.solve import Costs, Growing, check_limits, growing, largest
 from scalesearch.scaling.strategies import COMPOUND, of_shares, shares_of
@@ -30,6 +32,7 @@ from scalesearch.units import (
 _KINDS: Mapping[type[Architecture], type[Scaling]] = {
     Backbone: Coefficients,
     Detector: DetectorCoefficients,
+    Factory: Coefficients,
 }
 # Of EfficientNet-B0: what a limit takes where no coefficients are given.
 _PAPER = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15}
@@ -97,7 +100,7 @@ def show_scaled(
 ) -> None:
     """Prints widths, depths and costs before and after; writes the result if asked to."""
     before, bounds = architecture(name), target.bounds()
-    latency = _latency(target, bounds)
+    latency = _latency(target, bounds, before)
     family, coefficients, notes = _family(before, given, file, target, latency)
     if target.phi is not None:
         phi, after = target.phi, family.network(target.phi)
@@ -134,7 +137,7 @@ def _family(
                 f"the strategy {target.strategy!r} has shares of its own, and takes no coefficients"
             )
         shares = shares_of(target.strategy)
-        if not isinstance(net, Backbone):
+        if isinstance(net, Detector):
             raise UserError(
                 f"{target.strategy!r} does not scale a detector",
                 key="--strategy",
@@ -183,7 +186,7 @@ def choose_coefficients(
     if kind is Coefficients and to_limit:
         numbers = {"match": "measured", **numbers}
         if not {*_PAPER} & {*numbers}:
-            numbers |= _PAPER
+            numbers |= _PAPER | _unscaled(net)
             notes.append(
                 "coefficients: EfficientNet-B0's alpha 1.2, beta 1.1, gamma 1.15; a grid finds "
                 "those of another network"
@@ -197,6 +200,12 @@ def choose_coefficients(
         ) from None
 
 
+def _unscaled(net: Architecture) -> dict[str, float]:
+    """The coefficients of what a factory does not scale: 1."""
+    known = scaled_dimensions(net) if isinstance(net, Factory) else tuple(LETTERS)
+    return {letter: 1.0 for name, letter in LETTERS.items() if name not in known}
+
+
 def _of_another(net: Architecture, file: Path) -> list[str]:
     """A note where a file's coefficients were found for another network."""
     from scalesearch.files.strict import load_yaml
@@ -207,14 +216,22 @@ def _of_another(net: Architecture, file: Path) -> list[str]:
     return [f"warning: {file} was found for another network than this: its best may be others"]
 
 
-def _latency(target: Target, bounds: Mapping[str, float]) -> Callable[[Architecture], float] | None:
+def _latency(
+    target: Target, bounds: Mapping[str, float], before: Architecture
+) -> Callable[[Architecture], float] | None:
     """What predicts or measures latency, if a limit or a table asks for it."""
     if target.table is not None:
+        if isinstance(before, Factory):
+            raise UserError(
+                f"a latency table does not know the blocks of what {before.factory} builds",
+                key="--table",
+                hint="without a table latency is measured on this machine",
+            )
         from scalesearch.cost.latency_estimate import estimator
         from scalesearch.study.latency import load_table
 
         estimate = estimator(load_table(target.table))
-        return lambda net: estimate(net.trunk)
+        return lambda net: estimate(cast(Backbone | Detector, net).trunk)
     if "latency" not in bounds:
         return None
     from scalesearch.cost.latency import measure_latency

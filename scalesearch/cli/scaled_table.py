@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.detector import Architecture
+from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.cli.tables import print_table
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
@@ -50,19 +50,18 @@ def print_scaled(
         title += (
             f": depth x {by.depth:.3f}, width x {by.width:.3f}, resolution x {by.resolution:.3f}"
         )
-    rows = [
-        (one.name, *_row(one, two, exact))
-        for one, two, exact in zip(by_stage(before), by_stage(after), _exact(scaled), strict=True)
-    ]
-    head = ("part", "width", "exact", "", "depth", "exact", "")
-    print_table(title, head, rows)
-    if by is not None and isinstance(before, Backbone) and isinstance(after, Backbone):
+    if not isinstance(before, Factory):  # whose parts its own code knows
+        both = zip(by_stage(before), by_stage(after), _exact(scaled), strict=True)
+        rows = [(one.name, *_row(one, two, exact)) for one, two, exact in both]
+        print_table(title, ("part", "width", "exact", "", "depth", "exact", ""), rows)
+        title = ""
+    if not (by is None or isinstance(before, Detector) or isinstance(after, Detector)):
         really = effective(before, after)
         multipliers = [
             (key, f"{getattr(by, key):.3f}", f"{getattr(really, key):.3f}")
             for key in ("depth", "width", "resolution")
         ]
-        print_table("", ("multiplier", "nominal", "effective"), multipliers)
+        print_table(title, ("multiplier", "nominal", "effective"), multipliers)
     ratio = f"{after.resolution / before.resolution:.2f}"
     costs: list[tuple[str, ...]] = [
         ("resolution", f"{before.resolution}", f"{after.resolution}", ratio)
@@ -88,6 +87,7 @@ def _row(before: StageCost, after: StageCost, exact: tuple[float, float]) -> tup
 def _exact(scaled: Scaled) -> list[tuple[float, float]]:
     """Widths and depths of the parts before any is rounded."""
     by, coefficients, phi = scaled.by, scaled.coefficients, scaled.phi
+    assert not isinstance(scaled.before, Factory)
     neck = Multipliers()
     more = {"neck": 0.0, "head": 0.0}
     if isinstance(coefficients, DetectorCoefficients):

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from scalesearch.arch.backbone import Stem
 from scalesearch.arch.blocks import Style
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Architecture, Described, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.graph import FeatureMap, Size
 from scalesearch.arch.pyramid import NeckConfig, heads, level_sizes, neck_layer
 from scalesearch.arch.stage import Stage
@@ -32,7 +33,7 @@ def cost(
 ) -> Cost:
     """The cost of a network in closed form. Where memory is not wanted, `counts` is faster.
 
-    Of a row of a table it is what the table gives.
+    Of a row of a table it is what the table gives; what a factory builds is built and counted.
 
     Args:
         net: the described network.
@@ -41,6 +42,10 @@ def cost(
     """
     if isinstance(net, TableRow):
         return Cost.of_columns(dict(net.costs))
+    if isinstance(net, Factory):
+        from scalesearch.cost.factory import factory_cost  # torch, for what has to be built
+
+        return factory_cost(net, size or (net.resolution, net.resolution), workload)
     return price(network_cost(net, size or (net.resolution, net.resolution), workload), workload)
 
 
@@ -64,7 +69,7 @@ class Prefix(NamedTuple):
     first: bool = True
 
     @classmethod
-    def of(cls, net: Architecture, size: Size, workload: Workload) -> Prefix:
+    def of(cls, net: Described, size: Size, workload: Workload) -> Prefix:
         """That of a network's stem: the images."""
         images = FeatureMap(net.in_channels, size)
         return cls(images, style_of(net.trunk), MemoryContext.of(workload))
@@ -72,6 +77,10 @@ class Prefix(NamedTuple):
 
 def network_cost(net: Architecture, size: Size, workload: Workload) -> BlockCost:
     """What all blocks of a network add up to for an image of `size`."""
+    if isinstance(net, Factory):
+        from scalesearch.cost.factory import as_block, factory_cost
+
+        return as_block(factory_cost(net, size, workload), workload)
     total, prefix = stem_cost(net.trunk.stem, Prefix.of(net, size, workload))
     for index, stage in enumerate(net.trunk.stages):
         block, prefix = stage_cost(stage, prefix, tapped=index in net.sources)
@@ -105,7 +114,7 @@ def stage_cost(stage: Stage, prefix: Prefix, *, tapped: bool = False) -> tuple[B
     return join(cost, rest), Prefix(output, prefix.style, context, taps, tapped, first=False)
 
 
-def end_cost(net: Architecture, size: Size, prefix: Prefix) -> BlockCost:
+def end_cost(net: Described, size: Size, prefix: Prefix) -> BlockCost:
     """The cost of all behind the stages: head, or neck and heads, and the loss."""
     if not isinstance(net, Detector):
         part = head_part(net.head, net.num_classes, prefix.output, prefix.style)

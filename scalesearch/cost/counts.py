@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.graph import Graph, Op, Size
 from scalesearch.arch.walk import Rule, walk
 
@@ -36,6 +37,10 @@ class Counts(NamedTuple):
 
 def counts(net: Architecture, size: Size | None = None) -> Counts:
     """The counts of a network for an image of `size` (by default its square resolution)."""
+    if isinstance(net, Factory):
+        from scalesearch.cost.factory import factory_counts  # torch, for what has to be built
+
+        return factory_counts(net, size or (net.resolution, net.resolution))
     flops = total = params = activations = 0
     for part in walk(net, size):
         block, n = block_counts(part.rule, part.args), part.repeats

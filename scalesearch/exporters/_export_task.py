@@ -10,6 +10,7 @@ from typing import Any
 from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.errors import UserError
 
 Size = tuple[int, int]  # height, width in pixels
@@ -22,7 +23,7 @@ class ExportTask:
     Attributes:
         net: the network.
         detector: the same if it detects objects; None for a classifier.
-        backbone: the network that has the stages.
+        backbone: the network that has the stages; None for what a factory builds.
         size: height and width of the images.
         outputs: name of each raw output to its shape behind the batch.
         kind: `Image classifier` or `Object detector`.
@@ -36,7 +37,7 @@ class ExportTask:
 
     net: Architecture
     detector: Detector | None = None
-    backbone: Backbone
+    backbone: Backbone | None
     size: Size
     outputs: dict[str, tuple[int, ...]]
     kind: str
@@ -64,7 +65,9 @@ class ExportTask:
 def export_task(net: Architecture, size: Size | None = None) -> ExportTask:
     """The task for images of `size`, or of the network's own resolution."""
     size = size or (net.resolution, net.resolution)
-    return _detector(net, size) if isinstance(net, Detector) else _classifier(net, size)
+    if isinstance(net, Detector):
+        return _detector(net, size)
+    return _of_factory(net, size) if isinstance(net, Factory) else _classifier(net, size)
 
 
 def _classifier(net: Backbone, size: Size) -> ExportTask:
@@ -78,6 +81,20 @@ def _classifier(net: Backbone, size: Size) -> ExportTask:
         module="scalesearch.nn.backbone",
         constructor="Classifier",
         constants={"ARCHITECTURE": net},
+    )
+
+
+def _of_factory(net: Factory, size: Size) -> ExportTask:
+    return ExportTask(
+        net=net,
+        backbone=None,
+        size=size,
+        outputs={"logits": (net.num_classes,)},
+        kind="Image classifier",
+        summary=net.call,
+        module="torch.nn",
+        constructor="Module",
+        constants={},
     )
 
 

@@ -25,9 +25,8 @@ from scalesearch.exporters._onnx_detections import (
     translations,
 )
 from scalesearch.exporters._onnx_pools import pad_in_pools
-from scalesearch.exporters._torch_network import check_outputs, network, program
+from scalesearch.exporters._torch_network import check_outputs, folded, network, program
 from scalesearch.files.write import write_bytes
-from scalesearch.nn.fold import fold
 from scalesearch.nn.postprocess import Selection
 
 if TYPE_CHECKING:
@@ -69,7 +68,9 @@ def write_onnx(file: OnnxFile, weights: Mapping[str, Tensor] | None, facts: Fact
     """The file, and that of its weights if they are apart; `UserError` if it would be wrong."""
     model: nn.Module = network(file.task.net, weights)
     # ONNX knows one layout: flattening another one would become a Gather over every feature.
-    graph = fold(model).to(memory_format=torch.contiguous_format) if file.fold else model
+    graph = model
+    if file.fold:
+        graph = folded(model, file.task).to(memory_format=torch.contiguous_format)
     names = file.outputs
     if file.selection is not None:
         graph = WithDetections(graph, file.task, file.selection)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import scalesearch
+from scalesearch.arch.factory import Factory
 from scalesearch.exporters._export_task import ExportTask
 from scalesearch.exporters._facts import CHANNEL_FACTS, Facts, checked, counted
 from scalesearch.exporters._python_literals import assignment, literal, prose
@@ -15,7 +16,7 @@ from scalesearch.units import format_count
 
 # What our own sources are written for: records with slots, `zip(strict=)`; `torch.fx.wrap`.
 _LEAST = "Python 3.10 or newer and torch 2"
-_ENTRY_POINTS = "scalesearch.exporters._entry_points"
+ENTRY_POINTS = "scalesearch.exporters._entry_points"
 # Facts that become more than a line of the docstring.
 _SPECIAL = ("name", "classes", "category_ids", *CHANNEL_FACTS)
 _BUILD = '''\
@@ -52,9 +53,11 @@ def file_text(task: ExportTask, options: FileOptions, about: Mapping[str, Any]) 
         UserError: facts in `about` that do not fit the network.
     """
     given = checked(task, about)
-    starts = [(task.module, task.constructor), (_ENTRY_POINTS, "load_weights")]
-    starts += [(_ENTRY_POINTS, name) for name in task.functions]
+    starts = [(task.module, task.constructor), (ENTRY_POINTS, "load_weights")]
+    starts += [(ENTRY_POINTS, name) for name in task.functions]
     starts += [("scalesearch.nn.fold", "fold")] * options.fold
+    assert task.backbone is not None
+    assert not isinstance(task.net, Factory)  # of which `_factory_file.py` writes
     # Without the blocks and activations that the network does not have.
     used = {
         "BLOCKS": {stage.block for stage in task.backbone.stages},
@@ -67,15 +70,16 @@ def file_text(task: ExportTask, options: FileOptions, about: Mapping[str, Any]) 
             parts.append(text)
         # The network itself stands at the top, as soon as its records are defined.
         if name == type(task.net).__name__:
-            parts.append("\n".join(_constants(task, options, given)))
+            parts.append("\n".join(constants(task, options, given)))
     parts.append(_build(task, fold=options.fold))
     for key in ("classes", "category_ids"):
         if key in given:
             parts.append(assignment(key.upper(), literal(tuple(given[key]))))
-    return _docstring(task, options, given) + "\n\n" + "\n\n\n".join(parts) + "\n"
+    return docstring(task, options, given) + "\n\n" + "\n\n\n".join(parts) + "\n"
 
 
-def _constants(task: ExportTask, options: FileOptions, given: Facts) -> Iterator[str]:
+def constants(task: ExportTask, options: FileOptions, given: Facts) -> Iterator[str]:
+    """The lines of a file's constants."""
     for name, description in task.constants.items():
         if name == "NODES":
             yield "# The fusions of one layer of the neck."
@@ -100,7 +104,8 @@ def _build(task: ExportTask, *, fold: bool) -> str:
     )
 
 
-def _docstring(task: ExportTask, options: FileOptions, given: Facts) -> str:
+def docstring(task: ExportTask, options: FileOptions, given: Facts, needs: str = _LEAST) -> str:
+    """The docstring of a file, which `needs` some packages."""
     stem = options.stem
     how = "for inference, batch norms folded" if options.fold else "in evaluation mode"
     if options.trained:
@@ -123,7 +128,7 @@ def _docstring(task: ExportTask, options: FileOptions, given: Facts) -> str:
         f"    {', '.join(task.outputs)} = model(images)  # {image} to {' and '.join(outputs)}",
         *(f"    {line}" for line in task.usage),
         "",
-        f"This file needs {_LEAST}.",
+        f"This file needs {needs}.",
         origin,
     ]
     if "mean" in given:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.errors import UserError
 from scalesearch.exporters._export_task import ExportTask
-from scalesearch.nn.backbone import Classifier
 from scalesearch.nn.build import build
-from scalesearch.nn.detector import DetectorNet
+from scalesearch.nn.fold import fold
 from scalesearch.nn.weight_sets import weight_set
 from scalesearch.nn.weights import fit, needed_by
 
@@ -40,9 +40,7 @@ def fitted(architecture: Architecture, weights: Mapping[str, Tensor]) -> dict[st
     }
 
 
-def network(
-    architecture: Architecture, weights: Mapping[str, Tensor] | None
-) -> Classifier | DetectorNet:
+def network(architecture: Architecture, weights: Mapping[str, Tensor] | None) -> nn.Module:
     """The network in evaluation mode; without weights freshly drawn, the same each time."""
     state = None if weights is None else fitted(architecture, weights)
     with torch.random.fork_rng(devices=[]):
@@ -51,6 +49,14 @@ def network(
     if state is not None:
         model.load_state_dict(state)
     return model
+
+
+def folded(model: nn.Module, task: ExportTask) -> nn.Module:
+    """The model with its batch norms folded; what a factory builds as it is.
+
+    Which norm follows which convolution only its own code knows.
+    """
+    return model if isinstance(task.net, Factory) else fold(model)
 
 
 def program(model: nn.Module, task: ExportTask) -> ExportedProgram:

@@ -42,7 +42,8 @@ class Exporter:
     the network on random images; otherwise there is a warning.
 
     Attributes:
-        fold: batch norms are folded into convolutions; outputs differ by rounding.
+        fold: batch norms are folded into convolutions; outputs differ by rounding. What a factory
+            builds is exported as it is.
         size: height and width of the images, which the file fixes; the network's own by default.
         outputs: `raw`, or of a detector `detections`.
         candidates, detections, min_score, overlap: which predictions become detections, as in

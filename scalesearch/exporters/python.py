@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch import check
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.errors import UserError
 from scalesearch.exporters._export_task import export_task
+from scalesearch.exporters._factory_file import factory_text
 from scalesearch.exporters._python_file import FileOptions, file_text
 from scalesearch.files.write import write_bytes, write_text
 
@@ -32,7 +34,8 @@ class Exporter:
     Its `build()` makes the network; a detector also has `detect(model, images)`. The weights go to
     `NAME.safetensors`. `about` may hold the `name` of the network, `mean` and `std` of the
     channels, the names of the `classes`, and a data set's `category_ids` of them; all other facts
-    are listed in the docstring.
+    are listed in the docstring. Of what a factory builds the file holds the call, and needs
+    its module.
 
     Attributes:
         fold: the file builds the network for inference, with its batch norms folded (but those of
@@ -60,7 +63,14 @@ class Exporter:
         """
         _check_name(path)
         options = FileOptions(path.stem, trained=weights is not None, fold=self.fold)
-        text = file_text(export_task(architecture), options, about)
+        built = isinstance(architecture, Factory)
+        if built and self.fold:
+            raise UserError(
+                "what a factory builds is called, not written, and has no folded form",
+                key="fold",
+                allowed="false",
+            )
+        text = (factory_text if built else file_text)(export_task(architecture), options, about)
         if weights is None:
             return [write_text(path, text)]
         from safetensors.torch import save

@@ -31,7 +31,8 @@ class Exporter:
     written it is read back and compared with the network on random images.
 
     Attributes:
-        fold: batch norms are folded into convolutions; outputs differ by rounding.
+        fold: batch norms are folded into convolutions; outputs differ by rounding. What a factory
+            builds is exported as it is.
         size: height and width of the images; the network's own by default.
     """
 
@@ -58,14 +59,13 @@ class Exporter:
         """
         import torch
 
-        from scalesearch.exporters._torch_network import check_outputs, network, program
-        from scalesearch.nn.fold import fold
+        from scalesearch.exporters._torch_network import check_outputs, folded, network, program
 
         check_suffix(path, self.suffix)
         task = export_task(architecture, self.size)
         known = json.dumps(facts(task, path.stem, about), indent=2, default=str)
         model = network(architecture, weights)
-        traced = program(fold(model) if self.fold else model, task)
+        traced = program(folded(model, task) if self.fold else model, task)
         file = io.BytesIO()
         with warnings.catch_warnings():
             # Said of every tensor in channels_last, which shares its memory with no other.

@@ -8,6 +8,7 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import LIBRARIES, Factory, is_factory
 from scalesearch.arch.plain import from_plain, replaced, to_plain
 from scalesearch.arch.published import published
 from scalesearch.arch.table_row import TableRow
@@ -21,16 +22,21 @@ def architecture(source: str | Path, /, **fields: Any) -> Architecture:
     """A network by its published name, its YAML file, or a `package.module:function` of yours.
 
     Keywords replace its fields: `architecture("efficientnet_b0", num_classes=10, resolution=64)`.
+    A function of depth, width, resolution, in_channels or num_classes is a factory of a torch
+    module, and so are `timm:NAME` and `torchvision:NAME`; one without arguments returns a
+    description.
 
     Raises:
-        UserError: an unknown name or field, a wrong file, or a function that gives neither a
-            `Backbone` nor a `Detector`.
+        UserError: an unknown name or field, a wrong file, or a function without arguments that
+            gives neither a `Backbone` nor a `Detector`.
     """
     text = str(source)
     if text.endswith((".yaml", ".yml")):
         return replaced(load_architecture(source), fields)
     if ":" not in text:
         return published(text, **fields)
+    if text.partition(":")[0] in LIBRARIES or is_factory(load_object(text)):
+        return from_plain({"factory": text, **fields})
     try:
         network = load_object(text)()
     except UserError:
@@ -43,15 +49,20 @@ def architecture(source: str | Path, /, **fields: Any) -> Architecture:
     if not isinstance(network, Backbone | Detector):
         raise UserError(
             f"{text} gives {type(network).__name__}, not a scalesearch.Backbone or Detector",
-            hint="a torch model has no description: docs/recipes.md shows how to scale one",
+            hint="a function that returns a torch module takes depth, width or resolution, by "
+            "which it can be scaled: docs/scaling.md",
         )
     return replaced(network, fields)
 
 
 def classifier(net: Architecture, what: str) -> Backbone:
-    """The network itself; `UserError` for a detector, for which there is no `what` yet."""
+    """The network itself; `UserError` for a detector or a factory: there is no `what` of these."""
     if isinstance(net, Detector):
         raise UserError(f"there is no {what} of detectors", allowed="a network that classifies")
+    if isinstance(net, Factory):
+        raise UserError(
+            f"there is no {what} of what a factory builds", allowed="a network described by stages"
+        )
     return net
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import overload
 
+from torch import nn
+
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Detector
+from scalesearch.arch.factory import Factory, build_module
 from scalesearch.nn.backbone import Classifier
 from scalesearch.nn.detector import DetectorNet
 
@@ -20,8 +23,16 @@ def build(architecture: Detector) -> DetectorNet:
     """A detector."""
 
 
-def build(architecture: Backbone | Detector) -> Classifier | DetectorNet:
+@overload
+def build(architecture: Factory) -> nn.Module:
+    """What the factory builds."""
+
+
+def build(architecture: Backbone | Detector | Factory) -> nn.Module:
     """The torch module of an architecture, freshly initialised from torch's global generator."""
+    if isinstance(architecture, Factory):
+        module: nn.Module = build_module(architecture)
+        return module
     if isinstance(architecture, Detector):
         return DetectorNet(architecture, architecture.nodes)
     return Classifier(architecture)

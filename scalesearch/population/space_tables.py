@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.detector import Architecture, Described, Detector
 from scalesearch.arch.graph import Size
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import Prefix, end_cost, network_cost, stage_cost, stem_cost
@@ -31,7 +31,7 @@ class PrefixState(NamedTuple):
     """
 
     prefix: Prefix
-    net: Architecture
+    net: Described
 
     @property
     def size(self) -> Size:
@@ -43,7 +43,7 @@ Follow = Callable[[Any, Values], tuple[BlockCost, Hashable]]
 
 
 def of_slots(
-    slots: Mapping[str, tuple[Any, ...]], make: Callable[[Values], Architecture], workload: Workload
+    slots: Mapping[str, tuple[Any, ...]], make: Callable[[Values], Described], workload: Workload
 ) -> Tables:
     """The tables of every network that has one value from each slot.
 

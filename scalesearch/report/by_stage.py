@@ -7,11 +7,12 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.graph import FeatureMap, Graph, Size
 from scalesearch.arch.stage import BLOCK_FIELDS, SHORT, Stage
 from scalesearch.arch.walk import Part, walk
 from scalesearch.cost.cost import ADDITIVE
-from scalesearch.cost.counts import block_counts
+from scalesearch.cost.counts import block_counts, counts
 
 _WORDS = ("kernel", "stride", "expand", "se", "reduce")
 _LAYERS = {"conv": "conv", "max_pool": "max_pool", "avg_pool": "pool", "linear": "linear"}
@@ -42,8 +43,13 @@ class StageCost(NamedTuple):
 def by_stage(net: Architecture, size: Size | None = None) -> Iterator[StageCost]:
     """The rows for an image of `size` (by default the network's square resolution).
 
-    Their costs add up to the network's.
+    Their costs add up to the network's. What a factory builds is one row, of outputs as wide as
+    there are classes.
     """
+    if isinstance(net, Factory):
+        costs = counts(net, size)._asdict()
+        yield StageCost("network", net.call, 1, net.num_classes, (1, 1), costs)
+        return
     for name, parts in groupby(walk(net, size), lambda part: part.name.split(".")[0]):
         yield _row(net, name, list(parts))
 

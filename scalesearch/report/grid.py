@@ -18,6 +18,7 @@ from scalesearch.report.triangle import draw_corners, weighted
 from scalesearch.scaling.coefficients import Coefficients
 
 RUNNERS_UP = 4
+TRIPLE = ("alpha", "beta", "gamma")
 _POINT: dict[str, Any] = {"color": FAINT, "marker": "o", "markersize": 4, "alpha": 0.6}
 _RUNNER_UP: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 8, "zorder": 3}
 _RUNNER_UP |= {"fillstyle": "none"}
@@ -35,16 +36,20 @@ def draw(contents: Contents) -> Figure | None:
     """
     if contents.ranking("grid").empty or not contents.coefficient_names():
         return None
-    figure = _LAYOUTS[contents.task](contents)
+    whole = tuple(contents.coefficient_names()) == TRIPLE
+    figure = _draw_triples(contents) if whole else _draw_combinations(contents)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     return figure
 
 
 def shown(contents: Contents) -> list[str]:
-    """The coefficients worth a panel and a column: all of a triple, else those that vary."""
+    """The coefficients worth a panel and a column: all of a triple, else those that vary.
+
+    A factory that does not scale all dimensions has fewer.
+    """
     names, rows = contents.coefficient_names(), contents.scored("grid")
-    if "gamma" in names:
+    if contents.task == "classification":
         return names
     return [name for name in names if rows[name].nunique() > 1]
 
@@ -99,9 +104,6 @@ def _draw_combinations(contents: Contents) -> Figure:
     return figure
 
 
-_LAYOUTS = {"classification": _draw_triples, "detection": _draw_combinations}
-
-
 def _draw_coefficient(axes: Axes, contents: Contents, name: str) -> None:
     _draw_points(axes, contents, name)
     rows = contents.scored("grid")
@@ -127,7 +129,7 @@ def _draw_points(axes: Axes, contents: Contents, column: str, scale: float = 1.0
 
 def _draw_triangle(axes: Axes, contents: Contents) -> None:
     """Each triple where its growth goes, darker and larger when better; ranks of the best."""
-    words = zip(("depth", "width", "resolution"), ("alpha", "beta", "gamma"), strict=True)
+    words = zip(("depth", "width", "resolution"), TRIPLE, strict=True)
     draw_corners(axes, [f"{word} alone ({name})" for word, name in words])
     axes.set_title("Where the growth in FLOPs goes")
     # The best are drawn last, on top of their neighbours.
@@ -160,9 +162,13 @@ def has_direction(triple: Coefficients) -> bool:
     return abs(math.log(triple.product)) > 1e-9
 
 
+def triple_of(row: Any) -> Coefficients:
+    """The coefficients of a row, by name; one that it does not have is 1."""
+    return Coefficients(*(row.get(name, 1.0) for name in TRIPLE))
+
+
 def _triples(rows: pd.DataFrame) -> list[Coefficients]:
-    columns = ["alpha", "beta", "gamma"]
-    return [Coefficients(*triple) for triple in rows[columns].itertuples(index=False)]
+    return [triple_of(row) for row in rows.to_dict("records")]
 
 
 def _point(triple: Coefficients) -> tuple[float, float]:

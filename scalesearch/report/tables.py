@@ -13,6 +13,7 @@ import pandas as pd
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory, arguments
 from scalesearch.arch.table_row import TableRow
 from scalesearch.cost.cost import UNITS
 from scalesearch.cost.limits import Limits
@@ -22,7 +23,7 @@ from scalesearch.report.by_stage import by_stage
 from scalesearch.report.classes import best_by_phase
 from scalesearch.report.contents import Contents
 from scalesearch.report.family import COMPOUND, words
-from scalesearch.report.grid import shown
+from scalesearch.report.grid import TRIPLE, shown, triple_of
 from scalesearch.report.numbers import (
     NAMES,
     NONE,
@@ -33,7 +34,6 @@ from scalesearch.report.numbers import (
     percent,
     score,
 )
-from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.realise import effective
 from scalesearch.units import format_seconds
 
@@ -98,7 +98,18 @@ def row_of_table(net: TableRow) -> Table:
 
 
 def stages(contents: Contents, net: Architecture) -> Table:
-    """One row for the stem, each stage and the head, or neck and heads: sizes, share of FLOPs."""
+    """One row for the stem, each stage and the head, or neck and heads: sizes, share of FLOPs.
+
+    Of what a factory builds the arguments of the call.
+    """
+    if isinstance(net, Factory):
+        return Table(
+            caption=f"The baseline: {net.factory} for images of {net.resolution} {TIMES} "
+            f"{net.resolution} pixels",
+            head=["argument", "value"],
+            rows=[[name, str(value)] for name, value in arguments(net).items()],
+            words=frozenset({0, 1}),
+        )
     parts = list(by_stage(net))
     total = sum(part.costs["flops"] for part in parts)
     rows = [
@@ -181,14 +192,14 @@ def front(contents: Contents, against: str = "flops") -> Table:
 def coefficients(contents: Contents) -> Table:
     """The best coefficients of the grid, the winner first; of triples with their growth."""
     names, ranking = shown(contents), contents.ranking("grid")
-    triples = "gamma" in names
+    triples = not {*names}.isdisjoint(TRIPLE)
     known = {point.first.number: point for point in contents.points}
     repeated = any(len(point.trainings) > 1 for point in known.values())
     rows = []
     for rank, (_, row) in enumerate(ranking.iloc[:TOP].iterrows(), start=1):
         cells = [f"{rank}", *(f"{row[name]:.4g}" for name in names)]
         if triples:
-            cells.append(f"{Coefficients(*row[names]).product:.3f}")
+            cells.append(f"{triple_of(row).product:.3f}")
         cells.append(score(contents.mean(row), contents.metric))
         if repeated:
             point = known[row["number"]]
@@ -280,14 +291,15 @@ def sizes(contents: Contents) -> Table:
     start, rows = contents.baseline, []
     for member in contents.members:
         net = member.architecture
-        if not (isinstance(start, Backbone) and isinstance(net, Backbone)):
+        if not (isinstance(start, Backbone | Factory) and isinstance(net, Backbone | Factory)):
             continue
         by = effective(start, net)
         rows.append(
             [
                 *(words(member.strategy), f"{member.phi:.4g}"),
                 *(f"{TIMES}{value:.2f}" for value in (by.depth, by.width, by.resolution)),
-                *(f"{net.depth}", f"{net.resolution}"),
+                NONE if isinstance(net, Factory) else f"{net.depth}",
+                f"{net.resolution}",
             ]
         )
     return Table(
@@ -297,7 +309,7 @@ def sizes(contents: Contents) -> Table:
         words=frozenset({0}),
         marked=frozenset(i for i, row in enumerate(rows) if row[0] == COMPOUND),
         note="After rounding, as multiples of the baseline's: blocks, the geometric mean of the "
-        "widths of stages, the side of the input.",
+        "widths of stages, the side of the input. Of what a factory builds: what it was asked for.",
     )
 
 

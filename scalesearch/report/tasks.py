@@ -37,8 +37,9 @@ WORDINGS = {
             "gamma": "resolution multiplier",
         },
         point="triple",
-        grid_text="Alpha multiplies depth, beta width, gamma resolution. In the triangle a triple "
-        "lies where its growth in FLOPs goes; larger and darker is better, and numbers are ranks.",
+        grid_text="Alpha multiplies depth, beta width, gamma resolution. A coefficient that is not "
+        "shown is 1. In a triangle a triple lies where its growth in FLOPs goes; larger and darker "
+        "is better, and numbers are ranks.",
         headline=("alpha", "beta", "gamma"),
         headline_detail="FLOPs \N{MULTIPLICATION SIGN} {0.growth:.3f} per phi",
         network="{0.depth} blocks",

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
-from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.counts import counts
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.factory import alone, scaled_dimensions
 from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.measure import Measure, measure_for
 from scalesearch.scaling.realise import TOLERANCE, Unrealised, nearest_along, realise
@@ -74,8 +75,8 @@ def members(
     Figure 8 (of detectors: EfficientDet, Figure 6): within 2 % where coefficients are `measured`,
     if the steps of a network are not too coarse; single dimensions of `nominal` ones, and of
     detectors, as nearly as their steps allow. Where phi shrinks a network these last have no
-    member, and others none where a strategy cannot make the network as small (`left_out`). By
-    default compound and the single dimensions.
+    member, and others none where a strategy cannot make the network as small, or grows a dimension
+    that a factory does not scale (`left_out`). By default compound and the single dimensions.
 
     Args:
         baseline: phi 0.
@@ -88,6 +89,7 @@ def members(
         UserError: no compound member can be made, or there is no such strategy.
     """
     networks = []
+    made = _possible(baseline, strategies or _default(baseline))
     for phi in phis:
         try:
             compound = scale(baseline, coefficients, phi, measure)
@@ -95,7 +97,7 @@ def members(
             if len(phis) == 1:
                 raise
             continue  # one phi whose steps are too coarse is no reason to go without the others
-        for strategy in strategies or _default(baseline):
+        for strategy in made:
             if strategy == COMPOUND:
                 networks.append(Member(strategy, phi, compound))
                 continue
@@ -125,6 +127,14 @@ def _default(baseline: Architecture) -> tuple[str, ...]:
     return DETECTOR_STRATEGIES if isinstance(baseline, Detector) else DEFAULT
 
 
+def _possible(baseline: Architecture, strategies: Sequence[str]) -> Sequence[str]:
+    """Those that grow nothing that a factory does not scale."""
+    if not isinstance(baseline, Factory):
+        return strategies
+    known = {*scaled_dimensions(baseline)}
+    return [one for one in strategies if one == COMPOUND or known >= {*shares_of(one).dimensions}]
+
+
 def _beside(
     baseline: Architecture,
     strategy: str,
@@ -140,9 +150,13 @@ def _beside(
         smaller = target < counts(baseline).flops
         return None if smaller else match_flops(baseline, strategy, target, coefficients)
     assert isinstance(coefficients, Coefficients)
-    assert isinstance(compound, Backbone)
+    assert not isinstance(compound, Detector)
     by = measure_for(coefficients.budget_cost, measure)
     near = by.of(compound)
+    if isinstance(baseline, Factory) and strategy in _PLAIN and near >= by.of(baseline):
+        single = alone(baseline, strategy, near)
+        if abs(by.of(single) / near - 1) <= TOLERANCE:
+            return single
     first = _aim(by.of(baseline), near, coefficients, phi)
     for aim, tolerance in (first, (near, TOLERANCE)):
         try:

@@ -9,11 +9,13 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.stage import BLOCK_FIELDS
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.factory import alone
 from scalesearch.scaling.multiply import multiply, with_depths
 from scalesearch.scaling.scale import to_32, wider_neck
 
@@ -35,6 +37,8 @@ def match_flops(
     Raises:
         UserError: a detector without coefficients of its kind.
     """
+    if isinstance(net, Factory):
+        return alone(net, strategy, target)
     strategies: dict[str, Any] = _CLASSIFIERS
     if isinstance(net, Detector):
         strategies = _DETECTORS

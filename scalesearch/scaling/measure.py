@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.counts import counts
@@ -25,11 +27,26 @@ class Measure:
     """
 
     name: BudgetCost
-    at: Callable[[Backbone, int], float]
+    at: Callable[[Any, int], float]
 
-    def of(self, net: Backbone) -> float:
-        """The cost of a network at its own resolution."""
+    def of(self, net: Backbone | Factory) -> float:
+        """The cost of a network at its own resolution.
+
+        Raises:
+            UserError: of a factory's network anything but FLOPs.
+        """
+        self.check(net)
         return self.at(net, net.resolution)
+
+    def check(self, net: Backbone | Factory) -> None:
+        """Rejects another cost than FLOPs of what a factory builds: to search it takes too long."""
+        if isinstance(net, Factory) and self.name != "flops":
+            raise UserError(
+                f"networks that {net.factory} builds can be made equal in FLOPs alone",
+                key="budget_cost",
+                allowed="flops",
+                hint="limits on memory and latency hold for them, too",
+            )
 
     @property
     def words(self) -> str:
@@ -37,7 +54,11 @@ class Measure:
         return _WORDS[self.name]
 
 
-def _flops(net: Backbone, side: int) -> float:
+def _flops(net: Backbone | Factory, side: int) -> float:
+    if isinstance(net, Factory):
+        from scalesearch.cost.factory import factory_flops  # torch, for what has to be built
+
+        return float(factory_flops(replace(net, resolution=side)))
     return float(counts(net, (side, side)).flops)
 
 
@@ -53,7 +74,7 @@ def training_memory(workload: Workload | None = None) -> Measure:
     )
 
 
-def latency_by(predict: Callable[[Backbone], float]) -> Measure:
+def latency_by(predict: Callable[[Any], float]) -> Measure:
     """Seconds that a function predicts for a network, such as one of a latency table."""
     return Measure("latency", lambda net, side: predict(replace(net, resolution=side)))
 

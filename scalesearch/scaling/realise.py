@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.rounding import Vanished
 from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
+from scalesearch.scaling.factory import multiplied, nearest
 from scalesearch.scaling.measure import FLOPS, Measure
 from scalesearch.scaling.multiply import multiply, with_depths
 
@@ -23,6 +26,8 @@ _LARGER = 1.3  # factor by which its side may
 _ROUNDS = 8  # of looking for a target along a ray of multipliers
 _NEAR = 0.005  # share of the target at which it ends
 _ASTRAY = 1.3  # factor by which the nearest steps along a ray may miss the target
+
+Scaled = TypeVar("Scaled", bound=Backbone | Factory)
 
 
 class Unrealised(UserError):
@@ -39,20 +44,21 @@ class _Shape:
 
 
 def realise(
-    net: Backbone,
+    net: Scaled,
     by: Multipliers,
     target: float,
     tolerance: float = TOLERANCE,
     *,
     measure: Measure = FLOPS,
-) -> Backbone:
+) -> Scaled:
     """The network of some multipliers whose FLOPs are `target`, within a share of them.
 
     Blocks are added one at a time, each to the stage that lags most behind the multiplier of depth;
     channels are rounded to their divisor (`arch/rounding.py`); the input's side takes up the rest.
     FLOPs grow in jumps where a side passes a multiple of the last map's pixels, so that a side
     alone may not do: then the network with a block or some channels more or less is taken whose
-    depth, width and side are nearest to what was asked for, as a sum of logarithms.
+    depth, width and side are nearest to what was asked for, as a sum of logarithms. A factory does
+    its own rounding (`scaling/factory.py`).
 
     Args:
         net: the baseline.
@@ -63,22 +69,14 @@ def realise(
 
     Raises:
         Unrealised: no such network comes that near.
+        UserError: another measure than FLOPs of what a factory builds.
     """
-    wanted = net.resolution * by.resolution
-    wide = multiply(net, Multipliers(width=by.width, head_scaling=by.head_scaling))
-    least, most = target * (1 - tolerance), target * (1 + tolerance)
-    nearest, best = math.log(_LARGER), None
-    for shape in _shapes(net, wide, by):
-        if best is not None and nearest <= shape.off:
-            break  # all that follow are further off
-        network = _made(wide, shape)
-        room = math.exp(nearest - shape.off) if best is not None else _LARGER
-        side = _side(partial(measure.at, network), wanted, room, least, most)
-        if side is None:
-            continue
-        off = shape.off + abs(math.log(side / wanted))
-        if best is None or off < nearest:
-            nearest, best = off, replace(network, resolution=side)
+    measure.check(net)
+    best: Any = (
+        nearest(net, by, target, tolerance)
+        if isinstance(net, Factory)
+        else _realised(net, by, target, tolerance, measure)
+    )
     if best is None:
         raise Unrealised(
             f"no network near depth {by.depth:.3g}, width {by.width:.3g} and resolution "
@@ -87,17 +85,41 @@ def realise(
             hint="multipliers whose depth * width^2 * resolution^2 is near what FLOPs grow by "
             "leave least to be made up for",
         )
+    found: Scaled = best
+    return found
+
+
+def _realised(
+    net: Backbone, by: Multipliers, target: float, tolerance: float, measure: Measure
+) -> Backbone | None:
+    """The nearest network within the tolerance, or None."""
+    wanted = net.resolution * by.resolution
+    wide = multiply(net, Multipliers(width=by.width, head_scaling=by.head_scaling))
+    least, most = target * (1 - tolerance), target * (1 + tolerance)
+    best: Backbone | None = None
+    least_off = math.log(_LARGER)
+    for shape in _shapes(net, wide, by):
+        if best is not None and least_off <= shape.off:
+            break  # all that follow are further off
+        network = _made(wide, shape)
+        room = math.exp(least_off - shape.off) if best is not None else _LARGER
+        side = _side(partial(measure.at, network), wanted, room, least, most)
+        if side is None:
+            continue
+        off = shape.off + abs(math.log(side / wanted))
+        if best is None or off < least_off:
+            least_off, best = off, replace(network, resolution=side)
     return best
 
 
 def realise_along(
-    net: Backbone,
+    net: Scaled,
     at: Callable[[float], Multipliers],
     target: float,
     tolerance: float = TOLERANCE,
     *,
     measure: Measure = FLOPS,
-) -> Backbone:
+) -> Scaled:
     """The network on a ray of multipliers that meets a target, within a share of it.
 
     The dimensions grow together until their nearest steps come to the target; what is missing then
@@ -124,14 +146,14 @@ def realise_along(
 
 
 def nearest_along(
-    net: Backbone, at: Callable[[float], Multipliers], target: float, measure: Measure = FLOPS
-) -> Backbone:
+    net: Scaled, at: Callable[[float], Multipliers], target: float, measure: Measure = FLOPS
+) -> Scaled:
     """The network on a ray whose nearest steps come closest to a target, however near."""
     return rounded(net, _on_ray(net, at, target, measure)[1])
 
 
 def _on_ray(
-    net: Backbone, at: Callable[[float], Multipliers], target: float, measure: Measure
+    net: Backbone | Factory, at: Callable[[float], Multipliers], target: float, measure: Measure
 ) -> tuple[float, Multipliers]:
     """How far the nearest multipliers miss the target, as a logarithm, and they themselves."""
     times, tried = target / measure.of(net), list[tuple[float, Multipliers]]()
@@ -149,8 +171,19 @@ def _on_ray(
     return min(tried, key=lambda one: one[0], default=(math.inf, Multipliers()))
 
 
-def effective(net: Backbone, grown: Backbone) -> Multipliers:
-    """By what a network was really multiplied: blocks, mean width of stages, side."""
+def effective(net: Backbone | Factory, grown: Backbone | Factory) -> Multipliers:
+    """By what a network was really multiplied: blocks, mean width of stages, side.
+
+    Of a factory it is what this was asked for: how it rounds is not known.
+    """
+    if isinstance(net, Factory) or isinstance(grown, Factory):
+        assert isinstance(net, Factory)
+        assert isinstance(grown, Factory)
+        return Multipliers(
+            depth=grown.depth / net.depth,
+            width=grown.width / net.width,
+            resolution=grown.resolution / net.resolution,
+        )
     before, after = _growing(net), _growing(grown)
     widths = [[stage.width for stage in each.stages] for each in (grown, net)]
     return Multipliers(
@@ -160,11 +193,17 @@ def effective(net: Backbone, grown: Backbone) -> Multipliers:
     )
 
 
-def rounded(net: Backbone, by: Multipliers) -> Backbone:
+def rounded(net: Scaled, by: Multipliers) -> Scaled:
     """The network of some multipliers with every dimension rounded to its nearest step.
 
-    Unlike `multiply`, which rounds depths up as the paper's code does.
+    Unlike `multiply`, which rounds depths up as the paper's code does; a factory rounds as it does.
     """
+    made: Any = multiplied(net, by) if isinstance(net, Factory) else _rounded(net, by)
+    found: Scaled = made
+    return found
+
+
+def _rounded(net: Backbone, by: Multipliers) -> Backbone:
     blocks = math.floor(by.depth * sum(_growing(net).values()) + 0.5)
     wide = multiply(net, replace(by, depth=1.0))
     return with_depths(wide, lagging_depths(net, blocks))

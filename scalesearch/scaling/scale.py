@@ -8,15 +8,19 @@ from typing import Any, TypeVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.rounding import round_width
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients, Multipliers, check_phi
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
+from scalesearch.scaling.factory import multiplied
 from scalesearch.scaling.measure import FLOPS, Measure, measure_for
 from scalesearch.scaling.multiply import multiply
-from scalesearch.scaling.realise import TOLERANCE, Unrealised, realise, realise_along
+from scalesearch.scaling.realise import TOLERANCE, Scaled, Unrealised, realise, realise_along
 
-Net = TypeVar("Net", Backbone, Detector, Architecture)
+# How far the FLOPs of a triple are from their target, as a logarithm, where another phi helps.
+_ASTRAY = 0.2
+Net = TypeVar("Net", Backbone, Detector, Factory, Architecture)
 
 
 def scale(net: Net, coefficients: Scaling, phi: float, measure: Measure | None = None) -> Net:
@@ -36,39 +40,39 @@ def scale(net: Net, coefficients: Scaling, phi: float, measure: Measure | None =
     scaled: Any = None
     if isinstance(net, Detector) and isinstance(coefficients, DetectorCoefficients):
         scaled = _scaled_detector(net, coefficients, phi)
-    elif isinstance(net, Backbone) and isinstance(coefficients, Coefficients):
+    elif not isinstance(net, Detector) and isinstance(coefficients, Coefficients):
         scaled = _scaled(net, coefficients, phi, measure)
     if scaled is None:
         raise UserError(
             f"{type(coefficients).__name__} cannot scale a {type(net).__name__}",
             key="coefficients",
-            allowed="Coefficients for a Backbone; DetectorCoefficients, which also say how neck, "
-            "heads and input grow, for a Detector",
+            allowed="Coefficients for a Backbone or Factory; DetectorCoefficients, which also say "
+            "how neck, heads and input grow, for a Detector",
         )
     return scaled
 
 
 def _scaled(
-    net: Backbone, coefficients: Coefficients, phi: float, measure: Measure | None
-) -> Backbone:
+    net: Backbone | Factory, coefficients: Coefficients, phi: float, measure: Measure | None
+) -> Backbone | Factory:
     if phi == 0:
         return net
     times = coefficients.at(phi)
     if coefficients.match == "nominal":
-        return multiply(net, times)
+        return multiplied(net, times) if isinstance(net, Factory) else multiply(net, times)
     by = measure_for(coefficients.budget_cost, measure)
     return realised(net, coefficients, phi, by.of(net) * coefficients.growth**phi, measure=by)
 
 
 def realised(
-    net: Backbone,
+    net: Scaled,
     coefficients: Coefficients,
     phi: float,
     target: float,
     tolerance: float = TOLERANCE,
     *,
     measure: Measure = FLOPS,
-) -> Backbone:
+) -> Scaled:
     """The member of `measured` coefficients that meets a target, within a share of it.
 
     FLOPs are met near the multipliers of `phi`. Where these alone would give far other FLOPs, as
@@ -82,8 +86,11 @@ def realised(
         try:
             return realise(net, coefficients.at(phi), target, tolerance)
         except Unrealised:
-            if (coefficients.product > 1) != (coefficients.growth > 1):
+            product, growth = math.log(coefficients.product), math.log(coefficients.growth)
+            if (product > 0) != (growth > 0):
                 raise
+            if isinstance(net, Factory) and abs(phi * (product - growth)) < _ASTRAY:
+                raise  # the ray passes by the same networks, each of which takes a while
     return realise_along(net, coefficients.along, target, tolerance, measure=measure)
 
 

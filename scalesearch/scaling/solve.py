@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from scalesearch.arch.backbone import Backbone
-from scalesearch.arch.detector import Architecture
+from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import ADDITIVE, COUNTED, UNITS, Workload
 from scalesearch.cost.counts import counts
@@ -18,11 +19,12 @@ from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.detector import Scaling
 from scalesearch.scaling.match import bisect
 from scalesearch.scaling.measure import Measure
-from scalesearch.scaling.realise import TOLERANCE
+from scalesearch.scaling.realise import TOLERANCE, rounded
 from scalesearch.scaling.scale import realised, scale
 
 _FINE = 0.0036  # doublings of FLOPs, a quarter of a percent, from one measured member to the next
 _TRIES = 20  # of them at most: below 2 % under a limit on FLOPs each fits
+_TRIES_OF_FACTORY, _HALVINGS_OF_FACTORY = 6, 12  # each of them builds networks
 _HALVINGS = 4  # of an interval that the largest measured member is in
 _BESIDE, _COARSE = 0.06, 0.015  # doublings above it, and steps in which it is looked for there
 
@@ -43,6 +45,7 @@ class Growing:
         flops_known: it is FLOPs that grow so, and not memory or latency.
         shrinks: members get smaller with phi.
         at: of a phi, FLOPs and a tolerance: the member that has these FLOPs, within a share.
+        costly: a member takes a while, as one that a factory has to build.
     """
 
     network: Callable[[float], Architecture]
@@ -50,6 +53,7 @@ class Growing:
     growth: float | None = None
     flops_known: bool = True
     shrinks: bool = False
+    costly: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +117,19 @@ def growing(net: Architecture, coefficients: Scaling, measure: Measure | None = 
     """The family of some coefficients; `measure` predicts latency, if their budget is one.
 
     Raises:
-        UserError: they do not change the network with phi.
+        UserError: they do not change the network with phi, or one that a factory does not scale.
     """
     shrinks = isinstance(coefficients, Coefficients) and coefficients.shrinks
     if not (coefficients.grows or shrinks):
         raise UserError("coefficients of which none is above 1 do not grow a network")
     network = partial(scale, net, coefficients, measure=measure)
+    costly = isinstance(net, Factory)
+    if isinstance(net, Factory) and isinstance(coefficients, Coefficients):
+        rounded(net, coefficients.at(1))
     if not isinstance(coefficients, Coefficients) or coefficients.match == "nominal":
-        return Growing(network=network, shrinks=shrinks)
+        return Growing(network=network, shrinks=shrinks, costly=costly)
     scale(net, coefficients, 0)  # of the right kind
-    assert isinstance(net, Backbone)
+    assert not isinstance(net, Detector)
     growth, baseline = coefficients.growth, net
     if growth == 1 or (growth < 1) != shrinks:
         raise UserError(
@@ -131,14 +138,19 @@ def growing(net: Architecture, coefficients: Scaling, measure: Measure | None = 
             hint="shrink where every one is at most 1, and grow otherwise",
         )
 
-    def at(phi: float, flops: float, tolerance: float) -> Backbone:
+    def at(phi: float, flops: float, tolerance: float) -> Backbone | Factory:
         return realised(baseline, coefficients, phi, flops, tolerance)
 
     known = coefficients.budget_cost == "flops"
     if not known:
         network(1)  # says if a table is missing
     return Growing(
-        network=network, at=at if known else None, growth=growth, flops_known=known, shrinks=shrinks
+        network=network,
+        at=at if known else None,
+        growth=growth,
+        flops_known=known,
+        shrinks=shrinks,
+        costly=costly,
     )
 
 
@@ -157,7 +169,8 @@ def largest(
     wanted = ", ".join(f"{name} {value:g}" for name, value in limits.items())
     if family.growth is None:
         sign = -1 if family.shrinks else 1
-        phi = sign * _stepwise(lambda x: family.network(sign * x), within, wanted)
+        steps = {"steps": _HALVINGS_OF_FACTORY} if family.costly else {}
+        phi = sign * _stepwise(lambda x: family.network(sign * x), within, wanted, **steps)
         return phi, family.network(phi)
     member = partial(_member, family, within, family.growth)
     top = math.inf
@@ -193,8 +206,10 @@ def _at_flops(
     if abs(top) > MOST_PHI or not _near(member, top - 2 * TOLERANCE, _FINE * _TRIES / 4):
         return None
     below = None
-    for step in range(_TRIES):
-        found = member(top - step * _FINE)
+    for step in range(_TRIES_OF_FACTORY if family.costly else _TRIES):
+        # Of a costly family the exact one is tried first.
+        skipped = family.costly and family.at is not None and step == 0
+        found = None if skipped else member(top - step * _FINE)
         if found is None and step == 0:
             found = _exact(family, within, limit, top)
         if found is not None and counts(found[1]).flops >= limit * (1 - TOLERANCE):
@@ -253,7 +268,10 @@ def _near(member: Members, doublings: float, away: float) -> Found | None:
 
 
 def _stepwise(
-    network: Callable[[float], Architecture], within: Callable[[Architecture], bool], wanted: str
+    network: Callable[[float], Architecture],
+    within: Callable[[Architecture], bool],
+    wanted: str,
+    **steps: int,
 ) -> float:
     """The end of the last step within the limits, of members that only rounding sets apart."""
 
@@ -263,7 +281,7 @@ def _stepwise(
         except UserError:  # no pixel left: too small rather than too large
             return True
 
-    low, _ = bisect(*_bracket(fits, wanted), fits)
+    low, _ = bisect(*_bracket(fits, wanted), fits, **steps)
     try:
         network(low)
     except UserError:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError, nearest
 from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Multipliers
 from scalesearch.scaling.measure import FLOPS, Measure
-from scalesearch.scaling.realise import TOLERANCE, realise_along
+from scalesearch.scaling.realise import TOLERANCE, Scaled, realise_along, rounded
 from scalesearch.scaling.solve import Growing
 
 COMPOUND = "compound"
@@ -34,6 +35,11 @@ class Shares:
     depth: float
     width: float
     resolution: float
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Those that have a share."""
+        return tuple(name for name, share in asdict(self).items() if share)
 
     def at(self, times: float, head_scaling: HeadScaling = "scale") -> Multipliers:
         """The multipliers for so many times the FLOPs."""
@@ -64,15 +70,25 @@ STRATEGIES = (COMPOUND, *SHARES)
 DEFAULT = (COMPOUND, "depth", "width", "resolution")
 
 
-def of_shares(net: Backbone, shares: Shares, head_scaling: HeadScaling = "scale") -> Growing:
-    """The family of one strategy: 2^phi times the FLOPs."""
-    start = counts(net).flops
+def of_shares(
+    net: Backbone | Factory, shares: Shares, head_scaling: HeadScaling = "scale"
+) -> Growing:
+    """The family of one strategy: 2^phi times the FLOPs.
 
-    def at(phi: float, flops: float, tolerance: float = TOLERANCE) -> Backbone:
+    Raises:
+        UserError: a share goes to a dimension that a factory does not scale.
+    """
+    start = counts(net).flops
+    rounded(net, shares.at(2.0, head_scaling))
+
+    def at(phi: float, flops: float, tolerance: float = TOLERANCE) -> Backbone | Factory:
         return grown(net, shares, flops, tolerance, head_scaling=head_scaling)
 
     return Growing(
-        network=lambda phi: net if phi == 0 else at(phi, start * 2.0**phi), at=at, growth=2.0
+        network=lambda phi: net if phi == 0 else at(phi, start * 2.0**phi),
+        at=at,
+        growth=2.0,
+        costly=isinstance(net, Factory),
     )
 
 
@@ -109,14 +125,14 @@ def shares_of(word: str) -> Shares:
 
 
 def grown(
-    net: Backbone,
+    net: Scaled,
     shares: Shares,
     target: float,
     tolerance: float = TOLERANCE,
     *,
     head_scaling: HeadScaling = "scale",
     measure: Measure = FLOPS,
-) -> Backbone:
+) -> Scaled:
     """The network of one strategy whose FLOPs are `target`, within a share of them.
 
     The dimensions that have a share grow together, as near to these as by `realise`. `target` may

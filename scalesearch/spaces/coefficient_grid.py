@@ -12,9 +12,11 @@ from typing import ClassVar
 
 from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice
 from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Match
+from scalesearch.scaling.factory import LETTERS, scaled_dimensions
 from scalesearch.scaling.measure import FLOPS, Measure
 from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.spaces.listed import ListedCoefficients
@@ -29,7 +31,8 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     """Every triple on a grid, each at least 1, with alpha * beta^2 * gamma^2 near the budget.
 
     Tan & Le 2019, section 3.3 fix phi = 1 and search these for B0: (1.2, 1.1, 1.15) gives 1.92.
-    With a budget below 1 each is at most 1, and the network shrinks.
+    With a budget below 1 each is at most 1, and the network shrinks. What a factory does not scale
+    has a coefficient of 1, and no parameter of this name.
 
     Attributes:
         baseline: the network that a triple scales.
@@ -45,7 +48,7 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     """
 
     noun: ClassVar[str] = "triple of this grid"
-    baseline: Backbone
+    baseline: Backbone | Factory
     budget: float = 2.0
     tolerance: float = 0.1
     step: float = 0.05
@@ -120,7 +123,20 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         return True
 
     def _parameters_of(self, entry: Coefficients) -> dict[str, Choice]:
-        return {"alpha": entry.alpha, "beta": entry.beta, "gamma": entry.gamma}
+        return {name: getattr(entry, name) for name in self._free}
+
+    @cached_property
+    def _free(self) -> tuple[str, ...]:
+        """The coefficients of what can be scaled."""
+        if not isinstance(self.baseline, Factory):
+            return tuple(LETTERS.values())
+        known = scaled_dimensions(self.baseline)
+        return tuple(letter for name, letter in LETTERS.items() if name in known)
+
+    def _free_axes(self, axis: list[float]) -> Iterator[tuple[float, float]]:
+        """The betas and gammas on an axis."""
+        betas, gammas = (axis if name in self._free else [1.0] for name in ("beta", "gamma"))
+        return product(betas, gammas)
 
     def _around(self, tolerance: float) -> Iterator[Triple]:
         """The triples on the grid whose product is within `tolerance`, and their neighbours."""
@@ -134,9 +150,11 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                 f"a step of {self.step:g} is too fine", key="step", allowed="such as 0.05"
             )
         axis = [float(1 + n * step) for n in range(floor((sqrt(most) - 1) / step) + 1)]
-        for beta, gamma in product(axis, axis):
+        for beta, gamma in self._free_axes(axis):
             spent = beta**2 * gamma**2
-            if spent <= most:
+            if spent <= most and "alpha" not in self._free:
+                yield 1.0, beta, gamma
+            elif spent <= most:
                 first, last = (
                     floor(((self.budget + way * tolerance) / spent - 1) / step) for way in (-1, 1)
                 )
@@ -150,8 +168,11 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                 f"a step of {self.step:g} is too fine", key="step", allowed="such as 0.05"
             )
         axis = [float(1 - n * step) for n in range(ceil(1 / step))]  # none is 0
-        for beta, gamma in product(axis, axis):
+        for beta, gamma in self._free_axes(axis):
             spent = beta**2 * gamma**2
+            if "alpha" not in self._free:
+                yield 1.0, beta, gamma
+                continue
             bounds = (((self.budget + way * tolerance) / spent) for way in (1, -1))
             first, last = (floor((1 - bound) / step) for bound in bounds)
             for n in range(max(0, first), min(last + 1, len(axis) - 1) + 1):

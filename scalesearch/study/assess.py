@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import nn
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.contracts import scores_of
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Deployment
@@ -207,10 +208,10 @@ def agreed_cost(model: nn.Module, architecture: Architecture, evaluator: Evaluat
     counted = measure_counts(model, (1, architecture.in_channels, side, side))
     for name, value in expected.counts().items():
         if counted[name] != value:
-            raise TrialError(
-                f"{name} of the built model is {counted[name]:,} by fvcore but {value:,} in closed "
-                "form: please report this architecture"
-            )
+            differs = f"{name} of the built model is {counted[name]:,} by fvcore but {value:,}"
+            if isinstance(architecture, Factory):
+                raise TrialError(f"{differs} when it was built before: {architecture.call}")
+            raise TrialError(f"{differs} in closed form: please report this architecture")
     return expected
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.arch.detector import Anchors, Architecture, Detector
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import digest, replaced
 from scalesearch.contracts import check_data
 from scalesearch.cost.closed_form import cost
@@ -19,6 +20,7 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
+from scalesearch.scaling.factory import LETTERS, scaled_dimensions
 from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
@@ -88,7 +90,8 @@ def named_baseline(study: Study, data: Data | None, anchors: Anchors | None = No
     A published network is made for ImageNet or COCO: input and output follow the data set.
 
     Raises:
-        UserError: the study gives another number of channels or classes.
+        UserError: the study gives another number of channels or classes, or a factory that builds
+            no network to scale.
     """
     given = study.baseline
     assert given is not None  # the settings were checked: a study has this or a search
@@ -103,7 +106,22 @@ def named_baseline(study: Study, data: Data | None, anchors: Anchors | None = No
             )
     if anchors is not None:
         wanted["anchors"] = anchors
-    return replaced(given.make(), wanted)
+    network = replaced(given.make(), wanted)
+    if isinstance(network, Factory):
+        try:
+            scaled_dimensions(network)
+        except UserError as error:
+            raise error.at(under="baseline") from None
+    return network
+
+
+def factory_notes(network: Architecture) -> list[str]:
+    """What is to be said of a network that a factory builds: which dimensions are not scaled."""
+    if not isinstance(network, Factory):
+        return []
+    known = scaled_dimensions(network)
+    fixed = [f"{name} ({letter} is 1)" for name, letter in LETTERS.items() if name not in known]
+    return [f"{network.factory} does not scale {' and '.join(fixed)}"] if fixed else []
 
 
 def searched_space(
@@ -246,9 +264,14 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
         space = DetectorCoefficientGrid(baseline=baseline, choices=grid.choices, **shared)
         noun = "combinations"
     else:
+        measure = budget_measure(study, grid.budget_cost, grid.evaluator)
+        try:
+            measure.check(baseline)
+        except UserError as error:
+            raise error.at(under="grid") from None
         space = CoefficientGrid(
             baseline=baseline,
-            measure=budget_measure(study, grid.budget_cost, grid.evaluator),
+            measure=measure,
             step=grid.step,
             head_scaling=grid.head_scaling,
             match=grid.match,

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, 
 from scalesearch import plugins
 from scalesearch.arch.backbone import ACTIVATIONS, PADDINGS, Backbone, Head, Stem
 from scalesearch.arch.detector import Anchors, Detector, Heads
+from scalesearch.arch.factory import LIBRARIES, Factory
 from scalesearch.arch.neck import FUSIONS, Neck
 from scalesearch.arch.plain import CLASSIFYING
 from scalesearch.arch.published import names as published_names
@@ -236,7 +237,8 @@ def baseline(*, detectors: bool) -> Any:
     name: Any = Literal[names]
     if not detectors:
         name = name | Annotated[str, Field(pattern=r"^wrn_\d+_\d+$")]
-    sources = {"name": name, "file": file, "factory": _Own}
+    sources: dict[str, Any] = {"name": name, "file": file, "factory": _Own}
+    alone = tuple(sources.values())  # without fields to replace
     backbone = _fields(Backbone)
     if detectors:
         fields = _fields(Detector)
@@ -244,12 +246,16 @@ def baseline(*, detectors: bool) -> Any:
         parts: dict[str, Any] = {"neck": Neck, "heads": Heads, "anchors": Anchors}
     else:
         fields, parts = backbone, {"stem": Stem, "head": Head}
+        sources |= dict.fromkeys(LIBRARIES, str)
+        own = _fields(Factory)
+        fields |= {name: own[name] for name in ("depth", "width")}
+        fields["options"] = (dict[str, Any], None)
     fields |= {name: (_record(kind), None) for name, kind in parts.items()}
     fields |= {name: (form, None) for name, form in sources.items()}
     kept = {key: field for key, field in fields.items() if key not in ("backbone", "stages")}
     replaced = _model("detector_baseline" if detectors else "baseline", kept)
     one: Any = {"oneOf": [{"required": [name]} for name in sources]}
-    return Union[(*sources.values(), Annotated[replaced, Field(json_schema_extra=one)])]
+    return Union[(*alone, Annotated[replaced, Field(json_schema_extra=one)])]
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Anchors, Architecture
+from scalesearch.arch.factory import LIBRARIES
 from scalesearch.arch.plain import make
 from scalesearch.contracts import check_attributes
 from scalesearch.cost.cost import COUNTED, UNITS
@@ -288,14 +289,17 @@ def read_execution(given: Any, folder: Path) -> Execution:
 def read_baseline(given: Any, folder: Path) -> Baseline:
     """A name, a file, a factory, or a mapping of one of them with fields to replace."""
     plain = {_kind(given): given} if isinstance(given, str) else dict(_mapping(given))
-    sources = [key for key in ("name", "file", "factory") if key in plain]
+    sources = [key for key in ("name", "file", "factory", *LIBRARIES) if key in plain]
     if len(sources) != 1 or not isinstance(plain[sources[0]], str):
         raise UserError(
             f"{given!r} does not say which network",
             allowed="efficientnet_b0, a file.yaml, package.module:function, or one of "
-            "{name: …}, {file: …}, {factory: …} with fields to replace",
+            "{name: …}, {file: …}, {factory: …}, {timm: …}, {torchvision: …} with fields to "
+            "replace",
         )
     source = plain.pop(sources[0])
+    if sources[0] in LIBRARIES:
+        source = f"{sources[0]}:{source}"
     if "stages" in plain:
         raise UserError(
             "'stages' cannot be replaced here", key="stages", hint="describe the network in a file"

@@ -11,6 +11,7 @@ from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.latency import machine, version
 from scalesearch.cost.latency_table import predict
@@ -29,6 +30,7 @@ from scalesearch.study.feasible import require_feasible
 from scalesearch.study.inputs import (
     bound,
     compared_space,
+    factory_notes,
     named_baseline,
     searched_space,
 )
@@ -46,6 +48,8 @@ def baseline(context: Context) -> Architecture:
     if context.study.search is not None:
         return _search(context)
     network = named_baseline(context.study, context.data, context.anchors)
+    for note in factory_notes(network):
+        context.watch.note(note)
     about = {"flops": format_count(cost(network).flops)}
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network
@@ -144,15 +148,16 @@ def family(context: Context, network: Architecture, triple: Scaling | None) -> t
     family_members = members_of(context.study, network, triple, context.data)
     if not family_members:
         raise UserError(
-            "the family has no members: below phi 0 only the compound strategy has any",
+            "the family has no members: strategies beside compound have none where they cannot "
+            "make a network as small, or grow what a factory does not scale",
             key="family.strategies",
             hint="add `compound` to the strategies, or a phi from 0 upwards",
         )
     if names := left_out(family_members, network, settings.phi, settings.strategies):
-        context.watch.note(
-            f"no {', '.join(names)}: the network's steps are too coarse there, or the strategy "
-            "is not scaled so small"
-        )
+        why = "the network's steps are too coarse there, or the strategy is not scaled so small"
+        if isinstance(network, Factory):
+            why += ", or grows what the factory does not scale"
+        context.watch.note(f"no {', '.join(names)}: {why}")
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
     plan = context.plan("family", space, sampler, evaluator, keep_weights=True)

@@ -23,6 +23,7 @@ from pydantic_core.core_schema import CoreSchema, with_info_plain_validator_func
 
 from scalesearch import plugins
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError, nearest
@@ -39,7 +40,8 @@ from scalesearch.scaling.coefficients import (
     HeadScaling,
     Match,
 )
-from scalesearch.scaling.lines import check_lengths, check_line_name
+from scalesearch.scaling.lines import check_lengths as check_equal_lengths
+from scalesearch.scaling.lines import check_line_name
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
@@ -360,7 +362,7 @@ class Line(Settings):
                 key="networks",
                 allowed="one of them; write a second line for the others",
             )
-        check_lengths(self.multipliers)
+        check_equal_lengths(self.multipliers)
         if not given - {"head_scaling"}:
             raise UserError(
                 "the line has no networks", allowed="depth, width, resolution, networks"
@@ -567,7 +569,8 @@ class Study(Settings):
             places = enumerate(line.networks)
             named += [(f"family.lines.{name}.networks[{n}]", one) for n, one in places]
         for key, one in named:
-            if isinstance(one.make(), self.network):
+            kinds = (Backbone, Factory) if self.network is Backbone else self.network
+            if isinstance(one.make(), kinds):
                 continue
             raise UserError(
                 f"{one.source} is not a network of the task {self.task}",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.published import published
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import (
@@ -73,3 +74,5 @@ def test_what_classifiers_alone_can_be_asked_for():
     assert str(told.value) == (
         "there is no study of detectors\n  allowed: a network that classifies"
     )
+    with pytest.raises(UserError, match="no latency table of what a factory builds"):
+        classifier(Factory(factory="my_models:build"), "latency table")

@@ -1,0 +1,144 @@
+"""Scaling what a factory builds: its multipliers, realised at FLOPs that are counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+
+from scalesearch.arch.factory import Factory
+from scalesearch.arch.rounding import round_resolution
+from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import Multipliers
+
+_LARGER = 1.3  # factor by which a side may differ from the wanted one
+# What width, or depth, is multiplied with where a side alone does not do; the least first.
+_FACTORS = tuple(math.exp(way * step / 100) for step in range(1, 13) for way in (1, -1))
+_AROUND = 4  # sides that are tried with these
+_ROUGHLY = 0.15  # how far FLOPs that grow smoothly may be from the target, as a logarithm
+_STEPS = 40  # probes of one multiplier at most
+# Of what multiplies each dimension.
+LETTERS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
+
+
+def scaled_dimensions(net: Factory) -> tuple[str, ...]:
+    """Those of depth, width and resolution that the factory can scale (`cost/factory.py`)."""
+    from scalesearch.cost.factory import scaled_dimensions as dimensions
+
+    return dimensions(net)
+
+
+def multiplied(net: Factory, by: Multipliers) -> Factory:
+    """The network whose multipliers are multiplied; its factory rounds as it does.
+
+    Raises:
+        UserError: a dimension is multiplied that the factory does not scale, or no pixel is left.
+    """
+    known = scaled_dimensions(net)
+    for name, letter in LETTERS.items():
+        if getattr(by, name) != 1 and name not in known:
+            raise UserError(
+                f"{net.factory} does not scale {name}",
+                key=letter,
+                allowed="1",
+                hint=f"it scales {' and '.join(known)}" if known else "it scales nothing",
+            )
+    if by.head_scaling != "scale":
+        raise UserError(
+            f"{net.factory} decides itself how wide its head is",
+            key="head_scaling",
+            allowed="scale",
+        )
+    return replace(
+        net,
+        depth=net.depth * by.depth,
+        width=net.width * by.width,
+        resolution=round_resolution(net.resolution * by.resolution),
+    )
+
+
+def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Factory | None:
+    """The network of some multipliers whose FLOPs are `flops`, within a share of them, or None.
+
+    Its side takes up the rest. Where FLOPs grow in jumps, so that no side does, width, or else
+    depth, is multiplied with up to 1.13 more, or less, at a side beside the jump. What the factory
+    does not scale stays.
+    """
+    known = scaled_dimensions(net)
+    wanted = multiplied(net, by)
+    tried = {wanted.resolution: _flops(wanted)}
+    if "resolution" in known:
+        tried = _sides(wanted, flops, tolerance)
+    best = min(tried, key=lambda side: _off(tried[side], flops))
+    if _off(tried[best], flops) <= tolerance:
+        return replace(wanted, resolution=best)
+    around = sorted(tried, key=lambda side: abs(math.log(tried[side] / flops)))[:_AROUND]
+    for factor, side in product(_FACTORS, around):
+        for name, power in (("width", 2), ("depth", 1)):
+            about = tried[side] * factor**power
+            if name not in known or abs(math.log(about / flops)) > _ROUGHLY:
+                continue
+            found = replace(wanted, **{name: getattr(wanted, name) * factor}, resolution=side)
+            if _off(_flops(found), flops) <= tolerance:
+                return found
+    return None
+
+
+def alone(net: Factory, name: str, flops: float) -> Factory:
+    """The network of which one dimension is multiplied, whose FLOPs come closest to `flops`.
+
+    Raises:
+        UserError: the factory does not scale it.
+    """
+
+    def grown(times: float) -> Factory:
+        return multiplied(net, replace(Multipliers(), **{name: times}))  # type: ignore[arg-type]
+
+    if _flops(net) >= flops:
+        return net
+    least, most = 1.0, 2.0
+    while _flops(grown(most)) < flops and most < 2**20:
+        least, most = most, 2 * most
+    tried = _narrowed(lambda times: _flops(grown(times)), least, most, flops)
+    return grown(min(tried, key=lambda times: abs(math.log(_flops(grown(times)) / flops))))
+
+
+def _flops(net: Factory) -> int:
+    from scalesearch.cost.factory import factory_flops
+
+    return factory_flops(net)
+
+
+def _off(flops: float, target: float) -> float:
+    return abs(flops / target - 1)
+
+
+def _sides(net: Factory, flops: float, tolerance: float) -> dict[int, int]:
+    """Sides near the network's own with the FLOPs there, on the way to one that has `flops`."""
+    wanted = side = net.resolution
+    low, high = max(1, math.floor(wanted / _LARGER)), math.ceil(wanted * _LARGER)
+    tried = dict[int, int]()
+    while low <= high:
+        tried[side] = spent = _flops(replace(net, resolution=side))
+        if _off(spent, flops) <= tolerance:
+            break
+        low, high = (side + 1, high) if spent < flops else (low, side - 1)
+        # FLOPs are about the square of the side.
+        side = min(max(low, round(side * math.sqrt(flops / max(spent, 1)))), high)
+    return tried
+
+
+def _narrowed(
+    spent: Callable[[float], float], low: float, high: float, target: float
+) -> Iterator[float]:
+    """Multipliers on the way to the one that spends `target`, between two on its sides."""
+    yield from (low, high)
+    before = None
+    for _ in range(_STEPS):
+        middle = math.sqrt(low * high)
+        yield middle
+        now = spent(middle)
+        if _off(now, target) < 1e-3 or (high / low < 1.01 and now == before):
+            return
+        low, high, before = (middle, high, now) if now < target else (low, middle, now)

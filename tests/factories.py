@@ -1,0 +1,112 @@
+"""Factories as people write them, and mistakes in them."""
+
+from __future__ import annotations
+
+import random
+
+from torch import nn
+
+FIVE = "studies.five_layers:build"
+
+
+def network(width: int, classes: int, channels: int = 3) -> nn.Module:
+    """The layers that follow have flops of 27 w s^2 + 2 w, for images of 3 x s x s, 2 classes."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, classes, bias=False),
+    )
+
+
+def wide(width: float, num_classes: int, base: int = 8) -> nn.Module:
+    """Scales width, and resolution as all convolutions do."""
+    return network(round(base * width), num_classes)
+
+
+def wide_of_any(width: float, in_channels: int, num_classes: int) -> nn.Module:
+    return network(round(64 * width), num_classes, in_channels)
+
+
+def ignores_depth(depth: float, width: float, num_classes: int) -> nn.Module:
+    return wide(width, num_classes)
+
+
+def ignores_width(width: float, num_classes: int) -> nn.Module:
+    return network(8, num_classes)
+
+
+def grey_ignores(width: float, num_classes: int) -> nn.Module:
+    return network(8, num_classes, channels=1)
+
+
+class Resized(nn.Module):
+    """Makes all images 8 x 8."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.resize, self.model = nn.AdaptiveAvgPool2d(8), model
+
+    def forward(self, images):
+        return self.model(self.resize(images))
+
+
+def ignores_resolution(width: float, resolution: int, num_classes: int) -> nn.Module:
+    return Resized(wide(width, num_classes))
+
+
+def fails(depth: float) -> nn.Module:
+    raise RuntimeError(f"no weights for {depth}")
+
+
+def returns_text(width: float) -> str:
+    return "a network"
+
+
+def two_classes(width: float) -> nn.Module:
+    return wide(width, 2)
+
+
+def returns_pair(width: float, num_classes: int) -> nn.Module:
+    model = network(round(8 * width), num_classes)
+    return nn.Sequential(model, Twice())
+
+
+class Twice(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+def flat(num_classes: int) -> nn.Module:
+    """Takes images of 16 x 16 alone."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes))
+
+
+def drawn(width: float, num_classes: int) -> nn.Module:
+    return network(random.randrange(8, 1_000_000), num_classes)
+
+
+def needs_more(width: float, groups: int, num_classes: int) -> nn.Module:
+    return wide(width, num_classes)
+
+
+def no_arguments() -> nn.Module:
+    return network(8, 10)
+
+
+number = 3
+
+
+class Looks(nn.Module):
+    """Looks at values, so that the meta device is not enough."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.model = network(width, classes)
+
+    def forward(self, images):
+        return self.model(images) if float(images.sum()) < 1e9 else self.model(-images)
+
+
+def looks(width: float, num_classes: int) -> nn.Module:
+    return Looks(round(8 * width), num_classes)

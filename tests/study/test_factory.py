@@ -1,0 +1,63 @@
+"""Studies whose baseline a factory builds, from the grid to the export."""
+
+import pytest
+import yaml
+
+from scalesearch.arch.factory import Factory
+from scalesearch.study.run import load_study, run
+
+
+def study(path, baseline, grid, **more):
+    settings = {
+        "name": "own",
+        "dataset": {"name": "mnist5k", "limit": 120},
+        "evaluator": {"name": "training", "epochs": 1, "batch_size": 64},
+        "baseline": baseline,
+        "grid": grid,
+        "execution": {"workers": 1},
+        **more,
+    }
+    file = path / "own.yaml"
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return file
+
+
+def varied(trials):
+    return [name for name in ("alpha", "beta", "gamma") if name in trials]
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
+    baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
+    grid = {"step": 0.1, "tolerance": 0.15, "trainings": 8}
+    grid["stopping"] = {"rungs": [1]}
+    grid["confirm"] = {"lengths": [1, 2], "phi": [1], "top": 2, "strategies": ["width", "depth"]}
+    family = {"phi": [1], "strategies": ["compound", "depth_width", "resolution"]}
+    evaluator = {"name": "training", "epochs": 2, "batch_size": 64, "learning_rate": 0.01}
+    more = {"family": family, "evaluator": evaluator, "export": ["python"]}
+    file = study(tmp_path, baseline, grid, **more)
+    done = run(file, folder=tmp_path / "run")
+    assert isinstance(done.baseline, Factory)
+    assert (done.baseline.in_channels, done.baseline.num_classes) == (1, 10)
+    tried = done.trials.loc[done.trials["phase"] == "grid"]
+    assert varied(tried) == ["beta", "gamma"]
+    assert {"assessed", "stopped"} <= set(tried["state"])
+    # 64 channels of 9 s^2 + 10 FLOPs.
+    assert (abs(tried["flops"] / (64 * (9 * 16**2 + 10)) / 2 - 1) <= 0.02).all()
+    confirmed = done.trials.loc[done.trials["phase"] == "grid_confirm"]
+    # Two leaders and width alone, each of two lengths: depth is not scaled.
+    assert len(confirmed) == 3 * 2
+    assert [member.strategy for member in done.family] == ["compound", "resolution"]
+    log = (done.path / "log.txt").read_text()
+    assert "does not scale depth (alpha is 1)" in log
+    assert "no depth_width_phi1" in log
+    known = yaml.safe_load((done.path / "coefficients.yaml").read_text())
+    assert known["alpha"] == 1
+    assert set(known["interval"]) == {"beta", "gamma"}
+    page = (done.path / "report.html").read_text()
+    assert "What is scaled, effectively" in page
+    assert "tests.factories:wide_of_any" in page
+    assert (done.path / "export" / "compound_phi1.py").exists()
+    again = run(file, folder=done.path)
+    assert again.trials.equals(done.trials)  # nothing is trained anew
+    assert load_study(done.path).baseline == done.baseline
