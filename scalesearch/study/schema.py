@@ -40,8 +40,7 @@ from scalesearch.scaling.coefficients import (
     HeadScaling,
     Match,
 )
-from scalesearch.scaling.lines import check_lengths as check_equal_lengths
-from scalesearch.scaling.lines import check_line_name
+from scalesearch.scaling.lines import check_lengths, check_line_name
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
@@ -362,7 +361,7 @@ class Line(Settings):
                 key="networks",
                 allowed="one of them; write a second line for the others",
             )
-        check_equal_lengths(self.multipliers)
+        check_lengths(self.multipliers)
         if not given - {"head_scaling"}:
             raise UserError(
                 "the line has no networks", allowed="depth, width, resolution, networks"
