@@ -79,6 +79,12 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
     plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
     if grid.halving is None:
         return context.carry_out(plan, evaluator, grid.fitting)
+    execution = context.study.execution
+    if execution.executor.options.get("address", "local") != "local" and not execution.checkpoints:
+        context.watch.note(
+            "grid: a training that goes on in the next round begins anew on another machine, as no "
+            "folder of checkpoints is shared: set `execution.checkpoints`"
+        )
     rounds = partial(Rounds, halving=grid.halving, entrants=grid.entrants)
     space = TrainingsSpace(coefficients_of=grid.space)
     plan = replace(plan, space=space, result_lag=0)  # rounds depend on no worker's speed
