@@ -110,3 +110,14 @@ class Looks(nn.Module):
 
 def looks(width: float, num_classes: int) -> nn.Module:
     return Looks(round(8 * width), num_classes)
+
+
+def lazy(width=1.0, num_classes=2):
+    return nn.Sequential(nn.LazyConv2d(int(8 * width), 3), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+def patches(width=1.0, resolution=32, num_classes=2):
+    assert resolution % 4 == 0, "not a whole number of patches"
+    channels = int(16 * width)
+    layers = [nn.Conv2d(3, channels, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(channels, num_classes))

@@ -85,6 +85,12 @@ def builder(net: Factory) -> Callable[..., Any]:
             key="factory",
             allowed="a function of depth, width and resolution that returns a torch module",
         )
+    if not is_factory(function):  # names from files are data: no other function is called
+        raise UserError(
+            f"{net.factory} takes none of {', '.join(ARGUMENTS)}, by which it could be scaled",
+            key="factory",
+            allowed="a function of depth, width and resolution that returns a torch module",
+        )
     called: Callable[..., Any] = function
     return called
 
@@ -155,6 +161,7 @@ def build_module(net: Factory) -> Any:
             f"{net.factory} returns {type(module).__name__}, not a torch module",
             key="factory",
             allowed="a torch.nn.Module",
+            hint="one that returns a description takes no arguments",
         )
     return module
 

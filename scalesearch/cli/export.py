@@ -50,13 +50,18 @@ def export_network(
         paths = export_winners(existing(source), (plugin,))
     else:
         net, form = architecture(source), plugin.make()
-        path = output or Path(re.sub(r"[-:.]", "_", Path(source).stem) + form.suffix)
+        path = output or Path(re.sub(r"[-:.]", "_", _stem(source)) + form.suffix)
         state = None if weights is None else _state(net, weights)
         with calling(plugin.name, "export"):
             exported = form.export(net, path, state, {})
         paths = written(plugin.name, exported, path)
     for path in paths:
         print(path)
+
+
+def _stem(source: str) -> str:
+    """A name for a file: of a YAML file its own without the ending, of anything else all of it."""
+    return Path(source).stem if source.endswith((".yaml", ".yml")) else Path(source).name
 
 
 def _state(net: Architecture, weights: str) -> Mapping[str, Any]:

@@ -98,8 +98,11 @@ def _print_family(folder: RunFolder) -> None:
     scored = {f"{row['strategy']}_phi{row['phi']:.12g}": row for row in rows}
     members = sorted(folder.family, key=lambda m: (m.phi, _order(m.strategy)))
     compound = {m.phi: cost(m.architecture).flops for m in members if m.strategy == "compound"}
-    of_factory = members and isinstance(members[0].architecture, Factory)
+    of_factory = bool(members) and isinstance(members[0].architecture, Factory)
     sizes = _MULTIPLIERS if of_factory else _SIZES[folder.task]
+    kinds = {isinstance(member.architecture, Factory) for member in members}
+    if len(kinds) > 1:  # which share no measure of their size but pixels and costs
+        sizes = {}
     table = []
     for member in members:
         network, costs = member.architecture, cost(member.architecture)

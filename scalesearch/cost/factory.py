@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -101,7 +102,7 @@ def scaled_dimensions(net: Factory) -> tuple[str, ...]:
             key="factory",
             hint="its shapes may depend on its arguments alone, not on random numbers",
         )
-    _check_outputs(net)
+    check_outputs(net)
     asked = declared(net)
     for name in ("depth", "width"):
         if name in asked:
@@ -114,6 +115,12 @@ def scaled_dimensions(net: Factory) -> tuple[str, ...]:
         if "resolution" in asked or not known:
             raise
     return tuple(known)
+
+
+@lru_cache(maxsize=10_000)
+def alike(net: Factory) -> tuple[object, ...]:
+    """What two networks of one factory share if it has built the same for both."""
+    return (net.factory, net.resolution, net.in_channels, *sorted(_shapes(net).items()))
 
 
 def _check_grows(net: Factory, name: str, grown: Factory) -> None:
@@ -130,7 +137,8 @@ def _check_grows(net: Factory, name: str, grown: Factory) -> None:
         )
 
 
-def _check_outputs(net: Factory) -> None:
+def check_outputs(net: Factory) -> None:
+    """Rejects a network that does not give a row for each image and a column for each class."""
     model, shape = _built(net).eval(), (2, net.in_channels, net.resolution, net.resolution)
     with running(model, shape), torch.no_grad():
         outputs = model(torch.zeros(shape))
@@ -147,7 +155,15 @@ def _check_outputs(net: Factory) -> None:
 
 
 def _shapes(net: Factory) -> Mapping[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in _on_meta(net).state_dict().items()}
+    state = _on_meta(net).state_dict()
+    lazy = [name for name, value in state.items() if is_lazy(value)]
+    if lazy:
+        raise UserError(
+            f"{net.factory} leaves the size of {lazy[0]!r} to its first images",
+            key="factory",
+            hint="lazy layers have no shapes to count: give their sizes",
+        )
+    return {name: tuple(v.shape) for name, v in state.items() if isinstance(v, Tensor)}
 
 
 def _built(net: Factory) -> nn.Module:
@@ -171,7 +187,7 @@ def _quick_flops(net: Factory) -> int | None:
     """Products of matrices and convolutions in a forward pass on the meta device; None if not."""
     model = _on_meta(net).eval()
     shape = (1, net.in_channels, net.resolution, net.resolution)
-    if not all(tensor.is_meta for tensor in model.state_dict().values()):
+    if not all(value.is_meta for value in model.state_dict().values() if isinstance(value, Tensor)):
         return None
     try:
         with warnings.catch_warnings(), torch.no_grad(), _Products() as products, _SameShapes():

@@ -49,5 +49,8 @@ def factory_text(task: ExportTask, options: FileOptions, about: Mapping[str, Any
     parts = [imports, "\n".join(head), *needed, _BUILD.format(function=function)]
     if "classes" in given:
         parts.append(assignment("CLASSES", literal(tuple(given["classes"]))))
-    lines = docstring(task, options, given, needs=f"torch and {module}")
+    needs = f"torch and {module}"
+    if module not in LIBRARIES:
+        needs += ": run it where that module can be imported, such as beside it"
+    lines = docstring(task, options, given, needs=needs)
     return lines + "\n\n" + "\n\n\n".join(parts) + "\n"

@@ -151,8 +151,12 @@ def load_weights(
 
 def needed_by(net: Architecture) -> dict[str, Tensor]:
     """The state dict of a network, names and shapes alone: no time, and no draw of a number."""
-    with torch.device("meta"):
-        return build(net).state_dict()
+    try:
+        with torch.device("meta"):
+            return build(net).state_dict()
+    except UserError:  # a factory that reads a value as it builds; its own mistakes show again
+        with torch.random.fork_rng(devices=[]):
+            return build(net).state_dict()
 
 
 def matched(needed: Mapping[str, Tensor], given: WeightSet) -> tuple[dict[str, Tensor], LoadReport]:

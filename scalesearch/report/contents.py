@@ -166,7 +166,7 @@ class Contents:
 
     def mean(self, row: pd.Series) -> float:
         """The metric of a row of the grid, the mean of its network's trainings."""
-        point = next((p for p in self.points if p.first.number == row["number"]), None)
+        point = next((p for p in self.points if p.first.digest == row.get("digest")), None)
         return float(row[self.metric] if point is None else point.mean)
 
     def coefficient_names(self) -> list[str]:

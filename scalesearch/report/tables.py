@@ -286,13 +286,24 @@ def family(contents: Contents) -> Table:
     )
 
 
+def _are_comparable(start: object, net: object) -> bool:
+    """Whether a network is the other one, larger or smaller: of the same factory, or stages."""
+    if isinstance(start, Factory) and isinstance(net, Factory):
+        return start.factory == net.factory
+    if isinstance(start, Backbone) and isinstance(net, Backbone):
+        return [s.block for s in start.stages] == [s.block for s in net.stages]
+    return False
+
+
 def sizes(contents: Contents) -> Table:
     """Depth, width and side of every classifier of the family, as multiples of the baseline's."""
     start, rows = contents.baseline, []
     for member in contents.members:
         net = member.architecture
-        if not (isinstance(start, Backbone | Factory) and isinstance(net, Backbone | Factory)):
+        if not _are_comparable(start, net):
             continue
+        assert isinstance(start, Backbone | Factory)
+        assert isinstance(net, Backbone | Factory)
         by = effective(start, net)
         rows.append(
             [

@@ -17,6 +17,7 @@ _LARGER = 1.3  # factor by which a side may differ from the wanted one
 _FACTORS = tuple(math.exp(way * step / 100) for step in range(1, 13) for way in (1, -1))
 _AROUND = 4  # sides that are tried with these
 _ROUGHLY = 0.15  # how far FLOPs that grow smoothly may be from the target, as a logarithm
+_REJECTED = 17  # sides in a row that a factory may reject: whole patches of 32 pixels are found
 _STEPS = 40  # probes of one multiplier at most
 # Of what multiplies each dimension.
 LETTERS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
@@ -67,9 +68,13 @@ def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Fa
     """
     known = scaled_dimensions(net)
     wanted = multiplied(net, by)
-    tried = {wanted.resolution: _flops(wanted)}
     if "resolution" in known:
         tried = _sides(wanted, flops, tolerance)
+    else:
+        own = _possible_flops(wanted)
+        tried = {} if own is None else {wanted.resolution: own}
+    if not tried:
+        return None
     best = min(tried, key=lambda side: _off(tried[side], flops))
     if _off(tried[best], flops) <= tolerance:
         return replace(wanted, resolution=best)
@@ -80,7 +85,8 @@ def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Fa
             if name not in known or abs(math.log(about / flops)) > _ROUGHLY:
                 continue
             found = replace(wanted, **{name: getattr(wanted, name) * factor}, resolution=side)
-            if _off(_flops(found), flops) <= tolerance:
+            spent = _possible_flops(found)
+            if spent is not None and _off(spent, flops) <= tolerance:
                 return found
     return None
 
@@ -110,6 +116,25 @@ def _flops(net: Factory) -> int:
     return factory_flops(net)
 
 
+def _possible_flops(net: Factory) -> int | None:
+    """The FLOPs of a network, or None of one that its factory rejects or that cannot be run."""
+    try:
+        return _flops(net)
+    except UserError:
+        return None
+
+
+def _beside(net: Factory, side: int, low: int, high: int) -> tuple[int, int] | None:
+    """The side nearest to one that can be built, from `low` to `high`, and its FLOPs."""
+    for away in range(_REJECTED):
+        for near in dict.fromkeys((side - away, side + away)):
+            if low <= near <= high:
+                spent = _possible_flops(replace(net, resolution=near))
+                if spent is not None:
+                    return near, spent
+    return None
+
+
 def _off(flops: float, target: float) -> float:
     return abs(flops / target - 1)
 
@@ -120,7 +145,11 @@ def _sides(net: Factory, flops: float, tolerance: float) -> dict[int, int]:
     low, high = max(1, math.floor(wanted / _LARGER)), math.ceil(wanted * _LARGER)
     tried = dict[int, int]()
     while low <= high:
-        tried[side] = spent = _flops(replace(net, resolution=side))
+        found = _beside(net, side, low, high)
+        if found is None:
+            break
+        side, spent = found
+        tried[side] = spent
         if _off(spent, flops) <= tolerance:
             break
         low, high = (side + 1, high) if spent < flops else (low, side - 1)

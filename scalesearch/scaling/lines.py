@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.factory import Factory
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
+from scalesearch.scaling.factory import multiplied as multiplied_factory
 from scalesearch.scaling.family import Member, is_strategy
 from scalesearch.scaling.multiply import multiply
 
@@ -54,9 +57,11 @@ def check_lengths(by: Mapping[str, Sequence[float]]) -> int:
 
 
 def multiplied(
-    baseline: Backbone, by: Mapping[str, Sequence[float]], head_scaling: str = "scale"
-) -> tuple[Backbone, ...]:
+    baseline: Backbone | Factory, by: Mapping[str, Sequence[float]], head_scaling: str = "scale"
+) -> tuple[Any, ...]:
     """The baseline multiplied and rounded as in the paper, once for each place in the lists.
+
+    A factory rounds as it does.
 
     Args:
         baseline: what is multiplied.
@@ -71,8 +76,9 @@ def multiplied(
         {key: values[n if len(values) > 1 else 0] for key, values in by.items()}
         for n in range(count)
     )
+    times: Any = multiplied_factory if isinstance(baseline, Factory) else multiply
     return tuple(
-        multiply(baseline, Multipliers(**place, head_scaling=head_scaling))  # type: ignore[arg-type]
+        times(baseline, Multipliers(**place, head_scaling=head_scaling))  # type: ignore[arg-type]
         for place in places
     )
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import product
 from math import ceil, floor, sqrt
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from scalesearch.arch import check
 from scalesearch.arch.backbone import Backbone
@@ -121,6 +121,19 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         except Unrealised:
             return False
         return True
+
+    def _network(self, entry: Coefficients) -> Any:
+        """The network of a triple; of those for which a factory builds the same the first one."""
+        network = super()._network(entry)
+        if isinstance(network, Factory):
+            from scalesearch.cost.factory import alike  # loads torch, which others do without
+
+            network = self._built.setdefault(alike(network), network)
+        return network
+
+    @cached_property
+    def _built(self) -> dict[object, Factory]:
+        return {}
 
     def _parameters_of(self, entry: Coefficients) -> dict[str, Choice]:
         return {name: getattr(entry, name) for name in self._free}

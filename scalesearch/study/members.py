@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import replaced
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Data
@@ -36,6 +37,24 @@ def members_of(
         for member in _line(name, settings, network, data)
     )
     return scaled + listed
+
+
+def check_lines(study: Study, network: Architecture, data: Data | None) -> None:
+    """Makes the listed members and looks at their outputs, before anything else is trained.
+
+    Raises:
+        UserError: a member cannot be made, or gives other outputs than the data set has classes.
+    """
+    if study.family is None or not study.family.lines:
+        return
+    for member in members_of(study, network, None, data):
+        if isinstance(member.architecture, Factory):
+            from scalesearch.cost.factory import check_outputs  # loads torch
+
+            try:
+                check_outputs(member.architecture)
+            except UserError as error:
+                raise error.at(under=f"family.lines.{member.strategy}") from None
 
 
 def _line(name: str, settings: Line, network: Any, data: Data | None) -> tuple[Member, ...]:

@@ -19,6 +19,7 @@ from scalesearch.study.grid import coefficients
 from scalesearch.study.inputs import data_notes
 from scalesearch.study.load import load_study as read_study
 from scalesearch.study.load import placing, resolved
+from scalesearch.study.members import check_lines
 from scalesearch.study.phases import baseline, family
 from scalesearch.study.results import export_winners, report
 from scalesearch.study.watch import Log, Watch, Watches
@@ -119,6 +120,7 @@ def carry_out(context: Context) -> None:
     describe_data(context)
     with context.executor.connect():
         network = baseline(context)
+        check_lines(context.study, network, context.data)
         triple = coefficients(context, network)
         if context.study.family is not None:
             family(context, network, triple)

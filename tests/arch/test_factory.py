@@ -91,3 +91,17 @@ def test_an_option_that_it_does_not_take():
         arguments(replaced(NET, {"options": {"bas": 3}}))
     with pytest.raises(UserError, match="it stands beside `options`"):
         arguments(replaced(NET, {"options": {"width": 3}}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("os:system", {"command": "exit 3"}),
+        ("builtins:exec", {}),
+        ("subprocess:run", {"args": "x"}),
+    ],
+)
+def test_a_file_cannot_have_any_function_called(name, options):
+    net = from_plain({"factory": name, "options": options})
+    with pytest.raises(UserError, match="takes none of depth, width, resolution"):
+        build_module(net)

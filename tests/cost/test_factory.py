@@ -82,3 +82,8 @@ def test_what_cannot_be_scaled_is_said(net, words):
     with pytest.raises(UserError) as caught:
         scaled_dimensions(net)
     assert words in str(caught.value)
+
+
+def test_lazy_layers_are_said_before_anything_is_counted():
+    with pytest.raises(UserError, match=r"leaves the size of '.*' to its first images"):
+        scaled_dimensions(own("lazy"))

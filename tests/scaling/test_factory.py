@@ -7,6 +7,7 @@ from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
 from scalesearch.scaling.factory import alone
 from scalesearch.scaling.family import left_out, members
+from scalesearch.scaling.lines import multiplied
 from scalesearch.scaling.realise import Unrealised, effective, realise
 from scalesearch.scaling.solve import growing, largest
 from scalesearch.scaling.strategies import of_shares, shares_of
@@ -106,3 +107,16 @@ def test_a_family_has_the_strategies_that_the_factory_scales():
     for member in family[3:]:
         ratio = factory_flops(member.architecture) / factory_flops(WIDE)
         assert ratio == pytest.approx(2, rel=0.03), member.name
+
+
+def test_sides_that_a_factory_rejects_are_passed_over():
+    net = Factory(factory="tests.factories:patches", resolution=32, num_classes=2)
+    grown = realise(net, Multipliers(resolution=1.18), 1.4 * ss.cost(net).flops, tolerance=0.15)
+    assert grown.resolution % 4 == 0
+    assert ss.cost(grown).flops / ss.cost(net).flops == pytest.approx(1.4, rel=0.15)
+
+
+def test_lines_multiply_what_a_factory_builds():
+    first, second = multiplied(NET, {"width": (1.0, 2.0)})
+    assert first == NET
+    assert second.width == 2.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scalesearch.arch.factory import Factory
+from scalesearch.arch.factory import Factory, build_module
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.factory import factory_flops
 from scalesearch.errors import UserError
@@ -48,3 +48,15 @@ def test_a_head_that_is_kept_is_not_its_to_keep():
     net = Factory(factory=FIVE, resolution=28, in_channels=1, num_classes=10)
     with pytest.raises(UserError, match="decides itself how wide its head is"):
         CoefficientGrid(baseline=net, step=0.4, tolerance=0.2, head_scaling="keep")
+
+
+def test_triples_for_which_a_factory_builds_the_same_have_one_network():
+    """A width of 8 times beta, rounded, has fewer values than a fine grid."""
+    net = Factory(factory="tests.factories:wide", resolution=32, num_classes=2)
+    space = CoefficientGrid(baseline=net, step=0.02, tolerance=0.02, match="nominal")
+    networks = {space.decode(point) for point in space.points()}
+    built = {
+        (tuple(build_module(each)[0].weight.shape), each.resolution)
+        for each in map(space.decode, space.points())
+    }
+    assert len(networks) == len(built) < space.size

@@ -4,6 +4,9 @@ import pytest
 import yaml
 
 from scalesearch.arch.factory import Factory
+from scalesearch.errors import UserError
+from scalesearch.study.folder import RunFolder
+from scalesearch.study.load import load_study as read_study
 from scalesearch.study.run import load_study, run
 
 
@@ -61,3 +64,21 @@ def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
     again = run(file, folder=done.path)
     assert again.trials.equals(done.trials)  # nothing is trained anew
     assert load_study(done.path).baseline == done.baseline
+
+
+def test_a_folded_export_is_rejected_before_anything_is_trained(tmp_path):
+    baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
+    more = {"family": {"phi": [1]}, "export": [{"name": "python", "fold": True}]}
+    file = study(tmp_path, baseline, {"step": 0.1}, **more)
+    with pytest.raises(UserError, match=r"export\[0\].fold: what a factory builds"):
+        read_study(file)
+
+
+def test_a_listed_factory_is_looked_at_before_anything_is_trained(tmp_path):
+    baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
+    listed = {"factory": "tests.factories:wide", "resolution": 16}  # for images of three channels
+    more = {"family": {"phi": [1], "lines": {"others": {"networks": [listed]}}}}
+    file = study(tmp_path, baseline, {"step": 0.1}, **more)
+    with pytest.raises(UserError, match=r"family\.lines\.others"):
+        run(file, folder=tmp_path / "run")
+    assert not RunFolder(tmp_path / "run").read().get("grid")
