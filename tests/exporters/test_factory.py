@@ -46,7 +46,8 @@ def test_a_python_file_calls_the_factory(model, tmp_path):
     paths = export(NET, tmp_path / "net.py", weights=model.state_dict(), about=about)
     assert [path.name for path in paths] == ["net.py", "net.safetensors"]
     text = paths[0].read_text()
-    assert "This file needs torch and studies.five_layers." in text
+    assert "This file needs torch and studies.five_layers" in " ".join(text.split())
+    assert "run it where that module can be imported" in " ".join(text.split())
     assert "from studies.five_layers import build as factory" in text
     assert run(tmp_path) == "False"
     outputs, classes, size = torch.load(tmp_path / "outputs.pt", weights_only=False)
