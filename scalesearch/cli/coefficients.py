@@ -10,7 +10,7 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.files.write import write_bytes, write_yaml
 from scalesearch.report.style import image
 from scalesearch.report.surface import draw
-from scalesearch.scaling.evidence import COEFFICIENTS
+from scalesearch.scaling.coefficients import COEFFICIENTS
 from scalesearch.scaling.fit_surface import respond
 from scalesearch.scaling.response import Response
 from scalesearch.study.evidence_table import Request, TableEvidence, table_evidence

@@ -16,9 +16,9 @@ from scalesearch.cli.scaled_table import Scaled, print_scaled
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture, save_architecture
-from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.coefficients import COEFFICIENTS, Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
-from scalesearch.scaling.factory import LETTERS, scaled_dimensions
+from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.measure import latency_by
 from scalesearch.scaling.solve import Costs, Growing, check_limits, growing, largest
 from scalesearch.scaling.strategies import COMPOUND, of_shares, shares_of
@@ -202,8 +202,8 @@ def choose_coefficients(
 
 def _unscaled(net: Architecture) -> dict[str, float]:
     """The coefficients of what a factory does not scale: 1."""
-    known = scaled_dimensions(net) if isinstance(net, Factory) else tuple(LETTERS)
-    return {letter: 1.0 for name, letter in LETTERS.items() if name not in known}
+    known = scaled_dimensions(net) if isinstance(net, Factory) else tuple(COEFFICIENTS)
+    return {letter: 1.0 for name, letter in COEFFICIENTS.items() if name not in known}
 
 
 def _of_another(net: Architecture, file: Path) -> list[str]:

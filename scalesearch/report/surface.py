@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from scalesearch.report.contents import Contents
 from scalesearch.report.style import ACCENT, FAINT, INK, LIGHTNESS, SHADE, new_figure, style
 from scalesearch.report.triangle import draw_corners, weighted
-from scalesearch.scaling.evidence import COEFFICIENTS
+from scalesearch.scaling.coefficients import COEFFICIENTS
 from scalesearch.scaling.response import FLAT, Response
 from scalesearch.scaling.summary import leave_one_out
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalesearch.errors import UserError
-from scalesearch.scaling.evidence import COEFFICIENTS, Evidence
+from scalesearch.scaling.coefficients import COEFFICIENTS
+from scalesearch.scaling.evidence import Evidence
 
 _STEPS = {1: 1, 2: 401, 3: 61}  # points along each free share
 _REFINED = (9, 5)  # points along each, and how often the best one's surroundings are searched

@@ -16,6 +16,10 @@ _MOST_GROWTH = 1e9
 Loaded = TypeVar("Loaded")
 
 
+# The coefficient of each dimension, and the power of its multiplier with which FLOPs grow nominally
+# (Tan & Le 2019, section 3.3).
+COEFFICIENTS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
+POWERS = {"depth": 1.0, "width": 2.0, "resolution": 2.0}
 HeadScaling = Literal["scale", "keep", "grow"]
 # How multipliers become a network.
 Match = Literal["measured", "nominal"]

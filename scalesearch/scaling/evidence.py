@@ -9,11 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from scalesearch.errors import UserError
+from scalesearch.scaling.coefficients import POWERS
 
 DIMENSIONS = ("depth", "width", "resolution")
-COEFFICIENTS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
-# FLOPs grow with depth * width^2 * resolution^2 (Tan & Le 2019, section 3.3).
-_NOMINAL = {"depth": 1.0, "width": 2.0, "resolution": 2.0}
 _SAME = 0.3  # rows are at one budget if growth differs by so little of what each dimension adds
 _NEAR = 0.05  # share of growth; points as near to the rows are within them
 _REACH = 0.25  # share of growth; further beyond the rows a surface says nothing
@@ -130,7 +128,7 @@ class Evidence:
 
     @property
     def _nominal(self) -> np.ndarray:
-        return np.array([_NOMINAL[name] for name in self.dimensions])
+        return np.array([POWERS[name] for name in self.dimensions])
 
     @property
     def log_budget(self) -> float:

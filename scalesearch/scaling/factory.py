@@ -10,7 +10,7 @@ from itertools import product
 from scalesearch.arch.factory import Factory
 from scalesearch.arch.rounding import round_resolution
 from scalesearch.errors import UserError
-from scalesearch.scaling.coefficients import Multipliers
+from scalesearch.scaling.coefficients import COEFFICIENTS, Multipliers
 
 _LARGER = 1.3  # factor by which a side may differ from the wanted one
 # What width, or depth, is multiplied with where a side alone does not do; the least first.
@@ -19,8 +19,6 @@ _AROUND = 4  # sides that are tried with these
 _ROUGHLY = 0.15  # how far FLOPs that grow smoothly may be from the target, as a logarithm
 _REJECTED = 17  # sides in a row that a factory may reject: whole patches of 32 pixels are found
 _STEPS = 40  # probes of one multiplier at most
-# Of what multiplies each dimension.
-LETTERS = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
 
 
 def scaled_dimensions(net: Factory) -> tuple[str, ...]:
@@ -37,7 +35,7 @@ def multiplied(net: Factory, by: Multipliers) -> Factory:
         UserError: a dimension is multiplied that the factory does not scale, or no pixel is left.
     """
     known = scaled_dimensions(net)
-    for name, letter in LETTERS.items():
+    for name, letter in COEFFICIENTS.items():
         if getattr(by, name) != 1 and name not in known:
             raise UserError(
                 f"{net.factory} does not scale {name}",

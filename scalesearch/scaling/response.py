@@ -12,8 +12,8 @@ import numpy as np
 from scalesearch.errors import UserError
 from scalesearch.scaling import summary
 from scalesearch.scaling.budget import Budget
-from scalesearch.scaling.coefficients import Coefficients
-from scalesearch.scaling.evidence import COEFFICIENTS, Evidence
+from scalesearch.scaling.coefficients import COEFFICIENTS, Coefficients
+from scalesearch.scaling.evidence import Evidence
 from scalesearch.scaling.interval import Draws
 from scalesearch.scaling.surface import Surface
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scalesearch.scaling.evidence import COEFFICIENTS, DIMENSIONS
+from scalesearch.scaling.coefficients import COEFFICIENTS
+from scalesearch.scaling.evidence import DIMENSIONS
 
 if TYPE_CHECKING:
     from scalesearch.scaling.response import Comparison, Range, Response

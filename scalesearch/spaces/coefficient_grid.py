@@ -15,8 +15,8 @@ from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.factory import Factory
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Choice
-from scalesearch.scaling.coefficients import Coefficients, HeadScaling, Match
-from scalesearch.scaling.factory import LETTERS, scaled_dimensions
+from scalesearch.scaling.coefficients import COEFFICIENTS, Coefficients, HeadScaling, Match
+from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.measure import FLOPS, Measure
 from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.spaces.listed import ListedCoefficients
@@ -142,9 +142,9 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
     def _free(self) -> tuple[str, ...]:
         """The coefficients of what can be scaled."""
         if not isinstance(self.baseline, Factory):
-            return tuple(LETTERS.values())
+            return tuple(COEFFICIENTS.values())
         known = scaled_dimensions(self.baseline)
-        return tuple(letter for name, letter in LETTERS.items() if name in known)
+        return tuple(letter for name, letter in COEFFICIENTS.items() if name in known)
 
     def _free_axes(self, axis: list[float]) -> Iterator[tuple[float, float]]:
         """The betas and gammas on an axis."""

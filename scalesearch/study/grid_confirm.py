@@ -11,7 +11,7 @@ from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
 from scalesearch.history.drift import Drift, drift
 from scalesearch.interfaces import Evaluator
-from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.detector import COEFFICIENT_NAMES, Scaling
 from scalesearch.scaling.family import members
 from scalesearch.scaling.realise import Unrealised
 from scalesearch.scaling.scale import scale
@@ -93,8 +93,5 @@ def confirmed_networks(
 
 def words(coefficients: Scaling) -> str:
     """`1.2, 1.1, 1.15`: coefficients in a table's cell, in the order of their names."""
-    numbers = [v for v in asdict(coefficients).values() if isinstance(v, float)]
-    names = ("alpha", "beta", "gamma")
-    if hasattr(coefficients, "gamma"):
-        numbers = [getattr(coefficients, name) for name in names]
-    return ", ".join(f"{number:.4g}" for number in numbers)
+    given = asdict(coefficients).items()
+    return ", ".join(f"{value:.4g}" for name, value in given if name in COEFFICIENT_NAMES)

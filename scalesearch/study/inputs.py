@@ -20,7 +20,8 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
-from scalesearch.scaling.factory import LETTERS, scaled_dimensions
+from scalesearch.scaling.coefficients import COEFFICIENTS
+from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
@@ -120,7 +121,9 @@ def factory_notes(network: Architecture) -> list[str]:
     if not isinstance(network, Factory):
         return []
     known = scaled_dimensions(network)
-    fixed = [f"{name} ({letter} is 1)" for name, letter in LETTERS.items() if name not in known]
+    fixed = [
+        f"{name} ({letter} is 1)" for name, letter in COEFFICIENTS.items() if name not in known
+    ]
     return [f"{network.factory} does not scale {' and '.join(fixed)}"] if fixed else []
 
 

@@ -15,6 +15,7 @@ from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.history.points import Point, evidence, points
 from scalesearch.history.trials import Trial
+from scalesearch.scaling.coefficients import COEFFICIENTS, POWERS
 from scalesearch.scaling.detector import FACTORS, DetectorCoefficients
 from scalesearch.scaling.scale import scale
 
@@ -25,8 +26,6 @@ _LEAST = 2  # dimensions; with one there is nothing to choose at one budget
 _EDGE = 1e-6  # errors are shares strictly between 0 and 1
 _LEAST_GROWTH = 0.02  # in logs, that is worth dividing
 _SAMPLES = 33  # values of a coefficient whose FLOPs are counted
-# The power of each multiplier with which FLOPs grow, nominally.
-_POWERS = {"depth": 1.0, "width": 2.0, "resolution": 2.0}
 # The coefficients that scale each dimension, of classifiers and of detectors.
 _NAMES = {
     "depth": ("alpha", "neck_depth", "head_depth"),
@@ -191,7 +190,7 @@ def _axis(name: str, baseline: Architecture, phi: float) -> Axis:
     def times(value: float) -> float:
         grown = scale(baseline, replace(_ALONE, **{name: value}), phi)
         growth: float = counts(grown).flops / start
-        return float(growth ** (1 / _POWERS[dimension]))
+        return float(growth ** (1 / POWERS[dimension]))
 
     def value(multiplier: float) -> float:
         least = 1.0 if name in FACTORS else 0.0
@@ -227,7 +226,7 @@ def _growth_of_constants(
 
 def _projected(logs: np.ndarray, dimensions: Sequence[str], log_budget: float) -> np.ndarray:
     """The same directions [points, dimensions] at the length that the budget gives nominally."""
-    powers = np.array([_POWERS[dimension] for dimension in dimensions])
+    powers = np.array([POWERS[dimension] for dimension in dimensions])
     length = logs @ powers
     safe = np.where(np.abs(length) < 1e-9, log_budget, length)
     projected: np.ndarray = logs * (log_budget / safe)[:, None]
@@ -238,8 +237,9 @@ def _note(axes: Mapping[str, Axis], baseline: Architecture, phi: float) -> str:
     """What the letters of the response stand for, where they are not coefficients of one phi."""
     notes = []
     if isinstance(baseline, Detector):
-        letters = {"depth": "alpha", "width": "beta", "resolution": "gamma"}
-        pairs = ", ".join(f"{letters[each]} what {axis.name} does" for each, axis in axes.items())
+        pairs = ", ".join(
+            f"{COEFFICIENTS[each]} what {axis.name} does" for each, axis in axes.items()
+        )
         notes.append(f"below, {pairs} to FLOPs, as a multiplier of a classifier would")
     if phi != 1:
         notes.append(f"below, multipliers at phi {phi:g}")
