@@ -1,11 +1,22 @@
 """`python -m scalesearch`, and the command `scalesearch`: the command line."""
 
+from __future__ import annotations
+
+import signal
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
+
+# An exception out of Python code that their C++ calls while they are imported aborts the process.
+_NOT_TO_BE_LEFT_HALF_IMPORTED = ("torch", "torchvision", "ray")
 
 
 def main() -> None:
     """Runs the command line; an interrupt ends it in one line, while it is imported as well."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _unraisable
     try:
         from scalesearch.cli.main import main as command_line
 
@@ -13,6 +24,31 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)  # the shell's code for Ctrl-C
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        library = frame.f_globals.get("__name__", "").partition(".")[0]
+        if frame.f_code.co_name == "<module>" and library in _NOT_TO_BE_LEFT_HALF_IMPORTED:
+            _interrupt_again(after=0.1)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """Repeats an interrupt that came where Python cannot raise: in a destructor or a callback."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        _interrupt_again(after=0.02)  # once the callback has ended
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _interrupt_again(after: float) -> None:
+    main_thread = threading.main_thread().ident or 0
+    again = threading.Timer(after, signal.pthread_kill, (main_thread, signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 if __name__ == "__main__":

@@ -80,7 +80,10 @@ class Hooks:
         """Of an evaluator: seconds of a forward pass, if it knows."""
 
     def check(self, architecture: Architecture) -> None:
-        """Of an evaluator: raises `UserError` before a phase if options do not fit a network."""
+        """Of an evaluator: raises `UserError` before a phase if options do not fit a network.
+
+        Of an exporter: the same before anything is trained, for a study's baseline.
+        """
 
     def notes(self, norm: str) -> Sequence[str]:
         """Of an evaluator: sentences shown before a phase of networks with this norm."""

@@ -49,6 +49,15 @@ class Exporter:
     def __post_init__(self) -> None:
         check.yes_or_no("fold", self.fold)
 
+    def check(self, architecture: Architecture) -> None:
+        """Raises `UserError` if the network has no folded form and one is asked for."""
+        if self.fold and isinstance(architecture, Factory):
+            raise UserError(
+                "what a factory builds is called, not written, and has no folded form",
+                key="fold",
+                allowed="false",
+            )
+
     def export(
         self,
         architecture: Architecture,
@@ -63,14 +72,9 @@ class Exporter:
         """
         _check_name(path)
         options = FileOptions(path.stem, trained=weights is not None, fold=self.fold)
-        built = isinstance(architecture, Factory)
-        if built and self.fold:
-            raise UserError(
-                "what a factory builds is called, not written, and has no folded form",
-                key="fold",
-                allowed="false",
-            )
-        text = (factory_text if built else file_text)(export_task(architecture), options, about)
+        self.check(architecture)
+        text_of = factory_text if isinstance(architecture, Factory) else file_text
+        text = text_of(export_task(architecture), options, about)
         if weights is None:
             return [write_text(path, text)]
         from safetensors.torch import save

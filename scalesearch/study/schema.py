@@ -482,14 +482,13 @@ class Study(Settings):
                 key="export",
                 hint="keep one; `scalesearch export RUN` writes others later",
             )
-        if self.baseline is not None and isinstance(self.baseline.make(), Factory):
+        if self.baseline is not None and self.export:
+            network = self.baseline.make()
             for index, form in enumerate(self.export):
-                if form.options.get("fold"):
-                    raise UserError(
-                        "what a factory builds is called, not written, and has no folded form",
-                        key=f"export[{index}].fold",
-                        allowed="false",
-                    )
+                try:
+                    hook(form.make(), "check")(network)
+                except UserError as error:
+                    raise error.at(under=f"export[{index}]") from None
         if self.search is None and self.grid is None and self.family is None:
             raise UserError("there is nothing to do", allowed="a search, a grid or a family")
         if self.grid is not None and self.grid.trainings and self.execution.checkpoint_every == 0:

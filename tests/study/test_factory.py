@@ -74,6 +74,12 @@ def test_a_folded_export_is_rejected_before_anything_is_trained(tmp_path):
         read_study(file)
 
 
+def test_forms_that_fold_by_default_take_a_factory_as_it_is(tmp_path):
+    baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
+    more = {"family": {"phi": [1]}, "export": ["python", "onnx", "torch_export"]}
+    assert len(read_study(study(tmp_path, baseline, {"step": 0.1}, **more)).export) == 3
+
+
 def test_a_listed_factory_is_looked_at_before_anything_is_trained(tmp_path):
     baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
     listed = {"factory": "tests.factories:wide", "resolution": 16}  # for images of three channels
