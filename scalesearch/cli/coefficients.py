@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scalesearch.cli.tables import print_table
@@ -27,8 +28,9 @@ def show_fit(
 ) -> None:
     """Prints the best coefficients and how sure they are; writes both files."""
     read = table_evidence(table, request)
+    rows = tuple(f"line {line}" for line in read.lines)
     try:
-        response = respond(read.evidence, limits, draws, seed=0)
+        response = replace(respond(read.evidence, limits, draws, seed=0), rows=rows)
     except UserError as error:
         raise error.at(file=str(table)) from None
     for note in read.notes:
@@ -37,7 +39,7 @@ def show_fit(
     _print_comparisons(response)
     for line in response.lines:
         if not line.startswith(("best at", "against")):
-            print(_with_lines(line, read, response))
+            print(line)
     about = {"from": table, "base": ", ".join(f"{k} {v:g}" for k, v in read.base.items())}
     write_yaml(output, response.file_entries(), about)
     figure = output.with_suffix(".png")
@@ -83,15 +85,6 @@ def _print_comparisons(response: Response) -> None:
     if rows:
         head = ("instead of", *names, "better", "points", "95 % interval", "")
         print_table("", head, rows)
-
-
-def _with_lines(sentence: str, read: TableEvidence, response: Response) -> str:
-    """A sentence on a result, with its line in the file."""
-    for row in response.surface.failed:
-        start = f"result {row + 1} is"
-        if sentence.startswith(start):
-            return sentence.replace(start, f"line {read.lines[row]} is", 1)
-    return sentence
 
 
 def request_of(

@@ -97,6 +97,7 @@ class Evidence:
             trainings foretell of whole ones.
         networks: an identity of the network of each row.
         growth: FLOPs over the baseline's.
+        rows: the trial of each row, and the epoch of a rung.
     """
 
     parameters: Mapping[str, np.ndarray]
@@ -104,6 +105,7 @@ class Evidence:
     weights: np.ndarray
     networks: tuple[str, ...]
     growth: np.ndarray
+    rows: tuple[str, ...]
 
 
 def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
@@ -121,7 +123,11 @@ def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
     last = max((max(trial.curve, default=1) for trial in whole), default=1)
     noise = _noise(found, metric)
     rungs = {max(trial.curve) for point in found for trial in point.stopped}
-    rows = [(p, 1 - trial.scores[metric], 1.0) for p in found for trial in p.trainings]
+    rows = [
+        (p, 1 - trial.scores[metric], 1.0, f"trial {trial.number}")
+        for p in found
+        for trial in p.trainings
+    ]
     for rung in sorted(rungs):
         logs = _log_factors(unselected, rung, metric)
         if not logs:
@@ -131,7 +137,12 @@ def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
             weight = noise / (noise + float(np.var(logs, ddof=1)))
         factor = float(np.exp(np.mean(logs)))
         rows += [
-            (point, (1 - trial.curve[rung]) * factor, max(weight, _LEAST_WEIGHT))
+            (
+                point,
+                (1 - trial.curve[rung]) * factor,
+                max(weight, _LEAST_WEIGHT),
+                f"trial {trial.number} at epoch {rung}",
+            )
             for point in found
             for trial in (*point.trainings, *point.stopped)
             if rung in trial.curve and not trial.parameters.get(REPEAT, 0)
@@ -139,13 +150,14 @@ def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
     names = list(found[0].parameters[0]) if found else []
     return Evidence(
         parameters={
-            name: np.array([_middle([p[name] for p in point.parameters]) for point, _, _ in rows])
+            name: np.array([_middle([p[name] for p in point.parameters]) for point, *_ in rows])
             for name in names
         },
-        errors=np.array([error for _, error, _ in rows]),
-        weights=np.array([weight for _, _, weight in rows]),
-        networks=tuple(point.first.digest for point, _, _ in rows),
-        growth=np.array([point.first.cost.flops / flops for point, _, _ in rows]),
+        errors=np.array([error for _, error, _, _ in rows]),
+        weights=np.array([weight for _, _, weight, _ in rows]),
+        networks=tuple(point.first.digest for point, *_ in rows),
+        growth=np.array([point.first.cost.flops / flops for point, *_ in rows]),
+        rows=tuple(name for *_, name in rows),
     )
 
 

@@ -263,7 +263,7 @@ def family(contents: Contents) -> Table:
             f"{row['phi']:.4g}",
             score(row.get(contents.metric, _NAN), contents.metric),
             *_costs(row, ["flops"]),
-            percent(row["flops"] / nearest),
+            *([percent(row["flops"] / nearest)] if len(compound) else []),
             *_costs(row, ["params", "activations", "training_bytes", *timed]),
             _spent(row),
             str(row["state"]),
@@ -275,14 +275,17 @@ def family(contents: Contents) -> Table:
     return Table(
         caption="Members",
         head=[
-            *("strategy", "phi", metric_word(contents.metric), "FLOPs", "of compound"),
+            *("strategy", "phi", metric_word(contents.metric), "FLOPs"),
+            *(("of compound",) if len(compound) else ()),
             *("parameters", "activations", "training memory", *timed, "time", "state"),
         ],
         rows=[cells for _, cells in rows],
-        words=frozenset({0, 9 + len(timed)}),
+        words=frozenset({0, 8 + len(timed) + bool(len(compound))}),
         marked=frozenset(i for i, (_, cells) in enumerate(rows) if cells[0] == COMPOUND),
-        note="Of compound: FLOPs as a share of those of the compound member above. Time: of the "
-        "whole trial on its worker; equal FLOPs take unequal time, which follows activations.",
+        note="Of compound: FLOPs as a share of those of the compound member above. "
+        * bool(len(compound))
+        + "Time: of the whole trial on its worker; equal FLOPs take unequal time, which follows "
+        "activations.",
     )
 
 

@@ -68,6 +68,7 @@ class Response:
         region: ranges of the coefficients that are within .1 points of the best, as the surface
             has it; each with the others adapted.
         comparisons: with the paper's coefficients and with each dimension alone.
+        rows: what sentences call each row of the evidence; by default `result 3`.
     """
 
     surface: Surface
@@ -77,6 +78,7 @@ class Response:
     intervals: Mapping[str, Range]
     region: Mapping[str, Range]
     comparisons: tuple[Comparison, ...]
+    rows: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> Evidence:

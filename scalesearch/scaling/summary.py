@@ -90,8 +90,9 @@ def _failed_lines(response: Response) -> Iterator[str]:
     surface = response.surface
     for row in surface.failed:
         off = 100 * surface.worst(row)
+        name = response.rows[row] if response.rows else f"result {row + 1}"
         yield (
-            f"result {row + 1} is left out as a failed training: it is {abs(off):.1f} points "
+            f"{name} is left out as a failed training: it is {abs(off):.1f} points "
             f"{'worse' if off > 0 else 'better'} than the others say"
         )
 

@@ -20,10 +20,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scalesearch.arch.detector import Architecture
+from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import digest
 from scalesearch.contracts import name_of
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import COUNTED, Workload
+from scalesearch.cost.counts import counts
 from scalesearch.cost.limits import Limits, predicted_violations, violations, worst
 from scalesearch.errors import UserError
 from scalesearch.history.jobs import Job, Outcome, Result, Score, seed_for
@@ -368,10 +370,18 @@ class Loop:
 
 def _require_same_networks(plan: Plan, trials: Sequence[Trial]) -> None:
     """Raises if the parameters of recorded trials have come to mean other networks."""
+    counted: set[str] = set()
     for trial in trials:
-        if digest(plan.space.decode(trial.parameters)) != trial.digest:
+        network = plan.space.decode(trial.parameters)
+        same = digest(network) == trial.digest
+        if same and isinstance(network, Factory) and network.factory not in counted:
+            # Its digest is of the call alone: what the call builds shows in its counts.
+            now_counted = counts(network)
+            same = (now_counted.flops, now_counted.params) == (trial.cost.flops, trial.cost.params)
+            counted.add(network.factory)
+        if not same:
             raise UserError(
                 f"trial {trial.number} of the {plan.phase} was another network than its parameters "
-                "now give: the space or the baseline has changed since",
+                "now give: the space, the baseline or the code that builds it has changed since",
                 hint="undo the change, or choose another name or --folder",
             )

@@ -361,6 +361,12 @@ class Line(Settings):
                 key="networks",
                 allowed="one of them; write a second line for the others",
             )
+        if self.networks and "head_scaling" in given:
+            raise UserError(
+                "networks by name are not scaled, and head_scaling does nothing to them",
+                key="head_scaling",
+                allowed="multipliers of the baseline, or no head_scaling",
+            )
         check_lengths(self.multipliers)
         if not given - {"head_scaling"}:
             raise UserError(

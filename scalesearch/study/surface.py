@@ -151,6 +151,7 @@ def surface_of(
         )
     except UserError as error:
         return GridSurface(reason=error.problem)
+    response = replace(response, rows=rows.rows)
     return GridSurface(response=response, axes=axes, equal=equal, note=_note(axes, baseline, phi))
 
 

@@ -172,7 +172,7 @@ def interrupted(*arguments, folder, mark=None, after=0.0, **changes):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     # Before `main` runs, the interrupt is Python's own.
-    assert "Traceback" not in out + err or "in main" not in err and not mark, err
+    assert "Traceback" not in out + err or ("in main" not in err and not mark), err
     return process.returncode, (out + err).splitlines()
 
 

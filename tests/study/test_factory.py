@@ -4,10 +4,12 @@ import pytest
 import yaml
 
 from scalesearch.arch.factory import Factory
+from scalesearch.cost.factory import factory_cost, factory_counts
 from scalesearch.errors import UserError
 from scalesearch.study.folder import RunFolder
 from scalesearch.study.load import load_study as read_study
 from scalesearch.study.run import load_study, run
+from tests import factories
 
 
 def study(path, baseline, grid, **more):
@@ -16,7 +18,7 @@ def study(path, baseline, grid, **more):
         "dataset": {"name": "mnist5k", "limit": 120},
         "evaluator": {"name": "training", "epochs": 1, "batch_size": 64},
         "baseline": baseline,
-        "grid": grid,
+        **({} if grid is None else {"grid": grid}),
         "execution": {"workers": 1},
         **more,
     }
@@ -78,6 +80,22 @@ def test_forms_that_fold_by_default_take_a_factory_as_it_is(tmp_path):
     baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
     more = {"family": {"phi": [1]}, "export": ["python", "onnx", "torch_export"]}
     assert len(read_study(study(tmp_path, baseline, {"step": 0.1}, **more)).export) == 3
+
+
+def test_a_factory_whose_code_has_changed_since(tmp_path, monkeypatch):
+    baseline = {"factory": "tests.factories:wide_of_any", "resolution": 8}
+    family = {"lines": {"wider": {"width": [1, 2]}}}
+    file = study(tmp_path, baseline, None, family=family)
+    run(file, folder=tmp_path / "run")
+
+    def wider(width, in_channels, num_classes):
+        return factories.network(round(72 * width), num_classes, in_channels)
+
+    monkeypatch.setattr(factories, "wide_of_any", wider)
+    for cached in (factory_counts, factory_cost):
+        cached.cache_clear()
+    with pytest.raises(UserError, match="the code that builds it has changed since"):
+        run(file, folder=tmp_path / "run")
 
 
 def test_a_listed_factory_is_looked_at_before_anything_is_trained(tmp_path):

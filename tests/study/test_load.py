@@ -311,6 +311,12 @@ MISTAKES = [
     ),
     (
         "",
+        "grid: {}\nfamily: {lines: {a: {networks: [resnet18], head_scaling: keep}}}\n",
+        8,
+        "family.lines.a.head_scaling: networks by name are not scaled",
+    ),
+    (
+        "",
         "grid: {}\nfamily: {lines: {a: {networks: [resnet19]}}}\n",
         8,
         "family.lines.a.networks[0]: no published architecture is called 'resnet19'",
