@@ -26,7 +26,8 @@ class Candidate:
     Attributes:
         form, fit: what was fitted, and how.
         weights: of each row; 0 of one that failed, float [rows].
-        left_out: differences of each row's error to what the other rows say of it, float [rows].
+        left_out: differences of each row's error to what the other networks say of it, float
+            [rows].
         noise: standard deviation of an error of weight 1, as a share.
         freedom: degrees of freedom of `noise`.
         share: its weight among all forms; they sum to 1.
@@ -94,14 +95,14 @@ def fit_forms(evidence: Evidence) -> Surface:
     kept = np.full(len(evidence.errors), True)
     failed = _failed_rows(_able_forms(evidence, kept), evidence)
     kept[list(failed)] = False
+    weights = kept * evidence.weights
     candidates = [
         candidate
         for form in _able_forms(evidence, kept)
-        if (candidate := _candidate(form, evidence, kept * evidence.weights)) is not None
+        if (candidate := _candidate(form, evidence, weights)) is not None
     ]
-    return Surface(
-        evidence=evidence, candidates=_weighted(candidates, kept * evidence.weights), failed=failed
-    )
+    weighted = _weighted(candidates, evidence.networks, weights)
+    return Surface(evidence=evidence, candidates=weighted, failed=failed)
 
 
 def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
@@ -188,15 +189,29 @@ def _candidate(form: Form, evidence: Evidence, weights: np.ndarray) -> Candidate
         form=form,
         fit=fit,
         weights=weights,
-        left_out=_left_out(evidence.errors, fit),
+        left_out=_network_left_out(evidence, fit),
         noise=noise,
         freedom=freedom,
     )
 
 
 def _left_out(errors: np.ndarray, fit: Fit) -> np.ndarray:
-    """Leave-one-out residuals to first order."""
+    """Residuals of rows left out one by one, to first order."""
     return (errors - fit.fitted) / np.maximum(1 - fit.leverage, 0.02)
+
+
+def _network_left_out(evidence: Evidence, fit: Fit) -> np.ndarray:
+    """Residuals of rows whose networks are left out with all of their repeats, to first order.
+
+    Rows of one network move every fitted error of it alike, each by its leverage, so that the
+    inverse of what is left when all of them go has a closed form.
+    """
+    residuals = evidence.errors - fit.fitted
+    codes = np.unique(evidence.networks, return_inverse=True)[1]
+    moved = np.bincount(codes, fit.leverage * residuals)
+    room = np.maximum(1 - np.bincount(codes, fit.leverage), 0.02)
+    left_out: np.ndarray = residuals + (moved / room)[codes]
+    return left_out
 
 
 def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tuple[float, float]:
@@ -227,11 +242,23 @@ def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tup
     return float(np.sqrt(of_networks / networks)), float(networks)
 
 
-def _weighted(candidates: Sequence[Candidate], weights: np.ndarray) -> tuple[Candidate, ...]:
-    """Weights by leave-one-out squares, as likelihoods (pseudo Bayesian model averaging)."""
-    squares = np.array([np.average(each.left_out**2, weights=weights) for each in candidates])
-    networks = weights.sum() ** 2 / (weights**2).sum()  # as many rows of equal weight
-    logs = -_TRUST * networks / 2 * np.log(np.maximum(squares, 1e-18))
+def _weighted(
+    candidates: Sequence[Candidate], networks: np.ndarray, weights: np.ndarray
+) -> tuple[Candidate, ...]:
+    """Weights by leave-one-out squares, as likelihoods (pseudo Bayesian model averaging).
+
+    Of networks and not of their trainings: how trainings of one network differ says of no form how
+    it does.
+    """
+    codes = np.unique(networks, return_inverse=True)[1]
+    totals = np.bincount(codes, weights)
+    known = totals > 0
+    squares = []
+    for each in candidates:
+        means = np.bincount(codes, weights * each.left_out)[known] / totals[known]
+        squares.append(float(np.average(means**2, weights=totals[known])))
+    equal = float(totals.sum() ** 2 / (totals**2).sum())  # as many networks of equal weight
+    logs = -_TRUST * equal / 2 * np.log(np.maximum(squares, 1e-18))
     shares = np.exp(logs - logs.max())
     shares = np.where(shares < _WORTH * shares.sum(), 0.0, shares)
     shares /= shares.sum()

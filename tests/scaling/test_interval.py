@@ -96,7 +96,7 @@ def test_noise_comes_from_seeds_unless_networks_are_further_off():
     assert len(logs) - 7 <= plain.freedom <= len(logs) - 5
     assert plain.noise == pytest.approx(NOISE, rel=0.25)
     rough = fit_forms(Evidence.of(truth(logs) + seeds + networks, columns)).candidates[0]
-    assert rough.freedom <= len(TRIPLES) - 5
+    assert rough.freedom == len(TRIPLES) - rough.form.terms
     # Of the mean of three trainings: 3 times as much, and a third of the seeds' squares.
     assert rough.noise == pytest.approx(np.sqrt(3 * (9 + 1 / 3)) * NOISE, rel=0.35)
 
