@@ -12,7 +12,7 @@ _LEAST = 1e-4  # errors nearer to 0 or 1 have no use in logarithms
 # Of the descent: steps, steps of a draw, the relative gain that is none, and how often there is
 # none before it ends: after a step that fails the next one is shorter.
 _STEPS, _REFITS, _TOLERANCE, _CALM = 80, 15, 1e-7, 5
-_EXPONENTS = (0.15, 0.5, 1.5)  # where the search for the exponents of a power law starts
+_EXPONENTS = (0.15, 0.5, 1.5, 6.0)  # where the search for the exponents of a power law starts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -232,7 +232,7 @@ class PowerLaw:
         """Levenberg-Marquardt for all draws at once: parameters, and weighted squares [draws]."""
         damping = np.full(parameters.shape[1], 1e-2)
         low = np.log(np.r_[np.full(1 + self.inputs, 1e-6), np.full(self.inputs, 0.02)])[:, None]
-        high = np.log(np.r_[np.full(1 + self.inputs, 3.0), np.full(self.inputs, 8.0)])[:, None]
+        high = np.log(np.r_[np.full(1 + self.inputs, 3.0), np.full(self.inputs, 40.0)])[:, None]
         parameters = np.clip(parameters, low, high)
 
         def squares(at: np.ndarray) -> np.ndarray:
