@@ -29,6 +29,7 @@ class Condition:
         rank: Kendall's tau-b with the first condition, from -1 to 1; None of the first condition
             itself, and with fewer than four ways or ties alone.
         interval: the middle 95 % of `rank` over draws of ways with replacement.
+        ways: how many different networks `rank` compares.
     """
 
     phi: float
@@ -36,6 +37,7 @@ class Condition:
     values: Mapping[str, float]
     rank: float | None = None
     interval: tuple[float, float] | None = None
+    ways: int = 0
 
     @property
     def best(self) -> str:
@@ -47,7 +49,7 @@ class Condition:
         """Whether the first ranking does not survive here."""
         if self.rank is None or self.interval is None:
             return False
-        return self.rank <= 0 or self.interval[1] < _HALF
+        return self.interval[1] < _HALF
 
     @property
     def words(self) -> str:
@@ -72,7 +74,7 @@ class Drift:
     def holds(self) -> bool | None:
         """Whether all rankings agree with the first more than chance; None if nothing is known.
 
-        False where one goes against it, or has an interval that does not reach a half.
+        False where one has an interval that does not reach a half.
         """
         if any(each.is_lost for each in self.conditions):
             return False
@@ -85,16 +87,20 @@ def drift(trials: Sequence[Trial], metric: str, phi: float = 1.0) -> Drift | Non
 
     The first condition is the grid's own, a length of 1 at its `phi`, or the nearest to it.
     """
-    values: dict[tuple[float, float], dict[str, list[float]]] = {}
+    networks: dict[tuple[float, float], dict[str, str]] = {}
+    scores: dict[tuple[float, float, str], list[float]] = {}
     for trial in trials:
         if trial.has_result:
             given = trial.parameters
-            ways = values.setdefault((given["length"], given["phi"]), {})
-            ways.setdefault(given["way"], []).append(trial.scores[metric])
-    if not values:
+            key = given["length"], given["phi"]
+            networks.setdefault(key, {})[given["way"]] = trial.digest
+            scores.setdefault((*key, trial.digest), []).append(trial.scores[metric])
+    if not networks:
         return None
+    # Ways that come to the same network share its trainings.
     means = {
-        key: {way: fmean(scores) for way, scores in ways.items()} for key, ways in values.items()
+        key: {way: fmean(scores[*key, network]) for way, network in ways.items()}
+        for key, ways in networks.items()
     }
     keys = sorted(means, key=lambda key: (abs(math.log(key[0])), abs(key[1] - phi), key))
     first = means[keys[0]]
@@ -102,18 +108,30 @@ def drift(trials: Sequence[Trial], metric: str, phi: float = 1.0) -> Drift | Non
     for n, (length, at) in enumerate([keys[0], *sorted(keys[1:])]):
         own = means[length, at]
         ordered = dict(sorted(own.items(), key=lambda pair: -pair[1]))
-        rank, interval = _agreement(first, own) if n else (None, None)
+        both = _different(networks[keys[0]], networks[length, at])
+        rank, interval = _agreement(first, own, both) if n else (None, None)
         conditions.append(
-            Condition(phi=at, length=length, values=ordered, rank=rank, interval=interval)
+            Condition(
+                phi=at, length=length, values=ordered, rank=rank, interval=interval, ways=len(both)
+            )
         )
     return Drift(tuple(conditions))
 
 
+def _different(first: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Ways that both conditions have, one of those that are the same network in either."""
+    ways: list[str] = []
+    for way in first:
+        seen = any(first[way] == first[w] or other.get(way) == other[w] for w in ways)
+        if way in other and not seen:
+            ways.append(way)
+    return ways
+
+
 def _agreement(
-    first: Mapping[str, float], other: Mapping[str, float]
+    first: Mapping[str, float], other: Mapping[str, float], ways: Sequence[str]
 ) -> tuple[float | None, tuple[float, float] | None]:
     """Kendall's tau-b of two rankings, and its interval over draws of ways."""
-    ways = [way for way in first if way in other]
     if len(ways) < _FEWEST:
         return None, None
     before, after = (np.array([each[way] for way in ways]) for each in (first, other))
@@ -142,10 +160,9 @@ def _sentence(first: Condition, other: Condition) -> str:
     if other.rank is None or other.interval is None:
         return f"{other.words}: {best}"
     low, high = other.interval
-    both = sum(way in first.values for way in other.values)
     text = (
         f"{other.words}: {best}; rank correlation with {first.words} {other.rank:.2f} "
-        f"[{low:.2f}, {high:.2f}] over {both} ways"
+        f"[{low:.2f}, {high:.2f}] over {other.ways} ways"
     )
     if other.is_lost:
         return f"{text}: the ranking does not survive"

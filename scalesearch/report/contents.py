@@ -95,7 +95,7 @@ class Contents:
     surface: Response | None = None
     surface_lines: Sequence[str] = ()
     no_surface: str = ""
-    spent: tuple[float, int] | None = None
+    spent: tuple[float, float, int] | None = None
     drift: Drift | None = None
     members: Sequence[Member] = ()
     detections: Sequence[Detections] = ()

@@ -292,21 +292,27 @@ def _rounds(contents: Contents) -> list[str]:
     """What rounds have saved, where the grid was trained in rounds."""
     if contents.spent is None:
         return []
-    spent, without = contents.spent
+    spent, repeats, without = contents.spent
     return [
-        f"Trained in rounds: {spent:.4g} whole trainings in all, repeats of the leaders among "
-        f"them. One training of each network to its end would have been {without}."
+        f"Trained in rounds: one training of each network to its end would have been {without}; "
+        f"with those that were stopped at a rung it was {spent - repeats:.4g}, and with repeats of "
+        f"the leaders {spent:.4g} in all."
     ]
 
 
 def _surface(contents: Contents, drawn: Drawn) -> Section | None:
     """What the grid's trainings say together, and how sure that is."""
     if contents.no_surface:
-        return Section(title="How sure", text=[f"There is no surface: {contents.no_surface}."])
+        lines = [f"There is no surface: {contents.no_surface}.", *_sentences(contents)]
+        return Section(title="How sure", text=lines)
     if contents.surface is None:
         return None
-    lines = [f"{line[0].upper()}{line[1:]}." for line in contents.surface_lines]
+    lines = _sentences(contents)
     return Section(title="How sure", text=lines, figure=_figure(contents, drawn, "surface"))
+
+
+def _sentences(contents: Contents) -> list[str]:
+    return [f"{line[0].upper()}{line[1:]}." for line in contents.surface_lines]
 
 
 def _drift(contents: Contents, drawn: Drawn) -> Section | None:
@@ -314,10 +320,17 @@ def _drift(contents: Contents, drawn: Drawn) -> Section | None:
     if contents.drift is None:
         return None
     lines = [f"{line[0].upper()}{line[1:]}." for line in contents.drift.sentences]
-    if contents.drift.holds is False:
+    lost = [each for each in contents.drift.conditions if each.is_lost]
+    first = contents.drift.conditions[0]
+    if any(each.length != first.length for each in lost):
         lines.append(
             "Warning: do not rely on the ranking of the short trainings. Train the grid for "
             "longer, or take the best of the longest trainings here."
+        )
+    elif lost:
+        lines.append(
+            f"Warning: what is best at phi {first.phi:g} is not what is best at other sizes. Take "
+            "the best at the size that you need, or a grid of that budget."
         )
     return Section(title="Does it hold?", text=lines, tables=[tables.drift(contents)])
 

@@ -166,6 +166,7 @@ def _comparisons(
                 probability=0.5 if same else float(np.mean(gains > 0)),
                 gain=float(100 * (fitted[row] - fitted[0])),
                 interval=Range(low=float(low), high=float(high)),
+                same=same,
             )
         )
     return tuple(found)

@@ -45,6 +45,7 @@ class Comparison:
         covered: whether the others lie within the networks of the evidence, not beyond.
         gain: by how much, in points of accuracy.
         interval: 95 % of the drawn gains.
+        same: whether the best coefficients are these.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Comparison:
     probability: float
     gain: float
     interval: Range
+    same: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SURE = 0.95  # probability from which a difference is called one
 _EDGE = 1e-3  # share of growth below which a dimension gets nothing
+_NARROW = 0.25  # of what the budget allows: an interval that settles that a dimension gets nothing
+_ENOUGH, _PLENTY = 2.5, 4  # networks for each term from which intervals hold, and hold easily
 
 
 def lines(response: Response) -> tuple[str, ...]:
@@ -76,6 +78,8 @@ def comparison_line(comparison: Comparison) -> str:
         "the paper's coefficients" if comparison.name == "paper" else f"{comparison.name} alone"
     )
     values = ", ".join(f"{name} {value:.2f}" for name, value in comparison.coefficients.items())
+    if comparison.same:
+        return f"the best is {against}"
     low, high = comparison.interval.low, comparison.interval.high
     sure = max(comparison.probability, 1 - comparison.probability) >= _SURE
     return (
@@ -102,6 +106,9 @@ def _flat_lines(response: Response) -> Iterator[str]:
 
     if len(response.shares) < 2:
         return
+    if leave_one_out(response) is None:
+        yield "what lies near the best is as good as unknown: nothing checks the surface's shape"
+        return
     region = ", ".join(f"{name} {each}" for name, each in response.region.items())
     word = "flat: anything in this region" if response.flat else "the region that"
     yield f"{word} is within {FLAT:g} points of the best: {region}"
@@ -112,18 +119,23 @@ def _warnings(response: Response) -> Iterator[str]:
     if len(names) == 1:
         yield f"only {names[0]} varies: within a budget there is nothing to choose"
         return
-    alone = [name for name, share in zip(names, response.shares, strict=True) if share < _EDGE]
-    if alone:
-        yield f"{' and '.join(alone)} should stay as it is at this budget"
+    yield from _unchanged_lines(response)
     if response.surface.name.endswith("linear"):
         yield (
             "warning: too few networks to see diminishing returns: with straight lines one "
             "dimension alone always comes out best, whether it is or not"
         )
+    networks = len(np.unique(evidence.networks)) - len(response.surface.failed)
+    terms = response.surface.candidates[0].form.terms
+    if evidence.noise is None and networks < _ENOUGH * terms:
+        yield (
+            f"warning: {networks} networks for {terms} terms are few: the intervals may be too "
+            f"narrow; {_PLENTY * terms} networks would do"
+        )
     if response.outside:
         yield (
-            "warning: these coefficients lie beyond the networks that there are results of: "
-            "train some there before you believe them"
+            "warning: these coefficients lie beyond the networks that there are results of, and "
+            "the search ends there: train some there before you believe them"
         )
     if response.base_outside:
         yield "warning: the base lies beyond the networks that there are results of"
@@ -132,6 +144,27 @@ def _warnings(response: Response) -> Iterator[str]:
             f"{name}^{power:.2f}" for name, power in zip(names, evidence.exponents, strict=True)
         )
         yield f"{evidence.cost} of these networks grow with {powers}"
+
+
+def _unchanged_lines(response: Response) -> Iterator[str]:
+    """Dimensions that get nothing of the budget, by whether the evidence settles that."""
+    names = response.evidence.dimensions
+    allowed = response.budget.logs(response.budget.points())
+    sure: list[str] = []
+    unsure: list[str] = []
+    for row, (name, share) in enumerate(zip(names, response.shares, strict=True)):
+        if share >= _EDGE:
+            continue
+        interval = response.intervals[COEFFICIENTS[name]]
+        widest = float(np.ptp(allowed[:, row]))
+        known = float(np.log(interval.high / interval.low)) <= _NARROW * widest
+        (sure if known else unsure).append(name)
+    if sure:
+        stays = "stay as they are" if len(sure) > 1 else "stay as it is"
+        yield f"{' and '.join(sure)} should {stays} at this budget"
+    if unsure:
+        stays = "leaves them as they are" if len(unsure) > 1 else "leaves it as it is"
+        yield f"whether to scale {' and '.join(unsure)} is not known: the best point {stays}"
 
 
 def file_entries(response: Response) -> dict[str, Any]:

@@ -9,14 +9,16 @@ from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture, Detector
+from scalesearch.arch.factory import DIMENSIONS
 from scalesearch.arch.plain import digest
 from scalesearch.cost.closed_form import cost
 from scalesearch.files.write import write_yaml
-from scalesearch.history.points import Point, points, spent
+from scalesearch.history.points import REPEAT, Point, points, spent
 from scalesearch.history.ranking import require_results
 from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Evaluator, hook
 from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.realise import effective
 from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.context import Context
 from scalesearch.study.estimate import grid_seconds, grid_sentence
@@ -55,7 +57,8 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     surface = surface_of(settings, metric, network, trials)
     best = best_point(found, surface)
     chosen = grid.space.coefficients(best.parameters[0])
-    entries = _entries(context, network, best, surface) | _spent(grid, trials, evaluator)
+    grown = grid.space.decode(best.parameters[0])
+    entries = _entries(context, network, grown, best, surface) | _spent(grid, trials, evaluator)
     others = [point for point in found if point is not best][:RUNNERS_UP]
     base = cost(network).flops
     entries["runners_up"] = [{**p.parameters[0], **_measures(p, metric, base)} for p in others]
@@ -92,12 +95,15 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
 
 
 def _entries(
-    context: Context, network: Architecture, best: Point, surface: GridSurface
+    context: Context, network: Architecture, grown: Any, best: Point, surface: GridSurface
 ) -> dict[str, Any]:
-    """What a `coefficients.yaml` says beside the coefficients."""
+    """What a `coefficients.yaml` says beside the coefficients; `grown` is their network."""
     data = context.study.dataset
     entries = _measures(best, context.study.objective.metric, cost(network).flops)
     entries["baseline_digest"] = digest(network)
+    if not isinstance(network, Detector):
+        really = effective(network, grown)
+        entries["effective"] = {name: round(getattr(really, name), 4) for name in DIMENSIONS}
     if data is not None:
         entries["data"] = data.name
     response = surface.response
@@ -128,7 +134,13 @@ def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) 
         return {}
     epochs = hook(evaluator, "epochs")
     taken = round(spent(trials, epochs), 2)
-    return {"trainings": taken, "trainings_without_halving": len(grid.fitting) + grid.unused}
+    first = spent([trial for trial in trials if not trial.parameters[REPEAT]], epochs)
+    without = len(grid.fitting) + grid.unused
+    return {
+        "trainings": taken,
+        "repeats": round(taken - first, 2),
+        "trainings_without_halving": without,
+    }
 
 
 def _measures(point: Point, metric: str, base: int) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def report(folder: RunFolder) -> list[Path]:
         coefficients=folder.coefficients if has_coefficients else None,
         points=found,
         surface=surface.response,
-        surface_lines=surface.lines if surface.response else (),
+        surface_lines=surface.lines if surface.response else surface.unknown,
         no_surface=surface.reason,
         spent=_spent(folder) if has_coefficients else None,
         drift=drift(phases.get("grid_confirm", ()), metric, grid.get("phi", 1.0)),
@@ -186,12 +186,14 @@ def report(folder: RunFolder) -> list[Path]:
     return write_report(contents, folder.path)
 
 
-def _spent(folder: RunFolder) -> tuple[float, int] | None:
-    """Whole trainings of a grid in rounds, and those without them; None of any other grid."""
+def _spent(folder: RunFolder) -> tuple[float, float, int] | None:
+    """Whole trainings of a grid in rounds, those of repeats among them, and how many networks there
+    were to train once; None of any other grid.
+    """
     plain = load_yaml(folder.path / "coefficients.yaml").plain
     if "trainings" not in plain:
         return None
-    return plain["trainings"], plain["trainings_without_halving"]
+    return plain["trainings"], plain.get("repeats", 0), plain["trainings_without_halving"]
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:

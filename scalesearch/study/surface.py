@@ -13,7 +13,7 @@ import numpy as np
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
-from scalesearch.history.points import Point, evidence, points
+from scalesearch.history.points import REPEAT, Point, evidence, points
 from scalesearch.history.trials import Trial
 from scalesearch.scaling.coefficients import COEFFICIENTS, POWERS
 from scalesearch.scaling.detector import FACTORS, DetectorCoefficients
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LEAST = 2  # dimensions; with one there is nothing to choose at one budget
 _EDGE = 1e-6  # errors are shares strictly between 0 and 1
 _LEAST_GROWTH = 0.02  # in logs, that is worth dividing
+_NAMED = 5  # networks that are named
 _SAMPLES = 33  # values of a coefficient whose FLOPs are counted
 # The coefficients that scale each dimension, of classifiers and of detectors.
 _NAMES = {
@@ -58,6 +59,7 @@ class GridSurface:
         reason: why not.
         axes: of the dimensions that vary, by their names.
         equal: whether all points were made equal in the budget's cost.
+        unknown: what the trainings cannot say, a sentence each.
         note: what the letters in the response's sentences stand for, if not coefficients.
     """
 
@@ -65,6 +67,7 @@ class GridSurface:
     reason: str = ""
     axes: Mapping[str, Axis] = field(default_factory=dict)
     equal: bool = False
+    unknown: tuple[str, ...] = ()
     note: str = ""
 
     def predict(self, point: Point) -> float:
@@ -102,8 +105,8 @@ class GridSurface:
     def lines(self) -> tuple[str, ...]:
         """What can be concluded, a sentence each."""
         if self.response is None:
-            return (f"no surface: {self.reason}; the best mean counts",)
-        lines = self.response.lines
+            return (f"no surface: {self.reason}; the best mean counts", *self.unknown)
+        lines = (*self.response.lines, *self.unknown)
         if not self.note:
             return lines
         found = ", ".join(f"{name} {value:.4g}" for name, value in self.optimum.items())
@@ -114,10 +117,40 @@ def surface_of(
     grid: Mapping[str, Any], metric: str, baseline: Architecture, trials: Sequence[Trial]
 ) -> GridSurface:
     """The surface of a grid's trials; `grid` are its settings as they are written in YAML."""
+    unknown = _unknown(trials, points(trials, metric))
+    return replace(_surface(grid, metric, baseline, trials), unknown=unknown)
+
+
+def _unknown(trials: Sequence[Trial], found: Sequence[Point]) -> tuple[str, ...]:
+    """Which networks failed without a score, and whether all scores are the same."""
+    known = {point.first.digest for point in found}
+    failed = {t.digest: t.parameters for t in trials if t.state == "failed"}
+    lost = [
+        ", ".join(f"{value:g}" for name, value in given.items() if name != REPEAT)
+        for digest, given in failed.items()
+        if digest not in known
+    ]
+    lines = []
+    if lost:
+        names = "; ".join(lost[:_NAMED]) + "; …" * (len(lost) > _NAMED)
+        lines.append(f"warning: nothing is known of {len(lost)} that failed: {names}")
+    if len(found) > 1 and len({point.mean for point in found}) == 1:
+        lines.append(
+            "warning: all means are the same, and the first is taken: train for longer, on more "
+            "images, or with another learning rate"
+        )
+    return tuple(lines)
+
+
+def _surface(
+    grid: Mapping[str, Any], metric: str, baseline: Architecture, trials: Sequence[Trial]
+) -> GridSurface:
     from scalesearch.scaling.fit_surface import fit_surface
 
     found, phi, budget = points(trials, metric), grid["phi"], grid["budget"]
     scores = [trial.scores[metric] for point in found for trial in point.trainings]
+    if len(scores) > 1 and len({*scores}) == 1:
+        return GridSurface(reason=f"{metric} is {scores[0]:.4g} in every training")
     if not all(0 <= score <= 1 for score in scores):
         return GridSurface(reason=f"{metric} is no share between 0 and 1")
     if not budget:

@@ -14,8 +14,11 @@ WAYS = ("1.2, 1.1, 1.15", "1.3, 1.1, 1.1", "depth alone", "width alone", "resolu
 COST = Cost(flops=1, flops_total=1, params=1, activations=1, inference_bytes=1, training_bytes=1)
 
 
-def trials(table):
-    """Trials of `{(length, phi): values of the ways}`; None failed; lists are repeats."""
+def trials(table, same=()):
+    """Trials of `{(length, phi): values of the ways}`; None failed; lists are repeats.
+
+    Of ways in `same` all are one network.
+    """
     made = []
     for (length, phi), values in table.items():
         for way, value in zip(WAYS, values, strict=True):
@@ -28,7 +31,7 @@ def trials(table):
                         number=len(made),
                         state=state,
                         parameters=given,
-                        digest="x",
+                        digest="same" if way in same else way,
                         cost=COST,
                         scores=scores,
                     )
@@ -72,6 +75,25 @@ def test_the_same_ranking_holds_and_a_turned_one_does_not_survive():
     assert turned.holds is False
     assert turned.sentences[0].endswith("the ranking does not survive")
     assert "resolution alone is the best" in turned.sentences[0]
+
+
+def test_ways_that_are_one_network_count_once_and_share_their_trainings():
+    alike = ("1.3, 1.1, 1.1", "width alone")
+    up = [0.5, 0.4, 0.3, 0.2, 0.1]
+    found = drift(trials({(1.0, 1.0): up, (3.0, 1.0): up}, alike), "accuracy")
+    other = found.conditions[1]
+    assert other.ways == 4
+    assert other.values["width alone"] == other.values["1.3, 1.1, 1.1"] == pytest.approx(0.3)
+    fewer = drift(trials({(1.0, 1.0): up, (3.0, 1.0): up}, (*alike, "depth alone")), "accuracy")
+    assert fewer.conditions[1].rank is None
+
+
+def test_a_ranking_is_not_lost_by_an_interval_that_says_nothing():
+    """Kendall's tau of these is -.2, and draws of five ways can be anything."""
+    table = {(1.0, 1.0): [0.5, 0.4, 0.3, 0.2, 0.1], (2.0, 1.0): [0.2, 0.1, 0.4, 0.5, 0.05]}
+    found = drift(trials(table), "accuracy")
+    assert found.conditions[1].rank <= 0.2
+    assert found.holds is None
 
 
 def test_one_swap_among_few_says_nothing():
