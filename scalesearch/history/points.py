@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.history.confidence import confidence
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.trials import Trial, overall
 
 _LEAST_WEIGHT = 0.01  # of a result that foretells next to nothing
@@ -78,12 +79,12 @@ def points(trials: Sequence[Trial], metric: str) -> tuple[Point, ...]:
     return tuple(sorted(ranked, key=_order))
 
 
-def spent(trials: Sequence[Trial], epochs: int) -> float:
-    """Whole trainings that a grid's epochs add up to."""
+def spent(trials: Sequence[Trial], epochs: int, schedule: Schedule = WHOLE_EPOCHS) -> float:
+    """Whole trainings that a grid's epochs add up to, by the work of each."""
     own = [trial for trial in trials if trial.source is None]
-    whole = sum(trial.state == "assessed" for trial in own)
-    cut = sum(max(t.curve, default=0) for t in own if t.state in ("stopped", "failed"))
-    return whole + cut / epochs
+    whole = sum(trial.state == "assessed" for trial in own) * schedule.work(epochs)
+    ended = [max(t.curve, default=0) for t in own if t.state in ("stopped", "failed")]
+    return (whole + sum(map(schedule.work, ended))) / epochs
 
 
 @dataclass(frozen=True, kw_only=True)

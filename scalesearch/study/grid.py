@@ -87,7 +87,8 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
         )
     rounds = partial(Rounds, halving=grid.halving, entrants=grid.entrants)
     space = TrainingsSpace(coefficients_of=grid.space)
-    plan = replace(plan, space=space, result_lag=0)  # rounds depend on no worker's speed
+    # Rounds depend on no worker's speed.
+    plan = replace(plan, space=space, result_lag=0, schedule=grid.halving.schedule)
     return context.carry_out(plan, evaluator, grid.fitting, total=grid.total, make_loop=rounds)
 
 
@@ -127,7 +128,7 @@ def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) 
     if grid.halving is None:
         return {}
     epochs = hook(evaluator, "epochs")
-    taken = round(spent(trials, epochs), 2)
+    taken = round(spent(trials, epochs, grid.halving.schedule), 2)
     return {"trainings": taken, "trainings_without_halving": len(grid.fitting) + grid.unused}
 
 
