@@ -13,9 +13,8 @@ from scalesearch.errors import UserError
 def smaller_side(net: Architecture, share: float) -> int:
     """The side in pixels that is nearest to `share` (0 to 1) of the network's own.
 
-    It is a multiple of what a detector's levels halve, as far as its own side is one, and never
-    below the stride of all stages, where a whole image would become less than a pixel. A factory's
-    module is tried.
+    A backbone takes any side. A detector's is a multiple of what its levels halve, as far as its
+    own is one. A factory's module is tried.
 
     Raises:
         UserError: a factory's module takes no side below its own.
@@ -27,8 +26,8 @@ def smaller_side(net: Architecture, share: float) -> int:
         from scalesearch.cost.factory import side_taken
 
         return side_taken(net, max(1, math.floor(wanted + 0.5)))
-    step, least = _step(net), _least(net)
-    return min(net.resolution, max(least, math.floor(wanted / step + 0.5) * step))
+    step = _step(net)
+    return max(step, math.floor(wanted / step + 0.5) * step)
 
 
 def require_smaller(net: Architecture, shares: Sequence[float]) -> None:
@@ -40,11 +39,11 @@ def require_smaller(net: Architecture, shares: Sequence[float]) -> None:
     for share in shares:
         if share < 1 and smaller_side(net, share) == net.resolution:
             assert not isinstance(net, Factory)  # whose side is another one, or an error
-            step, least = _step(net), _least(net)
+            step = _step(net)
+            smaller = f"shares of {step} to {net.resolution - step} pixels, in steps of {step}"
             raise UserError(
-                f"{share:g} of {net.resolution} pixels would be {net.resolution} again",
-                allowed=f"shares that give {least} pixels or more, in steps of {step}",
-                hint="leave it out if the images of the baseline are as small as that",
+                f"{share:g} of the baseline's {net.resolution} pixels would be as many again",
+                allowed=smaller if net.resolution > step else "1: it takes no smaller images",
             )
 
 
@@ -55,10 +54,3 @@ def _step(net: Described) -> int:
     if not isinstance(net, Detector):
         return 1
     return math.gcd(net.resolution, 2**net.neck.max_level)
-
-
-def _least(net: Described) -> int:
-    stem = net.trunk.stem
-    strides = (stem.stride, stem.pool, *(stage.stride for stage in net.trunk.stages))
-    step = _step(net)
-    return min(net.resolution, math.ceil(math.prod(strides) / step) * step)

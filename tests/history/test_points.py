@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scalesearch.cost.cost import Cost
+from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.history.points import evidence, points, spent
 from scalesearch.history.trials import Trial
 
@@ -63,6 +64,13 @@ def test_whole_trainings_rank_by_their_mean_and_the_stopped_by_how_far_they_came
 def test_epochs_add_up_to_whole_trainings():
     # a, a again and d to the end, b two epochs, c and the failed one a single one.
     assert spent(TRIALS, 3) == pytest.approx(3 + (2 + 1 + 1) / 3)
+
+
+def test_epochs_on_less_data_add_up_by_their_work():
+    schedule = Schedule(((1, Fidelity(data=0.5, resolution=0.5)),))
+    # An eighth for the first epoch of each of six trainings: three whole ones with two more epochs
+    # each, b with one more, c and the failed one without.
+    assert spent(TRIALS, 3, schedule) == pytest.approx((6 / 8 + 3 * 2 + 1) / 3)
 
 
 def test_stopped_trainings_are_turned_into_whole_ones_by_those_that_have_both():
