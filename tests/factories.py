@@ -140,3 +140,10 @@ class Merging(nn.Module):
 
 def merging(num_classes=2):
     return Merging(num_classes)
+
+
+def of_one_side(width=1.0, resolution=16, in_channels=1, num_classes=2):
+    """Flattens what its last layer sees, as networks with a table of positions do."""
+    channels = round(16 * width)
+    layers = [nn.Conv2d(in_channels, channels, 3, padding=1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(channels * resolution**2, num_classes))

