@@ -63,6 +63,12 @@ class Schedule:
             after = max(after, last)
         return total
 
+    @property
+    def words(self) -> str:
+        """`25 % of the images to epoch 1, 50 % of the images to epoch 3, then all images`."""
+        stages = ", ".join(f"{fidelity} to epoch {until}" for until, fidelity in self.stages)
+        return f"{stages}, then {WHOLE}" if stages else str(WHOLE)
+
     def lessens(self, name: str) -> bool:
         """Whether an epoch has less of one of `FIDELITIES`."""
         return any(getattr(fidelity, name) < 1 for _, fidelity in self.stages)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from scalesearch.errors import UserError
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Fidelity, Schedule
@@ -77,6 +78,14 @@ class GridStopping(Stopping):
                 key=key,
                 allowed="shares above 0 and up to 1, none below the one before",
             )
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any] | None) -> GridStopping | None:
+        """As a study's file has it, read and checked before; None of None."""
+        if plain is None:
+            return None
+        given: dict[str, Any] = {k: tuple(v) if k != "keep" else v for k, v in plain.items()}
+        return cls(**given)
 
     @property
     def schedule(self) -> Schedule:

@@ -183,6 +183,8 @@ class Rounds(Loop):
             return
         scores = {self.plan.objective.metric: trial.curve[rung]}
         reason = f"stopped after step {rung}"
+        if self._halving.schedule:  # its score is no whole one, whatever stands beside it
+            reason += f", on {self._halving.schedule.at(rung)}"
         self._finish(replace(trial, state="stopped", scores=scores, reason=reason, finished=now()))
         self._publish(number)
 

@@ -25,6 +25,14 @@ def test_a_schedule_says_what_each_epoch_has():
     assert pickle.loads(pickle.dumps(SCHEDULE)) == SCHEDULE
 
 
+def test_a_schedule_in_words():
+    assert SCHEDULE.words == (
+        "25 % of the images at 50 % of the side to epoch 1, "
+        "50 % of the images at 75 % of the side to epoch 3, then all images"
+    )
+    assert WHOLE_EPOCHS.words == "all images"
+
+
 def test_work_is_images_times_pixels():
     assert QUARTER.work == 0.25 * 0.5 * 0.5
     # One epoch of 1/16, two of 9/32, the rest whole.

@@ -105,6 +105,13 @@ def test_without_repeats_a_stopped_training_weighs_the_share_of_its_epochs():
     assert rows.weights == pytest.approx([1, 1 / 3, 1 / 3])
 
 
+def test_without_repeats_a_smaller_training_weighs_the_share_of_its_work():
+    schedule = Schedule(((1, Fidelity(data=0.5, resolution=0.5)),))
+    found = points([TRIALS[0], TRIALS[2]], "accuracy")
+    rows = evidence(found, "accuracy", flops=100, schedule=schedule)
+    assert rows.weights == pytest.approx([1, *[(1 / 8) / (1 / 8 + 2)] * 2])
+
+
 def test_where_no_training_was_whole_there_is_nothing_to_compare_with():
     rows = evidence(points([TRIALS[2]], "accuracy"), "accuracy", flops=100)
     assert len(rows.errors) == 0

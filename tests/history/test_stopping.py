@@ -59,6 +59,9 @@ def test_the_shares_of_rungs_are_a_schedule():
     ]
     both = GridStopping(rungs=(2,), data=(0.5,), resolution=(0.75,)).schedule
     assert both.at(2) == Fidelity(data=0.5, resolution=0.75)
+    plain = {"rungs": [2], "keep": 0.5, "data": [0.5], "resolution": [0.75]}
+    assert GridStopping.from_plain(plain).schedule == both
+    assert GridStopping.from_plain(None) is None
     assert GridStopping(rungs=(1, 3)).schedule is WHOLE_EPOCHS
     assert GridStopping(rungs=(3, 1), data=()).schedule is WHOLE_EPOCHS
     assert GridStopping(rungs=(1, 3), data=(1.0, 1.0)).schedule is WHOLE_EPOCHS

@@ -65,6 +65,7 @@ def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
     assert set(known["interval"]) == {"beta", "gamma"}
     page = (done.path / "report.html").read_text()
     assert "What is scaled, effectively" in page
+    assert "saw 50 % of the images at 50 % of the side to epoch 1, then all images" in page
     assert "tests.factories:wide_of_any" in page
     assert (done.path / "export" / "compound_phi1.py").exists()
     again = run(file, folder=done.path)

@@ -146,6 +146,8 @@ def test_less_data_and_smaller_images_count_by_their_work(tmp_path):
     trials = carried_out(tmp_path / "j", assess=trainings, halving=SMALL)
     own = trained(trials)
     work = sum(SMALL.schedule.work(max(t.curve)) for t in own)
+    stopped = next(t for t in own if t.state == "stopped" and max(t.curve) == 1)
+    assert stopped.reason == "stopped after step 1, on 25 % of the images at 50 % of the side"
     # Repeats are trained under the same schedule: the budget is spent, down to one training.
     assert trainings.work == pytest.approx(work)
     assert any(t.parameters[REPEAT] > 0 for t in own)
