@@ -170,7 +170,7 @@ def side_taken(net: Factory, wanted: int) -> int:
                 continue
             shape = (2, net.in_channels, side, side)
             try:
-                with running(model, shape), torch.no_grad():
+                with torch.random.fork_rng(devices=[]), running(model, shape), torch.no_grad():
                     outputs = model(torch.zeros(shape))
             except UserError as error:
                 reason = reason or error.problem
