@@ -293,9 +293,17 @@ def _rounds(contents: Contents) -> list[str]:
     if contents.spent is None:
         return []
     spent, without = contents.spent
-    return [
+    saved = (
         f"Trained in rounds: {spent:.4g} whole trainings in all, repeats of the leaders among "
         f"them. One training of each network to its end would have been {without}."
+    )
+    if not contents.rungs:
+        return [saved]
+    return [
+        saved,
+        f"Every training of the grid saw {contents.rungs}. An epoch counts by its images and their "
+        "pixels. How the grid ranks networks is how they learn under this schedule; "
+        "`grid: {confirm: …}` says whether whole trainings rank them alike.",
     ]
 
 

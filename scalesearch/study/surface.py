@@ -13,7 +13,9 @@ import numpy as np
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import WHOLE_EPOCHS
 from scalesearch.history.points import Point, evidence, points
+from scalesearch.history.stopping import GridStopping
 from scalesearch.history.trials import Trial
 from scalesearch.scaling.coefficients import COEFFICIENTS, POWERS
 from scalesearch.scaling.detector import FACTORS, DetectorCoefficients
@@ -114,6 +116,8 @@ def surface_of(
     grid: Mapping[str, Any], metric: str, baseline: Architecture, trials: Sequence[Trial]
 ) -> GridSurface:
     """The surface of a grid's trials; `grid` are its settings as they are written in YAML."""
+    stopping = GridStopping.from_plain(grid.get("stopping"))
+    schedule = WHOLE_EPOCHS if stopping is None else stopping.schedule
     from scalesearch.scaling.fit_surface import fit_surface
 
     found, phi, budget = points(trials, metric), grid["phi"], grid["budget"]
@@ -126,7 +130,7 @@ def surface_of(
     budget_cost = grid.get("budget_cost", "flops")
     try:
         axes = _axes(found, baseline, phi)
-        rows = evidence(found, metric, counts(baseline).flops)
+        rows = evidence(found, metric, counts(baseline).flops, schedule)
         logs = np.stack(
             [
                 [np.log(axis.times(value)) for value in rows.parameters[axis.name]]
