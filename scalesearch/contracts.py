@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import BoxData, BoxImages, Data, FileAccount, ImageData, Images
 from scalesearch.plugins import calling
@@ -82,14 +83,21 @@ def scores_of(
     data: Any,
     seed: int,
     scratch: Scratch | None = None,
+    schedule: Schedule = WHOLE_EPOCHS,
 ) -> Generator[Score, None, None]:
     """What an evaluator yields, in plain numbers; it is given `scratch` if it takes that.
+
+    And the `schedule` where that has less than whole epochs; it was checked that it takes it.
 
     Raises:
         UserError: it yields something else than scores of named numbers.
     """
     name = name_of(evaluator)
-    more = {"scratch": scratch} if _takes(evaluator.evaluate, "scratch") else {}
+    more: dict[str, Any] = {}
+    if takes(evaluator.evaluate, "scratch"):
+        more["scratch"] = scratch
+    if schedule:
+        more["schedule"] = schedule
     scores, before = evaluator.evaluate(model, architecture, data, seed, **more), -math.inf
     if not isinstance(scores, Iterable):
         raise _returned(name, "evaluate", "a generator of scores", scores)
@@ -114,7 +122,7 @@ def scores_of(
         yield replace(score, step=step, values=values)
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
+def takes(function: Any, name: str) -> bool:
     """Whether a function has a parameter of this name, or takes any."""
     try:
         parameters = inspect.signature(function).parameters

@@ -47,6 +47,8 @@ class Hooks:
             long a trial takes.
         validate_every: of an evaluator: epochs from one score to the next.
         seeds: of an evaluator: trainings for one score; with several nothing is stopped early.
+        fidelities: of an evaluator: of `data` and `resolution` those of which epochs of a training
+            can have less; `evaluate` then has a parameter `schedule`. By default all are whole.
         trains: of an evaluator: whether it needs a built model and the images of a data set.
         minimizes: of an evaluator: whether its scores are metrics of which less is better, with
             their signs changed; a reward would then be turned round.
@@ -60,6 +62,7 @@ class Hooks:
     epochs: int | None = None
     validate_every: int = 1
     seeds: int = 1
+    fidelities: ClassVar[Sequence[str]] = ()
     trains: bool = True
     minimizes: bool = False
     gives_latency: bool = False
@@ -369,10 +372,15 @@ class Dataset(Protocol):
 class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores.
 
-    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `check`, `notes`, `notes_on`,
-    `smaller`. If `evaluate` has a parameter `scratch` it is given a `Scratch` (of
-    scalesearch.history.jobs): the trial's identity, and a folder in which to keep what an
-    interrupted trial needs to go on; the scores of the attempt before may be yielded again.
+    Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `fidelities`, `check`,
+    `notes`, `notes_on`, `smaller`.
+
+    If `evaluate` has a parameter `scratch` it is given a `Scratch` (of scalesearch.history.jobs):
+    the trial's identity, and a folder in which to keep what an interrupted trial needs to go on;
+    the scores of the attempt before may be yielded again.
+
+    One with `fidelities` is given a `schedule` (of scalesearch.history.fidelity) where some epochs
+    are to take a fixed part of the training images, or smaller ones, which it then validates with.
     """
 
     @property

@@ -121,3 +121,29 @@ def patches(width=1.0, resolution=32, num_classes=2):
     channels = int(16 * width)
     layers = [nn.Conv2d(3, channels, 4, stride=4), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(channels, num_classes))
+
+
+class Merging(nn.Module):
+    """Merges patches of 8 x 8 pixels, of which images must be made."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Flatten(2), nn.Linear(64, 4), nn.AdaptiveAvgPool2d((1, 4)))
+        self.classifier = nn.Linear(4, classes)
+
+    def forward(self, images):
+        count, channels, height, width = images.shape
+        patches = images.reshape(count, channels, height // 8, 8, width // 8, 8)
+        merged = patches.permute(0, 2, 4, 1, 3, 5).reshape(count, -1, 64)
+        return self.classifier(self.model(merged).flatten(1))
+
+
+def merging(num_classes=2):
+    return Merging(num_classes)
+
+
+def of_one_side(width=1.0, resolution=16, in_channels=1, num_classes=2):
+    """Flattens what its last layer sees, as networks with a table of positions do."""
+    channels = round(16 * width)
+    layers = [nn.Conv2d(in_channels, channels, 3, padding=1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(channels * resolution**2, num_classes))

@@ -17,6 +17,8 @@ from scalesearch.text import shortened
 DIMENSIONS = ("depth", "width", "resolution")
 # What is passed to a factory whose signature has it, beside its options.
 ARGUMENTS = (*DIMENSIONS, "in_channels", "num_classes")
+# Sides in a row that a factory or its module may reject: multiples of 32 pixels are found.
+REJECTED_SIDES = 17
 # Libraries whose models are named as `timm:mobilenetv3_large_100`, and what gives their builders.
 LIBRARIES = {
     "timm": "scalesearch.nn.library_models:timm_builder",

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from scalesearch.arch.factory import Factory, build_module, declared
+from scalesearch.arch.factory import REJECTED_SIDES, Factory, build_module, declared
 from scalesearch.arch.graph import Size
 from scalesearch.cost.any_module import running
 from scalesearch.cost.composition import BlockCost
@@ -152,6 +152,37 @@ def check_outputs(net: Factory) -> None:
             allowed=f"logits {list(wanted)}: a row for each image, a column for each class",
             hint="" if "num_classes" in declared(net) else "let it take `num_classes`",
         )
+
+
+@lru_cache(maxsize=1000)
+def side_taken(net: Factory, wanted: int) -> int:
+    """The side of images nearest to `wanted`, below the network's own, that its module takes.
+
+    The module is built for the network's own resolution, and run on images of other sides.
+
+    Raises:
+        UserError: it takes none of those around `wanted`.
+    """
+    model, reason = _built(net).eval(), None
+    for away in range(REJECTED_SIDES):
+        for side in dict.fromkeys((wanted - away, wanted + away)):
+            if not 0 < side < net.resolution:
+                continue
+            shape = (2, net.in_channels, side, side)
+            try:
+                with torch.random.fork_rng(devices=[]), running(model, shape), torch.no_grad():
+                    outputs = model(torch.zeros(shape))
+            except UserError as error:
+                reason = reason or error.problem
+                continue
+            if isinstance(outputs, Tensor) and tuple(outputs.shape) == (2, net.num_classes):
+                return side
+            reason = reason or "it gives other outputs"
+    raise UserError(
+        f"{net.factory} builds a module for images of {net.resolution} pixels that takes none of "
+        f"about {wanted}" + (f": {reason}" if reason else ""),
+        hint="leave `resolution` out, or build a module that takes images of any side",
+    )
 
 
 def _shapes(net: Factory) -> Mapping[str, tuple[int, ...]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import UserError
 from scalesearch.evaluators._images import require_images
+from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import BoxData
 from scalesearch.training.recipe import DetectionRecipe
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 class Evaluator(DetectionRecipe):
     """Trains on the data set's images and validates; options as in `DetectionRecipe`."""
 
+    fidelities: ClassVar[tuple[str, ...]] = FIDELITIES
     task: ClassVar[str] = "detection"
     metrics: ClassVar[tuple[str, ...]] = (
         *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap50_voc"),
@@ -46,6 +48,7 @@ class Evaluator(DetectionRecipe):
         data: BoxData,
         seed: int,
         scratch: Scratch | None = None,
+        schedule: Schedule = WHOLE_EPOCHS,
     ) -> Generator[Score, None, None]:
         """Yields COCO's `ap`, `ap50`, … (0 to 1) on all validation images, and the mean `loss`."""
         # Here and not above: reading a study file must not wait for torch.
@@ -59,5 +62,5 @@ class Evaluator(DetectionRecipe):
                 hint="classifiers are scored by the evaluator `training`",
             )
         require_images(architecture, data)
-        task = Detection(architecture=architecture, data=data, recipe=self)
+        task = Detection(architecture=architecture, data=data, recipe=self, schedule=schedule)
         yield from train(model, task, seed, scratch)

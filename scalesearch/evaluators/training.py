@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.evaluators._images import require_images
+from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import ImageData
 from scalesearch.training.recipe import Recipe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 class Evaluator(Recipe):
     """Trains on the data set's images and validates; options as in `Recipe`."""
 
+    fidelities: ClassVar[tuple[str, ...]] = FIDELITIES
     task: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[str, ...]] = (
         *("accuracy", "balanced_accuracy", "macro_f1"),
@@ -33,6 +35,7 @@ class Evaluator(Recipe):
         data: ImageData,
         seed: int,
         scratch: Scratch | None = None,
+        schedule: Schedule = WHOLE_EPOCHS,
     ) -> Generator[Score, None, None]:
         """Yields `accuracy`, … (0 to 1) and `loss` on all validation images."""
         # Here and not above: reading a study file must not wait for torch.
@@ -40,5 +43,5 @@ class Evaluator(Recipe):
         from scalesearch.training.loop import train
 
         require_images(architecture, data)
-        task = Classification(architecture=architecture, data=data, recipe=self)
+        task = Classification(architecture=architecture, data=data, recipe=self, schedule=schedule)
         yield from train(model, task, seed, scratch)

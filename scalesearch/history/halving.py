@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalesearch.history.confidence import confidence
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 
 SETTLED = 0.95  # probability of being the best at which no more is trained
 _CONTENDER = 0.05  # probability of being the best below which a candidate gets no more
@@ -28,15 +29,22 @@ class Halving:
 
     Attributes:
         epochs: of a whole training.
-        trainings: the budget: `trainings` times `epochs` epochs are trained at most.
+        trainings: the budget: at most the work of `trainings` times `epochs` whole epochs is done.
         rungs: epochs at which candidates are compared, ascending.
         keep: share of them that goes on.
+        schedule: the fidelity of each epoch of every training.
     """
 
     epochs: int
     trainings: int
     rungs: tuple[int, ...]
     keep: float = 0.5
+    schedule: Schedule = WHOLE_EPOCHS
+
+    @property
+    def each(self) -> float:
+        """What a training to its end takes of the budget: 1 where all of its epochs are whole."""
+        return self.schedule.work(self.epochs) / self.epochs
 
     def survivors(self, count: int) -> int:
         """How many of `count` candidates go on at a rung."""
@@ -52,26 +60,42 @@ class Halving:
 
     def spent(self, count: int) -> float:
         """Whole trainings that halving `count` candidates takes, before any is repeated."""
-        before, epochs = 0, 0
+        before, epochs = 0, 0.0
         for until, each in self.stages(count):
-            epochs += (until - before) * each
+            epochs += self.schedule.work(until, after=before) * each
             before = until
         return epochs / self.epochs
 
     def entrants(self, count: int) -> int:
         """How many of `count` candidates can begin so that each finalist is trained once more."""
-        while count and self.spent(count) + self.stages(count)[-1][1] > self.trainings:
+        while count:
+            finalists = self.stages(count)[-1][1]
+            if self.spent(count) + finalists * self.each <= self.trainings:
+                break
             count -= 1
         return count
 
     def total(self, count: int) -> int:
         """Trials to expect: the candidates, and the repeats that the rest of the budget allows."""
-        return count + max(0, math.floor(self.trainings - self.spent(count) + 1e-9))
+        return count + self.affordable(self.spent(count))
+
+    def affordable(self, spent: float) -> int:
+        """How many more trainings to their end the budget allows, with so much of it spent."""
+        return max(0, math.floor((self.trainings - spent) / self.each + 1e-9))
 
     def words(self, count: int) -> str:
-        """`20 to epoch 1, 10 to epoch 2, 5 to epoch 4, then up to 9 repeats of the best`."""
-        stages = ", ".join(f"{each} to epoch {until}" for until, each in self.stages(count))
+        """`20 to epoch 1, 10 to epoch 2, 5 to epoch 4, then up to 9 repeats of the best`.
+
+        Epochs that are not whole say of what they are.
+        """
+        stages = ", ".join(
+            f"{each} to epoch {until}{self._condition(until)}" for until, each in self.stages(count)
+        )
         return f"{stages}, then up to {self.total(count) - count} repeats of the best"
+
+    def _condition(self, until: int) -> str:
+        """` on 25 % of the images`; nothing where all epochs of a training are whole."""
+        return f" on {self.schedule.at(until)}" if self.schedule else ""
 
     def best(self, values: Mapping[int, float]) -> list[int]:
         """The candidates that go on from a rung by their values there, in order of number."""
@@ -88,13 +112,12 @@ class Halving:
             flops: of each.
             spent: whole trainings so far.
         """
-        left = math.floor(self.trainings - spent + 1e-9)
         once = [n for n, values in results.items() if len(values) < 2]
         if once:
             wanted = sorted(once, key=lambda n: (-max(results[n]), n))
         else:
             wanted = self._contenders(results, flops)
-        return wanted[: max(0, left)]
+        return wanted[: self.affordable(spent)]
 
     def _contenders(
         self, results: Mapping[int, Sequence[float]], flops: Mapping[int, int]

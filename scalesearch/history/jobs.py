@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.cost import Cost
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Job:
         keep_weights: whether the result carries the trained weights.
         pauses: epochs after which it may be ended to go on later, and needs a checkpoint.
         length: what the epochs of the evaluator are multiplied with.
+        schedule: how much of its images each epoch takes.
     """
 
     phase: str
@@ -32,6 +34,7 @@ class Job:
     keep_weights: bool = False
     pauses: tuple[int, ...] = ()
     length: float = 1.0
+    schedule: Schedule = WHOLE_EPOCHS
 
 
 @dataclass(frozen=True, slots=True)

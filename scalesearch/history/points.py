@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.history.confidence import confidence
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.trials import Trial, overall
 
 _LEAST_WEIGHT = 0.01  # of a result that foretells next to nothing
@@ -78,12 +79,12 @@ def points(trials: Sequence[Trial], metric: str) -> tuple[Point, ...]:
     return tuple(sorted(ranked, key=_order))
 
 
-def spent(trials: Sequence[Trial], epochs: int) -> float:
-    """Whole trainings that a grid's epochs add up to."""
+def spent(trials: Sequence[Trial], epochs: int, schedule: Schedule = WHOLE_EPOCHS) -> float:
+    """Whole trainings that a grid's epochs add up to, by the work of each."""
     own = [trial for trial in trials if trial.source is None]
-    whole = sum(trial.state == "assessed" for trial in own)
-    cut = sum(max(t.curve, default=0) for t in own if t.state in ("stopped", "failed"))
-    return whole + cut / epochs
+    whole = sum(trial.state == "assessed" for trial in own) * schedule.work(epochs)
+    ended = [max(t.curve, default=0) for t in own if t.state in ("stopped", "failed")]
+    return (whole + sum(map(schedule.work, ended))) / epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +109,17 @@ class Evidence:
     rows: tuple[str, ...]
 
 
-def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
+def evidence(
+    found: Sequence[Point], metric: str, flops: int, schedule: Schedule = WHOLE_EPOCHS
+) -> Evidence:
     """What whole trainings say, and what every first training said at each rung.
 
     An error at a rung is turned into one at the end by the factor between the two, the geometric
     mean over trainings that were not selected by it: repeats, as far as there are two. Networks
     that went on count at the rungs that they passed, too: only together are those that were stopped
     there no selection of the unlucky. A row of a rung weighs as much as the spread of its factor
-    leaves of it beside the noise of whole trainings, of which repeats say how large it is.
+    leaves of it beside the noise of whole trainings, of which repeats say how large it is; without
+    them it weighs the share of a training's work that was done by then.
     """
     whole = [trial for point in found for trial in point.trainings]
     repeats = [trial for trial in whole if trial.parameters.get(REPEAT, 0) > 0]
@@ -132,7 +136,7 @@ def evidence(found: Sequence[Point], metric: str, flops: int) -> Evidence:
         logs = _log_factors(unselected, rung, metric)
         if not logs:
             continue
-        weight = rung / last
+        weight = schedule.work(rung) / schedule.work(last)
         if noise is not None and len(logs) > 2 and np.std(logs) > 0:
             weight = noise / (noise + float(np.var(logs, ddof=1)))
         factor = float(np.exp(np.mean(logs)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Fidelity, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +38,61 @@ class Stopping:
             return True
         survivors = max(1, int((len(peers) + 1) * self.keep))
         return sum(peer > value for peer in peers) < survivors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridStopping(Stopping):
+    """The rungs of a grid in rounds, and what trainings see of the data until each of them.
+
+    Attributes:
+        data: for each rung the share of the training images that epochs up to it have.
+        resolution: for each rung the share of the network's side that their images have.
+    """
+
+    data: tuple[float, ...] = ()
+    resolution: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        Stopping.__post_init__(self)
+        for key in FIDELITIES:
+            if shares := getattr(self, key):
+                self._check_shares(key, shares)
+
+    def _check_shares(self, key: str, shares: Sequence[float]) -> None:
+        if any(later <= rung for rung, later in pairwise(self.rungs)):
+            raise UserError(
+                f"{list(self.rungs)} do not ascend, and each has its share of `{key}`",
+                key="rungs",
+                allowed="each rung later than the one before",
+            )
+        rungs = len(self.rungs)
+        if len(shares) != rungs:
+            raise UserError(
+                f"{list(shares)} has {len(shares)} for {rungs} rung{'s' * (rungs != 1)}",
+                key=key,
+                allowed="one share for each rung",
+            )
+        if not all(0 < share <= 1 for share in shares) or any(a > b for a, b in pairwise(shares)):
+            raise UserError(
+                f"{list(shares)} cannot be used",
+                key=key,
+                allowed="shares above 0 and up to 1, none below the one before",
+            )
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any] | None) -> GridStopping | None:
+        """As a study's file has it, read and checked before; None of None."""
+        if plain is None:
+            return None
+        given: dict[str, Any] = {k: tuple(v) if k != "keep" else v for k, v in plain.items()}
+        return cls(**given)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The fidelity of each epoch; after the last rung all are whole."""
+        whole = (1.0,) * len(self.rungs)
+        shares = zip(self.rungs, self.data or whole, self.resolution or whole, strict=True)
+        schedule = Schedule(
+            tuple((rung, Fidelity(data=data, resolution=side)) for rung, data, side in shares)
+        )
+        return schedule or WHOLE_EPOCHS

@@ -293,10 +293,18 @@ def _rounds(contents: Contents) -> list[str]:
     if contents.spent is None:
         return []
     spent, repeats, without = contents.spent
-    return [
+    saved = (
         f"Trained in rounds: one training of each network to its end would have been {without}; "
         f"with those that were stopped at a rung it was {spent - repeats:.4g}, and with repeats of "
         f"the leaders {spent:.4g} in all."
+    )
+    if not contents.rungs:
+        return [saved]
+    return [
+        saved,
+        f"Every training of the grid saw {contents.rungs}. An epoch counts by its images and their "
+        "pixels. How the grid ranks networks is how they learn under this schedule; "
+        "`grid: {confirm: …}` says whether whole trainings rank them alike.",
     ]
 
 

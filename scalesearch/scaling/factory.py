@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 
-from scalesearch.arch.factory import Factory
+from scalesearch.arch.factory import REJECTED_SIDES, Factory
 from scalesearch.arch.rounding import round_resolution
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import COEFFICIENTS, Multipliers
@@ -17,7 +17,6 @@ _LARGER = 1.3  # factor by which a side may differ from the wanted one
 _FACTORS = tuple(math.exp(way * step / 100) for step in range(1, 13) for way in (1, -1))
 _AROUND = 4  # sides that are tried with these
 _ROUGHLY = 0.15  # how far FLOPs that grow smoothly may be from the target, as a logarithm
-_REJECTED = 17  # sides in a row that a factory may reject: whole patches of 32 pixels are found
 _STEPS = 40  # probes of one multiplier at most
 
 
@@ -124,7 +123,7 @@ def _possible_flops(net: Factory) -> int | None:
 
 def _beside(net: Factory, side: int, low: int, high: int) -> tuple[int, int] | None:
     """The side nearest to one that can be built, from `low` to `high`, and its FLOPs."""
-    for away in range(_REJECTED):
+    for away in range(REJECTED_SIDES):
         for near in dict.fromkeys((side - away, side + away)):
             if low <= near <= high:
                 spent = _possible_flops(replace(net, resolution=near))

@@ -133,7 +133,8 @@ class Assess:
             if worst(violations(measured, self.limits)) > 0:
                 return Infeasible(measured, time.perf_counter() - started)
         last = None
-        for last in scores_of(evaluator, model, architecture, self.data, job.seed, scratch):
+        given = (model, architecture, self.data, job.seed, scratch, job.schedule)
+        for last in scores_of(evaluator, *given):
             yield last
         if last is None:
             raise TrialError("the evaluator gave no score")

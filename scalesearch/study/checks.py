@@ -8,11 +8,13 @@ from typing import Any
 
 from scalesearch import plugins
 from scalesearch.arch.detector import Architecture
+from scalesearch.contracts import takes
 from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError, nearest
+from scalesearch.history.fidelity import FIDELITIES, Schedule
 from scalesearch.history.objective import Objective
-from scalesearch.history.stopping import Stopping
+from scalesearch.history.stopping import GridStopping, Stopping
 from scalesearch.interfaces import Evaluator, hook
 from scalesearch.study.parts import Plugin, TableSpace
 
@@ -109,7 +111,9 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
         )
 
 
-def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator: Plugin) -> None:
+def check_trainings(
+    trainings: int | None, stopping: GridStopping | None, evaluator: Plugin
+) -> None:
     """Rejects a budget of trainings that cannot be spent in rounds, and rungs without a budget."""
     if trainings is None:
         if stopping is not None:
@@ -133,6 +137,25 @@ def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator:
             hint="take `seeds: 1` in the evaluator of the grid",
         )
     check_rungs(stopping, evaluator)
+    if stopping is not None:
+        _check_schedule(stopping.schedule, evaluator)
+
+
+# What an evaluator would have to do for each fidelity.
+_EARLY = {"data": "on a part of the images", "resolution": "on smaller images"}
+
+
+def _check_schedule(schedule: Schedule, evaluator: Plugin) -> None:
+    """Rejects fidelities that an evaluator does not have."""
+    made = evaluator.make()
+    offered = hook(made, "fidelities") if takes(getattr(made, "evaluate", None), "schedule") else ()
+    for name in FIDELITIES:
+        if schedule.lessens(name) and name not in offered:
+            raise UserError(
+                f"the evaluator {evaluator.name!r} does not train {_EARLY[name]} before a rung",
+                key=f"stopping.{name}",
+                hint="leave it out: rungs alone compare by epochs",
+            )
 
 
 def check_confirm(lengths: Sequence[float], evaluator: Plugin) -> None:

@@ -21,6 +21,7 @@ from scalesearch.study.schema import (
     AS_TUPLE,
     Family,
     GridConfirm,
+    GridStoppingOf,
     Limits,
     ObjectiveOf,
     Phase,
@@ -29,7 +30,6 @@ from scalesearch.study.schema import (
     Positive,
     Reads,
     Search,
-    StoppingOf,
     Study,
     Trainings,
     distinct,
@@ -110,7 +110,7 @@ class DetectorGrid(Phase):
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
     trainings: Trainings = None
-    stopping: StoppingOf = None
+    stopping: GridStoppingOf = None
     confirm: DetectorGridConfirm | None = None
     evaluator: PhaseEvaluator
 

@@ -25,6 +25,7 @@ from scalesearch.study.estimate import grid_seconds, grid_sentence
 from scalesearch.study.feasible import require_feasible
 from scalesearch.study.grid_confirm import confirm_grid
 from scalesearch.study.inputs import GridOfNetworks, grid_of
+from scalesearch.study.parts import plain_options
 from scalesearch.study.rounds import Rounds
 from scalesearch.study.surface import GridSurface, best_point, surface_of
 from scalesearch.units import format_seconds
@@ -54,6 +55,8 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
         for key in ("budget", "phi", "budget_cost", "match")
         if hasattr(context.study.grid, key)
     }
+    if (stopping := context.study.grid.stopping) is not None:
+        settings["stopping"] = plain_options(stopping)
     surface = surface_of(settings, metric, network, trials)
     best = best_point(found, surface)
     chosen = grid.space.coefficients(best.parameters[0])
@@ -90,7 +93,8 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
         )
     rounds = partial(Rounds, halving=grid.halving, entrants=grid.entrants)
     space = TrainingsSpace(coefficients_of=grid.space)
-    plan = replace(plan, space=space, result_lag=0)  # rounds depend on no worker's speed
+    # Rounds depend on no worker's speed.
+    plan = replace(plan, space=space, result_lag=0, schedule=grid.halving.schedule)
     return context.carry_out(plan, evaluator, grid.fitting, total=grid.total, make_loop=rounds)
 
 
@@ -133,12 +137,13 @@ def _spent(grid: GridOfNetworks, trials: Sequence[Trial], evaluator: Evaluator) 
     if grid.halving is None:
         return {}
     epochs = hook(evaluator, "epochs")
-    taken = round(spent(trials, epochs), 2)
-    first = spent([trial for trial in trials if not trial.parameters[REPEAT]], epochs)
+    schedule = grid.halving.schedule
+    taken = round(spent(trials, epochs, schedule), 2)
+    own = [trial for trial in trials if not trial.parameters[REPEAT]]
     without = len(grid.fitting) + grid.unused
     return {
         "trainings": taken,
-        "repeats": round(taken - first, 2),
+        "repeats": round(taken - spent(own, epochs, schedule), 2),
         "trainings_without_halving": without,
     }
 

@@ -17,12 +17,14 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.latency_estimate import estimator
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
+from scalesearch.history.fidelity import WHOLE_EPOCHS
 from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.scaling.coefficients import COEFFICIENTS
 from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
+from scalesearch.scaling.sides import require_smaller
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
@@ -302,7 +304,12 @@ def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
         trainings=grid.trainings,
         rungs=usual_rungs(epochs, every) if stopping is None else tuple(sorted(stopping.rungs)),
         keep=0.5 if stopping is None else stopping.keep,
+        schedule=WHOLE_EPOCHS if stopping is None else stopping.schedule,
     )
+    try:
+        require_smaller(made.baseline, [f.resolution for _, f in halving.schedule.stages])
+    except UserError as error:
+        raise error.at(under="grid.stopping.resolution") from None
     points = [*made.space.points()]
     networks = [made.space.decode(point) for point in points]
     first = {network: number for number, network in reversed([*enumerate(networks)])}

@@ -28,6 +28,7 @@ from scalesearch.cost.cost import COUNTED, Workload
 from scalesearch.cost.counts import counts
 from scalesearch.cost.limits import Limits, predicted_violations, violations, worst
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Job, Outcome, Result, Score, seed_for
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import Record, now
@@ -58,6 +59,7 @@ class Plan:
         repeats: whether equal networks are trainings of their own, none of which is reused.
         predict: the latency (seconds) that a candidate is predicted to have, where that is known.
         length: what the epochs of a point's training are multiplied with.
+        schedule: how much of its images each epoch of a training takes.
     """
 
     phase: str
@@ -75,6 +77,7 @@ class Plan:
     repeats: bool = False
     predict: Callable[[Architecture], float] | None = None
     length: Callable[[Parameters], float] = lambda parameters: 1.0
+    schedule: Schedule = WHOLE_EPOCHS
 
 
 @dataclass(frozen=True)
@@ -281,6 +284,7 @@ class Loop:
             seed,
             self.plan.keep_weights,
             length=self.plan.length(trial.parameters),
+            schedule=self.plan.schedule,
         )
 
     def _publish(self, number: int) -> None:

@@ -17,6 +17,7 @@ from scalesearch.history.confirmed import confirmed
 from scalesearch.history.drift import drift
 from scalesearch.history.points import points
 from scalesearch.history.ranking import ranked
+from scalesearch.history.stopping import GridStopping
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
 from scalesearch.study.doubt import doubt
@@ -168,6 +169,7 @@ def report(folder: RunFolder) -> list[Path]:
         surface_lines=surface.lines if surface.response else surface.unknown,
         no_surface=surface.reason,
         spent=_spent(folder) if has_coefficients else None,
+        rungs=_rungs(grid),
         drift=drift(phases.get("grid_confirm", ()), metric, grid.get("phi", 1.0)),
         members=folder.family,
         detections=detections,
@@ -194,6 +196,12 @@ def _spent(folder: RunFolder) -> tuple[float, float, int] | None:
     if "trainings" not in plain:
         return None
     return plain["trainings"], plain.get("repeats", 0), plain["trainings_without_halving"]
+
+
+def _rungs(grid: Mapping[str, Any]) -> str:
+    """What trainings of a grid saw of the data, in words; empty where it was all of it."""
+    stopping = GridStopping.from_plain(grid.get("stopping"))
+    return stopping.schedule.words if stopping is not None and stopping.schedule else ""
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:

@@ -137,7 +137,8 @@ class Rounds(Loop):
             if len(trainings[n]) < MOST_REPEATS
         ]:
             repeats = {n: (points[n], len(trainings[n])) for n in wanted}
-            if sum(repeat > 0 for _, repeat in known) + self._spent >= self._halving.trainings:
+            begun = sum(repeat > 0 for _, repeat in known) * self._halving.each
+            if begun + self._spent >= self._halving.trainings:
                 repeats = {n: key for n, key in repeats.items() if key in known}
             for key in repeats.values():
                 if key not in known:
@@ -149,7 +150,7 @@ class Rounds(Loop):
                 results[number] = self._scores(trainings[number])
             if not repeats:
                 return False
-            spent += len(wanted)
+            spent += len(wanted) * self._halving.each
         return False
 
     def _scores(self, numbers: Sequence[int]) -> list[float]:
@@ -171,8 +172,9 @@ class Rounds(Loop):
         """Whole trainings before any repeat; one that failed counts as such."""
         trials = [t for t in self._of_repeat(0) if t.number in self._jobs]
         whole = sum(trial.state in ("assessed", "failed") for trial in trials)
-        epochs = sum(max(t.curve, default=0) for t in trials if t.state == "stopped")
-        return whole + epochs / self._halving.epochs
+        rungs = [max(t.curve, default=0) for t in trials if t.state == "stopped"]
+        work = sum(map(self._halving.schedule.work, rungs))
+        return whole * self._halving.each + work / self._halving.epochs
 
     def _stop(self, number: int, rung: int) -> None:
         """Records a trial that does not go on from a rung."""
@@ -181,6 +183,8 @@ class Rounds(Loop):
             return
         scores = {self.plan.objective.metric: trial.curve[rung]}
         reason = f"stopped after step {rung}"
+        if self._halving.schedule:  # its score is no whole one, whatever stands beside it
+            reason += f", on {self._halving.schedule.at(rung)}"
         self._finish(replace(trial, state="stopped", scores=scores, reason=reason, finished=now()))
         self._publish(number)
 

@@ -30,7 +30,7 @@ from scalesearch.errors import UserError, nearest
 from scalesearch.files.paths import is_file
 from scalesearch.files.write import safe_name
 from scalesearch.history.objective import METRICS, Objective
-from scalesearch.history.stopping import Stopping
+from scalesearch.history.stopping import GridStopping, Stopping
 from scalesearch.interfaces import Executor, hook
 from scalesearch.scaling.coefficients import (
     LEAST_PHI,
@@ -152,6 +152,9 @@ Compared = Annotated[
     tuple[Annotated[Baseline, Reads(parts.read_baseline, "baseline")], ...], Field(strict=False)
 ]
 StoppingOf = Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)]
+GridStoppingOf = Annotated[
+    GridStopping | None, Reads(parts.read_grid_stopping, "stopping of a grid", optional=True)
+]
 Trainings = Annotated[int, Field(ge=1)] | None
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
@@ -301,7 +304,7 @@ class Grid(Phase):
     match: Match = "measured"
     limits: Limits = Field(default_factory=dict)
     trainings: Trainings = None
-    stopping: StoppingOf = None
+    stopping: GridStoppingOf = None
     confirm: GridConfirm | None = None
     evaluator: PhaseEvaluator
 

@@ -13,7 +13,9 @@ import numpy as np
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import WHOLE_EPOCHS
 from scalesearch.history.points import REPEAT, Point, evidence, points
+from scalesearch.history.stopping import GridStopping
 from scalesearch.history.trials import Trial
 from scalesearch.scaling.coefficients import COEFFICIENTS, POWERS
 from scalesearch.scaling.detector import FACTORS, DetectorCoefficients
@@ -147,6 +149,8 @@ def _surface(
 ) -> GridSurface:
     from scalesearch.scaling.fit_surface import fit_surface
 
+    stopping = GridStopping.from_plain(grid.get("stopping"))
+    schedule = WHOLE_EPOCHS if stopping is None else stopping.schedule
     found, phi, budget = points(trials, metric), grid["phi"], grid["budget"]
     scores = [trial.scores[metric] for point in found for trial in point.trainings]
     if len(scores) > 1 and len({*scores}) == 1:
@@ -159,7 +163,7 @@ def _surface(
     budget_cost = grid.get("budget_cost", "flops")
     try:
         axes = _axes(found, baseline, phi)
-        rows = evidence(found, metric, counts(baseline).flops)
+        rows = evidence(found, metric, counts(baseline).flops, schedule)
         logs = np.stack(
             [
                 [np.log(axis.times(value)) for value in rows.parameters[axis.name]]

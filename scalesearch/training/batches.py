@@ -24,6 +24,24 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[np
     return [order[start:stop] for start, stop in _bounds(count, batch_size)]
 
 
+def nested_order(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
+    """An order of the indices 0 to count - 1 whose first so many stand for all, int64 [count].
+
+    Each beginning lies in every longer one. With labels [count] each class has its share of every
+    beginning, within one image.
+    """
+    draws = np.random.default_rng(seed)
+    order = draws.permutation(count)
+    if labels is None:
+        return order
+    own = labels[order]
+    place = np.empty(count)  # of each image in its class, from 0 to 1
+    for label in np.unique(own):
+        of_class = np.flatnonzero(own == label)
+        place[of_class] = (np.arange(len(of_class)) + draws.random()) / len(of_class)
+    return order[np.argsort(place, kind="stable")]
+
+
 def steps_per_epoch(count: int, batch_size: int) -> int:
     """How many batches `shuffled` gives."""
     return len(_bounds(count, batch_size))

@@ -54,14 +54,21 @@ class Classification(Task[_Batch]):
     data: ImageData
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1")
 
-    def reader(self, draws: torch.Generator, seed: int) -> Callable[[np.ndarray], _Batch]:
+    @property
+    def labels(self) -> np.ndarray:
+        """The class of each training image."""
+        return self.data.train.labels
+
+    def reader(
+        self, draws: torch.Generator, seed: int, side: int
+    ) -> Callable[[np.ndarray], _Batch]:
         """Batches of training images, shifted and mirrored by `draws`.
 
         A GPU moves images itself: this thread only draws how, batch by batch.
         """
 
         def read(indices: np.ndarray) -> _Batch:
-            batch = self._read(self.data.train, indices)
+            batch = self._read(self.data.train, indices, side)
             if not self.recipe.augment:
                 return batch
             moves = draw_moves(len(indices), batch.pixels.shape[-1], self.data.flip, draws)
@@ -96,7 +103,7 @@ class Classification(Task[_Batch]):
             moves = Moves(moves.shifts[:, images], mirrored)
         return _Batch(batch.pixels[images], batch.labels[images], moves)
 
-    def evaluate(self, model: nn.Module) -> Evaluation:
+    def evaluate(self, model: nn.Module, side: int) -> Evaluation:
         """Mean cross entropy, and the scores of `class_scores`."""
         images, classes = self.data.validation, self.data.classes
         # Sums stay on the device, so that no batch waits for the one before.
@@ -104,7 +111,7 @@ class Classification(Task[_Batch]):
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
 
         def read(indices: np.ndarray) -> _Batch:
-            return self._read(images, indices)
+            return self._read(images, indices, side)
 
         for batch in prefetch(read, in_order(len(images), self.recipe.images_in_validation)):
             logits, labels = self._logits(model, batch.pixels), self.sent(batch.labels)
@@ -118,8 +125,8 @@ class Classification(Task[_Batch]):
         scores = class_scores(counts.cpu().numpy(), classes)
         return Evaluation({**scores, "loss": float(loss) / len(images)})
 
-    def _read(self, images: Images, indices: np.ndarray) -> _Batch:
-        pixels = images.batch(indices, self.architecture.resolution)
+    def _read(self, images: Images, indices: np.ndarray, side: int) -> _Batch:
+        pixels = images.batch(indices, side)
         labels = torch.from_numpy(images.labels[indices])
         return _Batch(self.pinned(pixels), self.pinned(labels))
 

@@ -54,10 +54,9 @@ class Detection(Task[_Batch]):
         """The anchors of a batch of images."""
         return AnchorBoxes(self.architecture)
 
-    @cached_property
-    def canvas(self) -> Canvas:
+    def canvas(self, side: int) -> Canvas:
         """The network's input before an image is put into it."""
-        return Canvas(self.architecture.resolution, self.data.mean)
+        return Canvas(side, self.data.mean)
 
     def prepare(self, model: nn.Module) -> None:
         """Takes weights to begin with, and freezes what is not trained."""
@@ -69,16 +68,18 @@ class Detection(Task[_Batch]):
         model.train()
         hold_frozen(model, self.recipe)
 
-    def reader(self, draws: torch.Generator, seed: int) -> Callable[[np.ndarray], _Batch]:
+    def reader(
+        self, draws: torch.Generator, seed: int, side: int
+    ) -> Callable[[np.ndarray], _Batch]:
         """Batches of training images, jittered by draws from `seed`."""
         images, jitter = self.data.train, Jitter(self.recipe.jitter, self.data.flip)
-        random = np.random.default_rng(seed)
+        random, canvas = np.random.default_rng(seed), self.canvas(side)
 
         def sample(index: int) -> Sample:
             image, targets = images.image(index), images.targets(index)
             if not self.recipe.augment:
-                return letterbox(image, targets, index, self.canvas)
-            return jitter(image, targets, index, self.canvas, random)
+                return letterbox(image, targets, index, canvas)
+            return jitter(image, targets, index, canvas, random)
 
         return lambda indices: self._batch([sample(index) for index in indices.tolist()])
 
@@ -112,9 +113,9 @@ class Detection(Task[_Batch]):
         samples = batch.samples[images]
         return _Batch(batch.pixels[images], samples, self._objects(samples))
 
-    def evaluate(self, model: nn.Module) -> Evaluation:
+    def evaluate(self, model: nn.Module, side: int) -> Evaluation:
         """COCO's average precisions and VOC's (`ap50_voc`), with the detections."""
-        images, detections = self.data.validation, self.detections(model)
+        images, detections = self.data.validation, self.detections(model, side)
         values = average_precision(images, detections, self.data.classes)
         if values:  # else there is no object in any image
             values["ap50_voc"] = voc_precision(images, detections)
@@ -122,13 +123,16 @@ class Detection(Task[_Batch]):
         return Evaluation(values, lambda: results_file(images, detections, ids))
 
     @torch.no_grad()
-    def detections(self, model: nn.Module) -> dict[int, Detections]:
-        """Detections of a model in each validation image, in its own pixels, by its index."""
-        images = self.data.validation
+    def detections(self, model: nn.Module, side: int) -> dict[int, Detections]:
+        """Detections of a model in each validation image, in its own pixels, by its index.
+
+        It sees images of a side of so many pixels.
+        """
+        images, canvas = self.data.validation, self.canvas(side)
 
         def read(indices: np.ndarray) -> _Batch:
             parts = ((images.image(i), images.targets(i), i) for i in indices.tolist())
-            return self._batch([letterbox(*part, self.canvas) for part in parts])
+            return self._batch([letterbox(*part, canvas) for part in parts])
 
         detections: dict[int, Detections] = {}
         for batch in prefetch(read, in_order(len(images), self.recipe.images_in_validation)):

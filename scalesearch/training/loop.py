@@ -17,11 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.arch.plain import digest
-from scalesearch.errors import TrialError
+from scalesearch.errors import TrialError, UserError
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch, seed_for
 from scalesearch.nn.build import build
-from scalesearch.training.batches import micro_batches, prefetch, shuffled, steps_per_epoch
+from scalesearch.scaling.sides import smaller_side
+from scalesearch.training.batches import micro_batches, nested_order, prefetch
 from scalesearch.training.checkpoint import TrainingCheckpoint
+from scalesearch.training.course import Course
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import autocast_dtype, cuda_math, isolated, pick_device
 from scalesearch.training.recipe import Recipe
@@ -72,12 +75,14 @@ class Task(abc.ABC, Generic[Batch]):
 
     Attributes:
         architecture: of the models; `data` has images for it.
+        schedule: how much of its images each epoch takes.
         metrics: the scores whose spread over several seeds is reported.
     """
 
     architecture: Any
     data: Data
     recipe: Recipe
+    schedule: Schedule = WHOLE_EPOCHS
     metrics: ClassVar[tuple[str, ...]]
 
     @cached_property
@@ -106,11 +111,37 @@ class Task(abc.ABC, Generic[Batch]):
         """Puts a model into training mode."""
         model.train()
 
+    def side(self, epoch: int) -> int:
+        """The side in pixels of the images of an epoch, from 1, and of its validation.
+
+        Raises:
+            TrialError: a factory's module takes no smaller images.
+        """
+        try:
+            return smaller_side(self.architecture, self.schedule.at(epoch).resolution)
+        except UserError as error:  # the baseline was tried before; here it is a network's own
+            raise TrialError(error.problem) from None
+
+    def course(self, seed: int) -> Course:
+        """The epochs of a training; `seed` alone decides which images a part of the data is."""
+
+        def order() -> np.ndarray:
+            return nested_order(len(self.data.train), seed_for(seed, "data", 0), self.labels)
+
+        recipe = self.recipe
+        return Course(recipe.epochs, len(self.data.train), recipe.batch_size, order, self.schedule)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The class of each training image, where it has one: a part of them has all classes."""
+        return None
+
     @abc.abstractmethod
-    def reader(self, draws: torch.Generator, seed: int) -> Callable[[np.ndarray], Batch]:
+    def reader(self, draws: torch.Generator, seed: int, side: int) -> Callable[[np.ndarray], Batch]:
         """From indices of training images to a batch; augmented by `draws` or from `seed` alone.
 
-        The reader is called batch by batch in a thread of its own, while the one before is at work.
+        Images have a side of so many pixels. The reader is called batch by batch in a thread of its
+        own, while the one before is at work.
         """
 
     @abc.abstractmethod
@@ -129,8 +160,8 @@ class Task(abc.ABC, Generic[Batch]):
         """Some images of a batch."""
 
     @abc.abstractmethod
-    def evaluate(self, model: nn.Module) -> Evaluation:
-        """The scores of a model in evaluation mode, over every validation image once."""
+    def evaluate(self, model: nn.Module, side: int) -> Evaluation:
+        """The scores of a model in evaluation mode, over every validation image once, at a side."""
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 images [N, C, R, R] as a network takes them, on the device in channels last."""
@@ -238,7 +269,7 @@ def _identity(task: Task[Any], seed: int) -> str:
     """What a checkpoint must have in common with a training."""
     recipe, data = replace(task.recipe, micro_batch=None, validation_batch=None), task.data
     images = len(data.train), len(data.validation), data.mean, data.std, data.classes
-    return f"{digest(task.architecture)}/{seed}/{recipe}/{images}"
+    return f"{digest(task.architecture)}/{seed}/{recipe}/{images}/{task.schedule}"
 
 
 def _trained(
@@ -249,7 +280,7 @@ def _trained(
     finished: Sequence[Mapping[str, float]],
 ) -> Generator[Score, None, None]:
     """One training, after those of other seeds whose last scores are `finished`."""
-    state, recipe = State.begin(model, task), task.recipe
+    state, recipe, course = State.begin(model, task), task.recipe, task.course(seed)
     scores: list[Score] = []
     saved = checkpoint.read()
     if saved and saved["training"] is not None and len(saved["finished"]) == len(finished):
@@ -265,7 +296,7 @@ def _trained(
     while state.epoch < recipe.epochs:
         began, epoch_seed = time.perf_counter(), seed_for(seed, "epoch", state.epoch + 1)
         with isolated(epoch_seed, task.device), task.cuda_math():
-            values, speed = _train_epoch(state, task, epoch_seed)
+            values, speed = _train_epoch(state, task, course, epoch_seed)
             last = state.epoch == recipe.epochs
             validates = last or state.epoch % recipe.validate_every == 0
             if validates:
@@ -309,26 +340,29 @@ def _repeated(
     return replace(last, values=values)
 
 
-def _train_epoch(state: State, task: Task[Any], seed: int) -> tuple[dict[str, float], float]:
-    """One pass over the training images: the mean `loss`, and `step_seconds` if they are timed.
+def _train_epoch(
+    state: State, task: Task[Any], course: Course, seed: int
+) -> tuple[dict[str, float], float]:
+    """One pass over its images: the mean `loss`, and `step_seconds` if they are timed.
 
     And the images that it trained with each second.
     """
-    recipe, count = task.recipe, len(task.data.train)
-    steps = steps_per_epoch(count, recipe.batch_size)
+    recipe, epoch = task.recipe, state.epoch + 1
     draws = torch.Generator().manual_seed(seed)
-    batches = shuffled(count, recipe.batch_size, draws)
+    batches = course.batches(epoch, draws)
+    before, steps = course.step(epoch), len(batches)
+    read = task.reader(draws, seed, task.side(epoch))
     pending, losses, seconds = list[Loss](), list[float](), list[float]()
     task.train_mode(state.model)
     began_epoch = time.perf_counter()
     with quick_depthwise(state.model):
-        for step, batch in enumerate(prefetch(task.reader(draws, seed), batches), 1):
-            rate = learning_rate(recipe, state.epoch * steps + step - 1, recipe.epochs * steps)
+        for step, batch in enumerate(prefetch(read, batches), 1):
+            rate = learning_rate(recipe, before + step - 1, course.steps)
             set_learning_rate(state.optimizer, rate)
             began = time.perf_counter()
             pending.append(_step(state, task, batch))
             if recipe.timed or step % _LOOK_EVERY == 0 or step == steps:
-                losses += _finite(pending, task, state.epoch, len(losses), steps)
+                losses += _finite(pending, task, course, epoch, len(losses))
                 pending.clear()
             seconds.append(time.perf_counter() - began)
     state.epoch += 1
@@ -373,15 +407,16 @@ def _accumulated(state: State, task: Task[Any], batch: Any) -> Loss:
     return Loss(total, where)
 
 
-def _finite(pending: list[Loss], task: Task[Any], epoch: int, done: int, steps: int) -> list[float]:
+def _finite(
+    pending: list[Loss], task: Task[Any], course: Course, epoch: int, done: int
+) -> list[float]:
     """The losses of the steps after `done` as numbers; `TrialError` for one that is not finite."""
     values: list[float] = torch.stack([loss.total for loss in pending]).tolist()
     for step, (value, loss) in enumerate(zip(values, pending, strict=True), done + 1):
         if not math.isfinite(value):
-            taken = epoch * steps + step - 1
-            rate = learning_rate(task.recipe, taken, task.recipe.epochs * steps)
+            rate = learning_rate(task.recipe, course.step(epoch) + step - 1, course.steps)
             raise TrialError(
-                f"loss is {value} in epoch {epoch + 1}, step {step} "
+                f"loss is {value} in epoch {epoch}, step {step} "
                 f"(learning rate {rate:.3g}){loss.where()}"
             )
     return values
@@ -389,7 +424,7 @@ def _finite(pending: list[Loss], task: Task[Any], epoch: int, done: int, steps: 
 
 def _evaluate(state: State, task: Task[Any]) -> Evaluation:
     with torch.no_grad():
-        evaluation = task.evaluate(state.scored.eval())
+        evaluation = task.evaluate(state.scored.eval(), task.side(state.epoch))
     loss = evaluation.values.get("loss", 0.0)
     if not math.isfinite(loss):
         raise TrialError(f"validation loss is {loss} after epoch {state.epoch}")

@@ -134,7 +134,8 @@ def synchronisation(mode):
 
 def steps(task, model, count, mode="default"):
     """The losses of so many steps, whose batches were read ahead as a thread would."""
-    read, size = task.reader(torch.Generator().manual_seed(0), 0), task.recipe.batch_size
+    side, size = task.architecture.resolution, task.recipe.batch_size
+    read = task.reader(torch.Generator().manual_seed(0), 0, side)
     batches = [read(np.arange(size) + start) for start in range(count)]
     state = loop.State.begin(model, task)
     task.train_mode(model)
@@ -179,7 +180,7 @@ def test_images_are_moved_on_the_gpu_as_on_the_cpu():
     data, net = replace(Dataset(limit=64).load(0), flip=True), classifier()
     recipe = Recipe(batch_size=16, device="cuda", precision="float32")
     task = Classification(architecture=net, data=data, recipe=recipe)
-    batch = task.reader(torch.Generator().manual_seed(3), 0)(np.arange(16))
+    batch = task.reader(torch.Generator().manual_seed(3), 0, net.resolution)(np.arange(16))
     assert batch.pixels.is_pinned()
     assert batch.labels.is_pinned()
     seen = []
@@ -204,7 +205,7 @@ def test_a_step_that_fp16_cannot_take_is_skipped_and_is_no_error(optimizer):
     state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 2.0**120})
     before = [p.detach().clone() for p in model.parameters()]
     task.train_mode(model)
-    batch = task.reader(torch.Generator(), 0)(np.arange(16))
+    batch = task.reader(torch.Generator(), 0, net.resolution)(np.arange(16))
     loss = loop._step(state, task, batch)
     assert loss.total.isfinite()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

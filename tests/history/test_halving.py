@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.history.halving import Halving, spread, usual_rungs
+from scalesearch.history.stopping import GridStopping
 
 PLAN = Halving(epochs=4, trainings=20, rungs=(1, 2))
 
@@ -33,6 +38,25 @@ def test_so_many_begin_that_each_finalist_can_be_repeated_once():
     assert PLAN.spent(count + 1) + PLAN.stages(count + 1)[-1][1] > 20
     assert PLAN.entrants(10) == 10
     assert Halving(epochs=4, trainings=1, rungs=(1, 2)).entrants(10) == 0
+
+
+def test_epochs_on_less_data_and_smaller_images_count_by_their_work():
+    stopping = GridStopping(rungs=(1, 2), data=(0.25, 0.5), resolution=(0.5, 0.75))
+    plan = replace(PLAN, schedule=stopping.schedule)
+    # Epoch 1 is 1/4 * 1/4 of a whole one, epoch 2 1/2 * 9/16, epochs 3 and 4 are whole.
+    assert plan.each == (1 / 16 + 9 / 32 + 2) / 4
+    assert plan.spent(20) == (20 / 16 + 10 * 9 / 32 + 5 * 2) / 4
+    left = 20 - plan.spent(20)  # 16.48, each repeat .586 of it
+    assert plan.total(20) == 20 + math.floor(left / plan.each) == 20 + 28
+    assert plan.words(20) == (
+        "20 to epoch 1 on 25 % of the images at 50 % of the side, "
+        "10 to epoch 2 on 50 % of the images at 75 % of the side, "
+        "5 to epoch 4 on all images, then up to 28 repeats of the best"
+    )
+    # Of 30 trainings 10 would be left for 8 finalists, where whole epochs were too many.
+    assert plan.entrants(30) == 30
+    results = {4: [0.5], 7: [0.7], 9: [0.6]}
+    assert plan.repeats(results, dict.fromkeys(results, 1), spent=18.8) == [7, 9]
 
 
 def test_the_best_go_on_and_the_first_of_equals():
@@ -75,10 +99,20 @@ def test_spread_points_are_the_corners_before_what_lies_between():
     assert spread(square * [1, 100], 5) == [0, 1, 2, 3, 4]
 
 
-@given(st.integers(1, 60), st.integers(1, 30), st.integers(1, 12), st.floats(0.1, 1))
-def test_no_plan_spends_more_than_its_budget(count, trainings, epochs, keep):
-    plan = Halving(epochs=epochs, trainings=trainings, rungs=usual_rungs(epochs), keep=keep)
+@given(
+    st.integers(1, 60),
+    st.integers(1, 30),
+    st.integers(1, 12),
+    st.floats(0.1, 1),
+    st.floats(0.1, 1),
+)
+def test_no_plan_spends_more_than_its_budget(count, trainings, epochs, keep, share):
+    rungs = usual_rungs(epochs)
+    schedule = Schedule(tuple((rung, Fidelity(data=share)) for rung in rungs))
+    plan = Halving(epochs=epochs, trainings=trainings, rungs=rungs, keep=keep, schedule=schedule)
     begin = plan.entrants(count)
     assert begin == 0 or plan.spent(begin) < trainings
+    repeats = plan.total(begin) - begin
+    assert plan.spent(begin) + repeats * plan.each <= trainings + 1e-6 or not begin
     numbers = [each for _, each in plan.stages(max(1, begin))]
     assert numbers == sorted(numbers, reverse=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scalesearch.cost.cost import Cost
+from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.history.points import evidence, points, spent
 from scalesearch.history.trials import Trial
 
@@ -65,6 +66,13 @@ def test_epochs_add_up_to_whole_trainings():
     assert spent(TRIALS, 3) == pytest.approx(3 + (2 + 1 + 1) / 3)
 
 
+def test_epochs_on_less_data_add_up_by_their_work():
+    schedule = Schedule(((1, Fidelity(data=0.5, resolution=0.5)),))
+    # An eighth for the first epoch of each of six trainings: three whole ones with two more epochs
+    # each, b with one more, c and the failed one without.
+    assert spent(TRIALS, 3, schedule) == pytest.approx((6 / 8 + 3 * 2 + 1) / 3)
+
+
 def test_stopped_trainings_are_turned_into_whole_ones_by_those_that_have_both():
     """At a rung every first training counts, of those that went on, too."""
     rows = evidence(points(TRIALS, "accuracy"), "accuracy", flops=100)
@@ -95,6 +103,13 @@ def test_two_repeats_say_how_errors_shrink_as_nobody_selected_them():
 def test_without_repeats_a_stopped_training_weighs_the_share_of_its_epochs():
     rows = evidence(points([TRIALS[0], TRIALS[2]], "accuracy"), "accuracy", flops=100)
     assert rows.weights == pytest.approx([1, 1 / 3, 1 / 3])
+
+
+def test_without_repeats_a_smaller_training_weighs_the_share_of_its_work():
+    schedule = Schedule(((1, Fidelity(data=0.5, resolution=0.5)),))
+    found = points([TRIALS[0], TRIALS[2]], "accuracy")
+    rows = evidence(found, "accuracy", flops=100, schedule=schedule)
+    assert rows.weights == pytest.approx([1, *[(1 / 8) / (1 / 8 + 2)] * 2])
 
 
 def test_where_no_training_was_whole_there_is_nothing_to_compare_with():

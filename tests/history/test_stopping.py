@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.history.stopping import Stopping
+from scalesearch.history.fidelity import WHOLE, WHOLE_EPOCHS, Fidelity
+from scalesearch.history.stopping import GridStopping, Stopping
 
 
 def test_the_best_share_goes_on():
@@ -49,3 +50,37 @@ def test_impossible_rules(fields, key):
         Stopping(**fields)
     assert error.value.key == key
     assert error.value.allowed
+
+
+def test_the_shares_of_rungs_are_a_schedule():
+    schedule = GridStopping(rungs=(1, 3), data=(0.25, 0.5)).schedule
+    assert [schedule.at(epoch) for epoch in (1, 2, 3, 4)] == [
+        *(Fidelity(data=0.25), Fidelity(data=0.5), Fidelity(data=0.5), WHOLE)
+    ]
+    both = GridStopping(rungs=(2,), data=(0.5,), resolution=(0.75,)).schedule
+    assert both.at(2) == Fidelity(data=0.5, resolution=0.75)
+    plain = {"rungs": [2], "keep": 0.5, "data": [0.5], "resolution": [0.75]}
+    assert GridStopping.from_plain(plain).schedule == both
+    assert GridStopping.from_plain(None) is None
+    assert GridStopping(rungs=(1, 3)).schedule is WHOLE_EPOCHS
+    assert GridStopping(rungs=(3, 1), data=()).schedule is WHOLE_EPOCHS
+    assert GridStopping(rungs=(1, 3), data=(1.0, 1.0)).schedule is WHOLE_EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data": (0.5,)}, r"data: \[0.5\] has 1 for 2 rungs\n  allowed: one share for each rung"),
+        ({"data": (0.5, 0.25)}, r"data: \[0.5, 0.25\] cannot be used\n  allowed: shares above 0"),
+        ({"resolution": (0.0, 0.5)}, r"resolution: \[0.0, 0.5\] cannot be used"),
+        ({"resolution": (0.5, 1.1)}, r"resolution: \[0.5, 1.1\] cannot be used"),
+        ({"data": (float("nan"), 1.0)}, "data: .* cannot be used"),
+        (
+            {"rungs": (2, 1), "data": (0.5, 1.0)},
+            r"rungs: \[2, 1\] do not ascend, and each has its share of `data`",
+        ),
+    ],
+)
+def test_impossible_shares(fields, message):
+    with pytest.raises(UserError, match=message):
+        GridStopping(**({"rungs": (1, 2)} | fields))

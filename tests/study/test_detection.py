@@ -17,6 +17,7 @@ from scalesearch.arch.detector import Anchors, Detector
 from scalesearch.arch.plain import to_plain
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import save_architecture
+from scalesearch.history.fidelity import Fidelity
 from scalesearch.history.objective import Objective
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.scaling.family import DETECTOR_STRATEGIES
@@ -79,8 +80,11 @@ def test_defaults(write):
 
 
 def test_a_resolved_study_is_the_same_study(write, tmp_path, space):
-    given = write(search=SEARCHED, grid={"budget": 2.0}, anchors={"scale": 3.0, "ratios": [1, 2]})
+    stopping = {"rungs": [1, 2], "data": [0.25, 0.5], "resolution": [0.5, 0.5]}
+    grid = {"budget": 2.0, "trainings": 8, "stopping": stopping, "evaluator": {"epochs": 4}}
+    given = write(search=SEARCHED, grid=grid, anchors={"scale": 3.0, "ratios": [1, 2]})
     study = load_study(given)
+    assert study.grid.stopping.schedule.at(2) == Fidelity(data=0.5, resolution=0.5)
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump(resolved(study)))
     assert load_study(again) == study

@@ -35,7 +35,7 @@ def varied(trials):
 def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
     baseline = {"factory": "tests.factories:wide_of_any", "resolution": 16}
     grid = {"step": 0.1, "tolerance": 0.15, "trainings": 8}
-    grid["stopping"] = {"rungs": [1]}
+    grid["stopping"] = {"rungs": [1], "data": [0.5], "resolution": [0.5]}
     grid["confirm"] = {"lengths": [1, 2], "phi": [1], "top": 2, "strategies": ["width", "depth"]}
     family = {"phi": [1], "strategies": ["compound", "depth_width", "resolution"]}
     evaluator = {"name": "training", "epochs": 2, "batch_size": 64, "learning_rate": 0.01}
@@ -56,16 +56,36 @@ def test_a_network_of_ones_own_from_the_grid_to_the_export(tmp_path):
     log = (done.path / "log.txt").read_text()
     assert "does not scale depth (alpha is 1)" in log
     assert "no depth_width_phi1" in log
+    assert "to epoch 1 on 50 % of the images at 50 % of the side" in log
     known = yaml.safe_load((done.path / "coefficients.yaml").read_text())
     assert known["alpha"] == 1
+    # Of two epochs the first is an eighth.
+    stopped = (tried["state"] == "stopped").sum()
+    whole = (tried["state"] == "assessed").sum()
+    assert known["trainings"] == pytest.approx((stopped / 8 + whole * 9 / 8) / 2, abs=0.01)
+    assert known["trainings"] <= 8
     assert set(known["interval"]) == {"beta", "gamma"}
     page = (done.path / "report.html").read_text()
     assert "What is scaled, effectively" in page
+    assert "saw 50 % of the images at 50 % of the side to epoch 1, then all images" in page
     assert "tests.factories:wide_of_any" in page
     assert (done.path / "export" / "compound_phi1.py").exists()
     again = run(file, folder=done.path)
     assert again.trials.equals(done.trials)  # nothing is trained anew
     assert load_study(done.path).baseline == done.baseline
+
+
+def test_a_module_for_images_of_one_size_is_rejected_before_anything_is_trained(tmp_path):
+    baseline = {"factory": "tests.factories:of_one_side", "resolution": 16}
+    grid = {"step": 0.1, "trainings": 8, "stopping": {"rungs": [1], "resolution": [0.5]}}
+    evaluator = {"name": "training", "epochs": 2, "batch_size": 64}
+    file = study(tmp_path, baseline, grid, evaluator=evaluator)
+    message = (
+        r"grid\.stopping\.resolution: tests\.factories:of_one_side builds a module for images "
+    )
+    with pytest.raises(UserError, match=message + "of 16 pixels that takes none of about 8: "):
+        run(file, folder=tmp_path / "run")
+    assert not RunFolder(tmp_path / "run").read().get("grid")
 
 
 def test_a_folded_export_is_rejected_before_anything_is_trained(tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
 from scalesearch.errors import UserError
+from scalesearch.evaluators.training import Evaluator as Training
 from scalesearch.files.architecture import save_architecture
 from scalesearch.history.drift import drift
 from scalesearch.scaling.family import members
@@ -33,6 +35,14 @@ NET = BackboneSpace.from_plain(yaml.safe_load(SMALL)).sample(0)
 GRID = {"step": 0.2, "tolerance": 0.3, "trainings": 8}
 CONFIRM = {"lengths": [1, 2], "phi": [1], "top": 2, "strategies": ["width", "resolution"]}
 EVALUATOR = {"name": "tests.fakes:Evaluator", "epochs": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deaf(Training):
+    """Overrides the training, and leaves out how much of the data an epoch has."""
+
+    def evaluate(self, model, architecture, data, seed):
+        yield from super().evaluate(model, architecture, data, seed)
 
 
 def study(folder, **changes):
@@ -106,6 +116,30 @@ def test_what_is_done_is_not_done_again(done):
         (
             {"grid": {"trainings": 9, "stopping": {"rungs": [4]}}},
             "grid.stopping.rungs: a rung at epoch 4 stops nothing",
+        ),
+        (
+            {"grid": {"trainings": 9, "stopping": {"rungs": [1], "data": [0.5, 1]}}},
+            r"grid.stopping.data: \[0.5, 1.0\] has 2 for 1 rung\n",
+        ),
+        (
+            {"grid": {"trainings": 9, "stopping": {"rungs": [1], "data": [0.5]}}},
+            "grid.stopping.data: the evaluator 'tests.fakes:Evaluator' does not train on a part of "
+            "the images before a rung\n  leave it out",
+        ),
+        (
+            {
+                "evaluator": {"name": "tests.study.test_grid:Deaf", "epochs": 4},
+                "grid": {"trainings": 9, "stopping": {"rungs": [1], "resolution": [0.5]}},
+            },
+            "grid.stopping.resolution: the evaluator 'tests.study.test_grid:Deaf' does not train "
+            "on smaller images before a rung",
+        ),
+        (
+            {
+                "evaluator": {"name": "training", "epochs": 4},
+                "grid": GRID | {"trainings": 9, "stopping": {"rungs": [1], "resolution": [0.99]}},
+            },
+            "grid.stopping.resolution: 0.99 of the baseline's 32 pixels would be as many again",
         ),
         ({"grid": {"trainings": 0}}, "grid.trainings: 0 cannot be used"),
         ({"grid": {"confirm": {"lengths": []}}}, "grid.confirm.lengths"),

@@ -460,6 +460,7 @@ MISTAKES = [
     ("  ", "stopping: {rungs: []}\n", 7, "search.stopping.rungs: [] cannot be used"),
     ("  ", "stopping: {rungs: [1], keep: 2}\n", 7, "search.stopping.keep: 2.0 cannot be used"),
     ("  ", "stopping: {rungs: [1], share: 1}\n", 7, "search.stopping.share: unknown key 'share'"),
+    ("  ", "stopping: {rungs: [1], data: [1]}\n", 7, "search.stopping.data: unknown key 'data'"),
     (
         "  ",
         "evaluator: {epochs: 0}\n",

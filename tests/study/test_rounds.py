@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -15,8 +15,9 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import TrialError
 from scalesearch.history.halving import Halving
 from scalesearch.history.jobs import Result, Score
-from scalesearch.history.points import REPEAT
+from scalesearch.history.points import REPEAT, spent
 from scalesearch.history.record import Record, open_storage
+from scalesearch.history.stopping import GridStopping
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.loop import Listener
@@ -28,6 +29,8 @@ GRID = CoefficientGrid(baseline=B0, step=0.1, match="nominal")
 SPACE = TrainingsSpace(coefficients_of=GRID)
 EPOCHS = 4
 HALVING = Halving(epochs=EPOCHS, trainings=20, rungs=(1, 2))
+SHARES = GridStopping(rungs=(1, 2), data=(0.25, 0.5), resolution=(0.5, 0.75))
+SMALL = replace(HALVING, trainings=12, schedule=SHARES.schedule)
 LIMITS = {"flops": Limit(max=950_000_000)}
 
 
@@ -45,6 +48,7 @@ class Trainings:
         fails: numbers of the trials that fail in the epoch `fails_in`.
         resumes: a job that comes again goes on where it paused, as with a checkpoint.
         epochs: how many were trained in all.
+        work: of these, in whole epochs.
     """
 
     noise: float = 0.003
@@ -52,6 +56,7 @@ class Trainings:
     fails_in: int = 2
     resumes: bool = True
     epochs: int = 0
+    work: float = 0.0
 
     def __post_init__(self):
         self.reached = {}
@@ -65,9 +70,12 @@ class Trainings:
         for epoch in range(1, EPOCHS + 1):
             if epoch == self.fails_in and job.number in self.fails:
                 raise TrialError("made to fail")
-            self.epochs += epoch > self.reached.get(job.number, 0) or not self.resumes
+            new = epoch > self.reached.get(job.number, 0) or not self.resumes
+            self.epochs += new
+            self.work += new * job.schedule.at(epoch).work
             self.reached[job.number] = max(epoch, self.reached.get(job.number, 0))
-            value = (0.8 - 0.2 * off + noise) * (1 - 0.5**epoch)
+            learned = job.schedule.work(epoch) if job.schedule else epoch
+            value = (0.8 - 0.2 * off + noise) * (1 - 0.5**learned)
             yield Score(epoch, {"accuracy": value})
         return Result({"accuracy": value}, cost(net), 1.0)
 
@@ -79,7 +87,8 @@ ENTRANTS = tuple(range(GRID.size))
 def loop_over(path, halving=HALVING, listener=None):
     storage = open_storage(path, repair=True)
     record = Record(storage, "grid", SPACE.parameters, WANTED.objective.directions)
-    return Rounds(WANTED, record, listener or Listener(), halving, ENTRANTS)
+    wanted = replace(WANTED, schedule=halving.schedule)
+    return Rounds(wanted, record, listener or Listener(), halving, ENTRANTS)
 
 
 def carried_out(path, pool=None, assess=None, halving=HALVING):
@@ -132,12 +141,32 @@ def test_without_noise_the_leader_is_settled_long_before_the_budget_is_spent(tmp
     assert sum(max(t.curve) for t in trained(trials)) / EPOCHS < 40
 
 
-@pytest.mark.parametrize("slots", [2, 3, 7])
-def test_the_record_is_the_same_whichever_worker_is_faster(tmp_path, slots):
-    expected = facts(carried_out(tmp_path / "one"))
+def test_less_data_and_smaller_images_count_by_their_work(tmp_path):
+    trainings = Trainings(noise=0.1)
+    trials = carried_out(tmp_path / "j", assess=trainings, halving=SMALL)
+    own = trained(trials)
+    work = sum(SMALL.schedule.work(max(t.curve)) for t in own)
+    stopped = next(t for t in own if t.state == "stopped" and max(t.curve) == 1)
+    assert stopped.reason == "stopped after step 1, on 25 % of the images at 50 % of the side"
+    # Repeats are trained under the same schedule: the budget is spent, down to one training.
+    assert trainings.work == pytest.approx(work)
+    assert any(t.parameters[REPEAT] > 0 for t in own)
+    assert SMALL.trainings - SMALL.each < work / EPOCHS <= SMALL.trainings
+    assert spent(trials, EPOCHS, SMALL.schedule) == pytest.approx(work / EPOCHS)
+    first = [t for t in own if t.parameters[REPEAT] == 0]
+    assert sum(SMALL.schedule.work(max(t.curve)) for t in first) / EPOCHS == pytest.approx(
+        SMALL.spent(len(first))
+    )
+
+
+@pytest.mark.parametrize(
+    ("slots", "halving"), [(2, HALVING), (3, HALVING), (7, HALVING), (2, SMALL)]
+)
+def test_the_record_is_the_same_whichever_worker_is_faster(tmp_path, slots, halving):
+    expected = facts(carried_out(tmp_path / "one", halving=halving))
     draws = random.Random(slots)
     pool = Pool(slots, lambda jobs: draws.randrange(len(jobs)))
-    assert facts(carried_out(tmp_path / "many", pool)) == expected
+    assert facts(carried_out(tmp_path / "many", pool, halving=halving)) == expected
 
 
 def test_networks_that_fail_are_out_and_the_others_go_on(tmp_path):
@@ -155,17 +184,24 @@ def test_where_all_fail_the_phase_ends(tmp_path):
         carried_out(tmp_path / "j", assess=Trainings(fails=tuple(range(200)), fails_in=1))
 
 
-@pytest.mark.parametrize("resumes", [True, False], ids=["checkpoint", "no checkpoint"])
-@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
-def test_it_goes_on_after_a_kill_at_any_write(tmp_path, monkeypatch, torn, resumes):
+@pytest.mark.parametrize(
+    ("torn", "resumes", "halving"),
+    [
+        *((False, True, HALVING), (False, False, HALVING), (True, True, HALVING)),
+        *((True, False, HALVING), (False, True, SMALL)),
+    ],
+    ids=["whole", "whole, no checkpoint", "torn", "torn, no checkpoint", "small"],
+)
+def test_it_goes_on_after_a_kill_at_any_write(tmp_path, monkeypatch, torn, resumes, halving):
     with monkeypatch.context() as patch:
         writes = kill_at(patch, -1, torn)
-        expected = facts(carried_out(tmp_path / "whole"))
+        expected = facts(carried_out(tmp_path / "whole", halving=halving))
         count = writes()
     for moment in random.Random(torn).sample(range(count), 6):
         path = tmp_path / f"{moment}"
         with monkeypatch.context() as patch:
             kill_at(patch, moment, torn)
             with pytest.raises(Killed):
-                carried_out(path, Pool(2))
-        assert facts(carried_out(path, assess=Trainings(resumes=resumes))) == expected
+                carried_out(path, Pool(2), halving=halving)
+        again = carried_out(path, assess=Trainings(resumes=resumes), halving=halving)
+        assert facts(again) == expected

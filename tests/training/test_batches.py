@@ -6,7 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesearch.training.batches import in_order, prefetch, shuffled, steps_per_epoch
+from scalesearch.training.batches import (
+    in_order,
+    nested_order,
+    prefetch,
+    shuffled,
+    steps_per_epoch,
+)
 
 
 def sizes(count, batch_size):
@@ -73,3 +79,23 @@ def test_prefetch_passes_on_what_a_read_raises():
 
 def test_prefetch_of_nothing_is_nothing():
     assert list(prefetch(len, [])) == []
+
+
+@given(st.integers(2, 200), st.integers(1, 6), st.integers(0, 1000))
+def test_every_beginning_of_an_order_has_its_part_of_each_class(count, classes, seed):
+    labels = np.random.default_rng(seed).integers(classes, size=count)
+    order = nested_order(count, seed, labels)
+    assert sorted(order) == [*range(count)]
+    assert np.array_equal(order, nested_order(count, seed, labels))
+    for share in (0.25, 0.5, 0.8):
+        first = labels[order[: round(share * count)]]
+        for label in range(classes):
+            # Each class is off by one at most where the others end, which itself is off by a few.
+            wanted = share * (labels == label).sum()
+            assert abs((first == label).sum() - wanted) <= 2 + classes * (labels == label).mean()
+
+
+def test_an_order_without_classes_depends_on_the_seed_alone():
+    assert sorted(nested_order(50, 3)) == [*range(50)]
+    assert np.array_equal(nested_order(50, 3), nested_order(50, 3))
+    assert not np.array_equal(nested_order(50, 3), nested_order(50, 4))

@@ -12,9 +12,11 @@ import torch
 from scalesearch.arch.plain import digest
 from scalesearch.evaluators.detection import Evaluator as DetectionEvaluator
 from scalesearch.evaluators.training import Evaluator
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Fidelity, Schedule
 from scalesearch.history.jobs import Scratch
 from scalesearch.nn.build import build
 from scalesearch.training import checkpoint as module
+from scalesearch.training import loop
 from scalesearch.training.checkpoint import TrainingCheckpoint
 from scalesearch.training.classify import Classification
 from scalesearch.training.loop import State
@@ -44,16 +46,16 @@ def fresh(net):
     return build(net)
 
 
-def whole(evaluator, net, data, scratch=None):
+def whole(evaluator, net, data, scratch=None, schedule=WHOLE_EPOCHS):
     """Scores and weights of a training to its end."""
     model = fresh(net)
-    scores = list(evaluator.evaluate(model, net, data, 3, scratch))
+    scores = list(evaluator.evaluate(model, net, data, 3, scratch, schedule))
     return scores, model.state_dict()
 
 
-def cut_off(evaluator, net, data, scratch, after):
+def cut_off(evaluator, net, data, scratch, after, schedule=WHOLE_EPOCHS):
     """A training whose process ends in the epoch behind its `after`-th score."""
-    scores = evaluator.evaluate(fresh(net), net, data, 3, scratch)
+    scores = evaluator.evaluate(fresh(net), net, data, 3, scratch, schedule)
     for _ in range(after):
         next(scores)
     scores.close()
@@ -95,10 +97,10 @@ def test_an_interrupted_detector_ends_with_the_same_weights(tmp_path, options):
 
 
 class Counting:
-    """A data set's images, which count the batches that were read."""
+    """A data set's images, which count the batches that were read, and their sides."""
 
     def __init__(self, images):
-        self.images, self.read = images, []
+        self.images, self.read, self.sides = images, [], []
 
     def __getattr__(self, name):
         return getattr(self.images, name)
@@ -108,6 +110,7 @@ class Counting:
 
     def batch(self, indices, resolution):
         self.read.append(np.array(indices))
+        self.sides.append(resolution)
         return self.images.batch(indices, resolution)
 
 
@@ -121,6 +124,58 @@ def test_what_was_trained_is_not_trained_again(tmp_path):
     data = counted(images())
     whole(evaluator, net, data, started(tmp_path))
     assert sum(map(len, data.train.read)) == len(data.train), "the fourth epoch alone"
+
+
+# Two epochs on half of the images at half of their side, one on three quarters of both.
+STAGES = Schedule(
+    ((2, Fidelity(data=0.5, resolution=0.5)), (3, Fidelity(data=0.75, resolution=0.75)))
+)
+
+
+def test_early_epochs_see_a_part_of_the_images_and_smaller_ones():
+    net, evaluator = classifier(), Evaluator(epochs=4, batch_size=16)
+    data = counted(images())
+    data = dataclasses.replace(data, validation=Counting(data.validation))
+    scores, _ = whole(evaluator, net, data, schedule=STAGES)
+    # 64 images of 8 pixels: two batches, two, three and four.
+    assert [len(batch) for batch in data.train.read] == [16] * (2 + 2 + 3 + 4)
+    assert data.train.sides == [4] * 4 + [6] * 3 + [8] * 4
+    first, second, third = (
+        set(np.concatenate(data.train.read[part]).tolist())
+        for part in (slice(0, 2), slice(2, 4), slice(4, 7))
+    )
+    assert first == second < third
+    # Every image validates after every epoch, at the side of that epoch.
+    assert [len(batch) for batch in data.validation.read] == [20] * 4
+    assert data.validation.sides == [4, 4, 6, 8]
+    assert [score.step for score in scores] == [1, 2, 3, 4]
+
+
+def test_the_learning_rate_falls_over_the_steps_that_there_are(monkeypatch):
+    rates = []
+    monkeypatch.setattr(loop, "set_learning_rate", lambda _, rate: rates.append(rate))
+    recipe = {"epochs": 4, "batch_size": 16, "warmup": 0.0, "learning_rate": 1.0}
+    whole(Evaluator(**recipe), classifier(), images(), schedule=STAGES)
+    # Half a cosine over 2 + 2 + 3 + 4 steps.
+    assert rates == pytest.approx([(1 + np.cos(np.pi * n / 11)) / 2 for n in range(11)])
+
+
+@pytest.mark.parametrize(
+    ("task", "after"), [("classifier", 1), ("classifier", 2), ("classifier", 3), ("detector", 1)]
+)
+def test_it_goes_on_within_a_stage_and_over_its_end(tmp_path, task, after):
+    if task == "classifier":
+        net, data, evaluator = classifier(), images(), Evaluator(epochs=4, batch_size=16)
+    else:
+        net, data = detector(), squares(24, 8)
+        evaluator = DetectionEvaluator(epochs=4, batch_size=8)
+    scores, weights = whole(evaluator, net, data, schedule=STAGES)
+    cut_off(evaluator, net, data, started(tmp_path), after, STAGES)
+    resumed, again = whole(evaluator, net, data, started(tmp_path), STAGES)
+    assert values(resumed) == values(scores)
+    assert_same(weights, again)
+    other, _ = whole(evaluator, net, data, started(tmp_path))
+    assert values(other) != values(scores), "a checkpoint under another schedule is not taken"
 
 
 def test_repeated_trainings_go_on_where_they_were(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def test_a_small_detector_learns():
     """AP50 goes where no untrained one is, and the loss falls."""
     net, data = detector(), squares(train=192)
     task = task_of(data, net, DetectionRecipe(device="cpu"))
-    untrained = task.evaluate(built(net).eval()).values["ap50"]
+    untrained = task.evaluate(built(net).eval(), net.resolution).values["ap50"]
     scores, model = trained(net, data, epochs=6)
     assert [one.step for one in scores] == [1, 2, 3, 4, 5, 6]
     losses = [one.values["loss"] for one in scores]
@@ -80,7 +80,9 @@ def test_a_small_detector_learns():
     assert last["ap"] == pytest.approx((last["ap/full"] + last["ap/hollow"]) / 2)
     # The model is left as it was scored.
     assert not model.training
-    assert task.evaluate(model).values == {n: value for n, value in last.items() if n != "loss"}
+    assert task.evaluate(model, net.resolution).values == {
+        n: value for n, value in last.items() if n != "loss"
+    }
 
 
 @pytest.mark.slow
@@ -339,7 +341,7 @@ def test_detections_are_in_pixels_of_the_image_itself():
         return logits, codes
 
     task = task_of(data, net, DetectionRecipe(device="cpu"))
-    found = task.detections(Stub(net, of).eval())
+    found = task.detections(Stub(net, of).eval(), net.resolution)
     assert sorted(found) == [0, 1, 2]
     for one in found.values():
         assert one.labels[0] == 1
@@ -350,8 +352,8 @@ def test_detections_are_in_pixels_of_the_image_itself():
 def test_scores_are_those_of_the_detections():
     net, data = detector(), squares(train=16, validation=8)
     task, model = task_of(data, net, DetectionRecipe(device="cpu", validation_batch=3)), built(net)
-    found = task.detections(model.eval())
-    assert task.evaluate(model).values == average_precision(
+    found = task.detections(model.eval(), net.resolution)
+    assert task.evaluate(model, net.resolution).values == average_precision(
         data.validation, found, data.classes
     ) | {"ap50_voc": voc_precision(data.validation, found)}
 
@@ -365,7 +367,7 @@ def test_nothing_found_is_0_and_no_error():
 
     model = Stub(net, of)
     task = task_of(data, net, DetectionRecipe(device="cpu"))
-    assert task.evaluate(model.eval()).values["ap"] == 0.0
+    assert task.evaluate(model.eval(), net.resolution).values["ap"] == 0.0
 
 
 def test_images_without_any_box_can_be_trained_on():

@@ -292,7 +292,7 @@ def test_a_batch_that_is_moved_where_it_is_trained_is_the_same(monkeypatch):
     for device in ("cpu", "meta"):
         task = classification(data, Recipe(device="cpu"))
         model = network().eval()
-        read = task.reader(torch.Generator().manual_seed(5), 0)
+        read = task.reader(torch.Generator().manual_seed(5), 0, 8)
         with monkeypatch.context() as patched:
             patched.setitem(vars(task), "device", torch.device(device))
             patched.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
@@ -320,7 +320,7 @@ def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(ki
         model = build(net)
         task = Detection(architecture=net, data=squares(14, 2), recipe=recipe)
     model.eval()
-    batch = task.reader(torch.Generator().manual_seed(0), 0)(np.arange(14))
+    batch = task.reader(torch.Generator().manual_seed(0), 0, net.resolution)(np.arange(14))
     whole = task.loss(model, batch).total
     whole.backward()
     expected = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
