@@ -18,6 +18,7 @@ _FACTORS = tuple(math.exp(way * step / 100) for step in range(1, 13) for way in 
 _AROUND = 4  # sides that are tried with these
 _ROUGHLY = 0.15  # how far FLOPs that grow smoothly may be from the target, as a logarithm
 _STEPS = 40  # probes of one multiplier at most
+_DIGITS = 4  # decimals of a multiplier below which a shorter one is looked for
 
 
 def scaled_dimensions(net: Factory) -> tuple[str, ...]:
@@ -74,7 +75,7 @@ def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Fa
         return None
     best = min(tried, key=lambda side: _off(tried[side], flops))
     if _off(tried[best], flops) <= tolerance:
-        return replace(wanted, resolution=best)
+        return plainest(replace(wanted, resolution=best))
     around = sorted(tried, key=lambda side: abs(math.log(tried[side] / flops)))[:_AROUND]
     for factor, side in product(_FACTORS, around):
         for name, power in (("width", 2), ("depth", 1)):
@@ -84,7 +85,7 @@ def nearest(net: Factory, by: Multipliers, flops: float, tolerance: float) -> Fa
             found = replace(wanted, **{name: getattr(wanted, name) * factor}, resolution=side)
             spent = _possible_flops(found)
             if spent is not None and _off(spent, flops) <= tolerance:
-                return found
+                return plainest(found)
     return None
 
 
@@ -104,7 +105,54 @@ def alone(net: Factory, name: str, flops: float) -> Factory:
     while _flops(grown(most)) < flops and most < 2**20:
         least, most = most, 2 * most
     tried = _narrowed(lambda times: _flops(grown(times)), least, most, flops)
-    return grown(min(tried, key=lambda times: abs(math.log(_flops(grown(times)) / flops))))
+    return plainest(
+        grown(min(tried, key=lambda times: abs(math.log(_flops(grown(times)) / flops))))
+    )
+
+
+def plainest(net: Factory) -> Factory:
+    """The same network by the multipliers with the fewest digits that its factory builds it for.
+
+    Of several with as few the one that is nearest to 1: so that a network that is come to in two
+    ways has one name, and is trained once.
+    """
+    from scalesearch.cost.factory import alike
+
+    wanted = alike(net)
+    for name in ("depth", "width"):
+        for digits in range(_DIGITS):
+            found = _with_digits(net, name, digits, wanted)
+            if found is not None:
+                net = found
+                break
+    return net
+
+
+def _with_digits(net: Factory, name: str, digits: int, wanted: object) -> Factory | None:
+    """The network of a multiplier with so many decimals that is built alike, if there is one."""
+    from scalesearch.cost.factory import alike
+
+    unit = 10**-digits
+
+    def at(steps: int) -> Factory:
+        return replace(net, **{name: round(steps * unit, digits)})
+
+    def same(steps: int) -> bool:
+        try:
+            return steps > 0 and alike(at(steps)) == wanted
+        except UserError:  # the factory rejects it
+            return False
+
+    exact = getattr(net, name) / unit
+    steps = next((n for n in (math.floor(exact), math.ceil(exact)) if same(n)), None)
+    if steps is None:
+        return None
+    one, towards = round(1 / unit), 1 if steps * unit < 1 else -1
+    for _ in range(10):
+        if steps == one or not same(steps + towards):
+            break
+        steps += towards
+    return at(steps)
 
 
 def _flops(net: Factory) -> int:

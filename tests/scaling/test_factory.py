@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 import scalesearch as ss
@@ -5,7 +7,7 @@ from scalesearch.arch.factory import Factory
 from scalesearch.cost.factory import factory_flops
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Multipliers
-from scalesearch.scaling.factory import alone
+from scalesearch.scaling.factory import alone, plainest
 from scalesearch.scaling.family import left_out, members
 from scalesearch.scaling.lines import multiplied
 from scalesearch.scaling.realise import Unrealised, effective, realise
@@ -25,6 +27,17 @@ def test_networks_are_realised_at_their_flops(growth):
     really = effective(NET, grown)
     assert really.width == pytest.approx(by.width, rel=0.13)
     assert really.resolution == pytest.approx(by.resolution, rel=0.1)
+
+
+def test_one_network_has_one_name_whichever_way_it_was_come_to():
+    # 64 channels: from 102.5 / 64 to 103.5 / 64 all are rounded to 103; 1.61 is the shortest.
+    made = [plainest(replace(WIDE, width=width)) for width in (1.603, 1.6094, 1.6171)]
+    assert {net.width for net in made} == {1.61}
+    # From 0.9922 to 1.0078 nothing changes; from 0.4922 to 0.5078 a half is the shortest.
+    assert plainest(replace(WIDE, width=1.004)) == WIDE
+    assert plainest(replace(WIDE, width=0.4954)).width == 0.5
+    # 1.1 and 1.2 give 70 and 77; between them one decimal is not enough.
+    assert plainest(replace(WIDE, width=1.1432)).width == 1.14
 
 
 def test_what_cannot_be_realised_is_said():
