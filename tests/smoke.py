@@ -59,6 +59,8 @@ SMOKE = {
         "grid.evaluator.epochs=1",
         "family.phi=[1]",
         "family.evaluator.epochs=1",
+        "execution.executor=serial",
+        "execution.workers=1",
     ],
     "necks": [
         "dataset.train=32",
@@ -66,6 +68,7 @@ SMOKE = {
         "search.trials=2",
         "evaluator.epochs=1",
         "evaluator.seeds=2",
+        "execution.workers=1",  # of Ray, with detectors
     ],
     "five_layers": [
         "dataset.limit=300",

@@ -65,7 +65,7 @@ def test_commands_run_in_their_order(page, checkout, monkeypatch):
         if not words or words[0] in NOT_OURS:
             continue
         assert words[0] == "scalesearch", f"a command that no test knows: {line}"
-        if words[1] == "run":
+        if words[1] in ("check", "run"):
             words += SMOKE[load_study(words[2]).name]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception}"

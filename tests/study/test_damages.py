@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from scalesearch.errors import UserError
+from scalesearch.report import style
 from scalesearch.study import run as running
 from scalesearch.study.results import report as draw_report
 from scalesearch.study.run import load_study, run
@@ -192,7 +193,9 @@ BYTES = {
 
 @pytest.fixture
 def copy(whole, tmp_path, monkeypatch):
+    """A copy of the whole run; figures are not painted, which takes longer than all the rest."""
     monkeypatch.setattr(running, "report", lambda folder: [])
+    monkeypatch.setattr(style, "image", lambda figure, ending: b"")
     shutil.copytree(whole.folder.path, tmp_path / "run")
     return tmp_path / "run"
 
