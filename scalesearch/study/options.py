@@ -110,7 +110,7 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
 
 def plain_record(record: Any) -> dict[str, Any]:
     """Every option of a dataclass instance as YAML holds it."""
-    dumped = adapter(type(record)).dump_python(record, mode="json")
+    dumped = adapter(type(record)).dump_python(record, mode="json")  # type: ignore[arg-type]
     return {field.name: dumped[field.name] for field in dataclasses.fields(record) if field.init}
 
 
