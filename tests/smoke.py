@@ -59,8 +59,6 @@ SMOKE = {
         "grid.evaluator.epochs=1",
         "family.phi=[1]",
         "family.evaluator.epochs=1",
-        "execution.executor=serial",
-        "execution.workers=1",
     ],
     "necks": [
         "dataset.train=32",
