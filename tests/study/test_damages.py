@@ -9,7 +9,8 @@ import shutil
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.report import style
+from scalesearch.files.write import write_bytes
+from scalesearch.report import page
 from scalesearch.study import run as running
 from scalesearch.study.results import report as draw_report
 from scalesearch.study.run import load_study, run
@@ -191,11 +192,15 @@ BYTES = {
 }
 
 
+def unpainted(figure, folder, name):
+    return [write_bytes(folder / f"{name}.{ending}", b"") for ending in ("png", "svg")]
+
+
 @pytest.fixture
 def copy(whole, tmp_path, monkeypatch):
     """A copy of the whole run; figures are not painted, which takes longer than all the rest."""
     monkeypatch.setattr(running, "report", lambda folder: [])
-    monkeypatch.setattr(style, "image", lambda figure, ending: b"")
+    monkeypatch.setattr(page, "save", unpainted)
     shutil.copytree(whole.folder.path, tmp_path / "run")
     return tmp_path / "run"
 
