@@ -23,12 +23,13 @@ install: $(VENV)/.installed
 quickstart: $(VENV)/.installed
 	$(RUN) run studies/quickstart.yaml
 
-# Tests run on every core, a file at a time, each with one thread of torch. `make test-all`, as CI,
+# Tests run on every core, a file at a time in the order of `tests/conftest.py`, with one thread of
+# torch each. `make test-all`, as CI,
 # also runs what takes more than a few seconds each, every study in a smoke size among it.
 MARKS ?= not slow and not gpu
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "$(MARKS)"
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "$(MARKS)"
 
 test-all:
 	$(MAKE) test MARKS="not gpu"

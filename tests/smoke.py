@@ -66,6 +66,7 @@ SMOKE = {
         "search.trials=2",
         "evaluator.epochs=1",
         "evaluator.seeds=2",
+        "execution.workers=1",  # of Ray, with detectors
     ],
     "five_layers": [
         "dataset.limit=300",

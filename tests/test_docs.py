@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that install, that `make` runs, or that open a server.
 CELLS = "op1,op2,op3,accuracy,mflops,ms\na,a,a,90,50,2\na,a,b,91,70,3\n"
+# Studies with Ray's workers are run by `test_studies.py`.
+ALONE = ("execution.executor=serial", "execution.workers=1")
 NOT_OURS = ("make", "pip", "git", "optuna-dashboard")
 
 
@@ -65,8 +67,8 @@ def test_commands_run_in_their_order(page, checkout, monkeypatch):
         if not words or words[0] in NOT_OURS:
             continue
         assert words[0] == "scalesearch", f"a command that no test knows: {line}"
-        if words[1] == "run":
-            words += SMOKE[load_study(words[2]).name]
+        if words[1] in ("check", "run"):
+            words += [*SMOKE[load_study(words[2]).name], *ALONE]
         result = CliRunner().invoke(app, words[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception}"
 

@@ -60,7 +60,9 @@ def test_the_papers_networks_can_be_made(path):
     source = Path(settings.baseline.source).stem
     imagenet = [f"baseline={source}", f"dataset={{name: image_folder, path: {ROOT}}}"]
     assert f"baseline={source} 'dataset={{name: image_folder, path: IMAGENET}}'" in path.read_text()
-    for overrides in ([], [*imagenet, "evaluator.epochs=90", "execution.gpus=1"]):
+    evaluator = "{name: training, epochs: 90, batch_size: 128, seeds: 3}"
+    assert f"'evaluator={evaluator}'" in path.read_text()
+    for overrides in ([], [*imagenet, f"evaluator={evaluator}", "execution.gpus=1"]):
         study = load_study(path, overrides)
         net = study.baseline.make()
         images = ImageData(

@@ -134,13 +134,22 @@ def _needed(starts: Sequence[Key], kept: Kept) -> tuple[dict[Key, ast.stmt], set
 
 def _parts(node: ast.AST, kept: Kept) -> Iterator[ast.AST]:
     """Every syntax node of a definition, without what it does not keep."""
-    dropped = [part for parts in _dropped(node, kept) for part in parts]
+    dropped = {part for parts in _dropped(node, kept) for part in parts}
+    if not dropped:
+        yield from _all_parts(node)
+        return
     queue = [node]
     while queue:
         part = queue.pop()
         if part not in dropped:
             yield part
             queue.extend(ast.iter_child_nodes(part))
+
+
+@cache
+def _all_parts(node: ast.AST) -> tuple[ast.AST, ...]:
+    """Every syntax node of a definition, which every network that is exported asks for again."""
+    return tuple(ast.walk(node))
 
 
 def _dropped(node: ast.AST, kept: Kept) -> list[tuple[ast.stmt | ast.expr, ...]]:
@@ -164,6 +173,7 @@ def _is_own(node: ast.stmt, part: ast.Attribute) -> bool:
     return of_self and not _is_record(node)
 
 
+@cache
 def _is_record(node: ast.stmt) -> bool:
     """Whether it is a frozen dataclass."""
     decorators = getattr(node, "decorator_list", [])

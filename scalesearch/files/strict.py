@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +71,7 @@ def load_yaml(path: Path | str) -> Document:
     path = Path(path)
     text = _read(path)
     try:
-        lines: dict[Keys, int] = {}
-        plain = _Reader(lines).read(text)
+        plain, lines = _parsed(text)
     except UserError as error:
         raise error.at(file=str(path)) from None
     if plain is None:
@@ -83,7 +84,14 @@ def load_yaml(path: Path | str) -> Document:
             allowed="key: value pairs",
             hint=f"the file holds {odd}" if (odd := _odd(text)) else "",
         )
-    return Document(plain, path, lines)
+    return Document(copy.deepcopy(plain), path, lines)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[Any, Mapping[Keys, int]]:
+    """The values of a text and their lines: a run reads its own few files again and again."""
+    lines: dict[Keys, int] = {}
+    return _Reader(lines).read(text), lines
 
 
 def _odd(text: str) -> str:
@@ -118,8 +126,7 @@ class _Reader:
     def read(self, text: str) -> Any:
         _check_indents(text)
         try:
-            _check_events(text)
-            self._loader = yaml.SafeLoader(text)
+            self._loader = _Loader(text)
             node = self._loader.get_single_node()
             return None if node is None else self._value(node, ())
         except yaml.MarkedYAMLError as error:
@@ -252,10 +259,13 @@ def _check_indents(text: str) -> None:
             raise UserError("a tab indents this line", line=number, allowed="spaces")
 
 
-def _check_events(text: str) -> None:
-    """Rejects tags and deep nesting before anything is built."""
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):
+    """Rejects tags and deep nesting where they stand, before anything is built of them."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         tag = getattr(event, "tag", None)
         if tag:
             raise UserError(
@@ -263,10 +273,13 @@ def _check_events(text: str) -> None:
                 line=_line(event),
                 allowed="plain values without tags",
             )
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
+        holds_others = isinstance(event, yaml.CollectionStartEvent)
+        self._depth += holds_others
+        if self._depth > _DEEPEST:
             raise UserError(f"nested deeper than {_DEEPEST}", line=_line(event))
+        node = super().compose_node(parent, index)
+        self._depth -= holds_others
+        return node
 
 
 def _readable(error: yaml.MarkedYAMLError, text: str) -> UserError:

@@ -97,7 +97,12 @@ class Features(Trunk):
 
 
 def initialise(module: nn.Module) -> None:
-    """Weights as the official EfficientNet code draws them; norms start as the identity."""
+    """Weights as the official EfficientNet code draws them; norms start as the identity.
+
+    On the meta device there are no values to draw, and torch loads its compiler to draw none.
+    """
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return
     if isinstance(module, nn.Conv2d):
         kernel = module.kernel_size[0] * module.kernel_size[1]
         fan_out = kernel * module.out_channels // module.groups

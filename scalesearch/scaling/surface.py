@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -92,21 +92,37 @@ def fit_forms(evidence: Evidence) -> Surface:
     Raises:
         UserError: fewer networks than terms of the simplest form.
     """
-    kept = np.full(len(evidence.errors), True)
-    failed = _failed_rows(_able_forms(evidence, kept), evidence)
+    kept, fits = np.full(len(evidence.errors), True), _Fits(evidence)
+    failed = _failed_rows(_able_forms(fits, kept), fits)
     kept[list(failed)] = False
     weights = kept * evidence.weights
     candidates = [
         candidate
-        for form in _able_forms(evidence, kept)
-        if (candidate := _candidate(form, evidence, weights)) is not None
+        for form in _able_forms(fits, kept)
+        if (candidate := _candidate(form, fits, weights)) is not None
     ]
     weighted = _weighted(candidates, evidence.networks, weights)
     return Surface(evidence=evidence, candidates=weighted, failed=failed)
 
 
-def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
+@dataclass(frozen=True)
+class _Fits:
+    """Forms fitted to the evidence: to the same weights each of them once."""
+
+    evidence: Evidence
+    known: dict[tuple[Form, bytes], Fit | None] = field(default_factory=dict)
+
+    def of(self, form: Form, weights: np.ndarray) -> Fit | None:
+        """A form fitted to all rows, each with its weight [rows]."""
+        key = form, weights.tobytes()
+        if key not in self.known:
+            self.known[key] = form.fit(self.evidence.inputs, self.evidence.errors, weights)
+        return self.known[key]
+
+
+def _able_forms(fits: _Fits, kept: np.ndarray) -> tuple[Form, ...]:
     """Forms with fewer terms than there are networks; with known noise as many will do."""
+    evidence = fits.evidence
     networks = len(np.unique(evidence.networks[kept]))
     every = forms(len(evidence.dimensions), evidence.at_one_budget, evidence.corrected)
     seeds = evidence.noise is not None or int(kept.sum()) > networks
@@ -123,26 +139,26 @@ def _able_forms(evidence: Evidence, kept: np.ndarray) -> tuple[Form, ...]:
             key="rows",
             allowed=f"at least {least}, and about {4 * least} for an interval of use",
         )
-    if every[0].fit(evidence.inputs, evidence.errors, evidence.weights * kept) is None:
+    weights = kept * evidence.weights
+    if fits.of(every[0], weights) is None:
         raise UserError(
             "the rows do not tell the dimensions apart: those that vary do so together",
             key="rows",
             allowed="rows in which each dimension varies by itself",
         )
-    weights = kept * evidence.weights
-    told = [f for f in able if f.fit(evidence.inputs, evidence.errors, weights) is not None]
+    told = [form for form in able if fits.of(form, weights) is not None]
     # Straight lines say that one dimension alone is best, whatever the noise: only if need be.
-    return tuple(f for f in told if f is not every[0]) or tuple(told)
+    return tuple(form for form in told if form is not every[0]) or tuple(told)
 
 
-def _failed_rows(able: Sequence[Form], evidence: Evidence) -> tuple[int, ...]:
+def _failed_rows(able: Sequence[Form], fits: _Fits) -> tuple[int, ...]:
     """Rows that the form which agrees best with nearly all others cannot believe."""
-    trials = []
+    evidence, trials = fits.evidence, []
     for form in able:
         weights = evidence.weights.copy()
         failed: list[int] = []
         for _ in range(1 + max(1, int(_MOST_FAILED * len(weights)))):
-            fit = form.fit(evidence.inputs, evidence.errors, weights)
+            fit = fits.of(form, weights)
             if fit is None:
                 break
             left_out = _left_out(evidence.errors, fit)
@@ -162,7 +178,7 @@ def _failed_rows(able: Sequence[Form], evidence: Evidence) -> tuple[int, ...]:
 
 def _unbelievable(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> int | None:
     """The row whose deleted residual no sound training among so many would have (Bonferroni)."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # `scipy.stats` takes a second to load
 
     kept = weights > 0
     freedom = int(kept.sum()) - form.terms - 1
@@ -174,14 +190,14 @@ def _unbelievable(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray)
     variance = np.maximum(squares.sum() - squares / room, 0.0) / freedom
     deviations = np.sqrt(squares / room / np.maximum(variance, 1e-16))
     worst = int(np.argmax(deviations))
-    limit = t.isf(_FAILED / 2 / kept.sum(), freedom)
+    limit = -stdtrit(freedom, _FAILED / 2 / kept.sum())
     far = abs(residuals[worst]) / room[worst] > _FAILED_LEAST
     return worst if deviations[worst] > limit and far else None
 
 
-def _candidate(form: Form, evidence: Evidence, weights: np.ndarray) -> Candidate | None:
+def _candidate(form: Form, fits: _Fits, weights: np.ndarray) -> Candidate | None:
     """One form fitted, with its noise."""
-    fit = form.fit(evidence.inputs, evidence.errors, weights)
+    evidence, fit = fits.evidence, fits.of(form, weights)
     if fit is None:
         return None
     noise, freedom = _noise(evidence, form, fit, weights)
@@ -220,7 +236,7 @@ def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tup
     Of seeds and of networks about the surface together, unless networks are further off than seeds
     explain (F test): then the surface is not all, and networks alone say how far off it is.
     """
-    from scipy.stats import f
+    from scipy.special import fdtri
 
     kept = weights > 0
     codes = np.unique(evidence.networks[kept], return_inverse=True)[1]
@@ -233,11 +249,11 @@ def _noise(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> tup
     seeds = int(kept.sum()) - len(totals)
     if evidence.noise is not None:
         known = evidence.noise * float(np.sqrt(np.mean(row_weights)))
-        if networks < 1 or of_networks / networks < f.isf(0.1, networks, 1e6) * known**2:
+        if networks < 1 or of_networks / networks < fdtri(networks, 1e6, 0.9) * known**2:
             return known, 1e6
     if networks < 1:
         return float(np.sqrt(of_seeds / seeds)), float(seeds)
-    if seeds and of_networks / networks < f.isf(0.1, networks, seeds) * of_seeds / seeds:
+    if seeds and of_networks / networks < fdtri(networks, seeds, 0.9) * of_seeds / seeds:
         return float(np.sqrt((of_networks + of_seeds) / (networks + seeds))), networks + seeds
     return float(np.sqrt(of_networks / networks)), float(networks)
 

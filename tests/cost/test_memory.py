@@ -187,15 +187,17 @@ def test_every_family_is_as_promised():
     check(
         (name, side, setting)
         for number, (name, side) in enumerate(SMALLEST.items())
-        for setting in SETTINGS[number % 6 :: 6]
+        for setting in SETTINGS[number :: len(SMALLEST)]  # each of them once
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_named_network_is_as_promised_at_its_own_resolution(name):
+    # By momentum: a counted step of AdamW takes as long as all else, and no network changes it.
+    every = [(batch, copies, precision) for batch, copies, precision in SETTINGS if copies == 1]
     number = CLASSIFIERS.index(name)
-    check([(name, published(name).resolution, SETTINGS[number % len(SETTINGS)])])
+    check([(name, published(name).resolution, every[number % len(every)])])
 
 
 def test_every_family_in_both_paddings_with_every_activation():

@@ -100,14 +100,14 @@ def test_without_wait_a_cluster_that_is_too_small_is_refused(cluster, tmp_path, 
     assert "wait: 10m" in str(caught.value)
 
 
-def test_nodes_may_leave_five_times_in_a_row(cluster, tmp_path, caplog):
+def test_nodes_may_leave_four_times_in_a_row(cluster, tmp_path, caplog):
     nodes = [cluster.add_node(num_cpus=1)]
     executor = Executor(workers=1, address=cluster.address, wait=120.0)
     left = []
 
     def leave(told: Job, score: Score) -> bool:
         """In the second step of a job its node goes away, and another one is there."""
-        if score.step == 2 and len(left) < 5:
+        if score.step == 2 and len(left) < 4:
             left.append(told.number)
             nodes.append(cluster.add_node(num_cpus=1))
             worker = psutil.Process(int((tmp_path / f"pid-{told.number}").read_text()))
@@ -116,11 +116,11 @@ def test_nodes_may_leave_five_times_in_a_row(cluster, tmp_path, caplog):
         return True
 
     ended = run(executor, Slow(tmp_path, 0.2), 2, caplog, leave)
-    assert len(left) == 5
+    assert len(left) == 4  # one more than deaths of a network on a single node may be
     assert len(ended.of) == 2
     assert not ended.failed
     # A worker may meet the end of its node before anybody knows of it: then it is tried once more.
-    assert sum(len(outcome.where.attempts) for outcome in ended.of.values()) >= 5
+    assert sum(len(outcome.where.attempts) for outcome in ended.of.values()) >= 4
 
 
 class Deadly(Slow):

@@ -106,12 +106,12 @@ def test_nor_in_a_study_called_as_a_module(here, workers):
     (here / "own.py").write_text("from tests.fakes import Evaluator\n")
     own = {"name": "own:Evaluator"}
     write_study(here, evaluator=own, execution={"workers": workers}, without=("grid", "family"))
-    done = called(here, "-m", "scalesearch", "check", "study.yaml")
-    assert done.returncode == 0, done.stderr
-    assert "study.yaml is valid" in done.stdout
-    if workers == 2:
+    if workers == 1:
+        done = called(here, "-m", "scalesearch", "check", "study.yaml")
+        assert "study.yaml is valid" in done.stdout, done.stderr
+    else:
         done = called(here, "-m", "scalesearch", "run", "study.yaml", "search.trials=2")
-        assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def setup(paths, here="/here"):

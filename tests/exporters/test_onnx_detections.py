@@ -126,11 +126,10 @@ def test_detections_are_ours(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("net", "size", "options"),
     [
-        (NET, (64, 64), {"candidates": 50, "detections": 9, "overlap": 0.2}),
-        (NET, (64, 128), {"fold": False}),
+        (NET, (64, 64), {"candidates": 50, "detections": 9, "overlap": 0.2, "fold": False}),
         (published("efficientdet_d0"), (128, 256), {}),
     ],
-    ids=["few", "unfolded", "d0"],
+    ids=["few and unfolded", "d0"],
 )
 def test_detections_of_other_options_are_ours(tmp_path, net, size, options):
     model = spread(net)

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from scalesearch.arch.neck import Neck
-from scalesearch.arch.published import published
 from scalesearch.cost.measured import measure_counts
 from scalesearch.errors import UserError
 from scalesearch.exporters import export
@@ -72,15 +71,8 @@ def test_loads_where_we_cannot_be_imported(tmp_path):
             assert difference(got, model(images)) < 1e-5
 
 
-@pytest.mark.parametrize(
-    ("net", "size"),
-    [
-        (tiny_detector(neck=Neck(width=8, depth=1, max_level=5)), (64, 96)),
-        pytest.param(published("efficientdet_d0"), (128, 192), marks=pytest.mark.slow),
-    ],
-    ids=["tiny", "d0"],
-)
-def test_a_detector_puts_out_its_raw_outputs(tmp_path, net, size):
+def test_a_detector_puts_out_its_raw_outputs(tmp_path):
+    net, size = tiny_detector(neck=Neck(width=8, depth=1, max_level=5)), (64, 96)
     model = spread(net)
     about = {"classes": [f"c{i}" for i in range(net.num_classes)], "ap": 0.5}
     (path,) = export(

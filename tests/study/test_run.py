@@ -332,10 +332,10 @@ def test_a_run_cut_off_in_every_phase_ends_as_if_it_had_not_been(tmp_path, quick
 
 
 @pytest.mark.slow
-def test_a_run_with_two_workers_cut_off_in_every_phase(tmp_path, quick):
+def test_a_run_with_two_workers_cut_off_in_its_grid_and_its_family(tmp_path, quick):
     (tmp_path / "whole").mkdir()
     execution = {"executor": "ray", "workers": 2}
-    whole, own, called, cuts = _cut_off_in_each_phase(tmp_path, execution, cuts=3)
+    whole, own, called, cuts = _cut_off_in_each_phase(tmp_path, execution, cuts=2)
     mine, theirs = _states(tmp_path / "run"), _states(whole)
     assert mine["search", "assessed"] == theirs["search", "assessed"] == 6
     assert mine["search", "running"] == mine["grid", "running"] == 0
@@ -353,8 +353,13 @@ def test_a_run_with_two_workers_cut_off_in_every_phase(tmp_path, quick):
 def test_a_worker_that_dies_is_a_failed_trial(tmp_path, quick):
     evaluator = {"name": "tests.fakes:Evaluator", "die_on": 2}
     execution = {"executor": "ray", "workers": 2, "retries": 0}
+    search = STUDY["search"] | {"trials": 4}
     file = write_study(
-        tmp_path, evaluator=evaluator, execution=execution, without=("grid", "family")
+        tmp_path,
+        evaluator=evaluator,
+        execution=execution,
+        search=search,
+        without=("grid", "family"),
     )
     trials = run(file, folder=tmp_path / "run").trials
     failed = trials[trials["state"] == "failed"]
