@@ -20,7 +20,7 @@ from scalesearch.text import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMS = (".csv", ".csv.gz", ".json", ".parquet")
+FORMS = (".csv", ".csv.gz", ".tsv", ".json", ".parquet")
 DATA = "SCALESEARCH_DATA"  # the environment variable that names the folder of such files
 _MOST_SHOWN = 12
 # A number with a decimal mark and perhaps a unit; and one whose mark may be that of thousands.
@@ -83,6 +83,7 @@ def read_table(path: Path) -> pd.DataFrame:
     readers: dict[str, Any] = {
         ".csv": csv,
         ".gz": csv,
+        ".tsv": csv,
         ".json": partial(pd.read_json, dtype=False),
         ".parquet": pd.read_parquet,
     }

@@ -103,6 +103,12 @@ def test_separators(read, separator):
     same(read(PLAIN, separator=separator), read(PLAIN))
 
 
+def test_a_file_of_tabs_by_its_name(tmp_path):
+    file = tmp_path / "table.tsv"
+    file.write_text("\n".join("\t".join(map(str, row)) for row in PLAIN))
+    assert len(table_evidence(file, Request(base=BASE)).lines) == 16
+
+
 def test_a_comma_in_quotes_separates_nothing(read):
     rows = [('"width, or so, relatively"', "resolution", "top1"), *PLAIN[1:]]
     same(read(rows, separator=";"), read(PLAIN))
