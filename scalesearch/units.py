@@ -41,6 +41,18 @@ def parse_count(value: object) -> int:
     return _whole(value, _COUNTS, _COUNT_FORMS)
 
 
+def parse_amount(value: object) -> float:
+    """The number that `24M`, `0.39G` or a number stands for; as rounded, it need not be whole."""
+    exact = _number(value)
+    if isinstance(value, str) and (match := _ONE.fullmatch(value)):
+        exact = _product(match[1], match[2], _COUNTS)
+    if exact is None:
+        raise UserError(
+            f"{value!r} is not understood", allowed="a number, or one with k, M, G or T"
+        )
+    return float(exact)
+
+
 def parse_bytes(value: object) -> int:
     """The bytes that `64MiB`, `1.5GiB`, `512MB` or a number stands for, exactly."""
     return _whole(value, _BYTES, _BYTE_FORMS)

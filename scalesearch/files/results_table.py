@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +20,12 @@ from scalesearch.text import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMS = (".csv", ".csv.gz", ".json", ".parquet")
+FORMS = (".csv", ".csv.gz", ".tsv", ".json", ".parquet")
 DATA = "SCALESEARCH_DATA"  # the environment variable that names the folder of such files
 _MOST_SHOWN = 12
+# A number with a decimal mark and perhaps a unit; and one whose mark may be that of thousands.
+_DECIMAL = re.compile(r"[+-]?\d*[.,]\d+(?:[eE][+-]?\d+)?\s*[A-Za-z\u00b5\u00d7%]{0,8}")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}\s*[A-Za-z\u00b5\u00d7%]{0,8}")
 # Words that stand for a number that is missing; as a choice they are words like others.
 _NONE = ("", "nan", "NaN", "NA", "N/A", "null", "None")
 
@@ -70,10 +74,16 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     file = find_table(path)
-    csv = partial(pd.read_csv, keep_default_na=False, na_values=[""])
+
+    def csv(file: Path) -> pd.DataFrame:
+        separator = _separator(file)
+        frame = pd.read_csv(file, sep=separator, keep_default_na=False, na_values=[""])
+        return _with_decimal_points(frame) if separator == ";" else frame
+
     readers: dict[str, Any] = {
         ".csv": csv,
         ".gz": csv,
+        ".tsv": csv,
         ".json": partial(pd.read_json, dtype=False),
         ".parquet": pd.read_parquet,
     }
@@ -81,6 +91,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(f"{file.name} is no table", file=str(file), allowed=", ".join(FORMS))
     try:
         frame: pd.DataFrame = readers[file.suffix.lower()](file)
+    except UserError as error:
+        raise error.at(file=str(file)) from None
     except Exception as error:  # whatever a reader meets in a file that is none of its own
         reason = shortened(f"{type(error).__name__}: {error}")
         raise UserError(f"cannot be read as a table: {reason}", file=str(file)) from error
@@ -91,6 +103,69 @@ def read_table(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise UserError("the table has no rows", file=str(file))
     return frame
+
+
+def _separator(file: Path) -> str:
+    """What separates the columns of a CSV file: what its first line has most of."""
+    import gzip
+
+    opened = gzip.open if file.suffix.lower() == ".gz" else open
+    with opened(file, "rb") as lines:
+        head = next((line for line in lines if line.strip()), b"")
+    bare = re.sub(rb'"[^"]*"', b"", head)
+    return max(",;\t", key=lambda mark: bare.count(mark.encode()))
+
+
+def _with_decimal_points(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table with points for decimal commas, as in `61,97`, `61,97%` or `0,39G`.
+
+    Raises:
+        UserError: both marks are there, or a comma may separate thousands.
+    """
+    import pandas as pd
+
+    words = frame.select_dtypes(exclude="number")
+    cells = [
+        (column, place, cell)
+        for column in words
+        for place, cell in enumerate(words[column])
+        if isinstance(cell, str) and _DECIMAL.fullmatch(cell.strip())
+    ]
+    commas = [each for each in cells if "," in each[2]]
+    if not commas:
+        return frame
+    points = [each for each in cells if "." in each[2]]
+    for column in frame.select_dtypes(include="float"):
+        wholes = frame[column].dropna() % 1 == 0
+        points += [(column, 0, f"{frame[column][place]:g}") for place in wholes[~wholes].index[:1]]
+    column, place, cell = commas[0]
+    if points:
+        raise UserError(
+            f"{cell!r} has a comma, and {points[0][2]!r} in {points[0][0]!r} a point",
+            key=str(column),
+            line=place + 2,
+            allowed="one decimal mark in the whole table, and no marks of thousands",
+        )
+    if all(_THOUSANDS.fullmatch(each[2].strip()) for each in commas):
+        raise UserError(
+            f"{cell!r} may be {cell.replace(',', '')} or {cell.replace(',', '.')}",
+            key=str(column),
+            line=place + 2,
+            hint="write decimal points, and no marks of thousands",
+        )
+    found = frame.copy()
+    for column in {each[0] for each in commas}:
+        plain = [
+            cell.replace(",", ".")
+            if isinstance(cell, str) and _DECIMAL.fullmatch(cell.strip())
+            else cell
+            for cell in frame[column]
+        ]
+        try:
+            found[column] = pd.to_numeric(pd.Series(plain, index=frame.index))
+        except (TypeError, ValueError):  # words or units are beside the numbers
+            found[column] = pd.Series(plain, index=frame.index, dtype=object)
+    return found
 
 
 def require_columns(frame: pd.DataFrame, names: Sequence[str], path: Path, key: str = "") -> None:

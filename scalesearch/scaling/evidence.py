@@ -16,6 +16,7 @@ _SAME = 0.3  # rows are at one budget if growth differs by so little of what eac
 _NEAR = 0.05  # share of growth; points as near to the rows are within them
 _REACH = 0.25  # share of growth; further beyond the rows a surface says nothing
 _SUM = 1e3  # how strictly weights of a mean sum to 1
+_MANY = 60  # rows from which only the corners of their convex hull are looked at
 _SPREAD = 0.01  # differences of log FLOPs that are worth a term
 
 
@@ -181,8 +182,14 @@ class Evidence:
         from scipy.optimize import nnls
 
         scale = self.exponents / self.log_budget
-        hull = np.vstack([(self.logs * scale).T, np.full(len(self.logs), _SUM)])
+        corners = self.logs[self._corners] * scale
+        hull = np.vstack([corners.T, np.full(len(corners), _SUM)])
         return np.array([nnls(hull, np.append(point, _SUM))[1] for point in logs * scale])
+
+    @cached_property
+    def _corners(self) -> np.ndarray:
+        """Rows whose means all others are, int [corners]; every row of a small table."""
+        return corners(self.logs) if len(self.logs) > _MANY else np.arange(len(self.logs))
 
     def reaches(self, logs: np.ndarray) -> np.ndarray:
         """Which points are so near to the rows that the surface is asked there, bool [points]."""
@@ -198,6 +205,24 @@ class Evidence:
         if not self.at_one_budget or self.growth is None:
             return False
         return bool(np.std(np.log(self.growth)) > _SPREAD)
+
+
+def corners(points: np.ndarray) -> np.ndarray:
+    """Places of the corners of the convex hull of points [points, dimensions], int [corners].
+
+    Points on a line or a plane have corners, too.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[1:]
+    along = (points - points.mean(axis=0)) @ axes[1][axes[0] > 1e-9 * max(axes[0][0], 1e-300)].T
+    if along.shape[1] < 2:
+        return np.unique([along[:, :1].argmin(), along[:, :1].argmax()]) if along.size else np.r_[0]
+    try:
+        found: np.ndarray = ConvexHull(along).vertices
+    except QhullError:  # too thin for it: all different points will do
+        found = np.unique(points, axis=0, return_index=True)[1]
+    return np.sort(found)
 
 
 def _column(

@@ -9,6 +9,7 @@ import numpy as np
 
 from scalesearch.scaling.surface import Candidate, Surface
 
+_CELLS = 1_000_000  # errors that are held at once, draws times rows
 _POOL = 10  # networks from which their own residuals are resampled; of fewer, normal noise
 
 
@@ -57,7 +58,12 @@ def draw(surface: Surface, draws: int, seed: int) -> Draws:
     return Draws(
         surface=surface,
         parameters=tuple(
-            _refitted(surface, candidate, count, random)
+            np.hstack(
+                [
+                    _refitted(surface, candidate, some, random)
+                    for some in _chunks(count, len(surface.evidence.errors))
+                ]
+            )
             for candidate, count in zip(surface.candidates, counts, strict=True)
         ),
     )
@@ -88,6 +94,12 @@ def _refitted(
     changes = np.zeros((len(evidence.errors), draws))
     changes[kept] = (deviates * scale / np.sqrt(totals)[:, None])[codes]
     return candidate.form.refit(candidate.fit, evidence.inputs, changes, candidate.weights)
+
+
+def _chunks(draws: int, rows: int) -> list[int]:
+    """Numbers of draws that are refitted together, so that memory stays small: one of few rows."""
+    each = max(1, _CELLS // rows)
+    return [min(each, draws - start) for start in range(0, max(1, draws), each)]
 
 
 def _split(total: int, shares: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from scalesearch.scaling.forms import Fit, Form, forms
 
 _FAILED = 0.01  # probability with which a sound training is taken for a failed one
 _FAILED_LEAST = 0.005  # share of error that a failed training is off at least
+_TOGETHER = 500  # rows for each further one that is left out at once
 _MOST_FAILED = 0.1  # share of rows
 _TRUST = 0.5  # of the leave-one-out likelihood: the same errors have chosen the form
 _WORTH = 0.02  # weight below which a form is left out
@@ -157,42 +158,48 @@ def _failed_rows(able: Sequence[Form], fits: _Fits) -> tuple[int, ...]:
     for form in able:
         weights = evidence.weights.copy()
         failed: list[int] = []
-        for _ in range(1 + max(1, int(_MOST_FAILED * len(weights)))):
+        before: tuple[int, ...] = ()
+        while len(failed) <= max(1, int(_MOST_FAILED * len(weights))):
             fit = fits.of(form, weights)
             if fit is None:
                 break
             left_out = _left_out(evidence.errors, fit)
             middle = np.sort(np.abs(left_out))[: max(1, int(0.8 * len(left_out)))]
-            trials.append((float(np.mean(middle**2)), tuple(failed)))
+            before = tuple(failed)
+            trials.append((float(np.mean(middle**2)), before))
             worst = _unbelievable(evidence, form, fit, weights)
-            if worst is None:
+            if not worst:
                 break
             weights[worst] = 0.0
-            failed.append(worst)
+            failed += worst
         else:  # as many as that are no accident, but a form that does not fit
-            trials = [trial for trial in trials if trial[1] != tuple(failed[:-1])]
+            trials = [trial for trial in trials if trial[1] != before]
     if not trials:
         return ()
     return tuple(sorted(min(trials, key=lambda trial: trial[0])[1]))
 
 
-def _unbelievable(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> int | None:
-    """The row whose deleted residual no sound training among so many would have (Bonferroni)."""
+def _unbelievable(evidence: Evidence, form: Form, fit: Fit, weights: np.ndarray) -> list[int]:
+    """The row whose deleted residual no sound training among so many would have (Bonferroni).
+
+    Of many rows the worst few at once.
+    """
     from scipy.special import stdtrit  # `scipy.stats` takes a second to load
 
     kept = weights > 0
     freedom = int(kept.sum()) - form.terms - 1
     if freedom < 2:
-        return None
+        return []
     residuals = np.where(kept, evidence.errors - fit.fitted, 0.0)
     room = np.maximum(1 - fit.leverage, 1e-6)
     squares = weights * residuals**2
     variance = np.maximum(squares.sum() - squares / room, 0.0) / freedom
     deviations = np.sqrt(squares / room / np.maximum(variance, 1e-16))
-    worst = int(np.argmax(deviations))
+    worst = np.argsort(-deviations, kind="stable")[: 1 + int(kept.sum()) // _TOGETHER]
     limit = -stdtrit(freedom, _FAILED / 2 / kept.sum())
-    far = abs(residuals[worst]) / room[worst] > _FAILED_LEAST
-    return worst if deviations[worst] > limit and far else None
+    far = np.abs(residuals[worst]) / room[worst] > _FAILED_LEAST
+    found: list[int] = worst[(deviations[worst] > limit) & far].tolist()
+    return found
 
 
 def _candidate(form: Form, fits: _Fits, weights: np.ndarray) -> Candidate | None:

@@ -130,15 +130,15 @@ MISTAKES = {
         "no row comes near 2 times the base's cost",
     ),
     "base without column": (
-        {"resolution": None, "side": 1},
+        {"resolution": None, "scale": 1},
         BASE,
         "base.resolution: the table has no column 'resolution'",
     ),
     "constant metric": ({"top1": 70.0}, BASE, "top1: all rows have 70: nothing can be learnt"),
     "mixed units": (
-        {"top1": lambda f: f.top1.where(f.index != 3, f.top1 / 100)},
+        {"top1": lambda f: f.top1.where(f.index % 3 != 0, f.top1 / 100)},
         BASE,
-        "table.csv:5: top1: 0.707 beside 75 in line 2: percent and shares are mixed",
+        "table.csv:2: top1: 0.75 beside 74.4 in line 3: percent and shares are mixed",
     ),
     "an error": (
         {"top1": lambda f: 100 - f.top1},
