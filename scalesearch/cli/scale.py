@@ -19,8 +19,9 @@ from scalesearch.files.architecture import architecture, save_architecture
 from scalesearch.scaling.coefficients import COEFFICIENTS, Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.factory import scaled_dimensions
+from scalesearch.scaling.limits import Costs, check_limits
 from scalesearch.scaling.measure import latency_by
-from scalesearch.scaling.solve import Costs, Growing, check_limits, growing, largest
+from scalesearch.scaling.solve import Growing, growing, largest
 from scalesearch.scaling.strategies import COMPOUND, of_shares, shares_of
 from scalesearch.units import (
     parse_bytes,

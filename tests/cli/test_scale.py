@@ -152,8 +152,16 @@ def test_a_latency_table_predicts_the_limit(scalesearch, wrong, tmp_path):
         ([], "nothing says how large the network is to be"),
         (["--flops", "1.8X"], "--flops: '1.8X' is not understood"),
         (["--memory", "0"], "--memory: 0 cannot be a limit"),
-        (["--flops", "10k"], "no phi makes this network small enough for flops 10000"),
-        (["--flops", "1G", "--params", "1k"], "small enough for flops 1e+09, params 1000"),
+        (
+            ["--flops", "10k"],
+            "no member of this family is within flops 10.0 k: the",
+        ),
+        (
+            ["--flops", "1G", "--params", "1k"],
+            "is within params 1.0 k: the smallest, at",
+        ),
+        (["--flops", "100T"], "every member of this family is within flops 100.0 T: the largest"),
+        (["--params", "1T"], "within params 1.0 T: the largest, at phi 16, has 1.8 G"),
         (["--flops", "1G", "--strategy", "widht"], "did you mean 'width'?"),
         (["--flops", "1G", "--strategy", "width", "--alpha", "2"], "has shares of its own"),
         (["--flops", "1G", "--match", "exact"], "match: 'exact' is not known"),
