@@ -138,6 +138,49 @@ def test_a_file_of_another_baseline_is_a_warning(scalesearch, tmp_path):
         assert ("was found for another network than this" in done.out) == warned
 
 
+FOUND = """\
+alpha: {alpha}
+beta: {beta}
+gamma: {gamma}
+match: measured
+budget: {budget}
+evidence: {{beyond_results: {beyond}}}
+"""
+UP = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15, "budget": 2.0, "beyond": "false"}
+DOWN = {"alpha": 0.85, "beta": 0.9, "gamma": 0.85, "budget": 0.5, "beyond": "false"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "said"),
+    [
+        (UP, ("--phi", "1"), ""),
+        (DOWN, ("--phi", "1"), ""),
+        (DOWN, ("--flops", "200M"), ""),
+        (UP, ("--phi", "-1"), "found for growing and not for shrinking"),
+        (DOWN, ("--phi", "-1"), "found for shrinking and not for growing"),
+        (DOWN, ("--flops", "800M"), "found for shrinking and not for growing"),
+        (UP | {"beyond": "true"}, ("--phi", "1"), "are beyond the results that they were found"),
+        # 3 * 3^2 * 3^2 = 243; 1.3 * 1.1^2 * 1.15^2 = 2.08, which rounding makes up for.
+        (
+            UP | {"alpha": 3, "beta": 3, "gamma": 3},
+            ("--phi", "1"),
+            "multiplies FLOPs by 243, and the budget is 2: the coefficients are taken as a direct",
+        ),
+        (UP | {"alpha": 1.3}, ("--phi", "1"), ""),
+    ],
+)
+def test_coefficients_that_may_not_be_the_best_here_are_a_warning(
+    scalesearch, tmp_path, fields, options, said
+):
+    file = tmp_path / "coefficients.yaml"
+    file.write_text(FOUND.format(**fields))
+    done = scalesearch("scale", "efficientnet_b0", "--coefficients", file, *options)
+    assert done.code == 0, done
+    notes = [line for line in done.out.splitlines() if "warning: " in line]
+    assert len(notes) == bool(said)
+    assert said in "".join(notes)
+
+
 def test_a_latency_table_predicts_the_limit(scalesearch, wrong, tmp_path):
     table = tmp_path / "table.json"
     table.write_text("{}")

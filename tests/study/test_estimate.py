@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import Cost
+from scalesearch.cost.cost import Cost, Workload
 from scalesearch.errors import UserError
 from scalesearch.executors.serial import Executor
 from scalesearch.history.trials import Trial
@@ -50,6 +50,8 @@ def test_a_large_network_is_timed_on_a_few_images(monkeypatch):
     trained = []
 
     class Counted(Timed):
+        workload = Workload(training_batch=32)
+
         def evaluate(self, model, architecture, data, seed):
             trained.append(len(data.train))
             yield from super().evaluate(model, architecture, data, seed)
