@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import torch
 from torch import nn
 
 FIVE = "studies.five_layers:build"
@@ -84,6 +86,81 @@ def flat(num_classes: int) -> nn.Module:
 
 def drawn(width: float, num_classes: int) -> nn.Module:
     return network(random.randrange(8, 1_000_000), num_classes)
+
+
+def drawn_by_torch(width: float, num_classes: int) -> nn.Module:
+    return network(int(torch.randint(8, 1_000_000, ())), num_classes)
+
+
+def drawn_by_numpy(width: float, num_classes: int) -> nn.Module:
+    return network(int(np.random.randint(8, 1_000_000)), num_classes)
+
+
+class Skips(nn.Module):
+    """Skips half of its layers at random, also in evaluation."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(20))
+        self.model = network(8, classes)
+
+    def forward(self, images):
+        for layer in self.layers:
+            images = layer(images) if self.draw() < 0.5 else images
+        return self.model(images)
+
+    def draw(self) -> float:
+        return random.random()
+
+
+class SkipsByTorch(Skips):
+    def draw(self) -> float:
+        return float(torch.rand(()))
+
+
+def skips(width: float, num_classes: int) -> nn.Module:
+    return Skips(num_classes)
+
+
+def skips_by_torch(width: float, num_classes: int) -> nn.Module:
+    return SkipsByTorch(num_classes)
+
+
+def open_end(**given) -> nn.Module:
+    return wide(given["width"], given["num_classes"])
+
+
+def by_position(width: float, /, num_classes: int = 2) -> nn.Module:
+    return wide(width, num_classes)
+
+
+class OnGpu(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images):
+        return self.model(images.cuda()).cpu()
+
+
+def on_gpu(width: float, num_classes: int) -> nn.Module:
+    return OnGpu(wide(width, num_classes))
+
+
+class Pair(nn.Module):
+    """Has another classifier while it is trained, as GoogLeNet has."""
+
+    def __init__(self, model: nn.Module, aux_logits: bool) -> None:
+        super().__init__()
+        self.model, self.aux_logits = model, aux_logits
+
+    def forward(self, images):
+        logits = self.model(images)
+        return (logits, logits) if self.training and self.aux_logits else logits
+
+
+def pair(width: float, num_classes: int, aux_logits: bool = True) -> nn.Module:
+    return Pair(wide(width, num_classes), aux_logits)
 
 
 def needs_more(width: float, groups: int, num_classes: int) -> nn.Module:

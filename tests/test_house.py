@@ -39,7 +39,13 @@ HEAVY = {
     "torch": (
         *("nn", "training", "evaluators", "datasets", "exporters", "study/assess"),
         *("cost/any_module", "cost/measured", "cost/measured_memory", "cost/latency"),
-        *("cost/operators", "cost/factory", "executors/serial"),
+        *(
+            "cost/operators",
+            "cost/factory",
+            "cost/factory_dimensions",
+            "cost/factory_outputs",
+            "executors/serial",
+        ),
     ),
     "torchvision": ("datasets", "nn/weight_files", "nn/library_models"),
     "timm": ("nn",),

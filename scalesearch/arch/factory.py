@@ -92,6 +92,9 @@ def builder(net: Factory) -> Callable[..., Any]:
             f"{net.factory} takes none of {', '.join(ARGUMENTS)}, by which it could be scaled",
             key="factory",
             allowed="a function of depth, width and resolution that returns a torch module",
+            hint="name them in its signature: `**` does not say what is scaled"
+            if any(one.kind is one.VAR_KEYWORD for one in _parameters(function).values())
+            else "",
         )
     called: Callable[..., Any] = function
     return called
@@ -100,6 +103,11 @@ def builder(net: Factory) -> Callable[..., Any]:
 def is_factory(function: object) -> bool:
     """Whether a function asks for what a factory is given, so that it may build a module."""
     return callable(function) and bool({*ARGUMENTS} & {*_parameters(function)})
+
+
+def takes_arguments(function: object) -> bool:
+    """Whether a function's signature has any argument."""
+    return callable(function) and bool(_parameters(function))
 
 
 def declared(net: Factory) -> tuple[str, ...]:
@@ -128,6 +136,13 @@ def arguments(net: Factory) -> dict[str, Any]:
             )
     given = {name: getattr(net, name) for name in ARGUMENTS if name in parameters}
     given |= copy.deepcopy(dict(net.options))
+    if by_position := [n for n, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]:
+        raise UserError(
+            f"{net.factory} takes {by_position[-1]!r} by position alone",
+            key="factory",
+            allowed="arguments that can be given by their names",
+            hint="take the `/` out of its signature",
+        )
     needed = [
         name
         for name, one in parameters.items()

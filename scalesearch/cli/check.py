@@ -88,6 +88,8 @@ def _findings(study: Study, samples: int) -> list[str]:
             if grid is not None:
                 coefficients = _typical_coefficients(grid)
             shares.append(_family(study, executor, network, coefficients, data))
+    if doubt := getattr(study.coefficients, "off_budget", ""):
+        lines.append(f"note          {doubt}")
     slots = executor.slots
     for share in shares:
         seconds = share.seconds

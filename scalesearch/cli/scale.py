@@ -14,13 +14,15 @@ from scalesearch.arch.factory import Factory
 from scalesearch.arch.plain import digest
 from scalesearch.cli.scaled_table import Scaled, print_scaled
 from scalesearch.cost.cost import Workload
+from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture, save_architecture
 from scalesearch.scaling.coefficients import COEFFICIENTS, Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.factory import scaled_dimensions
+from scalesearch.scaling.limits import Costs, check_limits
 from scalesearch.scaling.measure import latency_by
-from scalesearch.scaling.solve import Costs, Growing, check_limits, growing, largest
+from scalesearch.scaling.solve import Growing, growing, largest
 from scalesearch.scaling.strategies import COMPOUND, of_shares, shares_of
 from scalesearch.units import (
     parse_bytes,
@@ -107,6 +109,8 @@ def show_scaled(
     else:
         workload = Workload(training_batch=target.batch)
         phi, after = largest(family, bounds, Costs(workload=workload, latency=latency))
+    if file is not None:
+        notes += _other_way(file, coefficients, before, after)
     by = None
     if isinstance(coefficients, Coefficients):
         by = coefficients.at(phi)
@@ -178,7 +182,8 @@ def choose_coefficients(
     if file is not None:
         if numbers:
             raise UserError(f"give --coefficients or {options}, not both")
-        return kind.load(file), _of_another(net, file)
+        loaded = kind.load(file)
+        return loaded, [*_of_another(net, file), *_doubts(loaded)]
     if wrong := [name for name in numbers if name not in names]:
         raise UserError(
             f"--{wrong[0].replace('_', '-')} does not scale this kind of network", allowed=options
@@ -192,7 +197,8 @@ def choose_coefficients(
                 "those of another network"
             )
     try:
-        return kind(**numbers), notes
+        made = kind(**numbers)
+        return made, [*notes, *_doubts(made)]
     except TypeError:  # an argument without a default is missing
         raise UserError(
             "coefficients are missing",
@@ -206,14 +212,45 @@ def _unscaled(net: Architecture) -> dict[str, float]:
     return {letter: 1.0 for name, letter in COEFFICIENTS.items() if name not in known}
 
 
+def _doubts(coefficients: Scaling) -> list[str]:
+    """A warning of a product that is far from the budget."""
+    doubt = coefficients.off_budget if isinstance(coefficients, Coefficients) else ""
+    return [doubt] if doubt else []
+
+
 def _of_another(net: Architecture, file: Path) -> list[str]:
-    """A note where a file's coefficients were found for another network."""
+    """Warnings of a file found for another network, or beyond the results that it is of."""
     from scalesearch.files.strict import load_yaml
 
-    found_for = load_yaml(file).plain.get("baseline_digest")
-    if found_for in (None, digest(net)):
+    plain, notes = load_yaml(file).plain, list[str]()
+    if plain.get("baseline_digest") not in (None, digest(net)):
+        notes.append(
+            f"warning: {file} was found for another network than this: its best may be others"
+        )
+    evidence = plain.get("evidence")
+    if isinstance(evidence, Mapping) and evidence.get("beyond_results") is True:
+        notes.append(
+            f"warning: the coefficients of {file} are beyond the results that they were found from"
+        )
+    return notes
+
+
+def _other_way(
+    file: Path, coefficients: Scaling | str, before: Architecture, after: Architecture
+) -> list[str]:
+    """A warning of coefficients found for shrinking a network that grows, or the reverse."""
+    if not isinstance(coefficients, Coefficients) or after == before:
         return []
-    return [f"warning: {file} was found for another network than this: its best may be others"]
+    found, done = (
+        "growing" if more else "shrinking"
+        for more in (coefficients.growth > 1, counts(after).flops > counts(before).flops)
+    )
+    if found == done:
+        return []
+    return [
+        f"warning: {file} was found for {found} and not for {done}: what is best for one need not "
+        "be best for the other"
+    ]
 
 
 def _latency(

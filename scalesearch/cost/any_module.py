@@ -21,6 +21,9 @@ from torch.nn.parameter import UninitializedBuffer, is_lazy
 from scalesearch.errors import UserError
 from scalesearch.text import shortened
 
+# What torch says where code asks for a GPU on a machine, or of a build, without one.
+_NO_GPU = ("NVIDIA driver", "not compiled with CUDA", "No CUDA GPUs are available")
+
 
 @contextmanager
 def prepared(model: nn.Module, shape: Sequence[int]) -> Iterator[nn.Module]:
@@ -52,6 +55,12 @@ def running(model: nn.Module, shape: Sequence[int]) -> Iterator[None]:
         raise
     except Exception as error:
         reason, sides = _reason(error), " x ".join(map(str, shape))
+        if any(words in reason for words in _NO_GPU):
+            raise UserError(
+                f"{type(model).__name__} asks for a GPU in its own code, where there is none: "
+                f"{reason}",
+                hint="let it keep to the device of its images: no `.cuda()` in its code",
+            ) from error
         raise UserError(
             f"{type(model).__name__} cannot be run on images of {sides}: {reason}",
             hint=_way_out(reason),

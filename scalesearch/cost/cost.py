@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scalesearch.arch import check
+from scalesearch.units import format_bytes, format_count, format_latency
 
 Precision = Literal["float32", "bf16", "float16"]
 DEVICES = ("cpu", "cuda")  # where latency can be measured
@@ -23,6 +24,7 @@ UNITS = {
 COUNTED = tuple(name for name in UNITS if name != "latency")  # what arithmetic gives
 # What is a sum over blocks, and what the closed form and fvcore must agree on to the last unit.
 ADDITIVE = ("flops", "flops_total", "params", "activations")
+_FORMATS = {"bytes": format_bytes, "seconds": format_latency}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class Cost:
 def _is_zero(value: object) -> bool:
     """Of one network: many at once are an array."""
     return isinstance(value, int) and value == 0
+
+
+def format_cost(name: str, value: float) -> str:
+    """A cost with its prefix: `385.8 M`, bytes as `64.0 MiB`, latency as `12.3 ms`."""
+    return _FORMATS.get(UNITS[name], format_count)(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

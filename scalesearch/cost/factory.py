@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -15,19 +17,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from scalesearch.arch.factory import REJECTED_SIDES, Factory, build_module, declared
+from scalesearch.arch.factory import Factory, build_module
 from scalesearch.arch.graph import Size
-from scalesearch.cost.any_module import running
 from scalesearch.cost.composition import BlockCost
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.cost.counts import Counts
+from scalesearch.cost.factory_outputs import cross_entropy, training
 from scalesearch.cost.measured import measure_counts
 from scalesearch.cost.measured_memory import measure_inference_bytes, measure_training_bytes
 from scalesearch.errors import UserError
 
 _BYTES = 4  # of a weight
 _is_quick: dict[str, bool] = {}  # calls whose quick count is fvcore's
-_TWICE = 2.0  # by what a dimension is multiplied to see what it changes
 # Of a factory's code: what fills tensors, and layers that change neither a shape nor a product.
 _FILLS = {"normal_", "uniform_", "zero_", "fill_", "trunc_normal_", "constant_", "ones_", "zeros_"}
 _FILLS |= {"kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_"}
@@ -42,20 +43,26 @@ def factory_counts(net: Factory, size: Size) -> Counts:
     Raises:
         UserError: the factory fails, or what it builds cannot be run or followed.
     """
-    return Counts(**measure_counts(_built(net), (1, net.in_channels, *size)))
+    return counted(net, size, seed=0)
+
+
+def counted(net: Factory, size: Size, seed: int) -> Counts:
+    """The counts of a forward pass that takes its random numbers from a seed."""
+    model = built(net)
+    with seeded(seed):
+        return Counts(**measure_counts(model, (1, net.in_channels, *size)))
 
 
 @lru_cache(maxsize=1000)
 def factory_cost(net: Factory, size: Size, workload: Workload) -> Cost:
     """Its counts, and its memory in counted runs on fake tensors; errors as `factory_counts`."""
-    counted = factory_counts(net, size)
+    counts = factory_counts(net, size)
     shape = (1, net.in_channels, *size)
-    model = _built(net)
-    return Cost(
-        **counted._asdict(),
-        inference_bytes=measure_inference_bytes(model, shape, workload),
-        training_bytes=measure_training_bytes(model, shape, workload),
-    )
+    model = built(net)
+    inference = measure_inference_bytes(model, shape, workload)
+    with training(net, model):
+        step = measure_training_bytes(model, shape, workload, partial(cross_entropy, net))
+    return Cost(**counts._asdict(), inference_bytes=inference, training_bytes=step)
 
 
 def as_block(cost: Cost, workload: Workload) -> BlockCost:
@@ -78,115 +85,25 @@ def factory_flops(net: Factory) -> int:
     fvcore's, all of them are fvcore's.
     """
     call = f"{net.factory} {sorted(net.options.items())}"
-    flops, size = _quick_flops(net), (net.resolution, net.resolution)
+    flops, size = quick_flops(net), (net.resolution, net.resolution)
     if call not in _is_quick:
         _is_quick[call] = flops == factory_counts(net, size).flops
     return flops if flops and _is_quick[call] else int(factory_counts(net, size).flops)
 
 
-@lru_cache(maxsize=100)
-def scaled_dimensions(net: Factory) -> tuple[str, ...]:
-    """Those of depth, width and resolution in which a factory can scale a network.
-
-    Depth and width are scaled if its signature has them. Its module is built a few times and run
-    on fake images; nothing is trained.
-
-    Raises:
-        UserError: the factory cannot be imported or called, fails, returns no module, gives outputs
-            that are not [N, num_classes] or modules that differ, or asks for a dimension and
-            ignores it.
-    """
-    if _shapes(net) != _shapes(net):
-        raise UserError(
-            f"{net.factory} builds another network each time it is called",
-            key="factory",
-            hint="its shapes may depend on its arguments alone, not on random numbers",
-        )
-    check_outputs(net)
-    asked = declared(net)
-    for name in ("depth", "width"):
-        if name in asked:
-            _check_grows(net, name, replace(net, **{name: _TWICE * getattr(net, name)}))
-    known: list[str] = [name for name in ("depth", "width") if name in asked]
-    try:
-        _check_grows(net, "resolution", replace(net, resolution=round(_TWICE * net.resolution)))
-        known.append("resolution")
-    except UserError:
-        if "resolution" in asked or not known:
-            raise
-    return tuple(known)
-
-
 @lru_cache(maxsize=10_000)
 def alike(net: Factory) -> tuple[object, ...]:
     """What two networks of one factory share if it has built the same for both."""
-    return (net.factory, net.resolution, net.in_channels, *sorted(_shapes(net).items()))
+    return (net.factory, net.resolution, net.in_channels, *sorted(shapes(net).items()))
 
 
-def _check_grows(net: Factory, name: str, grown: Factory) -> None:
-    """Rejects a dimension that changes neither parameters nor FLOPs."""
-    side, more = ((n.resolution, n.resolution) for n in (net, grown))
-    before, after = factory_counts(net, side), factory_counts(grown, more)
-    if (before.flops, before.params) == (after.flops, after.params):
-        values = f"{getattr(net, name):g} and {getattr(grown, name):g}"
-        raise UserError(
-            f"{net.factory} ignores {name!r}: for {values} it builds networks of the same "
-            f"{before.params:,} parameters and {before.flops:,} FLOPs",
-            key="factory",
-            hint=f"multiply with it, or take {name!r} out of the arguments: then it is not scaled",
-        )
-
-
-def check_outputs(net: Factory) -> None:
-    """Rejects a network that does not give a row for each image and a column for each class."""
-    model, shape = _built(net).eval(), (2, net.in_channels, net.resolution, net.resolution)
-    with running(model, shape), torch.no_grad():
-        outputs = model(torch.zeros(shape))
-    wanted = (2, net.num_classes)
-    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != wanted:
-        shaped = isinstance(outputs, Tensor)
-        given = list(outputs.shape) if shaped else type(outputs).__name__
-        raise UserError(
-            f"{net.factory} builds a network that gives {given} for two images",
-            key="factory",
-            allowed=f"logits {list(wanted)}: a row for each image, a column for each class",
-            hint="" if "num_classes" in declared(net) else "let it take `num_classes`",
-        )
-
-
-@lru_cache(maxsize=1000)
-def side_taken(net: Factory, wanted: int) -> int:
-    """The side of images nearest to `wanted`, below the network's own, that its module takes.
-
-    The module is built for the network's own resolution, and run on images of other sides.
+def shapes(net: Factory, seed: int = 0) -> Mapping[str, tuple[int, ...]]:
+    """Those of the weights and buffers that a factory builds, by name, with a random seed.
 
     Raises:
-        UserError: it takes none of those around `wanted`.
+        UserError: it fails, or leaves some to the first images.
     """
-    model, reason = _built(net).eval(), None
-    for away in range(REJECTED_SIDES):
-        for side in dict.fromkeys((wanted - away, wanted + away)):
-            if not 0 < side < net.resolution:
-                continue
-            shape = (2, net.in_channels, side, side)
-            try:
-                with torch.random.fork_rng(devices=[]), running(model, shape), torch.no_grad():
-                    outputs = model(torch.zeros(shape))
-            except UserError as error:
-                reason = reason or error.problem
-                continue
-            if isinstance(outputs, Tensor) and tuple(outputs.shape) == (2, net.num_classes):
-                return side
-            reason = reason or "it gives other outputs"
-    raise UserError(
-        f"{net.factory} builds a module for images of {net.resolution} pixels that takes none of "
-        f"about {wanted}" + (f": {reason}" if reason else ""),
-        hint="leave `resolution` out, or build a module that takes images of any side",
-    )
-
-
-def _shapes(net: Factory) -> Mapping[str, tuple[int, ...]]:
-    state = _on_meta(net).state_dict()
+    state = _on_meta(net, seed).state_dict()
     lazy = [name for name, value in state.items() if is_lazy(value)]
     if lazy:
         raise UserError(
@@ -197,31 +114,55 @@ def _shapes(net: Factory) -> Mapping[str, tuple[int, ...]]:
     return {name: tuple(v.shape) for name, v in state.items() if isinstance(v, Tensor)}
 
 
-def _built(net: Factory) -> nn.Module:
-    """What a factory builds; the random state is left alone."""
-    with torch.random.fork_rng(devices=[]):
+def built(net: Factory, seed: int = 0) -> nn.Module:
+    """What a factory builds; all random states are left alone."""
+    with seeded(seed):
         module: nn.Module = build_module(net)
     return module
 
 
-def _on_meta(net: Factory) -> nn.Module:
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of torch (on the CPU), Python and NumPy from a seed; then as before."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _on_meta(net: Factory, seed: int = 0) -> nn.Module:
     """What a factory builds, on the meta device if it can do so."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), _Unfilled():
+        with seeded(seed), torch.device("meta"), _Unfilled():
             module: nn.Module = build_module(net)
         return module
     except UserError:  # it reads a value; a mistake of its own shows again
-        return _built(net)
+        return built(net, seed)
 
 
-def _quick_flops(net: Factory) -> int | None:
-    """Products of matrices and convolutions in a forward pass on the meta device; None if not."""
+def quick_flops(net: Factory, seed: int = 0) -> int | None:
+    """Products of matrices and convolutions in a forward pass on the meta device; None if not.
+
+    The pass takes its random numbers from a seed.
+    """
     model = _on_meta(net).eval()
     shape = (1, net.in_channels, net.resolution, net.resolution)
     if not all(value.is_meta for value in model.state_dict().values() if isinstance(value, Tensor)):
         return None
     try:
-        with warnings.catch_warnings(), torch.no_grad(), _Products() as products, _SameShapes():
+        with (
+            warnings.catch_warnings(),
+            torch.no_grad(),
+            seeded(seed),
+            _Products() as products,
+            _SameShapes(),
+        ):
             warnings.simplefilter("ignore")
             model(torch.empty(shape, device="meta"))
     except Exception:

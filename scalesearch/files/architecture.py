@@ -8,7 +8,13 @@ from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
-from scalesearch.arch.factory import LIBRARIES, Factory, is_factory
+from scalesearch.arch.factory import (
+    ARGUMENTS,
+    LIBRARIES,
+    Factory,
+    is_factory,
+    takes_arguments,
+)
 from scalesearch.arch.plain import from_plain, replaced, to_plain
 from scalesearch.arch.published import published
 from scalesearch.arch.table_row import TableRow
@@ -37,11 +43,19 @@ def architecture(source: str | Path, /, **fields: Any) -> Architecture:
         return published(text, **fields)
     if text.partition(":")[0] in LIBRARIES or is_factory(load_object(text)):
         return from_plain({"factory": text, **fields})
+    function = load_object(text)
     try:
-        network = load_object(text)()
+        network = function()
     except UserError:
         raise
     except Exception as error:  # whatever the user's function does
+        if takes_arguments(function):
+            raise UserError(
+                f"{text} has none of {', '.join(ARGUMENTS)} in its signature, by which it could be "
+                f"scaled, and fails without arguments: {type(error).__name__}: {error}",
+                allowed="a function of depth, width and resolution that returns a torch module",
+                hint="name them in its signature: `**` does not say what is scaled",
+            ) from error
         raise UserError(
             f"{text} failed: {type(error).__name__}: {error}",
             allowed="a function without arguments that returns a scalesearch.Backbone or Detector",

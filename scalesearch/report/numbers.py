@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scalesearch.cost.cost import UNITS
-from scalesearch.units import format_bytes, format_count, format_latency
+from scalesearch.cost.cost import format_cost
 
 # A cost's name in a sentence or at the head of a column.
 NAMES = {
@@ -32,7 +31,6 @@ _PRECISIONS = {
 OF_CLASS = "ap/"  # before a class's name: the metric that is its AP
 NONE = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
-_FORMATS = {"bytes": format_bytes, "seconds": format_latency}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -40,7 +38,7 @@ def cost(name: str, value: float) -> str:
     """A cost with its prefix: `385.8 M`, bytes as `64.0 MiB`, latency as `12.3 ms`."""
     if not math.isfinite(value):
         return NONE
-    return _FORMATS.get(UNITS[name], format_count)(value)
+    return format_cost(name, value)
 
 
 def is_share(metric: str) -> bool:

@@ -13,6 +13,9 @@ from scalesearch.errors import UserError, nearest
 # is left, which `scale` reports.
 LEAST_PHI, MOST_PHI = -1000.0, 16.0
 _MOST_GROWTH = 1e9
+# The product's distance from the budget, as a logarithm, that is worth a warning: a grid's default
+# tolerance of .1 in 2 is .05, and rounding makes up for as much again.
+_OFF_BUDGET = 0.15
 Loaded = TypeVar("Loaded")
 
 
@@ -127,6 +130,18 @@ class Coefficients:
         phi = math.log(times) / rate
         return Multipliers(
             self.alpha**phi, self.beta**phi, self.gamma**phi, head_scaling=self.head_scaling
+        )
+
+    @property
+    def off_budget(self) -> str:
+        """A warning where the product is far from what `measured` FLOPs are multiplied with."""
+        if self.match == "nominal" or self.budget is None or self.budget_cost != "flops":
+            return ""  # of other costs it is no more than a direction
+        if abs(math.log(self.product / self.budget)) <= _OFF_BUDGET:
+            return ""
+        return (
+            f"warning: alpha * beta^2 * gamma^2 multiplies FLOPs by {self.product:.3g}, and the "
+            f"budget is {self.budget:g}: the coefficients are taken as a direction"
         )
 
     @property

@@ -22,8 +22,8 @@ _DIGITS = 4  # decimals of a multiplier below which a shorter one is looked for
 
 
 def scaled_dimensions(net: Factory) -> tuple[str, ...]:
-    """Those of depth, width and resolution that the factory can scale (`cost/factory.py`)."""
-    from scalesearch.cost.factory import scaled_dimensions as dimensions
+    """Those of depth, width and resolution that it scales (`cost/factory_dimensions.py`)."""
+    from scalesearch.cost.factory_dimensions import scaled_dimensions as dimensions
 
     return dimensions(net)
 

@@ -23,7 +23,7 @@ def smaller_side(net: Architecture, share: float) -> int:
     if share == 1:
         return net.resolution
     if isinstance(net, Factory):
-        from scalesearch.cost.factory import side_taken
+        from scalesearch.cost.factory_dimensions import side_taken
 
         return side_taken(net, max(1, math.floor(wanted + 0.5)))
     step = _step(net)

@@ -6,17 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.arch.factory import Factory
-from scalesearch.cost.closed_form import cost
-from scalesearch.cost.cost import ADDITIVE, COUNTED, UNITS, Workload
+from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.counts import counts
-from scalesearch.errors import UserError, nearest
+from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import LEAST_PHI, MOST_PHI, Coefficients
 from scalesearch.scaling.detector import Scaling
+from scalesearch.scaling.limits import Bounds, Costs, check_limits
 from scalesearch.scaling.match import bisect
 from scalesearch.scaling.measure import Measure
 from scalesearch.scaling.realise import TOLERANCE, rounded
@@ -27,11 +26,10 @@ _TRIES = 20  # of them at most: below 2 % under a limit on FLOPs each fits
 _TRIES_OF_FACTORY, _HALVINGS_OF_FACTORY = 6, 12  # each of them builds networks
 _HALVINGS = 4  # of an interval that the largest measured member is in
 _BESIDE, _COARSE = 0.06, 0.015  # doublings above it, and steps in which it is looked for there
-
-_DEFAULT = Workload()
-# A phi and its member; the members by doublings of the baseline's FLOPs, None where none fits.
+_SHORT = 0.25  # doublings that the largest member may lack of a limit on FLOPs
+_BEYOND = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)  # above the limit, where it lacks more
+# A phi and its member.
 Found = tuple[float, Architecture]
-Members = Callable[[float], "Found | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,32 +54,6 @@ class Growing:
     costly: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What a limit is compared with.
-
-    Attributes:
-        workload: of the memory.
-        latency: seconds of a network, measured or predicted; None where there is no limit on it.
-    """
-
-    workload: Workload = _DEFAULT
-    latency: Callable[[Architecture], float] | None = None
-
-    def within(self, net: Architecture, limits: Mapping[str, float]) -> bool:
-        """Whether a network is within every limit; what takes longest to know comes last."""
-        if {*limits} <= {*ADDITIVE}:  # memory is simulated, which only limits on bytes are worth
-            known: Any = counts(net)
-        else:
-            known = cost(net, workload=self.workload)
-        if any(getattr(known, name) > limits[name] for name in limits if name != "latency"):
-            return False
-        if "latency" not in limits:
-            return True
-        assert self.latency is not None
-        return self.latency(net) <= limits["latency"]
-
-
 def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> float:
     """The largest phi whose network is within every limit; it may be a fraction or negative.
 
@@ -97,20 +69,6 @@ def solve_phi(net: Architecture, coefficients: Scaling, **limits: float) -> floa
     check_limits(limits, COUNTED)
     # The phi is for `scale`, which meets FLOPs within 2 % on either side.
     return largest(replace(growing(net, coefficients), at=None), limits)[0]
-
-
-def check_limits(limits: Mapping[str, float], known: tuple[str, ...] = tuple(UNITS)) -> None:
-    """Rejects limits on what is not known, and those that nothing can meet."""
-    for name, value in limits.items():
-        if name not in known:
-            reason = "is measured, not computed" if name in UNITS else "is not a cost"
-            raise UserError(
-                f"{name!r} {reason}", allowed=", ".join(known), hint=nearest(name, known)
-            )
-        if not value > 0:
-            raise UserError(f"{value!r} cannot be a limit", key=name, allowed="a number above 0")
-    if not limits:
-        raise UserError("solve_phi needs a limit", allowed="flops=1.8e9 or another cost")
 
 
 def growing(net: Architecture, coefficients: Scaling, measure: Measure | None = None) -> Growing:
@@ -163,144 +121,175 @@ def largest(
     it to the limit itself, never above it.
 
     Raises:
-        UserError: no member is within them, or they bound nothing.
+        UserError: no member is within them, or all are; it says what the smallest or the largest
+            member has.
     """
-    within = partial((costs or Costs()).within, limits=limits)
-    wanted = ", ".join(f"{name} {value:g}" for name, value in limits.items())
+    bounds = Bounds(limits=limits, costs=costs or Costs())
     if family.growth is None:
-        sign = -1 if family.shrinks else 1
-        steps = {"steps": _HALVINGS_OF_FACTORY} if family.costly else {}
-        phi = sign * _stepwise(lambda x: family.network(sign * x), within, wanted, **steps)
-        return phi, family.network(phi)
-    member = partial(_member, family, within, family.growth)
-    top = math.inf
+        return _stepwise(family, bounds)
+    members = _Members(family, bounds)
     if "flops" in limits and family.flops_known:
         top = math.log2(limits["flops"] / counts(family.network(0)).flops)
-        found = _at_flops(family, within, limits["flops"], top)
-        if found is not None:
-            return found
-    return _searched(member, top, wanted)
+        found = _at_flops(members, limits["flops"], top)
+        return _searched(members, top) if found is None else found
+    return _searched(members, math.inf)
 
 
-def _member(
-    family: Growing, within: Callable[[Architecture], bool], growth: float, doublings: float
-) -> Found | None:
-    """The member of so many times doubled FLOPs, if there is one and it is within the limits."""
-    phi = doublings * math.log(2) / math.log(growth)
-    try:
-        net = family.network(phi)
-    except UserError:  # its steps are too coarse, or nothing is left of it
-        return None
-    return (phi, net) if within(net) else None
+class _Members:
+    """The members of a measured family by how many times their FLOPs are doubled.
+
+    Attributes:
+        some_over: one of those that were asked for is over a limit.
+    """
+
+    def __init__(self, family: Growing, bounds: Bounds) -> None:
+        self.family, self.bounds, self.some_over = family, bounds, False
+
+    def phi(self, doublings: float) -> float:
+        """That of a member."""
+        assert self.family.growth is not None
+        return doublings * math.log(2) / math.log(self.family.growth)
+
+    def realised(self, doublings: float) -> Found | None:
+        """The member, if there is one, whatever the limits."""
+        phi = self.phi(doublings)
+        try:
+            return phi, self.family.network(phi)
+        except UserError:  # its steps are too coarse, or nothing is left of it
+            return None
+
+    def __call__(self, doublings: float) -> Found | None:
+        """The member, if there is one and it is within the limits."""
+        found = self.realised(doublings)
+        return found if found is not None and self.fits(found[1]) else None
+
+    def fits(self, net: Architecture) -> bool:
+        """Whether a member is within the limits."""
+        fits = self.bounds.within(net)
+        self.some_over |= not fits
+        return fits
 
 
-def _at_flops(
-    family: Growing, within: Callable[[Architecture], bool], limit: float, top: float
-) -> Found | None:
+def _at_flops(members: _Members, limit: float, top: float) -> Found | None:
     """The member at a limit on FLOPs, from 2 % below it upwards; the next smaller one if none is.
 
     None where another limit decides.
     """
-    assert family.growth is not None
-    member = partial(_member, family, within, family.growth)
-    if abs(top) > MOST_PHI or not _near(member, top - 2 * TOLERANCE, _FINE * _TRIES / 4):
+    family = members.family
+    if abs(top) > MOST_PHI or not _near(members, top - 2 * TOLERANCE, _FINE * _TRIES / 4):
         return None
     below = None
     for step in range(_TRIES_OF_FACTORY if family.costly else _TRIES):
         # Of a costly family the exact one is tried first.
         skipped = family.costly and family.at is not None and step == 0
-        found = None if skipped else member(top - step * _FINE)
+        found = None if skipped else members(top - step * _FINE)
         if found is None and step == 0:
-            found = _exact(family, within, limit, top)
+            found = _exact(members, limit, top)
         if found is not None and counts(found[1]).flops >= limit * (1 - TOLERANCE):
             return found
         below = below or found
     return below
 
 
-def _exact(
-    family: Growing, within: Callable[[Architecture], bool], limit: float, top: float
-) -> Found | None:
+def _exact(members: _Members, limit: float, top: float) -> Found | None:
     """The member whose FLOPs are from 2 % below the limit to the limit, if it can be realised."""
-    if family.at is None:
+    if members.family.at is None:
         return None
-    assert family.growth is not None
-    phi = top * math.log(2) / math.log(family.growth)
+    phi = members.phi(top)
     try:
-        net = family.at(phi, limit * (1 - TOLERANCE / 2), TOLERANCE / 2)
+        net = members.family.at(phi, limit * (1 - TOLERANCE / 2), TOLERANCE / 2)
     except UserError:
         return None
-    return (phi, net) if within(net) else None
+    return (phi, net) if members.fits(net) else None
 
 
-def _searched(member: Members, top: float, wanted: str) -> Found:
+def _searched(members: _Members, top: float) -> Found:
     """The largest member of at most `top` doublings, to a percent or two of its FLOPs."""
-    best = member(0.0) if top >= 0 else None
+    best = members(0.0) if top >= 0 else None
     low, high = (0.0, min(1.0, top)) if best else (-0.5, min(0.0, top))
-    while best is not None and (larger := _near(member, high, 0.1)):
+    while best is not None and (larger := _near(members, high, 0.1)):
         best, low, high = larger, high, min(2 * high, top)
+        if low == high == top:
+            return best
         if low == high or high > MOST_PHI:
-            if high == top:
-                return best
-            raise UserError(
-                f"every phi up to {best[0]:.3g} is within {wanted}",
-                hint="limit a cost that these coefficients make grow, such as flops",
-            )
-    while best is None and (best := _near(member, min(low, top - 0.1), 0.1)) is None:
+            break
+    while best is None and (best := _near(members, min(low, top - 0.1), 0.1)) is None:
         high, low = low, 1.5 * low
         if low < -MOST_PHI:
-            raise UserError(f"no phi makes this network small enough for {wanted}")
+            raise members.bounds.too_small(*_smallest(members))
     assert best is not None
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        larger = _near(member, middle, (high - low) / 8)
+        larger = _near(members, middle, (high - low) / 8)
         best, low, high = (larger, middle, high) if larger else (best, low, middle)
     # Costs beside FLOPs are not quite in the order of phi: a member a little above may be within.
     end = min(top, high + _BESIDE)
-    above = (member(end - step * _COARSE) for step in range(math.ceil((end - low) / _COARSE)))
-    return next((found for found in above if found is not None), best)
+    above = (members(end - step * _COARSE) for step in range(math.ceil((end - low) / _COARSE)))
+    best = next((found for found in above if found is not None), best)
+    if _is_last(members, best, top):
+        raise members.bounds.too_large(*best, members.family.network(0))
+    return best
 
 
-def _near(member: Members, doublings: float, away: float) -> Found | None:
+def _is_last(members: _Members, best: Found, top: float) -> bool:
+    """Whether no member is larger than the best, so that it is not the limits that end there."""
+    if members.some_over:
+        return False
+    reached = best[0] / members.phi(1.0)
+    if top - reached < _SHORT:
+        return False
+    # Of members above a limit on FLOPs none was tried yet.
+    return not any(members.realised(top + more) for more in _BEYOND if top < math.inf)
+
+
+def _smallest(members: _Members) -> Found:
+    """The smallest member that can be realised, to a few percent of its FLOPs."""
+
+    def near(doublings: float) -> Found | None:
+        tries = (members.realised(doublings + way * 0.1) for way in (-1, 0, 1))
+        return next((found for found in tries if found is not None), None)
+
+    best, low, high = (0.0, members.family.network(0)), -1.0, 0.0
+    while (smaller := near(low)) is not None and low > -MOST_PHI:
+        best, low, high = smaller, 2 * low, low
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        smaller = near(middle)
+        best, low, high = (smaller, low, middle) if smaller else (best, middle, high)
+    return best
+
+
+def _near(members: _Members, doublings: float, away: float) -> Found | None:
     """A member there or a little beside it, as single ones may be too coarse to be realised."""
-    tries = (member(doublings + way * away) for way in (0, -1, 1))
+    tries = (members(doublings + way * away) for way in (0, -1, 1))
     return next((found for found in tries if found is not None), None)
 
 
-def _stepwise(
-    network: Callable[[float], Architecture],
-    within: Callable[[Architecture], bool],
-    wanted: str,
-    **steps: int,
-) -> float:
+def _stepwise(family: Growing, bounds: Bounds) -> Found:
     """The end of the last step within the limits, of members that only rounding sets apart."""
+    sign = -1 if family.shrinks else 1
+
+    def network(x: float) -> Architecture:
+        return family.network(sign * x)
 
     def fits(x: float) -> bool:
         try:
-            return within(network(x))
+            return bounds.within(network(x))
         except UserError:  # no pixel left: too small rather than too large
             return True
 
-    low, _ = bisect(*_bracket(fits, wanted), fits, **steps)
-    try:
-        network(low)
-    except UserError:
-        raise UserError(f"no phi makes this network small enough for {wanted}") from None
-    return low
-
-
-def _bracket(fits: Callable[[float], bool], wanted: str) -> tuple[float, float]:
-    """A phi that fits and a larger one that does not."""
     low, high = 0.0, 1.0
     while fits(high):
         low, high = high, 2 * high
         if high > MOST_PHI:
-            raise UserError(
-                f"every phi up to {low:g} is within {wanted}",
-                hint="limit a cost that these coefficients make grow, such as flops",
-            )
+            raise bounds.too_large(sign * low, network(low), network(0))
     while not fits(low):
         low, high = 2 * low - 1, low
         if low < LEAST_PHI:
-            raise UserError(f"no phi makes this network small enough for {wanted}")
-    return low, high
+            raise bounds.too_small(sign * high, network(high))
+    steps = {"steps": _HALVINGS_OF_FACTORY} if family.costly else {}
+    low, high = bisect(low, high, fits, **steps)
+    try:
+        return sign * low, network(low)
+    except UserError:
+        raise bounds.too_small(sign * high, network(high)) from None

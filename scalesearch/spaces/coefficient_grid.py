@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from math import ceil, floor, sqrt
 from typing import Any, ClassVar
 
@@ -22,8 +22,10 @@ from scalesearch.scaling.realise import TOLERANCE, Unrealised
 from scalesearch.spaces.listed import ListedCoefficients
 
 Triple = tuple[float, float, float]
-# A finer grid than this could be neither listed nor trained.
-_MOST = 20_000
+# More than these could not be trained, and to realise them at their FLOPs takes minutes.
+_MOST = 5_000
+# Steps that a grid with too many triples is given instead.
+_STEPS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,23 +87,37 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
 
     @cached_property
     def _listed(self) -> Sequence[Coefficients]:
-        triples: list[Triple] = []
-        for triple in self._around(self.tolerance):
-            # Compared as floats, as a user's own loop would: (1.9, 1, 1) is 0.10000000000000009
-            # off 2 and therefore left out.
-            if abs(_product(triple) - self.budget) <= self.tolerance:
-                triples.append(triple)
-            if len(triples) > _MOST:
-                raise UserError(
-                    f"a step of {self.step:g} gives more than {_MOST:,} triples",
-                    key="step",
-                    allowed="a coarser step, such as 0.05",
-                )
+        triples = self._triples(self.step)
+        if len(triples) > _MOST:
+            raise UserError(
+                f"a step of {self.step:g} gives more than {_MOST:,} triples",
+                key="step",
+                allowed=self._coarser(),
+                hint="or take a smaller tolerance",
+            )
         budget = self.budget if self.match == "measured" else None
         return [
             Coefficients(*triple, self.head_scaling, self.match, budget, self.measure.name)
             for triple in sorted(triples)
         ]
+
+    def _triples(self, step: float) -> list[Triple]:
+        """Those of a step, or the first of too many."""
+        # Compared as floats, as a user's own loop would: (1.9, 1, 1) is 0.10000000000000009 off 2
+        # and therefore left out.
+        near = (
+            triple
+            for triple in self._around(self.tolerance, step)
+            if abs(_product(triple) - self.budget) <= self.tolerance
+        )
+        return [*islice(near, _MOST + 1)]
+
+    def _coarser(self) -> str:
+        """A step that gives triples, and not too many, with their number."""
+        for step in _STEPS:
+            if step > self.step and 0 < (count := len(self._triples(step))) <= _MOST:
+                return f"a larger step: {step:g} gives {count:,}"
+        return "a larger step"
 
     @cached_property
     def _entries(self) -> Sequence[Coefficients]:
@@ -151,9 +167,9 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
         betas, gammas = (axis if name in self._free else [1.0] for name in ("beta", "gamma"))
         return product(betas, gammas)
 
-    def _around(self, tolerance: float) -> Iterator[Triple]:
+    def _around(self, tolerance: float, of_step: float) -> Iterator[Triple]:
         """The triples on the grid whose product is within `tolerance`, and their neighbours."""
-        step = Fraction(repr(self.step))  # 0.05 is one twentieth, not its nearest binary fraction
+        step = Fraction(repr(of_step))  # 0.05 is one twentieth, not its nearest binary fraction
         if self.budget < 1:
             yield from self._below_1(step, tolerance)
             return
@@ -192,7 +208,9 @@ class CoefficientGrid(ListedCoefficients[Coefficients]):
                 yield axis[n], beta, gamma
 
     def _closest(self) -> str:
-        triple = min(self._around(0), key=lambda triple: abs(_product(triple) - self.budget))
+        triple = min(
+            self._around(0, self.step), key=lambda triple: abs(_product(triple) - self.budget)
+        )
         names = ", ".join(f"{value:g}" for value in triple)
         return f"the closest product is {_product(triple):g} of ({names})"
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # A timing lasts about so many seconds, after one batch to warm up.
 _SECONDS, _MOST_BATCHES = 1.0, 32
+# Seconds after which so few images are enough: a batch of a large network takes minutes.
+_LONG, _FEW_IMAGES = 2.0, 2
 
 
 @dataclass(frozen=True)
@@ -81,26 +83,42 @@ class TimingProbe:
     def __call__(self, job: Job) -> Generator[Score, None, Result]:
         """No score; the result's `seconds` are those of a whole trial on this worker."""
         yield from ()
-        warm, _ = self._timed(job.architecture, 1)
-        batches = max(1, min(_MOST_BATCHES, round(_SECONDS / warm)))
-        few, less = self._timed(job.architecture, 1)
-        seconds, work = self._timed(job.architecture, 1 + batches)
-        rate = (seconds - few) / (work - less) if work > less else seconds / work
-        # What is the same however many images there are, such as the start of a training.
-        once = max(0.0, few - rate * less)
+        once, rate = self._of_few_images(job.architecture) or self._of_batches(job.architecture)
         epochs, every = hook(self.evaluator, "epochs"), hook(self.evaluator, "validate_every")
         whole = once + epochs * max(rate, 0.0) * _work(self.data, every)
         return Result({}, cost(job.architecture), whole)
 
-    def _timed(self, network: Architecture, batches: int) -> tuple[float, float]:
-        """Seconds of a training on so many batches, and its work."""
-        brief: Any = dataclasses.replace(self.evaluator, epochs=1)  # type: ignore[type-var]
+    def _of_few_images(self, network: Architecture) -> tuple[float, float] | None:
+        """As `_of_batches`, from less than a batch; None where that says little, as it is quick."""
+        batch, images = self.evaluator.workload.training_batch, _FEW_IMAGES
+        if images < batch:
+            self._timed(network, images)  # the first is slower
+        while images < batch:
+            seconds, work = self._timed(network, images)
+            if seconds > _LONG:
+                return 0.0, seconds / work
+            images *= 4
+        return None
+
+    def _of_batches(self, network: Architecture) -> tuple[float, float]:
+        """The seconds that any training takes, and those for each image of an epoch."""
         batch = self.evaluator.workload.training_batch
+        warm, _ = self._timed(network, batch)
+        batches = max(1, min(_MOST_BATCHES, round(_SECONDS / warm)))
+        few, less = self._timed(network, batch)
+        seconds, work = self._timed(network, (1 + batches) * batch)
+        rate = (seconds - few) / (work - less) if work > less else seconds / work
+        return max(0.0, few - rate * less), rate
+
+    def _timed(self, network: Architecture, images: int) -> tuple[float, float]:
+        """Seconds of a training on so many images, and its work; a batch at most is validated."""
+        brief: Any = dataclasses.replace(self.evaluator, epochs=1)  # type: ignore[type-var]
+        validated = min(images, self.evaluator.workload.training_batch)
         data: Any = self.data
         few = dataclasses.replace(
             data,
-            train=First(self.data.train, batch * batches),
-            validation=First(self.data.validation, batch),
+            train=First(self.data.train, images),
+            validation=First(self.data.validation, validated),
         )
         started = time.perf_counter()
         for _ in scores_of(brief, build(network), network, few, 0):
@@ -177,7 +195,7 @@ def grid_sentence(grid: GridOfNetworks) -> str:
     """`20 triples, 14 different networks, 11 within limits (1.8 to 2.9 times the FLOPs)`."""
     base = cost(grid.baseline).flops
     ratios = sorted(cost(network).flops / base for network in grid.fitting)
-    spread = f" ({ratios[0]:.1f} to {ratios[-1]:.1f} times the FLOPs)" if ratios else ""
+    spread = f" ({_times(ratios[0])} to {_times(ratios[-1])} times the FLOPs)" if ratios else ""
     left_out = getattr(grid.space, "left_out", 0)
     coarse = f"; {left_out} more cannot be realised at the budget within 2 %" if left_out else ""
     count = len(grid.fitting)
@@ -192,6 +210,11 @@ def grid_sentence(grid: GridOfNetworks) -> str:
         f"{sentence}; a budget of {grid.halving.trainings} trainings{some}: "
         f"{grid.halving.words(count)}"
     )
+
+
+def _times(ratio: float) -> str:
+    """`1.8`, and of less than 1 two digits that say something: `0.0098`."""
+    return f"{ratio:.1f}" if ratio >= 0.995 else f"{ratio:.2g}"
 
 
 def grid_seconds(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> float | None:

@@ -41,6 +41,8 @@ def coefficients(context: Context, network: Architecture) -> Scaling | None:
     file = context.folder.path / "coefficients.yaml"
     if (given := context.study.coefficients) is not None:
         write_yaml(file, given.file_entries())
+        if doubt := getattr(given, "off_budget", ""):
+            context.watch.note(f"coefficients: {doubt}")
         return given
     if context.study.grid is None:
         return None

@@ -49,7 +49,7 @@ def check_lines(study: Study, network: Architecture, data: Data | None) -> None:
         return
     for member in members_of(study, network, None, data):
         if isinstance(member.architecture, Factory):
-            from scalesearch.cost.factory import check_outputs  # loads torch
+            from scalesearch.cost.factory_dimensions import check_outputs  # loads torch
 
             try:
                 check_outputs(member.architecture)

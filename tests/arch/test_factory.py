@@ -86,6 +86,17 @@ def test_mistakes_in_a_factory(name, words):
     assert words in str(caught.value)
 
 
+def test_a_function_that_does_not_name_what_it_scales_is_told_so():
+    with pytest.raises(UserError) as caught:
+        architecture("tests.factories:open_end", resolution=32)
+    assert str(caught.value) == (
+        "tests.factories:open_end has none of depth, width, resolution, in_channels, num_classes "
+        "in its signature, by which it could be scaled, and fails without arguments: KeyError: "
+        "'width'\n  allowed: a function of depth, width and resolution that returns a torch module"
+        "\n  name them in its signature: `**` does not say what is scaled"
+    )
+
+
 def test_an_option_that_it_does_not_take():
     with pytest.raises(UserError, match=r"takes no option 'bas'[\s\S]*did you mean 'base'"):
         arguments(replaced(NET, {"options": {"bas": 3}}))

@@ -138,6 +138,49 @@ def test_a_file_of_another_baseline_is_a_warning(scalesearch, tmp_path):
         assert ("was found for another network than this" in done.out) == warned
 
 
+FOUND = """\
+alpha: {alpha}
+beta: {beta}
+gamma: {gamma}
+match: measured
+budget: {budget}
+evidence: {{beyond_results: {beyond}}}
+"""
+UP = {"alpha": 1.2, "beta": 1.1, "gamma": 1.15, "budget": 2.0, "beyond": "false"}
+DOWN = {"alpha": 0.85, "beta": 0.9, "gamma": 0.85, "budget": 0.5, "beyond": "false"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "said"),
+    [
+        (UP, ("--phi", "1"), ""),
+        (DOWN, ("--phi", "1"), ""),
+        (DOWN, ("--flops", "200M"), ""),
+        (UP, ("--phi", "-1"), "found for growing and not for shrinking"),
+        (DOWN, ("--phi", "-1"), "found for shrinking and not for growing"),
+        (DOWN, ("--flops", "800M"), "found for shrinking and not for growing"),
+        (UP | {"beyond": "true"}, ("--phi", "1"), "are beyond the results that they were found"),
+        # 3 * 3^2 * 3^2 = 243; 1.3 * 1.1^2 * 1.15^2 = 2.08, which rounding makes up for.
+        (
+            UP | {"alpha": 3, "beta": 3, "gamma": 3},
+            ("--phi", "1"),
+            "multiplies FLOPs by 243, and the budget is 2: the coefficients are taken as a direct",
+        ),
+        (UP | {"alpha": 1.3}, ("--phi", "1"), ""),
+    ],
+)
+def test_coefficients_that_may_not_be_the_best_here_are_a_warning(
+    scalesearch, tmp_path, fields, options, said
+):
+    file = tmp_path / "coefficients.yaml"
+    file.write_text(FOUND.format(**fields))
+    done = scalesearch("scale", "efficientnet_b0", "--coefficients", file, *options)
+    assert done.code == 0, done
+    notes = [line for line in done.out.splitlines() if "warning: " in line]
+    assert len(notes) == bool(said)
+    assert said in "".join(notes)
+
+
 def test_a_latency_table_predicts_the_limit(scalesearch, wrong, tmp_path):
     table = tmp_path / "table.json"
     table.write_text("{}")
@@ -152,8 +195,16 @@ def test_a_latency_table_predicts_the_limit(scalesearch, wrong, tmp_path):
         ([], "nothing says how large the network is to be"),
         (["--flops", "1.8X"], "--flops: '1.8X' is not understood"),
         (["--memory", "0"], "--memory: 0 cannot be a limit"),
-        (["--flops", "10k"], "no phi makes this network small enough for flops 10000"),
-        (["--flops", "1G", "--params", "1k"], "small enough for flops 1e+09, params 1000"),
+        (
+            ["--flops", "10k"],
+            "no member of this family is within flops 10.0 k: the",
+        ),
+        (
+            ["--flops", "1G", "--params", "1k"],
+            "is within params 1.0 k: the smallest, at",
+        ),
+        (["--flops", "100T"], "every member of this family is within flops 100.0 T: the largest"),
+        (["--params", "1T"], "within params 1.0 T: the largest, at phi 16, has 1.8 G"),
         (["--flops", "1G", "--strategy", "widht"], "did you mean 'width'?"),
         (["--flops", "1G", "--strategy", "width", "--alpha", "2"], "has shares of its own"),
         (["--flops", "1G", "--match", "exact"], "match: 'exact' is not known"),

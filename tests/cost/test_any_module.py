@@ -285,7 +285,7 @@ def exported():
         (lambda: small()[:2], r"the model gives a tensor [32, 8, 31, 31], of which no", "`loss=`"),
         (lambda: Gives(lambda x: None), "the model gives NoneType", "`loss=`"),
         (lambda: Gives(lambda x: [x]), "the model gives list", "`loss=`"),
-        (lambda: Gives(lambda x: x.cuda()), "cannot be run on images", "mend the model"),
+        (lambda: Gives(lambda x: x.cuda()), "asks for a GPU in its own code", "no `.cuda()`"),
     ],
 )
 def test_one_sentence_with_the_way_out(make, words, hint):

@@ -1,5 +1,7 @@
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -10,7 +12,8 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.composition import price
 from scalesearch.cost.cost import Workload
 from scalesearch.cost.counts import counts
-from scalesearch.cost.factory import as_block, factory_flops, scaled_dimensions
+from scalesearch.cost.factory import as_block, factory_flops
+from scalesearch.cost.factory_dimensions import scaled_dimensions
 from scalesearch.cost.measured import measure
 from scalesearch.errors import UserError
 from tests.factories import FIVE
@@ -75,13 +78,50 @@ def test_dimensions_are_those_that_a_factory_asks_for_and_the_side():
         (own("wide", in_channels=1), "cannot be run on images of 2 x 1 x 16 x 16"),
         (own("fails"), "failed: RuntimeError"),
         (own("returns_text"), "returns str"),
-        (own("flat"), "Sequential cannot be run on images of 1 x 3 x 32 x 32"),
+        (
+            own("flat"),
+            "flat takes images of 16 pixels alone, and scales neither depth nor width: there is "
+            "nothing to scale\n  at 32 pixels: Sequential cannot be run on images of 1 x 3 x 32",
+        ),
+        (own("drawn_by_torch"), "builds another network each time"),
+        (own("drawn_by_numpy"), "builds another network each time"),
+        (own("skips"), "runs other layers each time: "),
+        (own("skips_by_torch"), "runs other layers each time: "),
+        (own("open_end"), "name them in its signature: `**` does not say what is scaled"),
+        (own("by_position"), "by_position takes 'width' by position alone"),
+        (own("pair"), "gives tuple for two images in training"),
+        (own("pair"), "write `options: {aux_logits: false}`"),
     ],
 )
 def test_what_cannot_be_scaled_is_said(net, words):
     with pytest.raises(UserError) as caught:
         scaled_dimensions(net)
     assert words in str(caught.value)
+
+
+def test_a_network_with_more_classifiers_is_counted_without_them():
+    with pytest.raises(UserError, match=r"gives tuple in training[\s\S]*aux_logits: false"):
+        cost(own("pair"))
+    alone = own("pair", options={"aux_logits": False})
+    assert scaled_dimensions(alone) == ("width", "resolution")
+    assert cost(alone) == cost(own("wide"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_network_that_asks_for_a_gpu_is_told_why():
+    with pytest.raises(UserError) as caught:
+        scaled_dimensions(own("on_gpu"))
+    assert "OnGpu asks for a GPU in its own code, where there is none: " in str(caught.value)
+    assert "images of another shape" not in str(caught.value)
+
+
+def test_random_states_are_left_as_they_were():
+    states = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    scaled_dimensions(own("wide", width=1.25))
+    with pytest.raises(UserError):
+        scaled_dimensions(own("drawn_by_numpy", width=1.25))
+    after = [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]
+    assert after == states
 
 
 def test_lazy_layers_are_said_before_anything_is_counted():

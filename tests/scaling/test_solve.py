@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.published import published
 from scalesearch.arch.stage import Stage
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.scaling.limits import Costs
 from scalesearch.scaling.match import match_flops
 from scalesearch.scaling.scale import scale
-from scalesearch.scaling.solve import Costs, growing, largest, solve_phi
+from scalesearch.scaling.solve import growing, largest, solve_phi
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
 B0 = published("efficientnet_b0")
@@ -72,8 +75,6 @@ def test_the_tightest_of_several_limits_counts():
             "activations, inference_bytes, training_bytes",
         ),
         ({"flops": 0}, "flops: 0 cannot be a limit\n  allowed: a number above 0"),
-        ({"flops": 10}, "no phi makes this network small enough for flops 10"),
-        ({"params": 10}, "no phi makes this network small enough for params 10"),
     ],
 )
 def test_a_limit_that_cannot_be_is_told(limits, text):
@@ -92,7 +93,7 @@ def test_a_limit_that_bounds_nothing_is_told():
     with pytest.raises(UserError) as raised:
         solve_phi(B0, Coefficients(1, 1, 1.15), params=1e9)
     assert str(raised.value) == (
-        "every phi up to 16 is within params 1e+09\n"
+        "every member of this family is within params 1.0 G: the largest, at phi 16, has 5.3 M\n"
         "  limit a cost that these coefficients make grow, such as flops"
     )
 
@@ -195,15 +196,70 @@ def test_coefficients_that_shrink_are_solved_as_well():
     assert 0.49 <= cost(member).flops / cost(B0).flops <= 0.5
 
 
-@pytest.mark.parametrize("limits", [{"flops": 1e4}, {"params": 1e4}, {"flops": 1e9, "params": 1e4}])
-def test_a_limit_below_the_smallest_measured_member_is_told(limits):
-    with pytest.raises(UserError, match="no phi makes this network small enough for"):
-        largest(growing(B0, MEASURED), limits)
+def test_the_smallest_member_is_named_with_what_it_has():
+    """By hand, 8 channels everywhere: 9 * 8 weights, 8 * 8 of the head and 8 * 2 + 2 of the linear
+    layer, and two of a batch norm for each channel. All are as narrow as the divisor allows.
+    """
+    net = Backbone(
+        stages=(Stage(block="identity", width=8),),
+        stem=Stem(width=8),
+        head=Head(width=8),
+        **{"resolution": 1, "num_classes": 2, "in_channels": 1},
+    )
+    with pytest.raises(UserError) as raised:
+        solve_phi(net, PAPER, params=10, activations=1e9)
+    assert re.fullmatch(
+        r"no member of this family is within params 10: the smallest, at phi -[\d.]+, has "
+        rf"{72 + 64 + 18 + 2 * 16}\n  allow as much, or start from a smaller network",
+        str(raised.value),
+    )
+
+
+@pytest.mark.parametrize("family", [growing(B0, PAPER), growing(B0, MEASURED)])
+@pytest.mark.parametrize(
+    ("limits", "words", "unmet"),
+    [
+        ({"flops": 1e4}, "flops 10.0 k", True),
+        ({"flops": 1e9, "params": 1e4}, "params 10.0 k", True),
+        ({"flops": 1e4, "params": 1e4}, "flops 10.0 k and params 10.0 k", True),
+        ({"flops": 1e9, "training_bytes": 1024}, "training_bytes 1.0 KiB", True),
+        ({"latency": 1e-4, "flops": 1e9}, "latency 0.10 ms", True),
+        ({"flops": 1e14}, "flops 100.0 T", False),
+        ({"params": 1e11, "flops": 1e14}, "params 100.0 G and flops 100.0 T", False),
+    ],
+)
+def test_limits_beyond_all_members_are_told_with_what_can_be_reached(family, limits, words, unmet):
+    with pytest.raises(UserError) as raised:
+        largest(family, limits, Costs(latency=lambda net: 0.02))
+    first = str(raised.value).splitlines()[0]
+    which, size = ("no", "smallest") if unmet else ("every", "largest")
+    start = f"{which} member of this family is within {words}: the {size}, at phi "
+    assert first.startswith(start)
+    if "latency" in limits:
+        assert first.endswith(", has 20.0 ms")
+
+
+def test_a_limit_within_reach_of_the_largest_member_is_met():
+    """10 T of at most 12.9 T."""
+    assert 9.8e12 <= cost(largest(growing(B0, MEASURED), {"flops": 1e13})[1]).flops <= 1e13
+
+
+def test_members_that_end_before_a_limit_are_told():
+    """They cannot be realised beyond four times the FLOPs."""
+    full = growing(B0, MEASURED)
+
+    def network(phi):
+        if phi > 2:
+            raise UserError("too deep")
+        return full.network(phi)
+
+    with pytest.raises(UserError, match=r"100\.0 G: the largest, at phi 2, has 1\.5 G"):
+        largest(replace(full, network=network, at=None), {"flops": 1e11})
 
 
 def test_a_measured_family_that_is_never_too_large_is_told():
     wide = Coefficients(1, 1, 1.4, match="measured", budget=2.0)  # adds no parameter
-    with pytest.raises(UserError, match=r"every phi up to .* is within params"):
+    with pytest.raises(UserError, match=r"every member of this .* is within params"):
         largest(growing(B0, wide), {"params": 1e12})
 
 

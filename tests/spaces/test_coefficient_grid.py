@@ -158,7 +158,11 @@ def test_samples_are_seeded_triples():
         ({"budget": -1}, "budget: -1 cannot be used"),
         ({"tolerance": -0.1}, "tolerance: -0.1 cannot be used"),
         ({"step": 1e-6}, "step: a step of 1e-06 is too fine"),
-        ({"step": 0.001}, "step: a step of 0.001 gives more than 20,000 triples"),
+        (
+            {"step": 0.001},
+            "step: a step of 0.001 gives more than 5,000 triples\n  allowed: a larger step: 0.02 "
+            f"gives {len(by_search('2', '0.1', '0.02')):,}\n  or take a smaller tolerance",
+        ),
     ],
 )
 def test_grids_that_cannot_be_used(fields, text):

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scalesearch.cost.cost import Cost
+from scalesearch.cost.closed_form import cost
+from scalesearch.cost.cost import Cost, Workload
 from scalesearch.errors import UserError
 from scalesearch.executors.serial import Executor
 from scalesearch.history.trials import Trial
@@ -44,6 +45,24 @@ def test_a_short_try_is_scaled_to_images_and_epochs():
     assert expected * 0.9 < seconds < expected * 1.6
 
 
+def test_a_large_network_is_timed_on_a_few_images(monkeypatch):
+    """A batch of 32 would take .32 s: two images already take longer than what is enough."""
+    trained = []
+
+    class Counted(Timed):
+        workload = Workload(training_batch=32)
+
+        def evaluate(self, model, architecture, data, seed):
+            trained.append(len(data.train))
+            yield from super().evaluate(model, architecture, data, seed)
+
+    monkeypatch.setattr("scalesearch.study.estimate._LONG", 0.015)
+    seconds = trial_seconds(Executor(), Counted(epochs=5), NET, Dataset(images=200).load(0))
+    assert trained == [2, 2]
+    expected = 5 * 0.01 * (200 + 200 / 3)
+    assert expected * 0.6 < seconds < expected * 2
+
+
 def test_an_evaluator_without_epochs_cannot_be_timed():
     assert trial_seconds(Executor(), SimpleNamespace(), NET, Dataset().load(0)) is None
 
@@ -73,8 +92,6 @@ def _context(trials=()):
 
 def test_recorded_trials_are_the_measure():
     """3 s for 2 epochs of 1,000 FLOPs: 6 epochs of 4 networks of 2,000 on two workers take 36 s."""
-    from scalesearch.cost.closed_form import cost
-
     flops = cost(NET).flops
     done = Trial(
         number=0,
@@ -97,6 +114,10 @@ def test_the_grid_is_told_with_the_range_of_its_flops():
     grid = GridOfNetworks(SimpleNamespace(size=14), "triples", NET, 5, (NET, twice))
     told = grid_sentence(grid)
     assert told.startswith("14 triples, 5 different networks, 2 within limits (1.0 to ")
+    small = SimpleNamespace(size=1)
+    one = GridOfNetworks(small, "triples", twice, 1, (NET,))
+    share = cost(NET).flops / cost(twice).flops
+    assert f"1 within limits ({share:.2g} to {share:.2g} times the FLOPs)" in grid_sentence(one)
     nothing = GridOfNetworks(SimpleNamespace(size=3), "triples", NET, 1, ())
     assert grid_sentence(nothing) == "3 triples, 1 different networks, 0 within limits"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -12,9 +13,11 @@ from scalesearch.errors import UserError
 from scalesearch.evaluators.training import Evaluator as Training
 from scalesearch.files.architecture import save_architecture
 from scalesearch.history.drift import drift
+from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.family import members
 from scalesearch.scaling.scale import scale
 from scalesearch.spaces.backbone import BackboneSpace
+from scalesearch.study.grid import coefficients
 from scalesearch.study.grid_confirm import confirmed_networks, words
 from scalesearch.study.load import load_study
 from scalesearch.study.run import run
@@ -155,3 +158,16 @@ def test_an_evaluator_of_several_seeds_leaves_repeats_to_the_grid(tmp_path):
     evaluator = {"name": "training", "epochs": 4, "seeds": 3}
     with pytest.raises(UserError, match="the leaders are repeated with other seeds anyway"):
         load_study(study(tmp_path, evaluator=evaluator, dataset="mnist5k"))
+
+
+def test_a_product_far_from_the_budget_is_a_note(tmp_path):
+    notes = []
+    given = Coefficients(3, 3, 3, match="measured", budget=2.0)
+    context = SimpleNamespace(
+        folder=SimpleNamespace(path=tmp_path),
+        study=SimpleNamespace(coefficients=given),
+        watch=SimpleNamespace(note=notes.append),
+    )
+    assert coefficients(context, None) == given
+    assert len(notes) == 1
+    assert "multiplies FLOPs by 243, and the budget is 2: " in notes[0]
