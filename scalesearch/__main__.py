@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
 import threading
@@ -45,8 +46,11 @@ def _unraisable(lost: sys.UnraisableHookArgs) -> None:
 
 
 def _interrupt_again(after: float) -> None:
-    main_thread = threading.main_thread().ident or 0
-    again = threading.Timer(after, signal.pthread_kill, (main_thread, signal.SIGINT))
+    if sys.platform == "win32":
+        again = threading.Timer(after, _thread.interrupt_main)
+    else:  # a signal, which wakes the main thread out of a system call
+        main_thread = threading.main_thread().ident or 0
+        again = threading.Timer(after, signal.pthread_kill, (main_thread, signal.SIGINT))
     again.daemon = True
     again.start()
 

@@ -224,3 +224,22 @@ def of_one_side(width=1.0, resolution=16, in_channels=1, num_classes=2):
     channels = round(16 * width)
     layers = [nn.Conv2d(in_channels, channels, 3, padding=1), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(channels * resolution**2, num_classes))
+
+
+class Shared(nn.Module):
+    """One convolution again and again: more of them are more FLOPs and no more weights."""
+
+    def __init__(self, times: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.times, self.stem = times, nn.Conv2d(3, width, 3, padding=1)
+        self.block, self.head = nn.Conv2d(width, width, 3, padding=1), nn.Linear(width, classes)
+
+    def forward(self, images):
+        maps = self.stem(images)
+        for _ in range(self.times):
+            maps = self.block(maps).relu()
+        return self.head(maps.mean((2, 3)))
+
+
+def shared(depth: float, width: float, num_classes: int) -> nn.Module:
+    return Shared(round(20 * depth), round(16 * width), num_classes)

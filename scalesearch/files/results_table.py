@@ -145,6 +145,7 @@ def _with_decimal_points(frame: pd.DataFrame) -> pd.DataFrame:
             key=str(column),
             line=place + 2,
             allowed="one decimal mark in the whole table, and no marks of thousands",
+            hint=f"or leave the column {points[0][0]!r} out, if it is no number",
         )
     if all(_THOUSANDS.fullmatch(each[2].strip()) for each in commas):
         raise UserError(

@@ -100,7 +100,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Writes `name.png` and `name.svg`: the same figure gives the same bytes."""
     with style():  # once: to place everything takes as long as to draw it
         figure.draw_without_rendering()
-    figure.set_layout_engine(None)
+    figure.set_layout_engine("none")
     endings = ("png", "svg")
     return [write_bytes(folder / f"{name}.{end}", image(figure, end)) for end in endings]
 

@@ -116,9 +116,7 @@ def plainest(net: Factory) -> Factory:
     Of several with as few the one that is nearest to 1: so that a network that is come to in two
     ways has one name, and is trained once.
     """
-    from scalesearch.cost.factory import alike
-
-    wanted = alike(net)
+    wanted = _told_apart_by(net)
     for name in ("depth", "width"):
         for digits in range(_DIGITS):
             found = _with_digits(net, name, digits, wanted)
@@ -130,8 +128,6 @@ def plainest(net: Factory) -> Factory:
 
 def _with_digits(net: Factory, name: str, digits: int, wanted: object) -> Factory | None:
     """The network of a multiplier with so many decimals that is built alike, if there is one."""
-    from scalesearch.cost.factory import alike
-
     unit = 10**-digits
 
     def at(steps: int) -> Factory:
@@ -139,7 +135,7 @@ def _with_digits(net: Factory, name: str, digits: int, wanted: object) -> Factor
 
     def same(steps: int) -> bool:
         try:
-            return steps > 0 and alike(at(steps)) == wanted
+            return steps > 0 and _told_apart_by(at(steps)) == wanted
         except UserError:  # the factory rejects it
             return False
 
@@ -153,6 +149,13 @@ def _with_digits(net: Factory, name: str, digits: int, wanted: object) -> Factor
             break
         steps += towards
     return at(steps)
+
+
+def _told_apart_by(net: Factory) -> tuple[object, ...]:
+    """The shapes of its weights, and its FLOPs: blocks that share weights differ in these alone."""
+    from scalesearch.cost.factory import alike
+
+    return (*alike(net), _flops(net))
 
 
 def _flops(net: Factory) -> int:

@@ -174,7 +174,8 @@ def _on_ray(
 def effective(net: Backbone | Factory, grown: Backbone | Factory) -> Multipliers:
     """By what a network was really multiplied: blocks, mean width of stages, side.
 
-    Of a factory it is what this was asked for: how it rounds is not known.
+    Of a factory it is by the shortest multipliers that give the network: how it rounds is not
+    known.
     """
     if isinstance(net, Factory) or isinstance(grown, Factory):
         assert isinstance(net, Factory)

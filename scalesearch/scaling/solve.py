@@ -215,8 +215,13 @@ def _searched(members: _Members, top: float) -> Found:
             break
     while best is None and (best := _near(members, min(low, top - 0.1), 0.1)) is None:
         high, low = low, 1.5 * low
-        if low < -MOST_PHI:
-            raise members.bounds.too_small(*_smallest(members))
+        if low < -MOST_PHI:  # in steps that may have gone past a member
+            smallest = _smallest(members)
+            if not members.fits(smallest[1]):
+                raise members.bounds.too_small(*smallest)
+            best, low = _first_below(members, min(0.0, top), smallest)
+            high = low + _COARSE
+            break
     assert best is not None
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -257,6 +262,16 @@ def _smallest(members: _Members) -> Found:
         smaller = near(middle)
         best, low, high = (smaller, low, middle) if smaller else (best, middle, high)
     return best
+
+
+def _first_below(members: _Members, top: float, smallest: Found) -> tuple[Found, float]:
+    """The largest member within the limits in small steps from `top` doublings, and where it is."""
+    end = smallest[0] / members.phi(1.0)
+    for step in range(math.ceil((top - end) / _COARSE)):
+        doublings = top - step * _COARSE
+        if (found := members(doublings)) is not None:
+            return found, doublings
+    return smallest, end
 
 
 def _near(members: _Members, doublings: float, away: float) -> Found | None:

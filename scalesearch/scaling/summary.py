@@ -66,7 +66,7 @@ def model_line(response: Response) -> str:
 
 def leave_one_out(response: Response) -> float | None:
     """Root mean square of leave-one-out errors in points; None if the surface meets every row."""
-    networks = len(np.unique(response.evidence.networks)) - len(response.surface.failed)
+    networks = len(np.unique(np.delete(response.evidence.networks, response.surface.failed)))
     if any(each.form.terms >= networks for each in response.surface.candidates):
         return None
     return 100 * response.surface.leave_one_out
@@ -125,7 +125,7 @@ def _warnings(response: Response) -> Iterator[str]:
             "warning: too few networks to see diminishing returns: with straight lines one "
             "dimension alone always comes out best, whether it is or not"
         )
-    networks = len(np.unique(evidence.networks)) - len(response.surface.failed)
+    networks = len(np.unique(np.delete(evidence.networks, response.surface.failed)))
     terms = response.surface.candidates[0].form.terms
     if evidence.noise is None and networks < _ENOUGH * terms:
         yield (

@@ -96,7 +96,9 @@ class TimingProbe:
         while images < batch:
             seconds, work = self._timed(network, images)
             if seconds > _LONG:
-                return 0.0, seconds / work
+                more, further = self._timed(network, 2 * images)
+                rate = max(0.0, (more - seconds) / (further - work)) if further > work else 0.0
+                return max(0.0, seconds - rate * work), rate or seconds / work
             images *= 4
         return None
 

@@ -374,18 +374,24 @@ class Loop:
 
 def _require_same_networks(plan: Plan, trials: Sequence[Trial]) -> None:
     """Raises if the parameters of recorded trials have come to mean other networks."""
-    counted: set[str] = set()
+    built: dict[str, list[Trial]] = {}
     for trial in trials:
         network = plan.space.decode(trial.parameters)
-        same = digest(network) == trial.digest
-        if same and isinstance(network, Factory) and network.factory not in counted:
-            # Its digest is of the call alone: what the call builds shows in its counts.
-            now_counted = counts(network)
-            same = (now_counted.flops, now_counted.params) == (trial.cost.flops, trial.cost.params)
-            counted.add(network.factory)
-        if not same:
-            raise UserError(
-                f"trial {trial.number} of the {plan.phase} was another network than its parameters "
-                "now give: the space, the baseline or the code that builds it has changed since",
-                hint="undo the change, or choose another name or --folder",
-            )
+        if digest(network) != trial.digest:
+            raise _another(plan, trial)
+        if isinstance(network, Factory):
+            built.setdefault(network.factory, []).append(trial)
+    # Their digest is of the call alone: what it builds shows in the counts, of two of them.
+    for every in built.values():
+        for trial in (every[0], max(every, key=lambda trial: trial.cost.flops)):
+            now_counted = counts(plan.space.decode(trial.parameters))
+            if (now_counted.flops, now_counted.params) != (trial.cost.flops, trial.cost.params):
+                raise _another(plan, trial)
+
+
+def _another(plan: Plan, trial: Trial) -> UserError:
+    return UserError(
+        f"trial {trial.number} of the {plan.phase} was another network than its parameters "
+        "now give: the space, the baseline or the code that builds it has changed since",
+        hint="undo the change, or choose another name or --folder",
+    )

@@ -193,9 +193,9 @@ def _spent(folder: RunFolder) -> tuple[float, float, int] | None:
     were to train once; None of any other grid.
     """
     plain = load_yaml(folder.path / "coefficients.yaml").plain
-    if "trainings" not in plain:
+    if "repeats" not in plain:
         return None
-    return plain["trainings"], plain.get("repeats", 0), plain["trainings_without_halving"]
+    return plain["trainings"], plain["repeats"], plain["trainings_without_halving"]
 
 
 def _rungs(grid: Mapping[str, Any]) -> str:

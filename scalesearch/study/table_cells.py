@@ -40,9 +40,11 @@ _FAILED = 0.01  # accuracy (share) up to which a training has failed
 
 def is_missing(cell: object) -> bool:
     """Whether a cell is empty or says that there is no number."""
+    import pandas as pd
+
     if isinstance(cell, str):
         return cell.strip().casefold() in MISSING
-    return cell is None or bool(cell != cell)
+    return bool(pd.isna(cell))  # type: ignore[call-overload]
 
 
 def is_number(word: str) -> bool:
@@ -115,7 +117,7 @@ def error_shares(frame: pd.DataFrame, metric: str, minimize: bool, notes: list[s
     failed = (
         (shares >= 1 - _FAILED) & (shares <= 1) if minimize else (shares >= 0) & (shares <= _FAILED)
     )
-    failed &= _few(failed)
+    failed &= _few(failed) and not failed.all()
     if (unlike & ~failed).any():
         notes.append(
             f"{_where(values, lines, unlike & ~failed)}, read as percent as the others are"

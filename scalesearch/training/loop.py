@@ -269,7 +269,8 @@ def _identity(task: Task[Any], seed: int) -> str:
     """What a checkpoint must have in common with a training."""
     recipe, data = replace(task.recipe, micro_batch=None, validation_batch=None), task.data
     images = len(data.train), len(data.validation), data.mean, data.std, data.classes
-    return f"{digest(task.architecture)}/{seed}/{recipe}/{images}/{task.schedule}"
+    same = f"{digest(task.architecture)}/{seed}/{recipe}/{images}"
+    return f"{same}/{task.schedule}" if task.schedule else same
 
 
 def _trained(

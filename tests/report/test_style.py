@@ -93,3 +93,12 @@ def test_nothing_of_our_settings_is_left_behind():
     with style():
         assert matplotlib.rcParams["svg.hashsalt"] == "scalesearch"
     assert dict(matplotlib.rcParams) == before
+
+
+def test_settings_of_the_user_do_not_reach_a_figure_that_is_saved(tmp_path):
+    with matplotlib.rc_context({"figure.autolayout": True}):
+        with style():
+            figure = new_figure(4, 3)
+            axes = figure.subplots()
+            figure.colorbar(axes.imshow([[0, 1], [2, 3]]), ax=axes)
+        assert [path.suffix for path in save(figure, tmp_path, "map")] == [".png", ".svg"]

@@ -40,6 +40,13 @@ def test_one_network_has_one_name_whichever_way_it_was_come_to():
     assert plainest(replace(WIDE, width=1.1432)).width == 1.14
 
 
+def test_layers_that_share_their_weights_are_told_apart_by_their_flops():
+    net = Factory(factory="tests.factories:shared", resolution=16, num_classes=2)
+    deeper = alone(net, "depth", 2 * ss.cost(net).flops)
+    assert ss.cost(deeper).flops / ss.cost(net).flops == pytest.approx(2, rel=0.1)
+    assert plainest(replace(net, depth=2.02)).depth == 2
+
+
 def test_what_cannot_be_realised_is_said():
     with pytest.raises(Unrealised, match="no network near depth 1, width 1 and resolution 1 times"):
         realise(WIDE, Multipliers(), 10 * ss.cost(WIDE).flops)

@@ -276,3 +276,9 @@ def test_seconds_are_a_limit_where_they_are_predicted():
     bound = 2 * latency(B0)
     _, member = largest(growing(B0, MEASURED), {"latency": bound}, Costs(latency=latency))
     assert 0.9 * bound <= latency(member) <= bound
+
+
+@pytest.mark.parametrize("flops", [1.0e6, 1.2e6, 1.5e6, 2.2e6])
+def test_members_far_below_the_baseline_are_found(flops):
+    member = scale(B0, MEASURED, solve_phi(B0, MEASURED, flops=flops))
+    assert 0.7 * flops < cost(member).flops <= flops

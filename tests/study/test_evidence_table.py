@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from scalesearch.errors import UserError
@@ -250,3 +251,16 @@ def test_commas_that_may_mean_two_things(read, cells, message):
     with pytest.raises(UserError) as error:
         read(changed(cells, rows), separator=";")
     assert message in str(error.value)
+
+
+def test_nullable_numbers_of_parquet(tmp_path):
+    frame = pd.DataFrame(PLAIN[1:], columns=list(PLAIN[0])).convert_dtypes()
+    frame.loc[3, "top1"] = pd.NA
+    frame.to_parquet(tmp_path / "table.parquet")
+    found = table_evidence(tmp_path / "table.parquet", Request(base=BASE))
+    assert len(found.evidence.errors) == len(frame) - 1
+
+
+def test_a_table_of_failed_trainings_alone(read):
+    with pytest.raises(UserError, match="cannot be used"):
+        read([PLAIN[0], (0.5, 128, 0)])
