@@ -364,7 +364,7 @@ class Line(Settings):
                 key="networks",
                 allowed="one of them; write a second line for the others",
             )
-        if self.networks and "head_scaling" in given:
+        if self.networks and self.head_scaling != "scale":
             raise UserError(
                 "networks by name are not scaled, and head_scaling does nothing to them",
                 key="head_scaling",
