@@ -37,15 +37,14 @@ def check_logits(net: Factory, outputs: Any, when: str, images: int | None = Non
 
 @contextmanager
 def training(net: Factory, model: nn.Module) -> Iterator[None]:
-    """Adds to an error of training what a network with classifiers beside its own is in want of."""
+    """Adds to an error of training what to do about auxiliary classifiers."""
     try:
         yield
     except UserError as error:
         if not getattr(model, "aux_logits", False):
             raise
         raise UserError(
-            f"{net.factory} has more classifiers while it is trained, beside the one that counts: "
-            f"{error.problem}",
+            f"{net.factory} has auxiliary classifiers while it is trained: {error.problem}",
             key="factory",
             allowed="a network that gives logits [N, K] alone",
             hint="write `options: {aux_logits: false}`",
