@@ -34,9 +34,12 @@ test: lint types
 test-all:
 	$(MAKE) test MARKS="not gpu"
 
+# Not the files that commands write into the folder, such as exports.
+OURS := scalesearch studies tests docs
+
 lint: $(VENV)/.tested
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(OURS)
+	$(BIN)/ruff format --check $(OURS)
 
 types: $(VENV)/.tested
 	$(BIN)/mypy

@@ -21,7 +21,6 @@ SMOKE = {
         "family.strategies=[compound,width]",
         "dataset.limit=500",
         "evaluator.epochs=1",
-        "family.evaluator.epochs=1",
     ],
     "latency_quickstart": [
         "search.trials=2",

@@ -9,7 +9,7 @@ from scalesearch.arch.factory import LIBRARIES, Factory, arguments
 from scalesearch.exporters._export_task import ExportTask
 from scalesearch.exporters._facts import checked
 from scalesearch.exporters._python_file import ENTRY_POINTS, FileOptions, constants, docstring
-from scalesearch.exporters._python_literals import Group, assignment, literal, quoted
+from scalesearch.exporters._python_literals import assignment, literal, quoted
 from scalesearch.exporters._source_linker import link
 
 _BUILD = '''\
@@ -44,9 +44,8 @@ def factory_text(task: ExportTask, options: FileOptions, about: Mapping[str, Any
     if module not in LIBRARIES:
         imports += f"\n\nfrom {module} import {name} as factory"
     needed = [text for known_as, text in definitions.items() if known_as != "WEIGHTS"]
-    call = Group("dict(", tuple((f"{k}=", literal(v)) for k, v in arguments(net).items()))
-    head = [assignment("ARGUMENTS", call), *constants(task, options, given)]
-    parts = [imports, "\n".join(head), *needed, _BUILD.format(function=function)]
+    head = [assignment("ARGUMENTS", literal(arguments(net))), *constants(task, options, given)]
+    parts = [imports + "\n\n" + "\n".join(head), *needed, _BUILD.format(function=function)]
     if "classes" in given:
         parts.append(assignment("CLASSES", literal(tuple(given["classes"]))))
     needs = f"torch and {module}"

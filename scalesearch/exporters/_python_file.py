@@ -128,7 +128,7 @@ def docstring(task: ExportTask, options: FileOptions, given: Facts, needs: str =
         f"    {', '.join(task.outputs)} = model(images)  # {image} to {' and '.join(outputs)}",
         *(f"    {line}" for line in task.usage),
         "",
-        f"This file needs {needs}.",
+        prose(f"This file needs {needs}."),
         origin,
     ]
     if "mean" in given:

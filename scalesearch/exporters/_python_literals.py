@@ -12,7 +12,7 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Group:
-    """Things between brackets: a tuple, or a call when `opening` is `Name(`."""
+    """Things between brackets: a tuple, list or dict, or a call when `opening` is `Name(`."""
 
     opening: str
     items: tuple[tuple[str, Item], ...]  # each after a prefix, such as `width=`
@@ -22,7 +22,12 @@ class Group:
         """On one line."""
         inner = ", ".join(prefix + _flat(item) for prefix, item in self.items)
         comma = "," if self.opening == "(" and len(self.items) == 1 else ""
-        return f"{self.opening}{inner}{comma})"
+        return f"{self.opening}{inner}{comma}{self.closing}"
+
+    @property
+    def closing(self) -> str:
+        """The bracket that ends it."""
+        return {"(": ")", "[": "]", "{": "}"}[self.opening[-1]]
 
 
 Item = str | Group
@@ -40,6 +45,11 @@ def literal(value: object) -> Item:
     if isinstance(value, tuple):
         record = type(value).__name__ if hasattr(value, "_fields") else ""
         return Group(f"{record}(", tuple(("", literal(inner)) for inner in value))
+    if isinstance(value, list):
+        return Group("[", tuple(("", literal(inner)) for inner in value))
+    if isinstance(value, dict):
+        pairs = ((f"{quoted(key)}: ", literal(inner)) for key, inner in value.items())
+        return Group("{", tuple(pairs))
     return quoted(value) if isinstance(value, str) else repr(value)
 
 
@@ -89,4 +99,4 @@ def _laid_out(item: Item, indent: int, used: int, after: int = 0) -> str:
         deeper + prefix + _laid_out(inner, indent + 4, indent + 4 + len(prefix), 1) + ","
         for prefix, inner in item.items
     ]
-    return "\n".join([item.opening, *lines, " " * indent + ")"])
+    return "\n".join([item.opening, *lines, " " * indent + item.closing])

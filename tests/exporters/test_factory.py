@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def test_a_python_file_calls_the_factory(model, tmp_path):
     outputs, classes, size = torch.load(tmp_path / "outputs.pt", weights_only=False)
     assert torch.allclose(outputs, model(IMAGES), atol=1e-6)
     assert (classes, size) == (("a", "b", "c"), (1, 16, 16))
+
+
+@pytest.mark.parametrize("options", [{}, {"base": 8}])
+def test_a_python_file_is_laid_out_by_the_rules_of_the_project(options, tmp_path):
+    """Whoever exports into a checkout has no more for a linter to say."""
+    factory = "tests.factories:wide" if options else FIVE
+    net = replace(NET, factory=factory, in_channels=3 if options else 1, options=options)
+    (path,) = export(net, tmp_path / "net.py")
+    name = ["--stdin-filename", "net.py", "-"]
+    for words in (["check", *name], ["format", "--diff", *name]):
+        command = [sys.executable, "-m", "ruff", *words]
+        done = subprocess.run(
+            command, input=path.read_bytes(), capture_output=True, cwd=ROOT, check=False
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
 def test_a_python_file_of_a_librarys_model_needs_the_library_alone(tmp_path):

@@ -48,8 +48,8 @@ def test_the_quickstart():
     assert study.search.limits["flops"] == Limit(max=900_000)
     assert study.search.limits["training_bytes"] == Limit(max=256 * 2**20)
     assert study.search.objective == Objective(metric="accuracy")
-    assert study.search.proposals == 2400
-    assert study.family.phi == (0, 1, 2)
+    assert study.search.proposals == 2000
+    assert study.family.phi == (0, 1)
     assert study.execution.executor.name == "ray"
     assert study.execution.executor.options["timeout"] == 600
     assert study.execution.executor.make().slots == 2
