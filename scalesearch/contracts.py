@@ -19,6 +19,7 @@ from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import BoxData, BoxImages, Data, FileAccount, ImageData, Images
 from scalesearch.plugins import calling
 from scalesearch.text import shortened
+from scalesearch.view import View
 
 if TYPE_CHECKING:
     import torch
@@ -191,7 +192,7 @@ def _check_images(name: str, part: str, images: Images, count: int, data: ImageD
         found = f"{labels.dtype} {list(labels.shape)}"
         raise UserError(f"{name!r}: the {part} labels are {found}", allowed=f"int64 [{count}]")
     _check_labels(name, part, labels, len(data.classes))
-    batch = images.batch(np.arange(1), _SIDE)
+    batch = images.batch(np.arange(1), View(_SIDE))
     _check_pixels(name, f"{part}.batch", batch, (1, data.channels, _SIDE, _SIDE))
 
 

@@ -22,6 +22,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.cost.limits import Limits
 from scalesearch.history.jobs import Infeasible, Job, Outcome, Result, Score, Whereabouts
 from scalesearch.scaling.detector import Scaling
+from scalesearch.view import View as View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,8 +214,12 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        """The images as uint8 [B, C, resolution, resolution], resized with antialiasing."""
+    def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
+        """What a trainer sees of these images, uint8 [B, C, view.size, view.size].
+
+        It depends on the images, their indices and the view alone, and is called in several
+        processes and threads. `view.see(index, pixels)` makes it of an image uint8 [C, H, W].
+        """
 
 
 @dataclass(frozen=True)
@@ -273,6 +278,7 @@ class ImageData:
         flip: whether a mirrored image keeps its label.
         notes: what is irregular in it and how that was handled, in sentences.
         files: what became of its files, if it was read from some.
+        test: images that no phase sees, on which the reported networks are scored once at the end.
     """
 
     train: Images
@@ -284,6 +290,7 @@ class ImageData:
     flip: bool
     notes: tuple[str, ...] = ()
     files: FileAccount | None = None
+    test: Images | None = None
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -340,6 +347,7 @@ class BoxData:
         flip: whether objects may be mirrored.
         notes: what is irregular in it and how that was handled, in sentences.
         files: what became of its files, if it was read from some.
+        test: images that no phase sees, on which the reported networks are scored once at the end.
     """
 
     train: BoxImages
@@ -352,6 +360,7 @@ class BoxData:
     flip: bool
     notes: tuple[str, ...] = ()
     files: FileAccount | None = None
+    test: BoxImages | None = None
 
     @property
     def outputs(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Fatal:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, indices: np.ndarray, resolution: int) -> Any:
+    def batch(self, indices: np.ndarray, view: Any) -> Any:
         with (self.place / "read").open("a") as file:
             file.write("x" * len(indices))
         if (self.place / "read").stat().st_size > self.after:
@@ -46,7 +46,7 @@ class Fatal:
                 itself = self.victim == "itself"
                 pid = os.getpid() if itself else int((self.place / DRIVER).read_text())
                 os.kill(pid, signal.SIGKILL)
-        return self.images.batch(indices, resolution)
+        return self.images.batch(indices, view)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.errors import TrialError
 from scalesearch.files.write import format_yaml
 from scalesearch.history.jobs import Score
-from scalesearch.interfaces import ImageData
+from scalesearch.interfaces import ImageData, View
 
 SPACE = """\
 resolution: 8
@@ -105,10 +105,10 @@ class Grey:
     def __len__(self) -> int:
         return self.count
 
-    def batch(self, indices: np.ndarray, resolution: int) -> object:
+    def batch(self, indices: np.ndarray, view: View) -> object:
         import torch
 
-        return torch.full((len(indices), 1, resolution, resolution), 128, dtype=torch.uint8)
+        return torch.full((len(indices), 1, view.size, view.size), 128, dtype=torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)

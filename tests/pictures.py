@@ -8,6 +8,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from scalesearch.datasets._pixels import read_view
+from scalesearch.view import View
+
 
 def noise(seed, size=(20, 24), mode="RGB"):
     """A picture of noise, height and width in `size`."""
@@ -43,3 +46,8 @@ def deep_png(values):
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def read_square(path, side, reading):
+    """All of an image file's square as uint8 [side, side, channels]."""
+    return read_view(path, 0, View(side), reading).permute(1, 2, 0).numpy()

@@ -15,6 +15,7 @@ from scalesearch.cli.main import app
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import UserError
 from scalesearch.study.run import run
+from scalesearch.view import View
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
@@ -123,7 +124,7 @@ def test_sixteen_bits(case):
     study = (folder / "study.yaml").read_text()
     path = re.search(r"path: ([^,}\s]+)", study)[1]
     data = Dataset(path=folder / path, channels=1).load(0)
-    middles = data.train.batch(np.arange(len(data.train)), 32).numpy()[:, 0, 12:20, 12:20]
+    middles = data.train.batch(np.arange(len(data.train)), View(32)).numpy()[:, 0, 12:20, 12:20]
     means = [middles[data.train.labels == label].mean() for label in (0, 1)]
     assert abs(means[0] - means[1]) > 50
     assert any("16 bits" in note for note in data.notes)

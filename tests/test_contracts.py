@@ -232,8 +232,8 @@ class Images:
     def __len__(self):
         return self.count
 
-    def batch(self, indices, resolution):
-        shape = self.shape or (len(indices), 1, resolution, resolution)
+    def batch(self, indices, view):
+        shape = self.shape or (len(indices), 1, view.size, view.size)
         return torch.zeros(shape, dtype=self.dtype)
 
 

@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     0: ("errors", "plugins", "units", "text", "arch"),
     1: ("files", "cost", "nn", "necks"),
-    2: ("population", "scaling", "history"),
+    2: ("population", "scaling", "history", "view"),
     3: ("interfaces", "contracts", "training", "report", "prediction"),
     4: ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters"),
     5: ("study",),
@@ -37,7 +37,7 @@ PLUGINS = ("necks", "samplers", "evaluators", "datasets", "executors", "exporter
 # Packages that are slow to load, and the places (folders or files) whose job they are.
 HEAVY = {
     "torch": (
-        *("nn", "training", "evaluators", "datasets", "exporters", "study/assess"),
+        *("nn", "training", "evaluators", "datasets", "exporters", "study/assess", "view"),
         *("cost/any_module", "cost/measured", "cost/measured_memory", "cost/latency"),
         *(
             "cost/operators",

@@ -24,6 +24,7 @@ from scalesearch.nn.build import build
 from scalesearch.study import run as running
 from scalesearch.study.run import run
 from scalesearch.training.average_precision import truth_of
+from scalesearch.view import View
 from tests.fakes import write_study
 
 HERE = "tests.test_interfaces"
@@ -41,8 +42,8 @@ class Images:
     def __len__(self):
         return 12
 
-    def batch(self, indices, resolution):
-        return torch.zeros(len(indices), 1, resolution, resolution, dtype=torch.uint8)
+    def batch(self, indices, view):
+        return torch.zeros(len(indices), 1, view.size, view.size, dtype=torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Evaluator:
     workload = Workload(training_batch=2)
 
     def evaluate(self, model, architecture, data, seed):
-        images = data.validation.batch(np.arange(2), architecture.resolution)
+        images = data.validation.batch(np.arange(2), View(architecture.resolution))
         logits = model(images.float())
         assert logits.shape == (2, len(data.classes))
         yield Score(1, {"accuracy": architecture.depth / 10})

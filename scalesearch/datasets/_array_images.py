@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalesearch.datasets._split import Split
-from scalesearch.interfaces import ImageData
+from scalesearch.interfaces import ImageData, View
 
 if TYPE_CHECKING:
     import torch
@@ -36,17 +36,13 @@ class ArrayImages:
         """Some of the images, in the order of the indices."""
         return ArrayImages(self.pixels[indices], self.labels[indices])
 
-    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        """The images as uint8 [B, C, resolution, resolution], bilinear with antialiasing."""
+    def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
+        """What a view shows of the images, uint8 [B, C, size, size]; oblong ones are stretched."""
         # Here and not above: the process that only reads and splits the images needs no torch.
         import torch
-        from torch.nn import functional
 
-        images, size = torch.from_numpy(self.pixels[indices]), (resolution, resolution)
-        images = images.permute(0, 3, 1, 2)
-        if images.shape[-2:] == size:
-            return images
-        return functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+        images = torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
+        return view.see_all(indices, images)
 
 
 def split_arrays(

@@ -97,6 +97,14 @@ def open_image(path: str | IO[bytes]) -> Image.Image:
         return Image.open(path, formats=formats())
 
 
+def orientation_of(image: Image.Image) -> int:
+    """How an image that was opened is to be turned, by EXIF: 1 to 8; 1 is upright."""
+    # A PNG that does not begin with its EXIF data would be decoded to look for it.
+    known = image.format != "PNG" or "exif" in image.info
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if known else 1
+    return orientation if orientation in range(1, 9) else 1
+
+
 def check_channels(channels: int) -> None:
     """Rejects images that are neither grey nor in colour."""
     if channels not in (1, 3):
@@ -181,10 +189,7 @@ def _what_it_is(head: bytes) -> str:
 
 def _read_header(image: Image.Image, start: bytes) -> Header:
     width, height = image.size
-    # A PNG that does not begin with its EXIF data would be decoded to look for it.
-    known = image.format != "PNG" or "exif" in image.info
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if known else 1
-    orientation = orientation if orientation in range(1, 9) else 1
+    orientation = orientation_of(image)
     return Header(
         size=(width, height) if orientation in ROTATED else (height, width),
         orientation=orientation,

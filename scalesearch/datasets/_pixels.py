@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from scalesearch.datasets._image_files import (
+    ROTATED,
     UNREADABLE,
     Header,
     find_undecodable,
     open_image,
+    orientation_of,
     short_reason,
 )
 from scalesearch.datasets._listing import first_few
 from scalesearch.errors import TrialError, UserError
+from scalesearch.view import Fit, View
 
-Fit = Literal["crop", "pad", "stretch"]
+if TYPE_CHECKING:
+    import torch
+
 Levels = tuple[float, float]
 
 SIXTEEN_BITS: Levels = (0, 65535)
@@ -44,21 +51,57 @@ class Reading:
     fit: Fit = "crop"
 
 
-def read_upright(path: str, reading: Reading, least: int | None = None) -> Image.Image:
+def read_upright(path: str, reading: Reading) -> Image.Image:
     """An image rotated as its EXIF data say, in 8 bits, what is transparent in it on white.
-
-    It is about `least` pixels a side if that is given, and its format allows it.
 
     Raises:
         UserError: its data are damaged.
         TrialError: it cannot be read now.
     """
-    mode = "RGB" if reading.channels == 3 else "L"
+    with _decoding(path), open_image(path) as image:
+        return _upright(image, reading)
+
+
+def read_view(path: str, index: int, view: View, reading: Reading) -> torch.Tensor:
+    """What a view shows of the image of an index, uint8 [C, size, size].
+
+    A JPEG of which much is seen is decoded at a half, quarter or eighth of its size, never below
+    twice the goal. Errors as of `read_upright`.
+    """
+    import torch
+
+    with _decoding(path), open_image(path) as image:
+        turned = orientation_of(image) in ROTATED
+        width, height = image.size[::-1] if turned else image.size
+        frame = view.frame(index, height, width, reading.fit)
+        least = frame.least((height, width))
+        image.draft(_mode(reading), least if turned else least[::-1])
+        upright = _upright(image, reading)
+    # Memory of its own that torch may write to.
+    pixels = torch.from_numpy(np.array(upright).reshape(*upright.size[::-1], reading.channels))
+    frame = frame.within((height, width), upright.size[::-1])
+    return view.apply(frame, pixels.permute(2, 0, 1)[None])[0]
+
+
+def in_threads(read: Callable[[int], torch.Tensor], indices: Sequence[int]) -> list[torch.Tensor]:
+    """What `read` gives for each index.
+
+    As many at once as this process may compute with, so that workers do not compete; two at least,
+    as files may come over a network, but for a process that only reads and is one of several.
+    """
+    import torch
+    from torch.utils.data import get_worker_info
+
+    threads = 1 if get_worker_info() else max(2, torch.get_num_threads())
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        return list(pool.map(read, indices))
+
+
+@contextmanager
+def _decoding(path: str) -> Iterator[None]:
+    """Errors of reading a file in our words."""
     try:
-        with open_image(path) as image:
-            if least is not None:
-                image.draft(mode, (least, least))
-            return _on_white(_eight_bits(ImageOps.exif_transpose(image), reading.levels), mode)
+        yield
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         text = f"cannot decode {path}: {short_reason(error)}"
         # A disk or a network that fails is not a fault of the file.
@@ -68,20 +111,12 @@ def read_upright(path: str, reading: Reading, least: int | None = None) -> Image
         raise UserError(text, key="path", hint="mend or remove the file") from error
 
 
-def read_square(path: str, resolution: int, reading: Reading) -> np.ndarray:
-    """An image as uint8 [resolution, resolution, channels], resized with antialiasing."""
-    # A large JPEG is decoded at a half, quarter or eighth, never below twice the goal.
-    upright = read_upright(path, reading, least=2 * resolution)
-    bilinear, goal = Image.Resampling.BILINEAR, (resolution, resolution)
-    if reading.fit == "pad":
-        square = ImageOps.pad(upright, goal, method=bilinear)
-    elif reading.fit == "stretch":
-        square = upright.resize(goal, bilinear)
-    else:
-        side = min(upright.size)
-        left, top = ((length - side) / 2 for length in upright.size)
-        square = upright.resize(goal, bilinear, box=(left, top, left + side, top + side))
-    return np.asarray(square).reshape(resolution, resolution, reading.channels)
+def _mode(reading: Reading) -> str:
+    return "RGB" if reading.channels == 3 else "L"
+
+
+def _upright(image: Image.Image, reading: Reading) -> Image.Image:
+    return _on_white(_eight_bits(ImageOps.exif_transpose(image), reading.levels), _mode(reading))
 
 
 def all_undecodable(error: UserError, paths: Sequence[str]) -> UserError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -27,19 +26,20 @@ from scalesearch.datasets._image_files import (
 )
 from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
 from scalesearch.datasets._pixels import (
-    Fit,
     Levels,
     Reading,
     all_undecodable,
     check_levels,
     choose_levels,
+    in_threads,
     notes_on,
-    read_square,
+    read_view,
 )
 from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir
 from scalesearch.interfaces import ImageData
+from scalesearch.view import Fit, View, stacked
 
 if TYPE_CHECKING:
     import torch
@@ -212,25 +212,18 @@ class FolderImages:
         paths = tuple(self.paths[index] for index in indices)
         return replace(self, paths=paths, labels=self.labels[indices])
 
-    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        """The images as uint8 [B, C, resolution, resolution], as `Reading.fit` says.
+    def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
+        """What a view shows of the images, uint8 [B, C, size, size], fitted as `Reading.fit` says.
 
         Raises:
             UserError: files are damaged; all that are, of all of these images, are named.
             TrialError: a file cannot be read now.
         """
-        # Here and not above: the process that only lists the images needs no torch.
-        import torch
 
-        def read(index: int) -> np.ndarray:
-            return read_square(self.paths[index], resolution, self.reading)
+        def read(index: int) -> torch.Tensor:
+            return read_view(self.paths[index], index, view, self.reading)
 
-        # As many as the worker may compute with, so that workers do not compete; two at least, as
-        # files may come over a network.
-        threads = max(2, torch.get_num_threads())
         try:
-            with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-                pixels = np.stack(list(pool.map(read, indices.tolist())))
+            return stacked(in_threads(read, indices.tolist()))
         except UserError as error:
             raise all_undecodable(error, self.paths) from error
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -20,6 +20,7 @@ from scalesearch.nn.build import build
 from scalesearch.study.inputs import GridOfNetworks
 from scalesearch.training.device import prepare_worker
 from scalesearch.units import format_count
+from scalesearch.view import View
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +53,8 @@ class First(Images, BoxImages):
         ids: Sequence[int] = self.images.ids[: self.most]
         return ids
 
-    def batch(self, indices: np.ndarray, resolution: int) -> torch.Tensor:
-        batch: torch.Tensor = self.images.batch(indices, resolution)
+    def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
+        batch: torch.Tensor = self.images.batch(indices, view)
         return batch
 
     def image(self, index: int) -> torch.Tensor:

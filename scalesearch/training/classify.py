@@ -14,6 +14,7 @@ from torch.nn import functional
 from scalesearch.training.augment import Moves, draw_moves, moved
 from scalesearch.training.batches import in_order, prefetch
 from scalesearch.training.loop import Evaluation, Loss, Task
+from scalesearch.view import View
 
 if TYPE_CHECKING:
     from scalesearch.interfaces import ImageData, Images
@@ -126,7 +127,7 @@ class Classification(Task[_Batch]):
         return Evaluation({**scores, "loss": float(loss) / len(images)})
 
     def _read(self, images: Images, indices: np.ndarray, side: int) -> _Batch:
-        pixels = images.batch(indices, side)
+        pixels = images.batch(indices, View(side))
         labels = torch.from_numpy(images.labels[indices])
         return _Batch(self.pinned(pixels), self.pinned(labels))
 

@@ -28,6 +28,7 @@ from scalesearch.evaluators.training import Evaluator
 from scalesearch.interfaces import ImageData
 from scalesearch.nn.build import build
 from scalesearch.training.batches import prefetch, shuffled
+from scalesearch.view import View
 from tests.benchmarks.__main__ import machine, table
 
 IMAGES, BATCH, RESOLUTION, CLASSES = 2048, 128, 224, 100
@@ -173,7 +174,7 @@ def timms(data: ImageData, ema: float | None) -> float:
 
 def _reader(data: ImageData) -> Callable[[np.ndarray], tuple[torch.Tensor, torch.Tensor]]:
     def read(indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = data.train.batch(indices, RESOLUTION)
+        pixels = data.train.batch(indices, View(RESOLUTION))
         labels = torch.from_numpy(data.train.labels[indices])
         return pixels.pin_memory(), labels.pin_memory()
 

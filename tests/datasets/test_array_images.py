@@ -9,6 +9,7 @@ from PIL import Image
 
 from scalesearch.datasets._array_images import ArrayImages, channel_statistics, split_arrays
 from scalesearch.datasets._split import Split
+from scalesearch.view import View
 
 
 def noise(count=12, side=28, channels=1):
@@ -31,7 +32,7 @@ def pillow(image, resolution):
 @given(st.integers(5, 60), st.sampled_from([1, 3]))
 def test_resizing_equals_pillows_antialiasing_to_two_grey_levels(resolution, channels):
     images = noise(3, 28, channels)
-    batch = images.batch(np.array([2, 0]), resolution)
+    batch = images.batch(np.array([2, 0]), View(resolution))
     assert batch.shape == (2, channels, resolution, resolution)
     assert batch.dtype == torch.uint8
     for row, index in enumerate((2, 0)):
@@ -43,15 +44,15 @@ def test_resizing_equals_pillows_antialiasing_to_two_grey_levels(resolution, cha
 
 def test_images_of_the_right_size_come_unchanged():
     images = noise()
-    batch = images.batch(np.array([3, 1]), 28)
+    batch = images.batch(np.array([3, 1]), View(28))
     assert np.array_equal(batch.permute(0, 2, 3, 1).numpy(), images.pixels[[3, 1]])
 
 
 def test_read_only_arrays_work_and_are_not_written(recwarn):
     images = noise()
     images.pixels.flags.writeable = images.labels.flags.writeable = False
-    images.batch(np.array([0, 1]), 28).add_(1)
-    images.batch(np.array([0, 1]), 14)
+    images.batch(np.array([0, 1]), View(28)).add_(1)
+    images.batch(np.array([0, 1]), View(14))
     assert np.array_equal(images.pixels, noise().pixels)
     assert not recwarn.list
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from scalesearch.datasets._pixels import Reading, read_square, read_upright
+from scalesearch.datasets._pixels import Reading, read_upright
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import UserError
-from tests.pictures import classes, deep_png, noise
+from scalesearch.view import View
+from tests.pictures import classes, deep_png, noise, read_square
 
 
 def deep_folder(root, low, high, kind=np.uint16, suffix=".png", count=4):
@@ -26,7 +27,7 @@ def deep_folder(root, low, high, kind=np.uint16, suffix=".png", count=4):
 
 def means(data):
     """The mean of the middle in each class."""
-    pixels = data.train.batch(np.arange(len(data.train)), 32).numpy()[:, :, 12:20, 12:20]
+    pixels = data.train.batch(np.arange(len(data.train)), View(32)).numpy()[:, :, 12:20, 12:20]
     return [pixels[data.train.labels == label].mean() for label in (0, 1)]
 
 

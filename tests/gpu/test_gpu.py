@@ -28,6 +28,7 @@ from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection, loss_without_objects
 from scalesearch.training.device import autocast_dtype, reproducible_cudnn
 from scalesearch.training.recipe import DetectionRecipe, Recipe
+from scalesearch.view import View
 from tests.gpu.memory import cross_entropy, gpu_bytes
 from tests.shapes import detector, squares
 
@@ -187,7 +188,7 @@ def test_images_are_moved_on_the_gpu_as_on_the_cpu():
     model = build(net).cuda()
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].cpu()))
     task.loss(model, batch)
-    pixels = data.train.batch(np.arange(16), net.resolution)
+    pixels = data.train.batch(np.arange(16), View(net.resolution))
     moved = augment(pixels, data.flip, torch.Generator().manual_seed(3))
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(seen[0], task.normalised(moved).cpu())

@@ -13,6 +13,7 @@ from scalesearch.executors.serial import Executor
 from scalesearch.history.trials import Trial
 from scalesearch.study.estimate import First, grid_sentence, total_seconds, trial_seconds
 from scalesearch.study.inputs import GridOfNetworks
+from scalesearch.view import View
 from tests.fakes import Dataset, Evaluator, Grey
 from tests.pool import space
 
@@ -23,7 +24,7 @@ def test_few_are_the_first_images():
     few = First(Grey(10), 4)
     assert len(few) == 4
     assert few.labels.tolist() == [0, 1, 2, 3]
-    assert tuple(few.batch(np.array([0, 1]), 8).shape) == (2, 1, 8, 8)
+    assert tuple(few.batch(np.array([0, 1]), View(8)).shape) == (2, 1, 8, 8)
     assert len(First(Grey(10), 99)) == 10
 
 

@@ -108,10 +108,10 @@ class Counting:
     def __len__(self):
         return len(self.images)
 
-    def batch(self, indices, resolution):
+    def batch(self, indices, view):
         self.read.append(np.array(indices))
-        self.sides.append(resolution)
-        return self.images.batch(indices, resolution)
+        self.sides.append(view.size)
+        return self.images.batch(indices, view)
 
 
 def counted(data):

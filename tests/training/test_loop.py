@@ -17,6 +17,7 @@ from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection
 from scalesearch.training.loop import train as train_task
 from scalesearch.training.recipe import DetectionRecipe, Recipe
+from scalesearch.view import View
 from tests.shapes import detector, squares
 
 
@@ -66,9 +67,9 @@ class Watched:
     def __len__(self):
         return len(self.images)
 
-    def batch(self, indices, resolution):
-        self.asked.append((indices.tolist(), resolution))
-        return self.images.batch(indices, resolution)
+    def batch(self, indices, view):
+        self.asked.append((indices.tolist(), view.size))
+        return self.images.batch(indices, view)
 
 
 def flat(asked):
@@ -125,7 +126,7 @@ def test_the_model_ends_in_the_state_that_was_scored(ema):
     recipe = Recipe(epochs=2, batch_size=16, ema=ema)
     last = list(train(model, data, 8, recipe, 0))[-1].values
     assert not model.training
-    images = data.validation.batch(np.arange(11), 8).float() / 255
+    images = data.validation.batch(np.arange(11), View(8)).float() / 255
     with torch.no_grad():
         logits = model((images - 0.5) / 0.25)
     labels = torch.from_numpy(data.validation.labels)
@@ -153,7 +154,7 @@ def test_one_step_of_sgd_equals_torchs_own():
 
     optimizer = torch.optim.SGD(other.parameters(), 0.1, momentum=0.9, nesterov=True)
     optimizer.param_groups[0]["weight_decay"] = 0.0
-    images = (data.train.batch(np.arange(6), 8).float() / 255 - 0.5) / 0.25
+    images = (data.train.batch(np.arange(6), View(8)).float() / 255 - 0.5) / 0.25
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
     criterion(other(images), torch.from_numpy(data.train.labels)).backward()
     nn.utils.clip_grad_norm_(other.parameters(), 0.01)
@@ -275,7 +276,7 @@ def classification(data, recipe, side=8):
 
 def test_images_are_normalised_by_constants_that_are_made_once(monkeypatch):
     task = classification(noise(), Recipe(device="cpu"))
-    pixels = task.data.train.batch(np.arange(4), 8)
+    pixels = task.data.train.batch(np.arange(4), View(8))
     mean, std = (
         torch.tensor(values).view(1, -1, 1, 1) * 255 for values in (task.data.mean, task.data.std)
     )
