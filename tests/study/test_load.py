@@ -778,7 +778,9 @@ def test_strategies_of_ones_own(study):
     assert loaded.family.strategies[2:] == ("d1_w8_r1", "d0.5_w1_r0")
 
 
-BY_RECIPE = "evaluator: {recipe: efficientnet_imagenet, name: training, batch_size: 256, epochs: 12}"
+BY_RECIPE = (
+    "evaluator: {recipe: efficientnet_imagenet, name: training, batch_size: 256, epochs: 12}"
+)
 
 
 def test_a_recipe_by_name_is_its_options_and_what_the_study_says_otherwise(study):
