@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from scalesearch.datasets._box_images import box_data, own_split, read_box_files, split_files
+from scalesearch.datasets._box_images import (
+    box_data,
+    own_split,
+    read_box_files,
+    readable,
+    split_files,
+)
 from scalesearch.datasets._boxes import BoxCheck, BoxForm
+from scalesearch.datasets._checked_files import check_files, check_skip
 from scalesearch.datasets._coco_annotations import Source, read_annotations
 from scalesearch.datasets._find_images import ImageFinder
 from scalesearch.datasets._image_files import check_channels
@@ -36,6 +43,7 @@ class Dataset:
             in shares of the image's width and height instead of pixels.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "detection"
@@ -50,11 +58,13 @@ class Dataset:
     flip: bool = True
     boxes: BoxForm = "xywh"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit)
         check_channels(self.channels)
         check_levels(self.levels)
+        check_skip(self.skip_unreadable)
         if self.validation is not None and self.validation_annotations is not None:
             raise UserError(
                 "validation_annotations are given already",
@@ -65,7 +75,7 @@ class Dataset:
             raise UserError("validation_annotations are missing", key="validation_images")
 
     def load(self, seed: int) -> BoxData:
-        """Reads the annotations, opens each image once to check that it is one, and splits them."""
+        """Reads the annotations, opens the images that no earlier start opened, and splits them."""
         left_out = LeftOutFiles(self.images)
         finder = ImageFinder(self.images, "images", left_out, ".json")
         sources = [Source(self.annotations, finder)]
@@ -78,15 +88,18 @@ class Dataset:
         finders = list(dict.fromkeys(source.finder for source in sources))
         for each in finders:
             each.check()
+        checked = check_files([each.source() for each in finders], left_out, self.skip_unreadable)
+        images, counts = readable(annotations.images, annotations.counts, checked)
         files = read_box_files(
-            annotations.images,
+            images,
             annotations.labels,
+            checked,
             check=BoxCheck(self.boxes, key="boxes"),
             channels=self.channels,
             levels=self.levels,
         )
         if self.validation_annotations is not None:
-            parts = own_split(files, annotations.counts[0], self.limit, seed, left_out)
+            parts = own_split(files, counts[0], self.limit, seed, left_out)
         else:
             parts = split_files(files, self.validation, self.limit, seed, left_out)
         return box_data(

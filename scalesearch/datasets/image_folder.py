@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from scalesearch.datasets._checked_files import Source, check_files, check_skip
 from scalesearch.datasets._class_folders import (
     LabelledFiles,
     check_same_classes,
@@ -20,11 +21,11 @@ from scalesearch.datasets._class_folders import (
 )
 from scalesearch.datasets._image_files import (
     check_channels,
-    check_headers,
-    content_groups,
     imagenet_statistics,
 )
 from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
+from scalesearch.datasets._manifest import Manifest, open_manifest
+from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import (
     Levels,
     Reading,
@@ -62,6 +63,7 @@ class Dataset:
             bars, `stretch` changes its shape.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "classification"
@@ -73,38 +75,42 @@ class Dataset:
     flip: bool = True
     fit: Fit = "crop"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit)
         check_channels(self.channels)
         check_levels(self.levels)
+        check_skip(self.skip_unreadable)
 
     def load(self, seed: int) -> ImageData:
-        """Lists the images, opens each once to check that it is one, and splits them."""
+        """Lists the images, opens those that no earlier start opened, and splits them."""
         if not is_dir(self.path):
             raise UserError(f"there is no folder {self.path}", key="path")
         left_out = LeftOutFiles(self.path)
         folders = sub_folders(self.path, left_out)
-        parts = find_split(folders)
+        parts, manifest = find_split(folders), open_manifest(self.path)
         if parts is None:
-            files = list_classes(self.path, folders, left_out)
+            files = list_classes(self.path, folders, left_out, manifest)
             files = replace(files, notes=(*files.notes, *note_parts(folders)))
             own = 0
         else:
-            files, own = self._listed_split(folders, parts, left_out)
-        headers = check_headers(files.paths)
+            files, own = self._listed_split(folders, parts, left_out, manifest)
+        checked = check_files([Source(files.listing, manifest)], left_out, self.skip_unreadable)
+        counts = [own, len(files.paths) - own] if own else [len(files.paths)]
+        files, (first, *_) = files.readable(checked.places, counts)
+        headers, groups = checked.headers, checked.groups
         levels, of_levels = choose_levels(self.levels, files.paths, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
-        groups = content_groups(files.paths, headers)
         if own:
-            train, validation = self._own_split(files, groups, own, seed, left_out)
+            train, validation = self._own_split(files, groups, first, seed, left_out)
         else:
             share = DEFAULT_VALIDATION if self.validation is None else self.validation
             split = Split(validation=share, limit=self.limit)
             train, validation = split.indices(files.labels, files.classes, seed, groups)
             left_out.add_rest(len(files.paths) - len(train) - len(validation))
         account = left_out.account(files.paths[index] for index in (*train, *validation))
-        images = FolderImages(files.paths, files.labels, reading)
+        images = FolderImages(Paths(files.paths), files.labels, reading)
         mean, std = imagenet_statistics(self.channels)
         return ImageData(
             train=images.choose(train),
@@ -116,6 +122,7 @@ class Dataset:
             flip=self.flip,
             notes=(
                 str(account),
+                *checked.notes,
                 *files.notes,
                 *copies_note(files, groups),
                 *of_levels,
@@ -125,7 +132,11 @@ class Dataset:
         )
 
     def _listed_split(
-        self, folders: Sequence[Path], parts: tuple[Path, Path], left_out: LeftOutFiles
+        self,
+        folders: Sequence[Path],
+        parts: tuple[Path, Path],
+        left_out: LeftOutFiles,
+        manifest: Manifest,
     ) -> tuple[LabelledFiles, int]:
         """The files of both parts, and how many of them are the first part's."""
         names = " and ".join(part.name for part in parts)
@@ -139,7 +150,7 @@ class Dataset:
             if not any(part.is_relative_to(folder) for part in parts):
                 leave_out_folder(folder, left_out)
         train, validation = (
-            list_classes(part, sub_folders(part, left_out), left_out) for part in parts
+            list_classes(part, sub_folders(part, left_out), left_out, manifest) for part in parts
         )
         check_same_classes(train, validation, names)
         split = f"the folders {names} are the split"
@@ -200,7 +211,7 @@ class FolderImages:
         reading: how pixels are read.
     """
 
-    paths: tuple[str, ...]
+    paths: Paths
     labels: np.ndarray
     reading: Reading
 
@@ -209,8 +220,7 @@ class FolderImages:
 
     def choose(self, indices: np.ndarray) -> FolderImages:
         """Some of the images, in the order of the indices."""
-        paths = tuple(self.paths[index] for index in indices)
-        return replace(self, paths=paths, labels=self.labels[indices])
+        return replace(self, paths=self.paths.choose(indices), labels=self.labels[indices])
 
     def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
         """What a view shows of the images, uint8 [B, C, size, size], fitted as `Reading.fit` says.

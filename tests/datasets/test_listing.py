@@ -17,7 +17,7 @@ from tests.pictures import classes, noise, save
 
 def listed(folder):
     left_out = LeftOutFiles(folder)
-    paths = list_images(folder, left_out)
+    paths = list_images(folder, left_out).paths
     account = left_out.account(paths)
     names = [os.path.relpath(path, folder) for path in paths]
     return names, {one.reason: one.count for one in account.left_out}, account
