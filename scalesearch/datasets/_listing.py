@@ -103,9 +103,11 @@ class LeftOutFiles:
     def account(self, taken: Iterable[str]) -> FileAccount:
         """The whole account, the most frequent first."""
         by_count = sorted(self._counts, key=lambda reason: (-self._counts[reason], reason))
-        kinds = Counter(map(_ending, taken))
+        ends: Counter[str] = Counter()
+        for text, count in Counter([path.rpartition(".")[2] for path in taken]).items():
+            ends[_ending(f"name.{text}")] += count
         return FileAccount(
-            taken=dict(kinds.most_common()),
+            taken=dict(ends.most_common()),
             left_out=tuple(LeftOut(r, self._counts[r], tuple(self._names[r])) for r in by_count),
         )
 
@@ -167,7 +169,8 @@ def list_images(
     Raises:
         UserError: a folder may not be read.
     """
-    images: list[tuple[str, int, int]] = []
+    paths: list[str] = []
+    stats: list[int] = []
     entered: set[tuple[int, int]] = set()
     ends = endings()
     # Linked folders come last, so that a folder is listed under its own path.
@@ -187,24 +190,29 @@ def list_images(
                     left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
                 else:
                     (linked if entry.is_symlink() else folders).append(entry.path)
-            elif _ending(name) in ends and not name.startswith(".") and entry.is_file():
+            elif (
+                name[name.rfind(".") :].lower() in ends
+                and not name.startswith(".")
+                and entry.is_file()
+            ):
                 status = entry.stat()
                 if (
                     status.st_size > _LONGEST_LINK
                     or is_known(entry.path, status)
                     or not _link_text(entry)
                 ):
-                    images.append((entry.path, status.st_size, status.st_mtime_ns))
+                    paths.append(entry.path)
+                    stats += (status.st_size, status.st_mtime_ns)
                 else:
                     _leave_out(entry, left_out)
             elif not (beside and name.lower().endswith(beside) and entry.is_file()):
                 _leave_out(entry, left_out)
+    listing = Listing(paths, np.array(stats, np.int64).reshape(-1, 2))
+    if len(entered) == 1:
+        return listing
     # As paths are ordered part by part: no name holds the character that sorts first.
-    images.sort(key=lambda image: image[0].replace(os.sep, "\0"))
-    return Listing(
-        [path for path, *_ in images],
-        np.array([stats for _, *stats in images], np.int64).reshape(-1, 2),
-    )
+    keys = [path.replace(os.sep, "\0") for path in paths]
+    return listing.choose(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64))
 
 
 def _ending(path: str) -> str:

@@ -20,7 +20,7 @@ class Paths(Sequence[str]):
     __slots__ = ("ends", "text")
 
     def __init__(self, paths: Iterable[str]) -> None:
-        joined = "".join(f"{path}\0" for path in paths)
+        joined = "\0".join([*paths, ""])
         self.text = np.frombuffer(os.fsencode(joined), np.uint8)
         self.ends = np.flatnonzero(self.text == 0)
 

@@ -109,8 +109,8 @@ class Dataset:
             split = Split(validation=share, limit=self.limit)
             train, validation = split.indices(files.labels, files.classes, seed, groups)
             left_out.add_rest(len(files.paths) - len(train) - len(validation))
-        account = left_out.account(files.paths[index] for index in (*train, *validation))
         images = FolderImages(Paths(files.paths), files.labels, reading)
+        account = left_out.account(images.paths.choose(np.concatenate([train, validation])))
         mean, std = imagenet_statistics(self.channels)
         return ImageData(
             train=images.choose(train),
