@@ -140,7 +140,7 @@ def sub_folders(folder: Path, left_out: LeftOutFiles) -> list[Path]:
     """
     found = []
     for entry in _entries(str(folder)):
-        if not entry.is_dir():
+        if not _is_dir(entry):
             _leave_out(entry, left_out, "beside the folders of the classes")
         elif is_tools(entry.name):
             left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
@@ -152,7 +152,7 @@ def sub_folders(folder: Path, left_out: LeftOutFiles) -> list[Path]:
 def inner_names(folder: Path) -> list[str]:
     """The names of the folders in a folder, sorted; errors as of `sub_folders`."""
     entries = _entries(str(folder))
-    return [entry.name for entry in entries if entry.is_dir() and not is_tools(entry.name)]
+    return [entry.name for entry in entries if _is_dir(entry) and not is_tools(entry.name)]
 
 
 def list_images(
@@ -185,7 +185,7 @@ def list_images(
         for entry in _entries(path):
             # A million files pass here: what is cheap to ask is asked first.
             name = entry.name
-            if entry.is_dir():
+            if _is_dir(entry):
                 if is_tools(name):
                     left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
                 else:
@@ -193,7 +193,7 @@ def list_images(
             elif (
                 name[name.rfind(".") :].lower() in ends
                 and not name.startswith(".")
-                and entry.is_file()
+                and _is_file(entry)
             ):
                 status = entry.stat()
                 if (
@@ -205,7 +205,7 @@ def list_images(
                     stats += (status.st_size, status.st_mtime_ns)
                 else:
                     _leave_out(entry, left_out)
-            elif not (beside and name.lower().endswith(beside) and entry.is_file()):
+            elif not (beside and name.lower().endswith(beside) and _is_file(entry)):
                 _leave_out(entry, left_out)
     listing = Listing(paths, np.array(stats, np.int64).reshape(-1, 2))
     if len(entered) == 1:
@@ -213,6 +213,20 @@ def list_images(
     # As paths are ordered part by part: no name holds the character that sorts first.
     keys = [path.replace(os.sep, "\0") for path in paths]
     return listing.choose(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64))
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _ending(path: str) -> str:
@@ -248,7 +262,7 @@ def _leave_out(entry: os.DirEntry[str], left_out: LeftOutFiles, otherwise: str =
     """Counts a file that is no image of the data set under its reason."""
     if entry.is_symlink() and not Path(entry.path).exists():
         reason = DEAD_LINK
-    elif not entry.is_file():
+    elif not _is_file(entry):
         reason = NO_FILE
     elif entry.name.startswith("."):
         reason = HIDDEN
