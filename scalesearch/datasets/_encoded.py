@@ -20,7 +20,7 @@ from scalesearch.datasets._image_files import (
     read_header,
     why_undecodable,
 )
-from scalesearch.datasets._labels import read_labels
+from scalesearch.datasets._labels import positions, read_labels
 from scalesearch.datasets._listing import LeftOutFiles, first_few
 from scalesearch.datasets._parts import ImageOptions, Labelled, split_labelled
 from scalesearch.datasets._pixels import (
@@ -111,7 +111,7 @@ class Encoded:
         store: of the images.
         labels: of each, a word or a whole number; None where there is none.
         train: how many of them, the first ones, are meant to train; 0 if that is to be drawn.
-        names: of the classes, where the data set has them.
+        names: of the classes, of which labels are positions, where the data set has them.
         key: the option that says which labels these are.
         notes: what is irregular, in sentences.
     """
@@ -133,8 +133,10 @@ def load_encoded(
         UserError: images cannot be read, labels are none, or a split is not possible.
     """
     store = encoded.store
-    names = options.classes or encoded.names
-    labels = read_labels(encoded.labels, names, store.name, encoded.key)
+    if encoded.names and not options.classes:
+        labels = positions(encoded.labels, encoded.names, encoded.key)
+    else:
+        labels = read_labels(encoded.labels, options.classes, store.name, encoded.key)
     headers = check_encoded(store)
     levels, of_levels = _choose_levels(options.levels, store, headers)
     reading = Reading(channels=options.channels, levels=levels, fit=options.fit)

@@ -38,7 +38,8 @@ def read_labels(
 ) -> Labels:
     """What these values, one for each image, say of its class.
 
-    With `names` of the classes a label is one of them, or its position from 0. Without, whole
+    With `names` of the classes a label is one of them; if all labels are whole numbers, they are
+    positions from 0. Without, whole
     numbers are classes in their order and words are classes in that of the alphabet; words that
     look alike are one class. `where` says where the label of an index stands.
 
@@ -76,19 +77,30 @@ def check_names(names: Sequence[str]) -> None:
 def _among(
     values: Sequence[Any], names: Sequence[str], where: Callable[[int], str], key: str
 ) -> Labels:
-    """Labels that are names, or else positions of names."""
+    """Labels that are positions of names, if all are whole numbers; else names."""
     position = {look(name): number for number, name in enumerate(names)}
-    named = [position.get(look(str(value))) for value in values]
-    unknown = [index for index, number in enumerate(named) if number is None]
-    if unknown and all(_whole(value) is not None for value in values):
-        named = [_whole(value) for value in values]
-        unknown = [n for n, number in enumerate(named) if not 0 <= (number or 0) < len(names)]
-        lowest = min(number or 0 for number in named)
-        hint = "they seem to count from 1: name what is 0, too" if lowest == 1 else ""
-        allowed = f"0 to {len(names) - 1}, as `classes` has {len(names)} names, or one of these"
-    elif unknown:
-        hint = nearest(str(values[unknown[0]]), names)
+    whole = [_whole(value) for value in values]
+    hint = ""
+    if None in whole:
+        numbers = [position.get(look(_text(value)), -1) for value in values]
         allowed = first_few(names, 12)
+        hint = next(
+            (nearest(_text(v), names) for v, n in zip(values, numbers, strict=True) if n < 0), ""
+        )
+    else:
+        numbers = [-1 if number is None else number for number in whole]
+        allowed = f"0 to {len(names) - 1}, as `classes` has {len(names)} names"
+        if min(numbers) == 1 and max(numbers) == len(names):
+            hint = "they seem to count from 1: name a class for 0, too"
+        shown = next((n for n in numbers if position.get(str(n), n) != n), None)
+        if shown is not None:
+            raise UserError(
+                f"the label {shown} is the name of the class {position[str(shown)]} in `classes`, "
+                f"and its position that of another one",
+                key="classes",
+                allowed="names that are no numbers, or no `classes` at all",
+            )
+    unknown = [n for n, number in enumerate(numbers) if not 0 <= number < len(names)]
     if unknown:
         raise UserError(
             f"{len(unknown):,} of {len(values):,} labels are none of the classes, such as "
@@ -98,7 +110,38 @@ def _among(
             hint=hint,
         )
     classes = tuple(unicodedata.normalize("NFC", name) for name in names)
-    return Labels(classes, np.array(named, dtype=np.int64))
+    return Labels(classes, np.array(numbers, dtype=np.int64))
+
+
+def positions(values: Sequence[Any], names: Sequence[str], key: str) -> Labels:
+    """Labels that are positions in the names of a data set's own classes, of which those without
+    an image are left out.
+
+    Raises:
+        UserError: some are not.
+    """
+    count, numbers = len(names), np.array([-1 if v is None else v for v in values], np.int64)
+    wrong = numbers[(numbers < 0) | (numbers >= count)]
+    if len(wrong):
+        raise UserError(
+            f"{len(wrong):,} of {len(values):,} images have no label, or one like {wrong[0]} that "
+            f"is none of the {count} classes",
+            key=key,
+            hint="are these test images, whose classes are not published?",
+        )
+    return _in_use(Labels(_unique(names), numbers), key)
+
+
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of which none stands twice: ImageNet has two classes called crane."""
+    seen: set[str] = set()
+    unique = []
+    for number, name in enumerate(names):
+        own = unicodedata.normalize("NFC", name)
+        own = f"{own} ({number})" if look(own) in seen else own
+        seen.add(look(own))
+        unique.append(own)
+    return tuple(unique)
 
 
 def _numbered(values: Sequence[int]) -> Labels:
