@@ -94,10 +94,7 @@ def read_members(file: ArchiveFile) -> Iterator[Member]:
     """
     position, first = 0, None
     attributes: dict[str, str] = {}
-    while position < file.size:
-        header = _header(file, position)
-        if header is None:
-            return
+    while (header := _header(file, position)) is not None:
         start = position if first is None else first
         name = attributes.get("path", header.name)
         size = _size(attributes, header.size, position)
@@ -134,7 +131,7 @@ class _Header(NamedTuple):
 def _header(file: ArchiveFile, position: int) -> _Header | None:
     """The header at a byte, in the format of POSIX (ustar) or GNU; None at the mark of the end."""
     if position + _BLOCK > file.size:
-        raise Torn(f"breaks off at byte {file.size:,}, within a header")
+        raise Torn(f"breaks off at byte {file.size:,}, without the mark of an archive's end")
     block = file.read(position, _BLOCK)
     if block == _END:
         return None
