@@ -28,7 +28,7 @@ _STARTS = (
     (b"II*\0", ".tif"),
     (b"MM\0*", ".tif"),
 )
-_END = bytes(4)  # of a stream that was closed
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream that was closed
 _BATCH = 64  # images that are unpacked at once
 _USUAL_LABELS = ("label", "labels", "class", "category", "target", "y")
 _WORDS_OR_NUMBERS = (
