@@ -56,6 +56,7 @@ HEAVY = {
     "fvcore": ("cost/measured", "cost/operators"),
     "pandas": ("report", "history", "study", "files/results_table"),
     "matplotlib": ("report",),
+    "pyarrow": ("datasets/_arrow_images",),
     "onnx": ("exporters",),
     "onnxruntime": ("exporters",),
     "pydantic": ("study", "datasets/_coco_annotations"),

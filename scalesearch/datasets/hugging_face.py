@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scalesearch.datasets._arrow_images import find_columns, is_parquet, read_images
 from scalesearch.datasets._encoded import Encoded, load_encoded
 from scalesearch.datasets._listing import LeftOutFiles, first_few
 from scalesearch.datasets._parts import ImageOptions, part_of, two_parts
@@ -42,6 +41,9 @@ class Dataset(ImageOptions):
 
     def load(self, seed: int) -> ImageData:
         """Reads the columns, opens each image once to check that it is one, and splits them."""
+        # Here and not above: to list the plug-ins needs no pyarrow.
+        from scalesearch.datasets._arrow_images import find_columns, is_parquet, read_images
+
         left_out = LeftOutFiles(self.path.parent)
         files, count, notes = self._files(left_out)
         columns = find_columns(files[0], self.image, self.label)

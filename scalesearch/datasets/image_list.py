@@ -43,6 +43,8 @@ class Columns:
     `split`).
     """
 
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
     path: str | None = None
     label: str | None = None
     split: str | None = None

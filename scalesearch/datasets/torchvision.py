@@ -68,6 +68,7 @@ _SOURCES: Mapping[str, _Source] = {
     "USPS": _DIGITS,
 }
 _OURS = ("root", "train", "download", "transform", "target_transform", "transforms", "loader")
+_PUBLISHED = "published"
 _SIMPLE = (bool, int, float, str)
 
 
@@ -98,7 +99,7 @@ class Dataset:
     root: Path
     download: bool = False
     options: dict[str, Any] = field(default_factory=dict)
-    validation: float | Literal["published"] = DEFAULT_VALIDATION
+    validation: float | str = DEFAULT_VALIDATION
     limit: int | None = None
     channels: Literal[1, 3] | None = None
     flip: bool | None = None
@@ -106,7 +107,14 @@ class Dataset:
     levels: Levels | None = None
 
     def __post_init__(self) -> None:
-        check_split(None if self.validation == "published" else self.validation, self.limit)
+        check_split(self._share, self.limit)
+        if isinstance(self.validation, str) and self.validation != _PUBLISHED:
+            raise UserError(
+                f"{shortened(self.validation)!r} cannot be used",
+                key="validation",
+                allowed=f"a share between 0 and 1, or {_PUBLISHED}",
+                hint=nearest(self.validation, [_PUBLISHED]),
+            )
         if self.dataset not in _SOURCES:
             raise UserError(
                 f"{self.dataset!r} is none of torchvision's data sets of images with one class",
@@ -122,11 +130,16 @@ class Dataset:
                     allowed="further arguments of the class, which are numbers or words",
                 )
 
+    @property
+    def _share(self) -> float | None:
+        """Of the training images that validate; None if others do."""
+        return None if isinstance(self.validation, str) else self.validation
+
     def load(self, seed: int) -> ImageData:
         """Reads the published training images, and those that validate."""
         source = _SOURCES[self.dataset]
         parts = [self._open(source.train, True)]
-        if self.validation == "published":
+        if self.validation == _PUBLISHED:
             if source.train == "":
                 raise UserError(
                     f"{self.dataset} has no published split", key="validation", allowed="a share"
@@ -184,7 +197,7 @@ class Dataset:
             notes=(*labels.notes, *of_levels, *notes_on(headers, reading)),
         )
         options = ImageOptions(
-            validation=None if self.validation == "published" else self.validation,
+            validation=self._share,
             limit=self.limit,
             channels=self.channels or 3,
             flip=self._flip(source),
@@ -207,8 +220,7 @@ class Dataset:
         if len(parts) == 2:
             train, validation = self._limited(labels.numbers, own, seed)
         else:
-            share = DEFAULT_VALIDATION if self.validation == "published" else self.validation
-            split = Split(validation=share, limit=self.limit)
+            split = Split(validation=self._share or DEFAULT_VALIDATION, limit=self.limit)
             drawn = split.indices(labels.numbers, labels.classes, seed)
             train, validation = drawn[0], drawn[1]
         mean, std = channel_statistics(every.pixels[train])

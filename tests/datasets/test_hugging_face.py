@@ -104,7 +104,7 @@ def test_splits_of_a_saved_dictionary(tmp_path):
     assert "1 in splits of other names" in data.notes[0]
     assert len(Dataset(path=folder / "train", validation=0.26).load(0).validation) == 2
     other = saved_dict(tmp_path / "o", fit=table(range(8)), check=table(range(8, 12)))
-    with pytest.raises(UserError, match="no split of .* is named train: fit, check"):
+    with pytest.raises(UserError, match=r"no split of .* is named train: fit, check"):
         Dataset(path=other).load(0)
 
 
@@ -144,10 +144,12 @@ def test_columns_by_type_and_name_where_no_features_are_noted(tmp_path):
     check(data)
     named = pa.table({"a": plain["picture"], "b": plain["picture"], "kind": plain["category"]})
     path = stream(tmp_path / "b" / "x.arrow", named)
-    with pytest.raises(UserError, match="is the image\\? it has several columns .*: a, b") as caught:
+    with pytest.raises(
+        UserError, match=r"is the image\? it has several columns .*: a, b"
+    ) as caught:
         Dataset(path=path).load(0)
     assert caught.value.key == "image"
-    with pytest.raises(UserError, match="is the label\\? it has none"):
+    with pytest.raises(UserError, match=r"is the label\? it has none"):
         Dataset(path=path, image="b").load(0)
     data = Dataset(path=path, image="b", label="kind", classes=("dog", "cat")).load(0)
     assert data.classes == ("dog", "cat")
@@ -157,7 +159,7 @@ def test_two_columns_of_classes(tmp_path):
     fine = {"_type": "ClassLabel", "names": ["1", "2", "3"]}
     both = table(range(8), {**FEATURES, "fine": fine}).append_column("fine", [[1, 2] * 4])
     path = stream(tmp_path / "x.arrow", both)
-    with pytest.raises(UserError, match="which column of .* is the label"):
+    with pytest.raises(UserError, match=r"which column of .* is the label"):
         Dataset(path=path).load(0)
     # Numbers are positions in the names, which may be numbers themselves.
     data = Dataset(path=path, label="fine").load(0)

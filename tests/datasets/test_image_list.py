@@ -6,6 +6,7 @@ import pytest
 
 from scalesearch.datasets.image_list import Columns, Dataset
 from scalesearch.errors import UserError
+from scalesearch.study.load import load_study
 from scalesearch.view import View
 from tests.pictures import noise, read_square, save
 
@@ -79,7 +80,7 @@ def test_a_column_or_a_second_list_is_the_split(images):
     data = Dataset(path=path).load(0)
     assert (len(data.train), len(data.validation)) == (6, 4)
     assert "2 of the test part of the list" in data.notes[0]
-    with pytest.raises(UserError, match="list.csv holds its own split") as caught:
+    with pytest.raises(UserError, match=r"list.csv holds its own split") as caught:
         Dataset(path=path, validation=0.2).load(0)
     assert caught.value.key == "validation"
     others = listed(images, ROWS[6:], file="val.csv")
@@ -154,3 +155,11 @@ def test_files_that_are_no_images_and_pictures_in_two_classes(images):
     noise(4).save(images / "im" / "5.png")
     notes = Dataset(path=listed(images)).load(0).notes
     assert any("pictures in several classes" in note for note in notes)
+
+
+def test_an_unknown_name_of_a_column_is_not_passed_over(tmp_path):
+    study = "name: s\ndataset: {name: image_list, path: a.csv, columns: {lable: kind}}\n"
+    (tmp_path / "study.yaml").write_text(study + "baseline: efficientnet_b0\ngrid: {step: 0.2}\n")
+    with pytest.raises(UserError, match=r"dataset\.columns\.lable: unknown key") as caught:
+        load_study(tmp_path / "study.yaml")
+    assert "did you mean 'label'" in str(caught.value)

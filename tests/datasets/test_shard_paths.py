@@ -59,5 +59,5 @@ def test_parts_of_a_split_by_the_names_of_files(tmp_path):
     }
     assert named_parts(files_of(folder / "im-train-*.tar", ".tar", "path")) == {}
     touch(tmp_path, "more.tar")
-    with pytest.raises(UserError, match="1 are not: more.tar"):
+    with pytest.raises(UserError, match=r"1 are not: more.tar"):
         named_parts(files_of(folder, ".tar", "path"))

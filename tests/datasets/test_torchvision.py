@@ -106,7 +106,9 @@ def test_files_are_torchvisions_items(tmp_path, name):
         for images in (whole.train, whole.validation)
         for path, label in zip(images.paths, images.labels.tolist(), strict=True)
     ]
-    assert sorted((np.asarray(Image.open(path)).tobytes(), label) for path, label in every) == wanted
+    assert (
+        sorted((np.asarray(Image.open(path)).tobytes(), label) for path, label in every) == wanted
+    )
     assert whole.train.batch(np.array([0]), View(8)).shape == (1, 3, 8, 8)
     assert whole.files.seen == 12
     if name == "Imagenette":

@@ -123,7 +123,7 @@ def test_labels_of_json_words_and_names(tmp_path):
     assert named.classes == ("cat", "dog")
     assert "8 of other fields of samples" in named.notes[0]
     assert Dataset(path=path, classes=("owl", "fox")).load(0).classes == ("owl", "fox")
-    with pytest.raises(UserError, match="has no 'knid'\n.*kind\n.*did you mean 'kind'") as caught:
+    with pytest.raises(UserError, match=r"has no 'knid'\n.*kind\n.*did you mean 'kind'") as caught:
         Dataset(path=path, label="json.meta.knid").load(0)
     assert caught.value.key == "label"
     with pytest.raises(UserError, match="all 8 images are of the class 'a caption'"):

@@ -39,9 +39,10 @@ def webdataset(folder):
 def hugging_face(folder):
     columns = {"image": [png(seed) for seed in range(12)], "label": ["a", "b"] * 6}
     table = pa.table(columns)
-    with pa.OSFile(str(folder / "x.arrow"), "wb") as file, pa.ipc.new_stream(
-        file, table.schema
-    ) as writer:
+    with (
+        pa.OSFile(str(folder / "x.arrow"), "wb") as file,
+        pa.ipc.new_stream(file, table.schema) as writer,
+    ):
         writer.write_table(table)
     return {"path": "x.arrow", "label": "label"}
 
