@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -66,18 +66,27 @@ class ArrowImages:
 
     def ending(self, index: int) -> str:
         """Of the format of an image, such as `.jpg`."""
-        start = self.read(index)[:12]
+        start = self._buffer(index)[:12].to_pybytes()
         if start[:4] == b"RIFF" and start[8:] == b"WEBP":
             return ".webp"
         return next((ending for magic, ending in _STARTS if start.startswith(magic)), ".other")
 
     def read(self, index: int) -> bytes:
         """The bytes of an image; `OSError` if they cannot be read."""
+        value: bytes = self._buffer(index).to_pybytes()
+        return value
+
+    def open(self, index: int) -> tuple[IO[bytes], int]:
+        """An image as an open file, of which pages are read as they are asked for; its size."""
+        buffer = self._buffer(index)
+        return pa.BufferReader(buffer), buffer.size
+
+    def _buffer(self, index: int) -> pa.Buffer:
+        """The bytes of an image where they are mapped."""
         chunks, ends = _mapped(self.files[self.file[index]], self.column)
         row = int(self.row[index])
         chunk = int(np.searchsorted(ends, row, side="right"))
-        value: bytes = chunks[chunk][row - (int(ends[chunk - 1]) if chunk else 0)].as_py()
-        return value
+        return chunks[chunk][row - (int(ends[chunk - 1]) if chunk else 0)].as_buffer()
 
     def place(self, index: int) -> Hashable:
         """The file and the row in which it lies."""

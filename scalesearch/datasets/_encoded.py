@@ -53,6 +53,9 @@ class Store(Protocol):
     def read(self, index: int) -> bytes:
         """The bytes of an image, as they would lie in a file of its own; `OSError` if it fails."""
 
+    def open(self, index: int) -> tuple[IO[bytes], int]:
+        """The same as an open file of which no more is read than is asked for, and its size."""
+
     def place(self, index: int) -> Hashable:
         """The same for two indices that are one image."""
 
@@ -170,10 +173,10 @@ def check_encoded(store: Store) -> list[Header]:
 
     def header(index: int) -> Header | str:
         try:
-            data = store.read(index)
+            file, size = store.open(index)
         except OSError as error:
             return error.strerror or str(error)
-        return read_header(io.BytesIO(data), len(data))
+        return read_header(file, size)
 
     return checked(in_parallel(header, range(len(store))), store.name)
 

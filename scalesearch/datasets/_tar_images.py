@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from scalesearch.datasets._listing import endings, first_few
 from scalesearch.datasets._tar_index import (
     ArchiveFile,
     Member,
+    Part,
     Torn,
     archive,
     check_uncompressed,
@@ -28,6 +30,7 @@ from scalesearch.errors import UserError, nearest
 # A sample's key and the name of a field: all before and behind the first point of the last part.
 _KEY_AND_FIELD = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
 _USUAL_LABELS = ("cls", "label", "class", "category", "target", "y")
+_BLOCK = 4096  # bytes of an image that are read at once to check it
 _MOST_LABEL_BYTES = 1 << 24
 
 
@@ -70,6 +73,11 @@ class TarImages:
         """The bytes of an image; `OSError` if they cannot be read."""
         file = archive(self.shards[self.shard[index]])
         return file.read(int(self.data[index]), int(self.size[index]))
+
+    def open(self, index: int) -> tuple[IO[bytes], int]:
+        """An image as an open file, of which blocks are read as they are asked for; its size."""
+        file, size = archive(self.shards[self.shard[index]]), int(self.size[index])
+        return io.BufferedReader(Part(file, int(self.data[index]), size), _BLOCK), size
 
     def place(self, index: int) -> Hashable:
         """The shard and the byte at which it lies."""

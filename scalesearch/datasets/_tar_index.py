@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scalesearch.errors import UserError
 
@@ -49,11 +51,8 @@ class ArchiveFile:
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
         self.size = os.fstat(self._descriptor).st_size
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
 
     def read(self, start: int, count: int) -> bytes:
         """`count` bytes from `start`; `OSError` if the file does not have them."""
@@ -64,6 +63,36 @@ class ArchiveFile:
                 raise OSError(f"{self._path} ends before byte {start + count:,}")
             data += more
         return data
+
+
+class Part(io.RawIOBase):
+    """A part of an archive as a file of its own."""
+
+    def __init__(self, file: ArchiveFile, start: int, size: int) -> None:
+        self._file, self._start, self._size = file, start, size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(0, min(len(buffer), self._size - self._position))
+        buffer[:count] = self._file.read(self._start + self._position, count)
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError("a position before the start")  # as of any file
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
 
 
 @lru_cache(maxsize=128)

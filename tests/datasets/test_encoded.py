@@ -30,6 +30,10 @@ class Files:
     def read(self, index):
         return Path(self.paths[index]).read_bytes()
 
+    def open(self, index):
+        path = Path(self.paths[index])
+        return path.open("rb"), path.stat().st_size
+
     def place(self, index):
         return index
 
