@@ -29,7 +29,7 @@ from scalesearch.datasets._pixels import (
     choose_levels,
     in_threads,
     notes_on,
-    read_view,
+    read_encoded,
 )
 from scalesearch.errors import TrialError, UserError
 from scalesearch.interfaces import ImageData
@@ -155,15 +155,6 @@ def load_encoded(
     return split_labelled(labelled, options, seed, left_out)
 
 
-def read_encoded(data: bytes, name: str, index: int, view: View, reading: Reading) -> torch.Tensor:
-    """What a view shows of an encoded image, uint8 [C, size, size], as `read_view` of a file.
-
-    Raises:
-        UserError: its data are damaged.
-    """
-    return read_view(cast(str, _Named(data, name)), index, view, reading)
-
-
 def check_encoded(store: Store) -> list[Header]:
     """Opens every image once; one that breaks off early is found by its end.
 
@@ -200,20 +191,6 @@ def _choose_levels(
     """
     opened = [_Lazy(store, index) for index in range(len(headers))]
     return choose_levels(given, cast("list[str]", opened), headers)
-
-
-class _Named(io.BytesIO):
-    """Bytes that messages call by a name."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
-
-    def __format__(self, spec: str) -> str:
-        return format(self._name, spec)
 
 
 class _Lazy(io.RawIOBase):

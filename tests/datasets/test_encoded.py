@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from scalesearch.datasets._encoded import check_encoded, encoded_groups, read_encoded
+from scalesearch.datasets._encoded import check_encoded, encoded_groups
 from scalesearch.datasets._image_files import check_headers, content_groups
-from scalesearch.datasets._pixels import Reading, read_view
+from scalesearch.datasets._pixels import Reading, read_encoded, read_view
 from scalesearch.errors import UserError
 from scalesearch.view import RandomCrop, View
 from tests.pictures import noise, save
