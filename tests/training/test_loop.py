@@ -287,17 +287,16 @@ def test_images_are_normalised_by_constants_that_are_made_once(monkeypatch):
 
 
 def test_a_batch_that_is_moved_where_it_is_trained_is_the_same(monkeypatch):
-    """What a GPU gets, here on a CPU: images as read, and moves drawn in the order of batches."""
+    """What a GPU gets, here on a CPU: images as read, and how they are to be moved."""
     data = noise(flip=True)
     losses = []
     for device in ("cpu", "meta"):
         task = classification(data, Recipe(device="cpu"))
         model = network().eval()
-        read = task.reader(torch.Generator().manual_seed(5), 0, 8)
         with monkeypatch.context() as patched:
             patched.setitem(vars(task), "device", torch.device(device))
-            patched.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-            batches = [read(np.arange(start, start + 8)) for start in (0, 8, 16)]
+            read = task.reader(5, 8)
+        batches = [read(data.train, np.arange(start, start + 8)) for start in (0, 8, 16)]
         assert all((batch.moves is None) is (device == "cpu") for batch in batches)
         losses.append([task.loss(model, batch).total.item() for batch in batches])
     assert losses[0] == losses[1]
@@ -309,11 +308,13 @@ def test_fp16_without_a_gpu_is_the_users_to_mend(monkeypatch):
         next(train(network(), noise(), 8, Recipe(precision="fp16"), 0))
 
 
-@pytest.mark.parametrize("kind", ["classifier", "detector"])
+@pytest.mark.parametrize("kind", ["classifier", "mixup", "cutmix", "detector"])
 def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(kind):
     """Of uneven parts, in evaluation mode, where batch norms see nothing of other images."""
-    if kind == "classifier":
-        model, recipe, net = network(), Recipe(device="cpu"), SimpleNamespace(resolution=8)
+    if kind != "detector":
+        model, net = network(), SimpleNamespace(resolution=8)
+        mixes = {} if kind == "classifier" else {kind: 1.0}
+        recipe = Recipe(device="cpu", **mixes)
         task = Classification(architecture=net, data=noise(), recipe=recipe)
     else:
         net, recipe = detector(), DetectionRecipe(device="cpu")
@@ -321,7 +322,7 @@ def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(ki
         model = build(net)
         task = Detection(architecture=net, data=squares(14, 2), recipe=recipe)
     model.eval()
-    batch = task.reader(torch.Generator().manual_seed(0), 0, net.resolution)(np.arange(14))
+    batch = task.reader(0, net.resolution)(task.data.train, np.arange(14))
     whole = task.loss(model, batch).total
     whole.backward()
     expected = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
