@@ -58,7 +58,7 @@ HEAVY = {
     "matplotlib": ("report",),
     "onnx": ("exporters",),
     "onnxruntime": ("exporters",),
-    "pydantic": ("study", "datasets/_coco_annotations"),
+    "pydantic": ("study", "datasets/_coco_annotations", "datasets/_split"),
     "rich": ("cli",),
     "typer": ("cli",),
     "jinja2": ("report",),
