@@ -56,6 +56,9 @@ class Hooks:
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
+        score: of an evaluator: from a trained network, its architecture and a data set to the
+            scores (name to number) on its `test` images, which need no training images. By default
+            no network is scored on test images.
     """
 
     task: ClassVar[str | None] = None
@@ -68,6 +71,7 @@ class Hooks:
     minimizes: bool = False
     gives_latency: bool = False
     paths: Sequence[str] | None = None
+    score: Callable[[Any, Any, Any], Mapping[str, float]] | None = None
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
         """Of an evaluator: the networks of a space that it can score, each a choice for every
@@ -242,7 +246,7 @@ class FileAccount:
     """What became of every file that a data set saw.
 
     Attributes:
-        taken: how many files of each ending train or validate.
+        taken: how many files of each ending train, validate or test.
         left_out: the others, by reason.
     """
 
@@ -382,7 +386,7 @@ class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores.
 
     Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `fidelities`, `check`,
-    `notes`, `notes_on`, `smaller`.
+    `notes`, `notes_on`, `smaller`, `score`.
 
     If `evaluate` has a parameter `scratch` it is given a `Scratch` (of scalesearch.history.jobs):
     the trial's identity, and a folder in which to keep what an interrupted trial needs to go on;

@@ -52,12 +52,12 @@ class Winner:
         return f"family/{self.name}.yaml" if self.phase == "family" else "baseline.yaml"
 
 
-def winners(folder: RunFolder) -> Iterator[Winner]:
-    """The baseline of the search, and every member of the family, that have weights."""
-    yield from _winners(folder, folder.read())
+def winners(folder: RunFolder, phases: Mapping[str, list[Trial]] | None = None) -> Iterator[Winner]:
+    """The baseline of the search, and every member of the family, that have a result.
 
-
-def _winners(folder: RunFolder, phases: Mapping[str, list[Trial]]) -> Iterator[Winner]:
+    `phases` are the folder's trials where they were read already.
+    """
+    phases = folder.read() if phases is None else phases
     if "search" in phases:
         network = folder.baseline
         for phase in ("confirm", "search"):  # of several trainings the best one's weights
@@ -135,7 +135,7 @@ def report(folder: RunFolder) -> list[Path]:
     has_coefficients = (folder.path / "coefficients.yaml").exists()
     detections = [
         Detections(winner.name, winner.phase, winner.trial.number, file)
-        for winner in (_winners(folder, phases) if has_baseline else ())
+        for winner in (winners(folder, phases) if has_baseline else ())
         if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
     folder.write_trials(trials)

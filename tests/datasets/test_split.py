@@ -143,7 +143,7 @@ def test_shares_that_leave_too_little_are_named():
     ):
         with pytest.raises(UserError, match=text):
             Split(**options).indices(labels, ["a", "b"], 0)
-    with pytest.raises(UserError, match="to test and 0.5 to validate leave nothing") as caught:
+    with pytest.raises(UserError, match="to validate leave nothing") as caught:
         Split(test=0.5, validation=0.5)
     assert caught.value.key == "test"
 
