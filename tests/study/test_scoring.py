@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,20 @@ import yaml
 from safetensors.torch import load_file, save
 
 from scalesearch.arch.plain import digest
+from scalesearch.cli.run import show_results
+from scalesearch.cli.status import show_status
 from scalesearch.errors import TrialError, UserError
 from scalesearch.files.architecture import load_architecture, save_architecture
+from scalesearch.history import final_scores
 from scalesearch.interfaces import ImageData, View
 from scalesearch.nn.build import build
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.study import run as running
 from scalesearch.study import scoring
 from scalesearch.study.assess import _take
+from scalesearch.study.folder import RunFolder
+from scalesearch.study.parts import read_plugin
+from scalesearch.study.results import export_winners
 from scalesearch.study.run import run
 from tests import fakes
 from tests.fakes import Grey, write_study
@@ -178,6 +186,41 @@ def test_test_scores_stand_in_the_files(whole):
         assert load_architecture(file) == member.architecture
 
 
+def test_exports_say_which_images_their_scores_are_of(whole, tmp_path):
+    shutil.copytree(whole.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    export_winners(folder, (read_plugin("exporters", "python", Path()),))
+    text = (folder.path / "export" / "compound_phi1.py").read_text()
+    trial = next(t for t in folder.read()["test"] if t.parameters["phi"] == 1)
+    facts = dict(line.split(":", 1) for line in text.splitlines() if line.count(":") == 1)
+    facts = {key: value.strip() for key, value in facts.items()}
+    assert facts["test_accuracy"] == f"{trial.scores['accuracy']:.6g}"
+    assert facts["scores_of"] == "the validation images; `test_...` of the test images"
+    assert folder.test_images == 10
+
+
+def test_the_command_line_shows_test_scores_beside_the_others(whole, capsys):
+    show_results(whole)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    (head,) = [line for line in lines if line[:2] == ["phi", "strategy"]]
+    assert head[-3:] == ["accuracy", "test", "accuracy"]
+    phases = whole.read()
+    scored = {final.name: final for final in final_scores.final_scores(phases)}
+    assert set(scored) == {member.name for member in whole.family}
+    show_status(whole.path, False)
+    status = capsys.readouterr().out
+    for name, final in scored.items():
+        pair = [f"{one.scores['accuracy']:.4f}" for one in (final.chosen, final.test)]
+        strategy, _, phi = name.partition("_phi")
+        assert any(line[:2] == [phi, strategy] and line[-2:] == pair for line in lines)
+        assert [name, *pair] in [line.split() for line in status.splitlines()]
+    assert "nothing is chosen by these scores" in status
+    show_status(whole.path, True)
+    plain = json.loads(capsys.readouterr().out)["test"]
+    assert "best" not in plain
+    assert {one["network"] for one in plain["networks"]} == set(scored)
+
+
 def test_a_study_that_is_run_again_scores_nothing_again(study, tmp_path):
     first = study()
     before, times = reads(tmp_path), first.trials["finished"].tolist()
@@ -205,11 +248,18 @@ def test_a_run_that_was_killed_scores_each_network_once(study, tmp_path):
     assert reads(tmp_path).count("test") == 2 + networks  # two looks, and each once
 
 
-def test_without_a_family_the_searchs_baseline_is_scored(study):
+def test_without_a_family_the_searchs_baseline_is_scored(study, capsys):
     folder = study(without=("coefficients", "family"))
     (trial,) = folder.read()["test"]
     assert dict(trial.parameters) == {"network": "baseline"}
     assert trial.digest == digest(folder.baseline)
+    show_results(folder)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("test "))
+    best = max(t.scores["accuracy"] for t in folder.read()["search"] if t.state == "assessed")
+    test = trial.scores["accuracy"]
+    assert line.split(maxsplit=1)[1] == (
+        f"accuracy {test:.4f} on 10 images; {best:.4f} on the validation images"
+    )
     text = (folder.path / "baseline.yaml").read_text()
     assert f"# test_accuracy: {round(trial.scores['accuracy'], 6)}" in text
     assert "# trial: " in text
