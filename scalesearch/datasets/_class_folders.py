@@ -18,13 +18,11 @@ from scalesearch.datasets._listing import (
     list_images,
     sub_folders,
 )
+from scalesearch.datasets._own_parts import WORDS
 from scalesearch.errors import UserError, nearest
 from scalesearch.text import look, odd_characters, printable
 
-_TRAIN = ("train", "training")
-_VALIDATION = ("val", "valid", "validate", "validation", "dev", "eval", "evaluation")
-_TEST = ("test", "testing")  # validates where nothing else does
-_PARTS = (*_TRAIN, *_VALIDATION, *_TEST)
+_PARTS = tuple(word for words in WORDS.values() for word in words)
 PART_NAMES = (
     "`train` and one of `val`, `valid`, `validation`, `dev`, `eval`, `test`, in any case, also in "
     "names such as `val2017` or `seg_train`"
@@ -58,8 +56,8 @@ class LabelledFiles:
         )
 
 
-def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Those that are named as folders of training, and as folders of validation images.
+def parts_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Those that are named as folders of `train`, `validation` and `test` images.
 
     Names are the usual words, or hold one of them (`seg_train`, `val2017`) where no folder is
     named by the word alone.
@@ -69,7 +67,7 @@ def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         exact = [folder for folder in folders if folder.name.lower() in words]
         return exact or [folder for folder in folders if _has_word(folder, words)]
 
-    return named(_TRAIN), named(_VALIDATION) or named(_TEST)
+    return {part: named(words) for part, words in WORDS.items()}
 
 
 def inner_folder(folder: Path) -> Path:
@@ -85,21 +83,30 @@ def note_alike(names: Sequence[str]) -> str:
     return f"names that look alike are one class: {words}"
 
 
-def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
-    """The folders of training and of validation images, if these are such.
+def find_split(folders: Sequence[Path], test: float | str | None = None) -> dict[str, Path] | None:
+    """The folders of `train`, and of `validation` or `test` images or both, if these are such.
+
+    Where both are there, one of test images that holds other classes is none, unless `test` is the
+    name of one.
 
     Raises:
         UserError: they are named as the parts of a split and cannot be one.
     """
-    train, validation = parts_of(folders)
+    candidates = parts_of(folders)
+    train, part = candidates["train"], "validation" if candidates["validation"] else "test"
+    validation = candidates[part]
     named = [folder for folder in folders if folder.name.lower() in _PARTS]
     if len(train) == len(validation) == 1:
         first, second = inner_folder(train[0]), inner_folder(validation[0])
         certain = train[0] in named and validation[0] in named
-        if certain and _holds_folders(first) and _holds_folders(second):
-            return first, second
-        if _shared_folders([first, second]):
-            return first, second
+        certain &= _holds_folders(first) and _holds_folders(second)
+        if certain or _shared_folders([first, second]):
+            third = [inner_folder(one) for one in candidates["test"] if part == "validation"]
+            taken = len(third) == 1 and (
+                _class_looks(first) == _class_looks(third[0])
+                or (isinstance(test, str) and _holds_folders(third[0]))
+            )
+            return {"train": first, part: second} | ({"test": third[0]} if taken else {})
     flat = not any(map(_holds_folders, named))
     if len(named) < len(folders) and (flat or not train or not validation):
         if (shared := _shared_folders(folders)) and any(_has_word(one, _PARTS) for one in folders):
@@ -201,7 +208,7 @@ def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
 
 
 def leave_out_folder(folder: Path, left_out: LeftOutFiles) -> None:
-    """Counts what lies beside the two parts of a split."""
+    """Counts what lies beside the parts of a split."""
     left_out.add("in folders beside the split", str(folder), count_files(str(folder)))
 
 
@@ -236,6 +243,11 @@ def _shared_folders(folders: Sequence[Path]) -> list[str]:
     if not inner or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
         return []
     return sorted(inner[0])
+
+
+def _class_looks(folder: Path) -> set[str]:
+    """The names of a folder's folders, as they look."""
+    return {look(one.name) for one in sub_folders(folder, LeftOutFiles(folder))}
 
 
 def _has_word(folder: Path, words: Sequence[str]) -> bool:
