@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from scalesearch.datasets._listing import first_few
 from scalesearch.errors import UserError
+from scalesearch.files.cache import cache_folder
 from scalesearch.text import shortened
 
 # What a file begins with, where a format has nothing else to be told by.
@@ -151,7 +152,7 @@ def read_images(
         UserError: a file cannot be read, or images are not in it.
     """
     streams = [
-        unpack(file, columns, folder or default_folder()) if is_parquet(file) else file
+        unpack(file, columns, folder or cache_folder() / "parquet") if is_parquet(file) else file
         for file in files
     ]
     counts, labels = [], list[Any]()
@@ -182,11 +183,6 @@ def read_images(
 def is_parquet(file: Path) -> bool:
     """Whether a file is named as Parquet."""
     return file.suffix.lower() == ".parquet"
-
-
-def default_folder() -> Path:
-    """Where Parquet files are unpacked by default: in the folder of caches."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "scalesearch"
 
 
 def unpack(file: Path, columns: Columns, folder: Path) -> Path:
