@@ -59,7 +59,7 @@ HEAVY = {
     "pyarrow": ("datasets/_arrow_images",),
     "onnx": ("exporters",),
     "onnxruntime": ("exporters",),
-    "pydantic": ("study", "datasets/_coco_annotations"),
+    "pydantic": ("study", "datasets/_coco_annotations", "datasets/_split"),
     "rich": ("cli",),
     "typer": ("cli",),
     "jinja2": ("report",),

@@ -64,11 +64,11 @@ def check_skip(skip_unreadable: int) -> None:
 
 
 def check_files(
-    sources: Sequence[Source], left_out: LeftOutFiles, skip_unreadable: int = 0
+    sources: Sequence[Source], left_out: LeftOutFiles, skip_unreadable: int | None = None
 ) -> CheckedFiles:
     """Opens every file that is new or changed; one that breaks off early is found by its end.
 
-    At most `skip_unreadable` files that are no images are left out.
+    At most `skip_unreadable` files that are no images are left out; None where that is no option.
 
     Raises:
         UserError: more are not images; their number and the first of them are named.
@@ -94,16 +94,17 @@ def check_files(
     )
 
 
-def _left_out(unreadable: Mapping[str, str], total: int, allowed: int) -> list[str]:
+def _left_out(unreadable: Mapping[str, str], total: int, allowed: int | None) -> list[str]:
     if not unreadable:
         return []
     named = [f"{path} ({reason})" for path, reason in unreadable.items()]
-    if len(unreadable) > allowed:
+    if len(unreadable) > (allowed or 0):
         raise UserError(
             f"{len(unreadable):,} of {total:,} files cannot be read as images: {first_few(named)}",
             key="path",
             allowed=f"{allowed:,} of them, by `skip_unreadable`" if allowed else "",
-            hint="mend or remove them, or leave out as many by `skip_unreadable`",
+            hint="mend or remove them"
+            + ("" if allowed is None else ", or leave out as many by `skip_unreadable`"),
         )
     return [f"{len(unreadable):,} unreadable files are left out: {first_few(named, _NAMED)}"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,13 +22,11 @@ from scalesearch.datasets._listing import (
     sub_folders,
 )
 from scalesearch.datasets._manifest import Manifest
+from scalesearch.datasets._own_parts import WORDS
 from scalesearch.errors import UserError, nearest
 from scalesearch.text import look, odd_characters, printable
 
-_TRAIN = ("train", "training")
-_VALIDATION = ("val", "valid", "validate", "validation", "dev", "eval", "evaluation")
-_TEST = ("test", "testing")  # validates where nothing else does
-_PARTS = (*_TRAIN, *_VALIDATION, *_TEST)
+_PARTS = tuple(word for words in WORDS.values() for word in words)
 PART_NAMES = (
     "`train` and one of `val`, `valid`, `validation`, `dev`, `eval`, `test`, in any case, also in "
     "names such as `val2017` or `seg_train`"
@@ -67,33 +65,34 @@ class LabelledFiles:
         )
 
     def readable(
-        self, places: np.ndarray, counts: Sequence[int]
-    ) -> tuple[LabelledFiles, tuple[int, ...]]:
+        self, places: np.ndarray, counts: Mapping[str, int]
+    ) -> tuple[LabelledFiles, Mapping[str, int]]:
         """The files at some places, in ascending order, and how many each part has of them.
 
-        `counts` are those of the parts, which follow each other.
+        `counts` are those of the parts, which follow each other; of a whole there are none.
 
         Raises:
             UserError: a part has none of a class.
         """
         if len(places) == len(self.labels):
-            return self, tuple(counts)
-        parts = np.split(places, np.searchsorted(places, np.cumsum(counts)[:-1]))
-        for part in parts:
+            return self, counts
+        ends = np.searchsorted(places, np.cumsum([*counts.values()])[:-1])
+        parts = dict(zip(counts or [""], np.split(places, ends), strict=True))
+        for name, part in parts.items():
             missing = np.setdiff1d(np.arange(len(self.classes)), self.labels[part]).tolist()
             if missing:
                 raise UserError(
-                    f"no image of {first_few(self.classes[label] for label in missing)} can be read"
-                    + (" of one part of the split" if len(parts) > 1 else ""),
+                    f"no {name and name + ' '}image of "
+                    f"{first_few(self.classes[label] for label in missing)} can be read",
                     key="path",
                     hint="mend the files, or leave the class out",
                 )
         files = replace(self, listing=self.listing.choose(places), labels=self.labels[places])
-        return files, tuple(map(len, parts))
+        return files, {name: len(parts[name]) for name in counts}
 
 
-def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Those that are named as folders of training, and as folders of validation images.
+def parts_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Those that are named as folders of `train`, `validation` and `test` images.
 
     Names are the usual words, or hold one of them (`seg_train`, `val2017`) where no folder is
     named by the word alone.
@@ -103,7 +102,7 @@ def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         exact = [folder for folder in folders if folder.name.lower() in words]
         return exact or [folder for folder in folders if _has_word(folder, words)]
 
-    return named(_TRAIN), named(_VALIDATION) or named(_TEST)
+    return {part: named(words) for part, words in WORDS.items()}
 
 
 def inner_folder(folder: Path) -> Path:
@@ -119,21 +118,30 @@ def note_alike(names: Sequence[str]) -> str:
     return f"names that look alike are one class: {words}"
 
 
-def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
-    """The folders of training and of validation images, if these are such.
+def find_split(folders: Sequence[Path], test: float | str | None = None) -> dict[str, Path] | None:
+    """The folders of `train`, and of `validation` or `test` images or both, if these are such.
+
+    Where both are there, one of test images that holds other classes is none, unless `test` is the
+    name of one.
 
     Raises:
         UserError: they are named as the parts of a split and cannot be one.
     """
-    train, validation = parts_of(folders)
+    candidates = parts_of(folders)
+    train, part = candidates["train"], "validation" if candidates["validation"] else "test"
+    validation = candidates[part]
     named = [folder for folder in folders if folder.name.lower() in _PARTS]
     if len(train) == len(validation) == 1:
         first, second = inner_folder(train[0]), inner_folder(validation[0])
         certain = train[0] in named and validation[0] in named
-        if certain and _holds_folders(first) and _holds_folders(second):
-            return first, second
-        if _shared_folders([first, second]):
-            return first, second
+        certain &= _holds_folders(first) and _holds_folders(second)
+        if certain or _shared_folders([first, second]):
+            third = [inner_folder(one) for one in candidates["test"] if part == "validation"]
+            taken = len(third) == 1 and (
+                _class_looks(first) == _class_looks(third[0])
+                or (isinstance(test, str) and _holds_folders(third[0]))
+            )
+            return {"train": first, part: second} | ({"test": third[0]} if taken else {})
     flat = not any(map(_holds_folders, named))
     if len(named) < len(folders) and (flat or not train or not validation):
         if (shared := _shared_folders(folders)) and any(_has_word(one, _PARTS) for one in folders):
@@ -214,15 +222,15 @@ def note_parts(folders: Sequence[Path]) -> list[str]:
     return [f"taken as classes, not as parts of a split: {', '.join(named)}"] if named else []
 
 
-def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
+def copies_note(paths: Sequence[str], labels: np.ndarray, groups: np.ndarray) -> list[str]:
     """What is to be said of files that are equal byte for byte, by the group of each."""
     names, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
     if len(names) == len(groups):
         return []
     first = firsts[inverse]
     mixed = [
-        f"{files.paths[index]} and {files.paths[first[index]]}"
-        for index in np.flatnonzero(files.labels != files.labels[first]).tolist()
+        f"{paths[index]} and {paths[first[index]]}"
+        for index in np.flatnonzero(labels != labels[first]).tolist()
     ]
     notes = [
         f"{len(groups) - len(names):,} files are copies of others: none of them validates what "
@@ -234,7 +242,7 @@ def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
 
 
 def leave_out_folder(folder: Path, left_out: LeftOutFiles) -> None:
-    """Counts what lies beside the two parts of a split."""
+    """Counts what lies beside the parts of a split."""
     left_out.add("in folders beside the split", str(folder), count_files(str(folder)))
 
 
@@ -271,6 +279,11 @@ def _shared_folders(folders: Sequence[Path]) -> list[str]:
     # One by one: there may be a thousand folders of a thousand files, and the first ones differ.
     same = len(first) > 1 and all(inner_names(one) == first for one in folders[1:])
     return first if same else []
+
+
+def _class_looks(folder: Path) -> set[str]:
+    """The names of a folder's folders, as they look."""
+    return set(map(look, inner_names(folder)))
 
 
 def _has_word(folder: Path, words: Sequence[str]) -> bool:

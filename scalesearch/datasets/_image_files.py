@@ -63,15 +63,6 @@ class Header:
         return (width, height) if self.orientation in ROTATED else (height, width)
 
 
-def check_headers(paths: Sequence[str | Path]) -> list[Header]:
-    """Opens every file once; one that breaks off early is found by its end.
-
-    Raises:
-        UserError: some are not images; their number and the first of them are named.
-    """
-    return checked(in_parallel(header_of, list(map(str, paths))), lambda index: str(paths[index]))
-
-
 def in_parallel(function: Callable[[One], Other], values: Sequence[One]) -> list[Other]:
     """What a function that reads files gives for each value."""
     # In chunks: a task for each of a million files would take more time and memory than its file.
@@ -135,28 +126,16 @@ def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, 
     return (sum(_IMAGENET_MEAN) / 3,), (sum(_IMAGENET_STD) / 3,)
 
 
-def content_groups(paths: Sequence[str], headers: Sequence[Header]) -> np.ndarray:
-    """A number for each file, int64 [N]: the same for those that are equal byte for byte.
-
-    Files of one plain colour show nothing that could be learned by heart: of them, only those
-    that are one file under several paths have the same number.
-    """
-
-    def identity(index: int) -> tuple[bytes, Hashable]:
-        with Path(paths[index]).open("rb") as file:
-            status = os.fstat(file.fileno())
-            return hashlib.file_digest(file, "blake2b").digest(), (status.st_dev, status.st_ino)
-
-    return groups_of(headers, identity, lambda index: paths[index])
-
-
 def groups_of(
     headers: Sequence[Header],
     identity: Callable[[int], tuple[bytes, Hashable]],
     opened: Callable[[int], str | IO[bytes]],
 ) -> np.ndarray:
-    """The same for images that need not be files: each has a digest of all of its bytes and the
-    place where they lie, and can be opened.
+    """A number for each image, int64 [N]: the same for those that are equal byte for byte.
+
+    Each image has a digest of all of its bytes and the place where they lie, and can be opened.
+    Images of one plain colour show nothing that could be learned by heart: of them, only those that
+    lie in one place have the same number. (`check_files` does the same for files.)
     """
     by_head: dict[bytes, list[int]] = {}
     for index, header in enumerate(headers):

@@ -11,10 +11,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from scalesearch.datasets._array_images import ArrayImages, channel_statistics
-from scalesearch.datasets._image_files import check_headers, content_groups
+from scalesearch.datasets._checked_files import Source, check_files
 from scalesearch.datasets._labels import Labels, positions
-from scalesearch.datasets._listing import LeftOutFiles
+from scalesearch.datasets._listing import LeftOutFiles, Listing
+from scalesearch.datasets._manifest import open_manifest
 from scalesearch.datasets._parts import ImageOptions, Labelled, split_labelled
+from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import Levels, Reading, choose_levels, notes_on
 from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
 from scalesearch.datasets.image_folder import FolderImages
@@ -183,18 +185,19 @@ class Dataset:
             files += [str(each) if source.labels else str(each[0]) for each in listed]
             values += [int(value) for value in of_part]
         labels = _named(values, parts[0])
-        headers = check_headers(files)
+        left_out = LeftOutFiles(self.root)
+        checked = check_files([Source(Listing.of(files), open_manifest(self.root))], left_out)
+        headers = checked.headers
         levels, of_levels = choose_levels(self.levels, files, headers)
         reading = Reading(channels=self.channels or 3, levels=levels, fit=self.fit)
-        left_out = LeftOutFiles(self.root)
         labelled = Labelled(
-            images=FolderImages(tuple(files), labels.numbers, reading),
+            images=FolderImages(Paths(files), labels.numbers, reading),
             classes=labels.classes,
-            groups=content_groups(files, headers),
+            groups=checked.groups,
             train=_length(parts[0], source) if len(parts) == 2 else 0,
             name=lambda index: files[index],
             ending=lambda index: Path(files[index]).suffix,
-            notes=(*labels.notes, *of_levels, *notes_on(headers, reading)),
+            notes=(*checked.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
         options = ImageOptions(
             validation=self._share,

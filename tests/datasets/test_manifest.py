@@ -422,7 +422,7 @@ def test_a_class_or_a_part_of_it_without_a_readable_file_is_an_error(tmp_path):
     for part, seed in (("train", 0), ("val", 5000)):
         classes(root / part, count=2, seed=seed)
     broken(root, ["train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png"])
-    with pytest.raises(UserError, match="no image of cat, dog can be read of one part"):
+    with pytest.raises(UserError, match="no train image of cat, dog can be read"):
         image_folder.Dataset(path=root, skip_unreadable=9).load(0)
 
 
