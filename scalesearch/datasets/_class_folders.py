@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from scalesearch.datasets._listing import (
     sub_folders,
 )
 from scalesearch.datasets._manifest import Manifest
+from scalesearch.datasets._many_folders import list_folders
 from scalesearch.datasets._own_parts import WORDS
 from scalesearch.errors import UserError, nearest
 from scalesearch.text import look, odd_characters, printable
@@ -192,10 +194,12 @@ def list_classes(
     if shared := _shared_folders(folders):
         inner = first_few(shared)
         notes.append(f"each class holds the same folders, {inner}: are those the classes?")
-    listings = [
-        joined([_images_of(one, left_out, manifest) for one in by_look[name]])
-        for name in sorted(by_look)
-    ]
+    in_order = [one for name in sorted(by_look) for one in by_look[name]]
+    listed = list_folders(in_order, lambda one: _images_of(one, manifest))
+    for _, others in listed:
+        left_out.include(others)
+    files = iter(listing for listing, _ in listed)
+    listings = [joined(list(islice(files, len(by_look[name])))) for name in sorted(by_look)]
     counts = [len(one.paths) for one in listings]
     labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     names = (unicodedata.normalize("NFC", by_look[name][0].name) for name in sorted(by_look))
@@ -246,19 +250,19 @@ def leave_out_folder(folder: Path, left_out: LeftOutFiles) -> None:
     left_out.add("in folders beside the split", str(folder), count_files(str(folder)))
 
 
-def _images_of(folder: Path, left_out: LeftOutFiles, manifest: Manifest) -> Listing:
-    here = LeftOutFiles(folder)
-    images = list_images(folder, here, is_known=manifest.is_known)
+def _images_of(folder: Path, manifest: Manifest) -> tuple[Listing, LeftOutFiles]:
+    """The images of a class, and what is left out below its folder."""
+    left_out = LeftOutFiles(folder)
+    images = list_images(folder, left_out, is_known=manifest.is_known)
     if not images.paths:
-        holds = f" (it holds {here})" if str(here) else ""
+        holds = f" (it holds {left_out})" if str(left_out) else ""
         raise UserError(
             f"no image in {folder}{holds}",
             key="path",
             allowed="files that end in " + ", ".join(sorted(endings())),
             hint="remove the folder, or leave its class out",
         )
-    left_out.include(here)
-    return images
+    return images, left_out
 
 
 def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:

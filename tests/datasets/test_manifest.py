@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scalesearch.datasets import _manifest, coco, image_folder, voc
+from scalesearch.datasets import _manifest, coco, image_folder, image_list, voc
 from scalesearch.datasets._manifest import listing_hash
 from scalesearch.errors import UserError
 from tests.opened import opened_in
@@ -514,3 +514,19 @@ def test_unreadable_images_of_voc(tmp_path):
     assert [name for name in opened if not name.endswith(".xml")] == ["3.png"]
     with pytest.raises(UserError, match="1 of 6 files cannot be read as images"):
         voc.Dataset(path=tmp_path).load(0)
+
+
+def test_a_list_opens_no_image_the_second_time(tmp_path):
+    root = age(classes(tmp_path / "data"))
+    names = [f"{label}/{number}.png" for label in ("cat", "dog") for number in range(4)]
+    rows = [f"{name},{Path(name).parent}" for name in names]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    listed = image_list.Dataset(path=tmp_path / "list.csv", folder=root)
+    first = listed.load(0)
+    with opened_in(root) as opened:
+        assert everything(listed.load(0)) == everything(first)
+        image_folder.Dataset(path=root).load(0)
+    assert opened == []
+    rewrite(root / "cat" / "0.png", b"no image")
+    with pytest.raises(UserError, match=r"1 of 8 files cannot .*\n  mend or remove them$"):
+        listed.load(0)
