@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from PIL import Image
@@ -177,35 +179,25 @@ def list_images(
     folders, linked = [str(folder)], list[str]()
     while folders or linked:
         path = folders.pop() if folders else linked.pop(0)
-        status = Path(path).stat()
-        if (identity := (status.st_dev, status.st_ino)) in entered:
+        place = Path(path).stat()
+        if (identity := (place.st_dev, place.st_ino)) in entered:
             left_out.add(LINKED_TWICE, path)
             continue
         entered.add(identity)
         for entry in _entries(path):
-            # A million files pass here: what is cheap to ask is asked first.
-            name = entry.name
-            if _is_dir(entry):
-                if is_tools(name):
+            if (status := _image_status(entry, ends)) is not None:
+                size = status.st_size
+                if size > _LONGEST_LINK or is_known(entry.path, status) or not _link_text(entry):
+                    paths.append(entry.path)
+                    stats += (size, status.st_mtime_ns)
+                else:
+                    _leave_out(entry, left_out)
+            elif _is_dir(entry):
+                if is_tools(entry.name):
                     left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
                 else:
                     (linked if entry.is_symlink() else folders).append(entry.path)
-            elif (
-                name[name.rfind(".") :].lower() in ends
-                and not name.startswith(".")
-                and _is_file(entry)
-            ):
-                status = entry.stat()
-                if (
-                    status.st_size > _LONGEST_LINK
-                    or is_known(entry.path, status)
-                    or not _link_text(entry)
-                ):
-                    paths.append(entry.path)
-                    stats += (status.st_size, status.st_mtime_ns)
-                else:
-                    _leave_out(entry, left_out)
-            elif not (beside and name.lower().endswith(beside) and _is_file(entry)):
+            elif not (beside and entry.name.lower().endswith(beside) and _is_file(entry)):
                 _leave_out(entry, left_out)
     listing = Listing(paths, np.array(stats, np.int64).reshape(-1, 2))
     if len(entered) == 1:
@@ -213,6 +205,21 @@ def list_images(
     # As paths are ordered part by part: no name holds the character that sorts first.
     keys = [path.replace(os.sep, "\0") for path in paths]
     return listing.choose(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64))
+
+
+def _image_status(entry: os.DirEntry[str], ends: frozenset[str]) -> os.stat_result | None:
+    """Size and times of a file that is an image by its name; None of all else.
+
+    A million files pass here, each is asked for once.
+    """
+    name = entry.name
+    if name[name.rfind(".") :].lower() not in ends or name.startswith("."):
+        return None
+    try:
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere, or back to itself
+        return None
+    return status if S_ISREG(status.st_mode) else None
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -280,7 +287,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
     """What lies in a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=attrgetter("name"))
     except OSError as error:
         raise UserError(
             f"the folder {printable(folder)} cannot be read: {error.strerror}", key="path"

@@ -11,7 +11,7 @@ from scalesearch.datasets._listing import LeftOutFiles, Listing
 
 # Threads slow down what need not wait: on a local disk, a file takes microseconds of computing.
 _SLOW = 100e-6  # seconds of waiting for each file
-_PATIENCE = 0.2  # seconds of waiting before it is called slow
+_PATIENCE = 1.0  # seconds of waiting before it is called slow
 _AT_ONCE = 32
 
 Listed = tuple[Listing, LeftOutFiles]
