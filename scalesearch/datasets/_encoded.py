@@ -174,7 +174,7 @@ def check_encoded(store: Store) -> list[Header]:
 
 def encoded_groups(store: Store, headers: Sequence[Header]) -> np.ndarray:
     """A number for each image, int64 [N]: the same for those that are equal byte for byte, as
-    `content_groups` of files.
+    `check_files` has for files.
     """
 
     def identity(index: int) -> tuple[bytes, Hashable]:

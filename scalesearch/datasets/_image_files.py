@@ -30,6 +30,7 @@ UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryEr
 # Pixels of an image. A file of a few kilobytes can hold more than memory does; a photograph of
 # this size takes 270 MB in colour.
 _MOST_PIXELS = 90_000_000
+_CHUNK = 64  # files that a thread takes at once
 _HEAD = 4096  # bytes by which files are told apart before they are compared as a whole
 
 
@@ -62,19 +63,13 @@ class Header:
         return (width, height) if self.orientation in ROTATED else (height, width)
 
 
-def check_headers(paths: Sequence[str | Path]) -> list[Header]:
-    """Opens every file once; one that breaks off early is found by its end.
-
-    Raises:
-        UserError: some are not images; their number and the first of them are named.
-    """
-    return checked(in_parallel(_header, list(map(str, paths))), lambda index: str(paths[index]))
-
-
 def in_parallel(function: Callable[[One], Other], values: Sequence[One]) -> list[Other]:
     """What a function that reads files gives for each value."""
+    # In chunks: a task for each of a million files would take more time and memory than its file.
+    step = max(1, min(_CHUNK, len(values) // (4 * _THREADS)))
+    chunks = [values[start : start + step] for start in range(0, len(values), step)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(function, values))
+        return [one for each in pool.map(lambda c: list(map(function, c)), chunks) for one in each]
 
 
 def checked(found: Sequence[Header | str], name: Callable[[int], str]) -> list[Header]:
@@ -131,28 +126,16 @@ def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, 
     return (sum(_IMAGENET_MEAN) / 3,), (sum(_IMAGENET_STD) / 3,)
 
 
-def content_groups(paths: Sequence[str], headers: Sequence[Header]) -> np.ndarray:
-    """A number for each file, int64 [N]: the same for those that are equal byte for byte.
-
-    Files of one plain colour show nothing that could be learned by heart: of them, only those
-    that are one file under several paths have the same number.
-    """
-
-    def identity(index: int) -> tuple[bytes, Hashable]:
-        with Path(paths[index]).open("rb") as file:
-            status = os.fstat(file.fileno())
-            return hashlib.file_digest(file, "blake2b").digest(), (status.st_dev, status.st_ino)
-
-    return groups_of(headers, identity, lambda index: paths[index])
-
-
 def groups_of(
     headers: Sequence[Header],
     identity: Callable[[int], tuple[bytes, Hashable]],
     opened: Callable[[int], str | IO[bytes]],
 ) -> np.ndarray:
-    """The same for images that need not be files: each has a digest of all of its bytes and the
-    place where they lie, and can be opened.
+    """A number for each image, int64 [N]: the same for those that are equal byte for byte.
+
+    Each image has a digest of all of its bytes and the place where they lie, and can be opened.
+    Images of one plain colour show nothing that could be learned by heart: of them, only those that
+    lie in one place have the same number. (`check_files` does the same for files.)
     """
     by_head: dict[bytes, list[int]] = {}
     for index, header in enumerate(headers):
@@ -166,7 +149,7 @@ def groups_of(
         for index in members:
             digest, place = identity(index)
             if digest not in plain:
-                plain[digest] = _is_plain(opened(index))
+                plain[digest] = is_plain(opened(index))
             groups[index] = first.setdefault(place if plain[digest] else digest, index)
     return groups
 
@@ -180,7 +163,7 @@ def short_reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:80]
 
 
-def _header(path: str) -> Header | str:
+def header_of(path: str) -> Header | str:
     """What a file says of itself, or why it is no image."""
     try:
         with Path(path).open("rb") as file:
@@ -282,7 +265,7 @@ def _tail(file: IO[bytes], size: int, count: int) -> bytes:
     return tail
 
 
-def _is_plain(path: str | IO[bytes]) -> bool:
+def is_plain(path: str | IO[bytes]) -> bool:
     """Whether an image has one colour; one that cannot be decoded has not."""
     try:
         with open_image(path) as image:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from scalesearch.datasets._class_folders import LabelledFiles, copies_note
+from scalesearch.datasets._class_folders import copies_note
 from scalesearch.datasets._image_files import check_channels, imagenet_statistics
 from scalesearch.datasets._labels import check_names
 from scalesearch.datasets._listing import LeftOutFiles, first_few
@@ -183,8 +183,7 @@ def _copies(labelled: Labelled) -> list[str]:
     if len(np.unique(labelled.groups)) == len(labelled.groups):
         return []
     names = tuple(map(labelled.name, range(len(labelled.groups))))
-    files = LabelledFiles(labelled.classes, names, labelled.images.labels)
-    return copies_note(files, labelled.groups)
+    return copies_note(names, labelled.images.labels, labelled.groups)
 
 
 def _own_parts(

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scalesearch.datasets._image_files import check_headers, content_groups
+from scalesearch.datasets._checked_files import Source, check_files
 from scalesearch.datasets._labels import read_labels
-from scalesearch.datasets._listing import LeftOutFiles, endings, first_few
+from scalesearch.datasets._listing import LeftOutFiles, Listing, endings, first_few
+from scalesearch.datasets._manifest import open_manifest
 from scalesearch.datasets._own_parts import require_share
 from scalesearch.datasets._parts import (
     ImageOptions,
@@ -20,6 +21,7 @@ from scalesearch.datasets._parts import (
     part_of,
     split_labelled,
 )
+from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import Reading, choose_levels, notes_on
 from scalesearch.datasets.image_folder import FolderImages
 from scalesearch.errors import UserError
@@ -87,17 +89,19 @@ class Dataset(ImageOptions):
         paths = tuple(row.file for row in rows)
         values = [row.label for row in rows]
         labels = read_labels(values, self.classes, lambda n: rows[n].place, "columns.label")
-        headers = check_headers(paths)
+        known = open_manifest(self.folder or self.path.parent)
+        checked = check_files([Source(Listing.of(paths), known)], left_out)
+        headers = checked.headers
         levels, of_levels = choose_levels(self.levels, paths, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
         labelled = Labelled(
-            images=FolderImages(paths, labels.numbers, reading),
+            images=FolderImages(Paths(paths), labels.numbers, reading),
             classes=labels.classes,
-            groups=content_groups(paths, headers),
+            groups=checked.groups,
             own=counted({part: len(each) for part, each in parts.items()}),
             name=lambda index: paths[index],
             ending=lambda index: Path(paths[index]).suffix,
-            notes=(*notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
+            notes=(*checked.notes, *notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
         return split_labelled(labelled, self, seed, left_out)
 

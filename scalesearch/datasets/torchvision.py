@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from scalesearch.datasets._array_images import ArrayImages, channel_statistics
-from scalesearch.datasets._image_files import check_headers, content_groups
+from scalesearch.datasets._checked_files import Source, check_files
 from scalesearch.datasets._labels import Labels, positions
-from scalesearch.datasets._listing import LeftOutFiles
+from scalesearch.datasets._listing import LeftOutFiles, Listing
+from scalesearch.datasets._manifest import open_manifest
 from scalesearch.datasets._parts import (
     ImageOptions,
     Labelled,
@@ -21,6 +22,7 @@ from scalesearch.datasets._parts import (
     parts_of_labelled,
     split_labelled,
 )
+from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import Levels, Reading, choose_levels, notes_on
 from scalesearch.datasets._split import (
     DEFAULT_VALIDATION,
@@ -227,7 +229,9 @@ class Dataset:
             of_part = getattr(part, source.labels) if source.labels else [n for _, n in listed]
             values += map(int, of_part)
         labels = _named(values, parts["train"])
-        headers = check_headers(files)
+        left_out = LeftOutFiles(self.root)
+        checked = check_files([Source(Listing.of(files), open_manifest(self.root))], left_out)
+        headers = checked.headers
         levels, of_levels = choose_levels(self.levels, files, headers)
         options = ImageOptions(
             validation=self._share,
@@ -239,15 +243,15 @@ class Dataset:
         )
         reading = Reading(channels=options.channels, levels=levels, fit=self.fit)
         labelled = Labelled(
-            images=FolderImages(tuple(files), labels.numbers, reading),
+            images=FolderImages(Paths(files), labels.numbers, reading),
             classes=labels.classes,
-            groups=content_groups(files, headers),
+            groups=checked.groups,
             own=counted(own),
             name=lambda index: files[index],
             ending=lambda index: Path(files[index]).suffix,
-            notes=(*labels.notes, *of_levels, *notes_on(headers, reading)),
+            notes=(*checked.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
-        return split_labelled(labelled, options, seed, LeftOutFiles(self.root))
+        return split_labelled(labelled, options, seed, left_out)
 
     def _of_arrays(self, parts: Mapping[str, Any], source: _Source, seed: int) -> ImageData:
         pixels = [_pixels(part) for part in parts.values()]
