@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
@@ -113,7 +113,7 @@ class Encoded:
     Attributes:
         store: of the images.
         labels: of each, a word or a whole number; None where there is none.
-        train: how many of them, the first ones, are meant to train; 0 if that is to be drawn.
+        own: how many of them are meant for each part, as of `Labelled`.
         names: of the classes, of which labels are positions, where the data set has them.
         key: the option that says which labels these are.
         notes: what is irregular, in sentences.
@@ -121,7 +121,7 @@ class Encoded:
 
     store: Store
     labels: Sequence[Any]
-    train: int
+    own: Mapping[str, int]
     key: str
     names: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -147,7 +147,7 @@ def load_encoded(
         images=EncodedImages(store, labels.numbers, reading),
         classes=labels.classes,
         groups=encoded_groups(store, headers),
-        train=encoded.train,
+        own=encoded.own,
         name=lambda index: str(folder / store.name(index)),
         ending=store.ending,
         notes=(*encoded.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),

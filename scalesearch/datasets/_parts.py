@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -12,26 +13,37 @@ from scalesearch.datasets._class_folders import copies_note
 from scalesearch.datasets._image_files import check_channels, imagenet_statistics
 from scalesearch.datasets._labels import check_names
 from scalesearch.datasets._listing import LeftOutFiles, first_few
+from scalesearch.datasets._own_parts import (
+    WORDS,
+    assign,
+    limits_of,
+    ranges,
+    require_share,
+    without_copies,
+)
 from scalesearch.datasets._pixels import Levels, check_levels
-from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
+from scalesearch.datasets._split import (
+    DEFAULT_VALIDATION,
+    Parts,
+    Split,
+    TestImages,
+    check_split,
+    draw_parts,
+    limited,
+    notes_on_test,
+    shares_of,
+)
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData
 from scalesearch.view import Fit
 
 One = TypeVar("One")
 
-# Words for the parts of a split, as folders have them; test images validate where no others do.
-_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validate", "validation", "dev", "eval", "evaluation"),
-    "test": ("test", "testing"),
-}
-
 
 def part_of(word: str) -> str | None:
     """`train`, `validation` or `test` for one of the usual words, in any case; None for others."""
     plain = word.strip().lower()
-    return next((part for part, words in _WORDS.items() if plain in words), None)
+    return next((part for part, words in WORDS.items() if plain in words), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +53,8 @@ class ImageOptions:
     Attributes:
         validation: share of each class kept for validation (0.2 by default); not to be set where
             other images validate.
+        test: share of each class that no phase sees, on which the reported networks are scored
+            once at the end; or the name of the part that is kept for it, such as `test`.
         limit: at most so many images in all, each class in its proportion; null takes all.
         classes: names of the classes: labels are then one of them, or their position from 0.
         channels: 3 for colour, 1 for grey.
@@ -52,6 +66,7 @@ class ImageOptions:
     """
 
     validation: float | None = None
+    test: TestImages = None
     limit: int | None = None
     classes: tuple[str, ...] = ()
     channels: Literal[1, 3] = 3
@@ -60,7 +75,7 @@ class ImageOptions:
     levels: Levels | None = None
 
     def __post_init__(self) -> None:
-        check_split(self.validation, self.limit)
+        check_split(self.validation, self.limit, self.test)
         check_channels(self.channels)
         check_levels(self.levels)
         check_names(self.classes)
@@ -74,7 +89,8 @@ class Labelled:
         images: with `labels` and `choose`, such as `FolderImages` and `EncodedImages`.
         classes: names, in the order of the labels.
         groups: int64 [N], the same for images that are equal byte for byte.
-        train: how many of them, the first ones, are meant to train; 0 if that is to be drawn.
+        own: part (`train`, `validation`, `test`) to how many of them are meant for it, one after
+            the other in this order; parts that are not there are drawn.
         name, ending: of an image, for the account: its path, and `.jpg`.
         notes: what is irregular in them, in sentences.
     """
@@ -82,71 +98,87 @@ class Labelled:
     images: Any
     classes: tuple[str, ...]
     groups: np.ndarray
-    train: int
+    own: Mapping[str, int]
     name: Callable[[int], str]
     ending: Callable[[int], str]
     notes: Sequence[str]
 
 
-def two_parts(
-    parts: Mapping[str, Sequence[One]], share: float | None, what: str
-) -> tuple[list[One], list[One], str]:
-    """What is to train, what is to validate (nothing if a share of it is drawn), and a note.
+def assign_parts(
+    parts: Mapping[str, Sequence[One]], options: ImageOptions, path: Path
+) -> tuple[dict[str, list[One]], list[str]]:
+    """What is to train, to validate and to test, each if something is named so, and notes.
 
     `parts` are `train`, `validation` and `test`. Test images validate where nothing else does.
 
     Raises:
-        UserError: nothing is to train, or a share is asked for where others validate.
+        UserError: nothing is to train, or the options ask for what the parts do not leave.
     """
-    train, validation, test = (list(parts.get(part, ())) for part in _WORDS)
-    if not train:
+    if "train" not in parts:
         raise UserError(
-            f"{what} has no training part, but {' and '.join(sorted(parts))}",
+            f"{path} has no training part, but {' and '.join(sorted(parts))}",
             key="path",
             allowed="a part named train",
         )
-    if validation and share is not None:
-        raise UserError(
-            f"{what} holds its own split, train and validation",
-            key="validation",
-            hint="leave it out",
-        )
-    if validation:
-        return train, validation, f"the parts train and validation of {what} are the split"
-    if test and share is None:
-        return train, test, f"the parts train and test of {what} are the split"
-    return train, [], f"a share of the part train of {what} validates"
+    if len(parts) == 1:
+        require_share(options.test, path)
+        return {"train": list(parts["train"])}, []
+    named = {part: Path(part) for part in WORDS if part in parts}
+    taken, notes = assign(named, options.validation, options.test, path, "part")
+    return {part: list(parts[taken[part].name]) for part in WORDS if part in taken}, notes
+
+
+def counted(parts: Mapping[str, int]) -> Mapping[str, int]:
+    """How many images each part has; nothing if all of them train, so that parts are drawn."""
+    return {} if len(parts) == 1 else parts
 
 
 def split_labelled(
     labelled: Labelled, options: ImageOptions, seed: int, left_out: LeftOutFiles
 ) -> ImageData:
-    """The images split in two; errors as of `own_parts` and of `Split`."""
-    labels = labelled.images.labels
-    if labelled.train:
-        train, validation = own_parts(labelled, options.limit, seed, left_out)
-    else:
-        share = DEFAULT_VALIDATION if options.validation is None else options.validation
-        split = Split(validation=share, limit=options.limit)
-        parts = split.indices(labels, labelled.classes, seed, labelled.groups)
-        train, validation = parts[0], parts[1]
-        left_out.add_rest(len(labels) - len(train) - len(validation))
-    account = left_out.account(f"x{labelled.ending(index)}" for index in (*train, *validation))
+    """The images split; errors as of `parts_of_labelled`."""
+    images, parts = labelled.images, parts_of_labelled(labelled, options, seed, left_out)
+    taken = np.concatenate([part for part in parts if part is not None])
+    account = left_out.account(f"x{labelled.ending(index)}" for index in taken)
     mean, std = imagenet_statistics(options.channels)
     return ImageData(
-        train=labelled.images.choose(train),
-        validation=labelled.images.choose(validation),
+        train=images.choose(parts.train),
+        validation=images.choose(parts.validation),
+        test=None if parts.test is None else images.choose(parts.test),
         classes=labelled.classes,
         channels=options.channels,
         mean=mean,
         std=std,
         flip=options.flip,
-        notes=(str(account), *labelled.notes, *copies(labelled)),
+        notes=(
+            str(account),
+            *notes_on_test(parts.test),
+            *labelled.notes,
+            *_copies(labelled),
+        ),
         files=account,
     )
 
 
-def copies(labelled: Labelled) -> list[str]:
+def parts_of_labelled(
+    labelled: Labelled, options: ImageOptions, seed: int, left_out: LeftOutFiles
+) -> Parts:
+    """Indices of the images of each part: its own, or a share; errors as of `Split`.
+
+    Raises:
+        UserError: nothing is left to train a class with, or the limit is too small for all parts.
+    """
+    if labelled.own:
+        return _own_parts(labelled, options, seed, left_out)
+    share = DEFAULT_VALIDATION if options.validation is None else options.validation
+    split = Split(validation=share, test=options.test, limit=options.limit)
+    labels = labelled.images.labels
+    parts = split.indices(labels, labelled.classes, seed, labelled.groups)
+    left_out.add_rest(len(labels) - parts.total)
+    return parts
+
+
+def _copies(labelled: Labelled) -> list[str]:
     """What is to be said of images that are equal byte for byte, as `copies_note` of files."""
     if len(np.unique(labelled.groups)) == len(labelled.groups):
         return []
@@ -154,43 +186,45 @@ def copies(labelled: Labelled) -> list[str]:
     return copies_note(names, labelled.images.labels, labelled.groups)
 
 
-def own_parts(
-    labelled: Labelled, limit: int | None, seed: int, left_out: LeftOutFiles
-) -> tuple[np.ndarray, np.ndarray]:
-    """Training images that stand in neither other part nor beyond the limit, and the others.
-
-    Raises:
-        UserError: nothing is left to train a class with, or the limit is too small for both parts.
+def _own_parts(
+    labelled: Labelled, options: ImageOptions, seed: int, left_out: LeftOutFiles
+) -> Parts:
+    """Each part without copies of others and without what is beyond the limit; what has no part
+    of its own is drawn from the training images.
     """
     labels, groups, classes = labelled.images.labels, labelled.groups, labelled.classes
-    every = np.arange(len(groups))
-    train, validation = every[: labelled.train], every[labelled.train :]
-    both = np.isin(groups[train], groups[validation])
-    for index in train[both]:
-        left_out.add("of the training images that validate, too", labelled.name(index))
-    train = train[~both]
+    if empty := [part for part, count in labelled.own.items() if not count]:
+        raise UserError(f"the part {empty[0]} has no image", key="path")
+    kept = without_copies(ranges(labelled.own), groups, _Names(labelled), left_out)
+    train = kept["train"]
     if missing := set(range(len(classes))) - set(labels[train].tolist()):
         names = first_few(classes[label] for label in sorted(missing))
         raise UserError(
-            f"no image is left to train {names}: all of them validate, too",
+            f"no image is left to train {names}: all of them validate or test, too",
             key="path",
-            hint="validate with other images, or with a share of the training images",
+            hint="take other images, or the training part alone, which is then split",
         )
-    if limit is None:
-        return train, validation
-    total = len(train) + len(validation)
-    if limit < 2 * len(classes):
-        raise UserError(
-            f"{limit} images cannot show {len(classes)} classes in both parts",
-            key="limit",
-            allowed=f"{2 * len(classes)} or more, or null",
-        )
-    # In proportion, but an image of each class at least.
-    most = min(len(validation), limit - len(classes))
-    of_validation = min(max(limit * len(validation) // total, len(classes)), most)
-    train, validation = (
-        part[limited(labels[part], count, seed)]
-        for part, count in ((train, limit - of_validation), (validation, of_validation))
-    )
-    left_out.add_rest(total - len(train) - len(validation))
-    return train, validation
+    shares = shares_of(options.validation, options.test)
+    if shares := {part: share for part, share in shares.items() if part not in kept}:
+        drawn = draw_parts(labels[train], classes, shares, seed, groups[train])
+        kept |= {part: train[indices] for part, indices in drawn.items()}
+    parts = [kept[part] for part in WORDS if part in kept]
+    limits = limits_of([len(part) for part in parts], options.limit, len(classes))
+    few = [
+        part[limited(labels[part], limit, seed)] for part, limit in zip(parts, limits, strict=True)
+    ]
+    left_out.add_rest(sum(map(len, parts)) - sum(map(len, few)))
+    return Parts(*few)
+
+
+class _Names(Sequence[str]):
+    """The names of images, made when they are asked for."""
+
+    def __init__(self, labelled: Labelled) -> None:
+        self._labelled = labelled
+
+    def __len__(self) -> int:
+        return len(self._labelled.groups)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._labelled.name(index)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from scalesearch.datasets._encoded import Encoded, load_encoded
 from scalesearch.datasets._listing import LeftOutFiles, first_few
-from scalesearch.datasets._parts import ImageOptions, part_of, two_parts
+from scalesearch.datasets._own_parts import require_share
+from scalesearch.datasets._parts import ImageOptions, assign_parts, counted, part_of
 from scalesearch.datasets._shard_paths import files_of, named_parts
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir, is_file
@@ -45,34 +48,40 @@ class Dataset(ImageOptions):
         from scalesearch.datasets._arrow_images import find_columns, is_parquet, read_images
 
         left_out = LeftOutFiles(self.path.parent)
-        files, count, notes = self._files(left_out)
+        parts, notes = self._files(left_out)
+        files = [file for each in parts.values() for file in each]
         columns = find_columns(files[0], self.image, self.label)
         images, labels = read_images(files, columns, self.unpacked)
         if any(map(is_parquet, files)):
             notes.append(
                 f"Parquet is read from where it was unpacked: {Path(images.files[0]).parent}"
             )
+        ends = np.cumsum([len(each) for each in parts.values()])
+        of_part = np.bincount(
+            np.searchsorted(ends, images.file, side="right"), minlength=len(parts)
+        )
         encoded = Encoded(
             store=images,
             labels=labels,
-            train=int((images.file < count).sum()),
+            own=counted(dict(zip(parts, of_part.tolist(), strict=True))),
             key="label",
             names=columns.classes,
             notes=notes,
         )
         return load_encoded(encoded, self, seed, left_out, self.path.parent)
 
-    def _files(self, left_out: LeftOutFiles) -> tuple[list[Path], int, list[str]]:
-        """All files, how many of them, the first ones, train (0 if that is drawn), and notes."""
-        parts = self._parts(left_out)
-        if list(parts) == [""]:
-            return list(parts[""]), 0, []
-        train, validation, note = two_parts(parts, self.validation, str(self.path))
-        for files in parts.values():
+    def _files(self, left_out: LeftOutFiles) -> tuple[dict[str, list[Path]], list[str]]:
+        """The files of each part that has some of its own, and notes."""
+        named = self._parts(left_out)
+        if list(named) == [""]:
+            require_share(self.test, self.path)
+            return {"train": list(named[""])}, []
+        parts, notes = assign_parts(named, self, self.path)
+        for part, files in named.items():
             for file in files:
-                if file not in train and file not in validation:
-                    left_out.add("files of another part", str(file))
-        return [*train, *validation], len(train) if validation else 0, [note]
+                if not any(file in each for each in parts.values()):
+                    left_out.add(f"files of the part {part}", str(file))
+        return parts, notes
 
     def _parts(self, left_out: LeftOutFiles) -> dict[str, list[Path]]:
         """Part to its files; one part without a name where there are none."""

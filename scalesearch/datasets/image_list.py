@@ -12,12 +12,14 @@ from scalesearch.datasets._checked_files import Source, check_files
 from scalesearch.datasets._labels import read_labels
 from scalesearch.datasets._listing import LeftOutFiles, Listing, endings, first_few
 from scalesearch.datasets._manifest import open_manifest
+from scalesearch.datasets._own_parts import require_share
 from scalesearch.datasets._parts import (
     ImageOptions,
     Labelled,
+    assign_parts,
+    counted,
     part_of,
     split_labelled,
-    two_parts,
 )
 from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import Reading, choose_levels, notes_on
@@ -59,7 +61,8 @@ class Dataset(ImageOptions):
     Attributes:
         path: of the table, with a row for each image; a column that says `train`, `val` or `test`
             is the split.
-        validation_list: a second table, of the images that validate; all of the first one train.
+        validation_list, test_list: tables of the images that validate, and of those that are kept
+            for a test; then all of the first one train, but for what is drawn of them.
         folder: paths in the tables start there; by default in the folder of the table.
         columns: their names, where they are not the usual ones.
     """
@@ -68,18 +71,21 @@ class Dataset(ImageOptions):
 
     path: Path
     validation_list: Path | None = None
+    test_list: Path | None = None
     folder: Path | None = None
     columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.validation_list is not None and self.validation is not None:
-            raise UserError("validation_list is given already", key="validation")
+        for part in ("validation", "test"):
+            if getattr(self, part) is not None and getattr(self, f"{part}_list") is not None:
+                raise UserError(f"{part}_list is given already", key=part)
 
     def load(self, seed: int) -> ImageData:
         """Reads the tables, opens each image once to check that it is one, and splits them."""
         left_out = LeftOutFiles(self.folder or self.path.parent)
-        rows, train, notes = self._rows(left_out)
+        parts, notes = self._rows(left_out)
+        rows = [row for each in parts.values() for row in each]
         paths = tuple(row.file for row in rows)
         values = [row.label for row in rows]
         labels = read_labels(values, self.classes, lambda n: rows[n].place, "columns.label")
@@ -92,40 +98,55 @@ class Dataset(ImageOptions):
             images=FolderImages(Paths(paths), labels.numbers, reading),
             classes=labels.classes,
             groups=checked.groups,
-            train=train,
+            own=counted({part: len(each) for part, each in parts.items()}),
             name=lambda index: paths[index],
             ending=lambda index: Path(paths[index]).suffix,
             notes=(*checked.notes, *notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
         return split_labelled(labelled, self, seed, left_out)
 
-    def _rows(self, left_out: LeftOutFiles) -> tuple[list[_Row], int, list[str]]:
-        """The rows of both parts, how many of them, the first ones, train, and notes."""
+    def _rows(self, left_out: LeftOutFiles) -> tuple[dict[str, list[_Row]], list[str]]:
+        """The rows of each part that has some of its own, and notes."""
         rows = _distinct(self._read(self.path), left_out)
-        if self.validation_list is not None:
-            others = _distinct(self._read(self.validation_list), left_out)
-            of_train = {row.file: row for row in rows}
-            pairs = [(of_train[row.file], row) for row in others if row.file in of_train]
-            _check_contradictions(pairs)
-            twice = {row.file for _, row in pairs}
-            for file in twice:
-                left_out.add("of the training images that validate, too", file)
-            rows = [row for row in rows if row.file not in twice]
-            if not rows:
-                raise UserError("all training images validate, too", key="validation_list")
-            return [*rows, *others], len(rows), []
-        parts: dict[str, list[_Row]] = {}
+        if self._several:
+            return self._given(rows, left_out), []
+        named: dict[str, list[_Row]] = {}
         for row in rows:
-            parts.setdefault(row.part, []).append(row)
-        if "" in parts:  # there is no such column
-            return rows, 0, []
-        train, validation, note = two_parts(parts, self.validation, self.path.name)
-        kept = [*train, *validation]
-        used = {id(row) for row in kept}
+            named.setdefault(row.part, []).append(row)
+        if "" in named:  # there is no such column
+            require_share(self.test, self.path)
+            return {"train": rows}, []
+        parts, notes = assign_parts(named, self, self.path)
+        used = {id(row) for each in parts.values() for row in each}
         for row in rows:
             if id(row) not in used:
-                left_out.add("of the test part of the list", row.file)
-        return kept, len(train) if validation else 0, [note]
+                left_out.add(f"of the part {row.part}", row.file)
+        return parts, notes
+
+    def _given(self, rows: list[_Row], left_out: LeftOutFiles) -> dict[str, list[_Row]]:
+        """The rows of parts that have tables of their own; a file stays in the last it is in."""
+        if self.test_list is None:
+            require_share(self.test, self.path)
+        parts = {"train": rows}
+        for part, does in (("validation", "validate"), ("test", "test")):
+            table = getattr(self, f"{part}_list")
+            if table is None:
+                continue
+            others = {row.file: row for row in _distinct(self._read(table), left_out)}
+            for name, before in parts.items():
+                twice = [row for row in before if row.file in others]
+                _check_contradictions([(row, others[row.file]) for row in twice])
+                what = {"train": "training"}.get(name, name)
+                for row in twice:
+                    left_out.add(f"of the {what} images that {does}, too", row.file)
+                parts[name] = [row for row in before if row.file not in others]
+            parts[part] = list(others.values())
+        return parts
+
+    @property
+    def _several(self) -> bool:
+        """Whether parts have tables of their own; then a column says nothing of them."""
+        return self.validation_list is not None or self.test_list is not None
 
     def _read(self, path: Path) -> list[_Row]:
         """The rows of a table.
@@ -164,7 +185,7 @@ class Dataset(ImageOptions):
             for cell in _values(table, columns["path"], path)
         ]
         labels = _values(table, columns["label"], path)
-        if not columns["split"] or self.validation_list is not None:
+        if not columns["split"] or self._several:
             return files, labels, [""] * len(files)
         words = ["" if w is None else str(w) for w in _values(table, columns["split"], path)]
         parts = [part_of(word) for word in words]

@@ -15,10 +15,22 @@ from scalesearch.datasets._checked_files import Source, check_files
 from scalesearch.datasets._labels import Labels, positions
 from scalesearch.datasets._listing import LeftOutFiles, Listing
 from scalesearch.datasets._manifest import open_manifest
-from scalesearch.datasets._parts import ImageOptions, Labelled, split_labelled
+from scalesearch.datasets._parts import (
+    ImageOptions,
+    Labelled,
+    counted,
+    parts_of_labelled,
+    split_labelled,
+)
 from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import Levels, Reading, choose_levels, notes_on
-from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
+from scalesearch.datasets._split import (
+    DEFAULT_VALIDATION,
+    PUBLISHED,
+    TestImages,
+    check_split,
+    notes_on_test,
+)
 from scalesearch.datasets.image_folder import FolderImages
 from scalesearch.errors import UserError, nearest
 from scalesearch.interfaces import ImageData
@@ -27,50 +39,58 @@ from scalesearch.view import Fit
 
 
 class _Source(NamedTuple):
-    """Where a data set has what is read of it: values of its `split` (or `train` where that is
-    None), and its attributes of labels, and of files if its images do not lie in memory.
+    """Where a data set has what is read of it.
+
+    Attributes:
+        train, validation, test: of each part the value of the argument `split`, or of `train`
+            where it is a truth value; None where there is no such part, or no split at all.
+        labels: the attribute that has them; empty if they stand beside the files.
+        files: the attribute that has the images' files; empty if images lie in memory.
+        mirrored: whether a mirrored image keeps its label.
     """
 
-    train: str | None
-    validation: str | None
+    train: str | bool | None = True
+    validation: str | None = None
+    test: str | bool | None = False
     labels: str = "targets"
     files: str = ""
-    mirrored: bool = True  # whether a mirrored image keeps its label
+    mirrored: bool = True
 
 
-_BY_TRAIN = _Source(None, None)
-_DIGITS = _BY_TRAIN._replace(mirrored=False)
-_LISTED = _Source("train", "val", "_labels", "_image_files")
-_PAIRED = _Source("train", "val", "", "_samples")
+_BY_TRAIN = _Source()
+_DIGITS = _Source(mirrored=False)
+_IN_MEMORY = _Source("train", None, "test", "labels")
+_LISTED = _Source("train", "val", "test", "_labels", "_image_files")
+_PAIRED = _Source("train", "val", "test", "", "_samples")
+_WHOLE = _Source(None, None, None)
 # Those whose items are an image and the number of its class.
 _SOURCES: Mapping[str, _Source] = {
     "CIFAR10": _BY_TRAIN,
     "CIFAR100": _BY_TRAIN,
-    "Country211": _Source("train", "valid", "", "samples", mirrored=False),
+    "Country211": _Source("train", "valid", "test", "", "samples", mirrored=False),
     "DTD": _LISTED,
     "EMNIST": _DIGITS,
-    "EuroSAT": _Source("", None, "", "samples"),
+    "EuroSAT": _WHOLE._replace(labels="", files="samples"),
     "FGVCAircraft": _LISTED,
     "FashionMNIST": _BY_TRAIN,
     "Flowers102": _LISTED,
-    "Food101": _LISTED._replace(validation="test"),
-    "GTSRB": _PAIRED._replace(validation="test", mirrored=False),
-    "ImageNet": _Source("train", "val", "", "samples"),
-    "Imagenette": _PAIRED,
+    "Food101": _LISTED._replace(validation=None),
+    "GTSRB": _PAIRED._replace(validation=None, mirrored=False),
+    "ImageNet": _Source("train", "val", None, "", "samples"),
+    "Imagenette": _PAIRED._replace(test=None),
     "KMNIST": _DIGITS,
     "MNIST": _DIGITS,
-    "OxfordIIITPet": _Source("trainval", "test", "_labels", "_images"),
-    "Places365": _Source("train-standard", "val", "", "imgs"),
+    "OxfordIIITPet": _Source("trainval", None, "test", "_labels", "_images"),
+    "Places365": _Source("train-standard", "val", None, "", "imgs"),
     "RenderedSST2": _PAIRED._replace(mirrored=False),
-    "SEMEION": _Source("", None, "labels", mirrored=False),
-    "STL10": _Source("train", "test", "labels"),
-    "SUN397": _Source("", None, "_labels", "_image_files"),
-    "SVHN": _Source("train", "test", "labels", mirrored=False),
-    "StanfordCars": _PAIRED._replace(validation="test"),
+    "SEMEION": _WHOLE._replace(labels="labels", mirrored=False),
+    "STL10": _IN_MEMORY,
+    "SUN397": _WHOLE._replace(labels="_labels", files="_image_files"),
+    "SVHN": _IN_MEMORY._replace(mirrored=False),
+    "StanfordCars": _PAIRED._replace(validation=None),
     "USPS": _DIGITS,
 }
 _OURS = ("root", "train", "download", "transform", "target_transform", "transforms", "loader")
-_PUBLISHED = "published"
 _SIMPLE = (bool, int, float, str)
 
 
@@ -85,6 +105,8 @@ class Dataset:
         options: further arguments of the class, such as `split: letters` of EMNIST.
         validation: share of each class kept for validation; `published` validates with the
             published validation images, or test images where there are no others.
+        test: share of each class that no phase sees, on which the reported networks are scored
+            once at the end; `published` for the published test images.
         limit: at most so many images in all, each class in its proportion; null takes all.
         channels: 3 for colour, 1 for grey; null takes images in memory as they are, and others in
             colour.
@@ -102,6 +124,7 @@ class Dataset:
     download: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     validation: float | str = DEFAULT_VALIDATION
+    test: TestImages = None
     limit: int | None = None
     channels: Literal[1, 3] | None = None
     flip: bool | None = None
@@ -109,14 +132,16 @@ class Dataset:
     levels: Levels | None = None
 
     def __post_init__(self) -> None:
-        check_split(self._share, self.limit)
-        if isinstance(self.validation, str) and self.validation != _PUBLISHED:
-            raise UserError(
-                f"{shortened(self.validation)!r} cannot be used",
-                key="validation",
-                allowed=f"a share between 0 and 1, or {_PUBLISHED}",
-                hint=nearest(self.validation, [_PUBLISHED]),
-            )
+        check_split(self._share, self.limit, self.test)
+        for key in ("validation", "test"):
+            value = getattr(self, key)
+            if isinstance(value, str) and value != PUBLISHED:
+                raise UserError(
+                    f"{shortened(value)!r} cannot be used",
+                    key=key,
+                    allowed=f"a share between 0 and 1, or {PUBLISHED}",
+                    hint=nearest(value, [PUBLISHED]),
+                )
         if self.dataset not in _SOURCES:
             raise UserError(
                 f"{self.dataset!r} is none of torchvision's data sets of images with one class",
@@ -138,27 +163,45 @@ class Dataset:
         return None if isinstance(self.validation, str) else self.validation
 
     def load(self, seed: int) -> ImageData:
-        """Reads the published training images, and those that validate."""
+        """Reads the published training images, and others that are asked for."""
         source = _SOURCES[self.dataset]
-        parts = [self._open(source.train, True)]
-        if self.validation == _PUBLISHED:
-            if source.train == "":
-                raise UserError(
-                    f"{self.dataset} has no published split", key="validation", allowed="a share"
-                )
-            parts.append(self._open(source.validation, False))
+        splits = self._splits(source)
+        parts = {part: self._open(split) for part, split in splits.items()}
         return (self._of_files if source.files else self._of_arrays)(parts, source, seed)
 
-    def _open(self, split: str | None, train: bool) -> Any:
+    def _splits(self, source: _Source) -> dict[str, str | bool | None]:
+        """The published parts that are read, each with what torchvision calls it."""
+        splits: dict[str, str | bool | None] = {"train": source.train}
+        if self.validation == PUBLISHED:
+            own = source.validation
+            splits["validation"] = source.test if own is None else own
+            if own is None and self.test is not None:
+                raise UserError(
+                    f"{self.dataset} has no published validation images beside the test images",
+                    key="validation",
+                    allowed="a share of the training images",
+                )
+        if self.test == PUBLISHED:
+            splits["test"] = source.test
+        for part, split in splits.items():
+            if split is None and part != "train":
+                raise UserError(
+                    f"torchvision has no {part} images of {self.dataset}",
+                    key=part,
+                    allowed="a share",
+                )
+        return splits
+
+    def _open(self, split: str | bool | None) -> Any:
         """torchvision's object of a part."""
         import torchvision.datasets
 
         kind = getattr(torchvision.datasets, self.dataset)
         known = inspect.signature(kind).parameters
         arguments: dict[str, Any] = dict(self.options)
-        if split is None:
-            arguments["train"] = train
-        elif split:
+        if isinstance(split, bool):
+            arguments["train"] = split
+        elif split is not None:
             arguments["split"] = split
         if "download" in known or self.dataset in ("EMNIST",):
             arguments["download"] = self.download
@@ -177,40 +220,43 @@ class Dataset:
                 hint=f"{missing}lay the files there as torchvision's documentation says",
             ) from error
 
-    def _of_files(self, parts: Sequence[Any], source: _Source, seed: int) -> ImageData:
-        files, values = [], []
-        for part in parts:
+    def _of_files(self, parts: Mapping[str, Any], source: _Source, seed: int) -> ImageData:
+        files, values, own = list[str](), list[int](), dict[str, int]()
+        for name, part in parts.items():
             listed = getattr(part, source.files)
-            of_part = getattr(part, source.labels) if source.labels else [n for _, n in listed]
+            own[name] = len(listed)
             files += [str(each) if source.labels else str(each[0]) for each in listed]
-            values += [int(value) for value in of_part]
-        labels = _named(values, parts[0])
+            of_part = getattr(part, source.labels) if source.labels else [n for _, n in listed]
+            values += map(int, of_part)
+        labels = _named(values, parts["train"])
         left_out = LeftOutFiles(self.root)
         checked = check_files([Source(Listing.of(files), open_manifest(self.root))], left_out)
         headers = checked.headers
         levels, of_levels = choose_levels(self.levels, files, headers)
-        reading = Reading(channels=self.channels or 3, levels=levels, fit=self.fit)
+        options = ImageOptions(
+            validation=self._share,
+            test=None if self.test == PUBLISHED else self.test,
+            limit=self.limit,
+            channels=self.channels or 3,
+            flip=self._flip(source),
+            fit=self.fit,
+        )
+        reading = Reading(channels=options.channels, levels=levels, fit=self.fit)
         labelled = Labelled(
             images=FolderImages(Paths(files), labels.numbers, reading),
             classes=labels.classes,
             groups=checked.groups,
-            train=_length(parts[0], source) if len(parts) == 2 else 0,
+            own=counted(own),
             name=lambda index: files[index],
             ending=lambda index: Path(files[index]).suffix,
             notes=(*checked.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
-        options = ImageOptions(
-            validation=self._share,
-            limit=self.limit,
-            channels=self.channels or 3,
-            flip=self._flip(source),
-        )
         return split_labelled(labelled, options, seed, left_out)
 
-    def _of_arrays(self, parts: Sequence[Any], source: _Source, seed: int) -> ImageData:
-        pixels = [_pixels(part) for part in parts]
-        values = [np.asarray(getattr(part, source.labels), dtype=np.int64) for part in parts]
-        labels = _named(np.concatenate(values).tolist(), parts[0])
+    def _of_arrays(self, parts: Mapping[str, Any], source: _Source, seed: int) -> ImageData:
+        pixels = [_pixels(part) for part in parts.values()]
+        values = [np.asarray(getattr(part, source.labels), np.int64) for part in parts.values()]
+        labels = _named(np.concatenate(values).tolist(), parts["train"])
         every = ArrayImages(np.concatenate(pixels), labels.numbers)
         channels = every.pixels.shape[-1]
         if self.channels not in (None, channels):
@@ -219,33 +265,33 @@ class Dataset:
                 key="channels",
                 allowed=f"{channels}, or null",
             )
-        own = len(values[0])
-        if len(parts) == 2:
-            train, validation = self._limited(labels.numbers, own, seed)
-        else:
-            split = Split(validation=self._share or DEFAULT_VALIDATION, limit=self.limit)
-            drawn = split.indices(labels.numbers, labels.classes, seed)
-            train, validation = drawn[0], drawn[1]
-        mean, std = channel_statistics(every.pixels[train])
+        options = ImageOptions(
+            validation=self._share,
+            test=None if self.test == PUBLISHED else self.test,
+            limit=self.limit,
+        )
+        labelled = Labelled(
+            images=every,
+            classes=labels.classes,
+            groups=np.arange(len(every)),
+            own=counted({part: len(of_part) for part, of_part in zip(parts, values, strict=True)}),
+            name=str,
+            ending=str,
+            notes=labels.notes,
+        )
+        indices = parts_of_labelled(labelled, options, seed, LeftOutFiles(self.root))
+        train = every.choose(indices.train)
+        mean, std = channel_statistics(train.pixels)
         return ImageData(
-            train=every.choose(train),
-            validation=every.choose(validation),
+            train=train,
+            validation=every.choose(indices.validation),
+            test=None if indices.test is None else every.choose(indices.test),
             classes=labels.classes,
             channels=channels,
             mean=mean,
             std=std,
             flip=self._flip(source),
-            notes=labels.notes,
-        )
-
-    def _limited(self, labels: np.ndarray, own: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of both published parts, of each its share of the limit."""
-        total = len(labels)
-        limit = total if self.limit is None else min(self.limit, total)
-        of_validation = max(1, limit * (total - own) // total)
-        return (
-            limited(labels[:own], limit - of_validation, seed),
-            own + limited(labels[own:], of_validation, seed),
+            notes=(*notes_on_test(indices.test), *labels.notes),
         )
 
     def _flip(self, source: _Source) -> bool:
@@ -260,10 +306,6 @@ def _named(values: Sequence[int], part: Any) -> Labels:
     # ImageNet's have several names each.
     words = [name if isinstance(name, str) else ", ".join(map(str, name)) for name in names]
     return positions(values, words, "dataset")
-
-
-def _length(part: Any, source: _Source) -> int:
-    return len(getattr(part, source.files))
 
 
 def _pixels(part: Any) -> np.ndarray:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from scalesearch.datasets._encoded import Encoded, load_encoded
 from scalesearch.datasets._listing import LeftOutFiles
-from scalesearch.datasets._parts import ImageOptions, two_parts
+from scalesearch.datasets._own_parts import require_share
+from scalesearch.datasets._parts import ImageOptions, assign_parts, counted
 from scalesearch.datasets._shard_paths import files_of, named_parts
 from scalesearch.datasets._tar_images import Fields, index_shards
 from scalesearch.errors import UserError
@@ -23,7 +26,8 @@ class Dataset(ImageOptions):
         path: a shard, a pattern such as `shards/train-{000000..000099}.tar` or `shards/*.tar`, or
             a folder of shards. Where their names say `train` and `val` (or `test`), these are the
             split.
-        validation_path: shards that validate; then all of `path` trains.
+        validation_path, test_path: shards that validate, and those that are kept for a test; then
+            all of `path` trains, but for what is drawn of it.
         image: the field that is the image, such as `left.jpg`; by default the one that has the
             ending of an image.
         label: the field that is the class, as a number or a word: `cls`, or `json.label` for a
@@ -34,44 +38,63 @@ class Dataset(ImageOptions):
 
     path: Path
     validation_path: Path | None = None
+    test_path: Path | None = None
     image: str | None = None
     label: str | None = None
 
     def load(self, seed: int) -> ImageData:
         """Reads the headers of every shard, opens each image once to check it, and splits them."""
         left_out = LeftOutFiles(self.path.parent)
-        shards, count, notes = self._shards(left_out)
+        parts, notes = self._parts(left_out)
+        shards = [shard for each in parts.values() for shard in each]
         indexed = index_shards(shards, Fields(image=self.image, label=self.label))
         for reason, members in indexed.left_out.items():
             left_out.add(reason, str(self.path), members)
+        ends = np.cumsum([len(each) for each in parts.values()])
+        of_part = np.bincount(
+            np.searchsorted(ends, indexed.images.shard, side="right"), minlength=len(parts)
+        )
         encoded = Encoded(
             store=indexed.images,
             labels=indexed.labels,
-            train=int((indexed.images.shard < count).sum()),
+            own=counted(dict(zip(parts, of_part.tolist(), strict=True))),
             key="label",
             notes=(*notes, *indexed.notes),
         )
         return load_encoded(encoded, self, seed, left_out, self.path.parent)
 
-    def _shards(self, left_out: LeftOutFiles) -> tuple[list[Path], int, list[str]]:
-        """All shards, how many of them, the first ones, train (0 if that is drawn), and notes."""
+    def _parts(self, left_out: LeftOutFiles) -> tuple[dict[str, list[Path]], list[str]]:
+        """The shards of each part that has some of its own, and notes."""
         shards = files_of(self.path, ".tar", "path")
-        if self.validation_path is not None:
-            if self.validation is not None:
-                raise UserError("validation_path is given already", key="validation")
-            others = files_of(self.validation_path, ".tar", "validation_path")
-            if both := set(shards) & set(others):
-                raise UserError(
-                    f"{len(both):,} shards would train and validate, such as {min(both)}",
-                    key="validation_path",
-                    hint="name shards that are not among those of `path`",
-                )
-            return [*shards, *others], len(shards), []
-        parts = named_parts(shards)
-        if not parts:
-            return shards, 0, []
-        train, validation, note = two_parts(parts, self.validation, str(self.path))
+        if self.validation_path is not None or self.test_path is not None:
+            return self._given(shards), []
+        named = named_parts(shards)
+        if not named:
+            require_share(self.test, self.path)
+            return {"train": shards}, []
+        parts, notes = assign_parts(named, self, self.path)
         for shard in shards:
-            if shard not in train and shard not in validation:
+            if not any(shard in each for each in parts.values()):
                 left_out.add("shards of another part", str(shard))
-        return [*train, *validation], len(train) if validation else 0, [note]
+        return parts, notes
+
+    def _given(self, shards: list[Path]) -> dict[str, list[Path]]:
+        """The shards of parts that options name."""
+        parts = {"train": shards}
+        for part in ("validation", "test"):
+            path = getattr(self, f"{part}_path")
+            if path is None:
+                if part == "test":
+                    require_share(self.test, self.path)
+                continue
+            if getattr(self, part) is not None:
+                raise UserError(f"{part}_path is given already", key=part)
+            others = files_of(path, ".tar", f"{part}_path")
+            if both := {one for each in parts.values() for one in each} & set(others):
+                raise UserError(
+                    f"{len(both):,} shards would be in two parts, such as {min(both)}",
+                    key=f"{part}_path",
+                    hint="name shards that no other option names",
+                )
+            parts[part] = others
+        return parts

@@ -9,8 +9,10 @@ so that it does not matter which process, and how many of them, read.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -21,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from scalesearch.errors import TrialError
 from scalesearch.training.batches import prefetch
+from scalesearch.training.device import prepare_worker
 
 Batch = TypeVar("Batch")
 # Makes a batch of images of these indices; picklable, without the images.
@@ -87,7 +90,7 @@ class LoaderPool:
             batch_size=None,
             num_workers=count,
             collate_fn=_as_it_is,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_begin,
             multiprocessing_context=context,
             prefetch_factor=_AHEAD,
             persistent_workers=True,
@@ -158,9 +161,22 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _ignore_interrupts(number: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the one that waits for this one ends it."""
+def _begin(number: int) -> None:
+    """Sets up a new process: it ends when the one that started it does, however that ended.
+
+    Ctrl-C reaches every process of a terminal; the one that waits for this one ends it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_worker(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # torch looks at the parent by the system's word, which is the server that made this process.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _is(one: Any, other: Any) -> bool:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from scalesearch.datasets._checked_files import Source, check_files
 from scalesearch.datasets._encoded import check_encoded, encoded_groups
-from scalesearch.datasets._image_files import check_headers, content_groups
+from scalesearch.datasets._image_files import header_of
+from scalesearch.datasets._listing import LeftOutFiles, Listing
+from scalesearch.datasets._manifest import open_manifest
 from scalesearch.datasets._pixels import Reading, read_encoded, read_view
 from scalesearch.errors import UserError
 from scalesearch.view import RandomCrop, View
@@ -38,6 +41,12 @@ class Files:
         return index
 
 
+def checked(folder, paths):
+    """What is found of files of a folder."""
+    source = Source(Listing.of(list(map(str, paths))), open_manifest(folder))
+    return check_files([source], LeftOutFiles(folder))
+
+
 SUFFIXES = ["png", "jpg", "webp", "bmp", "gif", "tif", "jp2"]
 
 
@@ -49,8 +58,8 @@ def test_pixels_headers_and_groups_equal_those_of_files(tmp_path, view):
     paths += [str(large), str(save(tmp_path / "again.png", 0))]
     store, reading = Files(paths), Reading()
     headers = check_encoded(store)
-    assert headers == check_headers(paths)
-    assert np.array_equal(encoded_groups(store, headers), content_groups(paths, headers))
+    assert headers == [header_of(path) for path in paths]
+    assert np.array_equal(encoded_groups(store, headers), checked(tmp_path, paths).groups)
     assert encoded_groups(store, headers).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0]
     for index, path in enumerate(paths):
         ours = read_encoded(store.read(index), path, index, view, reading)
@@ -63,10 +72,10 @@ def test_what_breaks_off_is_found_as_in_files(tmp_path, suffix):
     content = paths[1].read_bytes()
     paths[1].write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(UserError) as of_files:
-        check_headers(paths)
+        checked(tmp_path, paths)
     with pytest.raises(UserError) as of_bytes:
         check_encoded(Files(paths))
-    assert str(of_bytes.value) == str(of_files.value)
+    assert of_bytes.value.problem == of_files.value.problem
 
 
 def test_damaged_bytes_are_called_by_their_name():

@@ -68,7 +68,7 @@ def saved_dict(folder, **splits):
 def check(data):
     """Pixels and labels are those of the rows."""
     wanted = {noise(seed).tobytes(): seed for seed in range(30)}
-    for part in (data.train, data.validation):
+    for part in filter(None, (data.train, data.validation, data.test)):
         batch = part.batch(np.arange(len(part)), View(20)).permute(0, 2, 3, 1).numpy()
         for index, got in enumerate(batch):
             image = Image.open(io.BytesIO(part.store.read(index)))
@@ -98,9 +98,8 @@ def test_splits_of_a_saved_dictionary(tmp_path):
         extra=table(range(24, 26)),
     )
     data = Dataset(path=folder).load(0)
-    assert (len(data.train), len(data.validation)) == (8, 4)
+    assert (len(data.train), len(data.validation), len(data.test)) == (8, 4, 4)
     check(data)
-    assert "1 files of another part" in data.notes[0]
     assert "1 in splits of other names" in data.notes[0]
     assert len(Dataset(path=folder / "train", validation=0.26).load(0).validation) == 2
     other = saved_dict(tmp_path / "o", fit=table(range(8)), check=table(range(8, 12)))
@@ -117,10 +116,10 @@ def test_parquet_is_unpacked_once(tmp_path, compression):
         pq.write_table(table(seeds), path, row_group_size=3, compression=compression)
     cache = tmp_path / "cache"
     data = Dataset(path=tmp_path / "p", unpacked=cache).load(0)
-    assert (len(data.train), len(data.validation)) == (8, 4)
+    assert (len(data.train), len(data.validation), len(data.test)) == (8, 4, 2)
     check(data)
     files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
-    assert len(files) == 2
+    assert len(files) == 3
     assert any(f"unpacked: {cache}" in note for note in data.notes)
     Dataset(path=tmp_path / "p", unpacked=cache).load(0)
     assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files

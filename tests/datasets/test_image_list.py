@@ -78,9 +78,10 @@ def test_a_column_or_a_second_list_is_the_split(images):
     rows = [(*row, word) for row, word in zip(ROWS, words, strict=True)]
     path = listed(images, rows, ("path", "label", "split"))
     data = Dataset(path=path).load(0)
-    assert (len(data.train), len(data.validation)) == (6, 4)
-    assert "2 of the test part of the list" in data.notes[0]
-    with pytest.raises(UserError, match=r"list.csv holds its own split") as caught:
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 4, 2)
+    assert any("2 images are kept for a test" in note for note in data.notes)
+    own = r"list\.csv holds its own split, train, validation and test"
+    with pytest.raises(UserError, match=own) as caught:
         Dataset(path=path, validation=0.2).load(0)
     assert caught.value.key == "validation"
     others = listed(images, ROWS[6:], file="val.csv")
@@ -88,6 +89,9 @@ def test_a_column_or_a_second_list_is_the_split(images):
     data = Dataset(path=first, validation_list=others).load(0)
     assert (len(data.train), len(data.validation)) == (6, 6)
     assert "2 of the training images that validate, too" in data.notes[0]
+    data = Dataset(path=first, test_list=others, validation=0.34).load(0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (4, 2, 6)
+    assert "2 of the training images that test, too" in data.notes[0]
     only = listed(images, [(*row, "train") for row in ROWS], ("path", "label", "split"))
     assert len(Dataset(path=only, validation=0.34).load(0).validation) == 4
 

@@ -59,6 +59,12 @@ def test_images_in_memory_are_torchvisions_items(cifar):
     shared = Dataset(dataset="CIFAR100", root=cifar, validation=0.3, flip=False).load(0)
     assert (len(shared.train), len(shared.validation), shared.flip) == (14, 6, False)
     assert set(items_of(shared.validation)) <= set(published(CIFAR100(cifar, train=True)))
+    kept = Dataset(dataset="CIFAR100", root=cifar, validation=0.3, test="published").load(0)
+    assert items_of(kept.test) == published(CIFAR100(cifar, train=False))
+    assert items_of(kept.validation) == items_of(shared.validation)
+    assert any("9 images are kept for a test" in note for note in kept.notes)
+    with pytest.raises(UserError, match="no published validation images beside the test images"):
+        Dataset(dataset="CIFAR100", root=cifar, validation="published", test=0.1).load(0)
     few = Dataset(dataset="CIFAR100", root=cifar, validation="published", limit=12).load(0)
     assert (len(few.train), len(few.validation)) == (9, 3)
 
@@ -115,8 +121,10 @@ def test_files_are_torchvisions_items(tmp_path, name):
         assert whole.classes == ("tench, Tinca tinca", "English springer, English springer spaniel")
         own = Dataset(dataset=name, root=tmp_path, validation="published").load(0)
         assert (len(own.train), len(own.validation)) == (12, 4)
+        both = Dataset(dataset=name, root=tmp_path, validation="published", test=0.3).load(0)
+        assert (len(both.train), len(both.validation), len(both.test)) == (8, 4, 4)
     else:
-        with pytest.raises(UserError, match="EuroSAT has no published split"):
+        with pytest.raises(UserError, match="torchvision has no validation images of EuroSAT"):
             Dataset(dataset=name, root=tmp_path, validation="published").load(0)
 
 

@@ -87,18 +87,23 @@ def test_shards_named_as_parts_are_the_split_and_a_second_pattern_is(tmp_path):
     shard(tmp_path / "im-val-0.tar", range(10, 14))
     shard(tmp_path / "im-test-0.tar", range(20, 24))
     data = Dataset(path=tmp_path).load(0)
-    assert (len(data.train), len(data.validation)) == (6, 4)
-    assert "1 shards of another part" in data.notes[0]
-    assert "the parts train and validation" in data.notes[1]
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 4, 4)
+    assert "4 images are kept for a test" in data.notes[1]
+    assert data.notes[2] == "the parts train, validation and test are the split"
+    kept = Dataset(path=tmp_path, test="val").load(0)
+    assert (len(kept.train), len(kept.validation), len(kept.test)) == (4, 2, 4)
+    assert "1 shards of another part" in kept.notes[0]
+    drawn = Dataset(path=tmp_path / "im-train-0.tar", test_path=tmp_path / "im-test-0.tar").load(0)
+    assert (len(drawn.train), len(drawn.test)) == (4, 4)
     given = Dataset(
         path=tmp_path / "im-train-*.tar", validation_path=tmp_path / "im-{test,val}-0.tar"
     ).load(0)
     assert (len(given.train), len(given.validation)) == (6, 8)
-    limited = Dataset(path=tmp_path, limit=5).load(0)
-    assert len(limited.train) + len(limited.validation) == 5
+    limited = Dataset(path=tmp_path, limit=8).load(0)
+    assert len(limited.train) + len(limited.validation) + len(limited.test) == 8
     with pytest.raises(UserError, match="holds its own split"):
         Dataset(path=tmp_path, validation=0.1).load(0)
-    with pytest.raises(UserError, match="1 shards would train and validate"):
+    with pytest.raises(UserError, match="1 shards would be in two parts"):
         Dataset(path=tmp_path / "im-val-0.tar", validation_path=tmp_path / "im-*-0.tar").load(0)
 
 

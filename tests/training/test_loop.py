@@ -335,3 +335,57 @@ def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(ki
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         if gradient is not None:
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_four_times_sixteen_images_have_the_gradient_of_sixty_four():
+    """Of a network without batch norm, as of a batch that memory does not hold."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
+    start, gradients = {n: p.clone() for n, p in model.state_dict().items()}, []
+    for micro in (None, 16):
+        model.load_state_dict(start)
+        options = {"epochs": 1, "batch_size": 64, "warmup": 0.0, "weight_decay": 0.0, "clip": None}
+        recipe = Recipe(optimizer="sgd", learning_rate=1.0, micro_batch=micro, **options)
+        list(train(model, noise(64), 8, recipe, 0))
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert (one - other).abs().max() <= 1e-6
+
+
+class Rising(nn.Module):
+    """A network whose accuracy is what its one weight says, which goes down with each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        right = torch.arange(len(images)) % 3
+        far = torch.arange(len(images)) < self.weight.abs() * 40
+        said = torch.where(far, (right + 1) % 3, right)
+        return functional.one_hot(said, 3).float() + 0 * self.weight - self.weight
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_the_weights_that_count_are_the_last_or_the_best(checkpoint):
+    model = Rising()
+    recipe = Recipe(
+        epochs=4,
+        batch_size=40,
+        checkpoint=checkpoint,
+        optimizer="sgd",
+        learning_rate=0.1,
+        warmup=0.0,
+        weight_decay=0.0,
+        device="cpu",
+    )
+    states = []
+    data = replace(noise(), validation=noise(validation_count=12).validation)
+    for score in train(model, data, 8, recipe, 0):
+        states.append((score.step, score.values["accuracy"], model.weight.item()))
+    best = max(states[:-1], key=lambda state: state[1])
+    assert [step for step, _, _ in states] == [1, 2, 3, 4]
+    if checkpoint == "best":
+        assert states[-1][1:] == best[1:]
+    else:
+        assert states[-1][2] not in [weight for _, _, weight in states[:-1]]
