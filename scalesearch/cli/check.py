@@ -30,9 +30,9 @@ from scalesearch.study.inputs import (
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import load_study, placing
-from scalesearch.study.members import members_of
+from scalesearch.study.members import check_networks, members_of
 from scalesearch.study.schema import Study
-from scalesearch.study.sides import check_all_sides, of_each_side
+from scalesearch.study.sides import of_each_side
 from scalesearch.units import format_count, format_seconds
 
 
@@ -72,7 +72,7 @@ def _findings(study: Study, samples: int) -> list[str]:
         hook(executor, "start")()
         if study.search is None:
             network = named_baseline(study, data, anchors)
-            check_all_sides(study, [network])
+            check_networks(study, [network])
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")
             lines += [f"note          {note}" for note in factory_notes(network)]
         else:
@@ -135,7 +135,7 @@ def _search(
     lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
     evaluator = bound(evaluator, space)
-    check_all_sides(study, of_each_side(space))
+    check_networks(study, of_each_side(space))
     sizes = survey(space, search.limits, evaluator.workload, samples, study.seed)
     lines.append(
         f"space         {space.size:,} networks, {len(space.parameters)} parameters; "

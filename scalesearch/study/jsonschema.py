@@ -32,6 +32,7 @@ from scalesearch.history.fidelity import Fidelity
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.regularisation import GrowingRate
 
 Schema = dict[str, Any]
 Model = type[BaseModel]
@@ -278,6 +279,7 @@ FORMS: Mapping[str, Callable[[], Any]] = {
     "space": space,
     "stopping": lambda: _record(Stopping),
     "fidelity": lambda: _record(Fidelity),
+    "rate": lambda: _record(GrowingRate),
     "baseline": partial(baseline, detectors=False),
     "baseline of detectors": partial(baseline, detectors=True),
     "coefficients": lambda: str | _record(Coefficients),

@@ -30,6 +30,7 @@ from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import RESERVED
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.regularisation import GrowingRate
 from scalesearch.spaces.pool import Pool
 from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
 from scalesearch.units import parse_bytes, parse_count, parse_seconds
@@ -346,6 +347,12 @@ def read_fidelity(given: Any, folder: Path) -> Fidelity:
     """`{data: 0.25, resolution: 0.5}`."""
     fidelity: Fidelity = read_record(Fidelity, _mapping(given), folder)
     return fidelity
+
+
+def read_rate(given: Any, folder: Path) -> GrowingRate:
+    """`{per_phi: 0.05, most: 0.5}`."""
+    rate: GrowingRate = read_record(GrowingRate, _mapping(given), folder)
+    return rate
 
 
 def read_limits(given: Any, folder: Path) -> dict[str, Limit]:

@@ -36,9 +36,9 @@ from scalesearch.study.inputs import (
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
-from scalesearch.study.members import members_of
+from scalesearch.study.members import check_networks, members_of
 from scalesearch.study.schema import Phase
-from scalesearch.study.sides import check_all_sides, check_sides, of_each_side
+from scalesearch.study.sides import check_sides, of_each_side
 from scalesearch.units import format_count
 
 
@@ -50,7 +50,7 @@ def baseline(context: Context) -> Architecture:
     if context.study.search is not None:
         return _search(context)
     network = named_baseline(context.study, context.data, context.anchors)
-    check_all_sides(context.study, [network])
+    check_networks(context.study, [network])
     for note in factory_notes(network):
         context.watch.note(note)
     about = {"flops": format_count(cost(network).flops)}
@@ -64,7 +64,7 @@ def _search(context: Context) -> Architecture:
     space, note = searched_space(context.study, context.data, context.anchors)
     if note:
         context.watch.note(note)
-    check_all_sides(context.study, of_each_side(space))
+    check_networks(context.study, of_each_side(space))
     evaluator = bound(search.evaluator.make(), space)
     require_feasible(space, search.limits, evaluator.workload)
     plan = context.plan(

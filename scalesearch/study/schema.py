@@ -42,6 +42,7 @@ from scalesearch.scaling.coefficients import (
     Match,
 )
 from scalesearch.scaling.lines import check_lengths, check_line_name
+from scalesearch.scaling.regularisation import GrowingRate, Regularisation
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
@@ -156,6 +157,7 @@ Compared = Annotated[
 ]
 StoppingOf = Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)]
 Trainings = Annotated[int, Field(ge=1)] | None
+RateOf = Annotated[GrowingRate | None, Reads(parts.read_rate, "rate", optional=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -401,6 +403,7 @@ class Family(Phase):
     """Phase 3: the baseline scaled, and by single dimensions for comparison.
 
     `lines` have networks that are listed, with or without those of `phi` and `strategies`.
+    `dropout` and `drop_path` grow with phi.
     """
 
     phi: Annotated[tuple[Phi, ...], Field(strict=False), AfterValidator(distinct)] = ()
@@ -408,6 +411,8 @@ class Family(Phase):
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
     ] = DEFAULT
     lines: Mapping[str, Line] = Field(default_factory=dict)
+    dropout: RateOf = None
+    drop_path: RateOf = None
     evaluator: PhaseEvaluator
     fidelity: FidelityOf = WHOLE
 
@@ -424,7 +429,18 @@ class Family(Phase):
                 key="phi",
                 allowed="at least 1 of them, or `lines:` that list networks",
             )
+        if not self.phi and self.regularisation:
+            raise UserError(
+                "rates grow with phi, and networks of `lines` have none",
+                key="drop_path" if self.dropout is None else "dropout",
+                allowed="`phi:` beside it",
+            )
         return self
+
+    @property
+    def regularisation(self) -> Regularisation:
+        """The rates of the members at each phi."""
+        return Regularisation(dropout=self.dropout, drop_path=self.drop_path)
 
 
 class Latency(Settings):

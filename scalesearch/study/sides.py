@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
@@ -26,16 +26,10 @@ def check_sides(phase: Phase, network: Architecture, section: str) -> None:
             raise error.at(under=f"{section}.{key}.resolution") from None
 
 
-def check_all_sides(study: Study, networks: Iterable[Architecture]) -> None:
-    """The same for every phase, before the first: networks of them all are like these."""
-    smaller = {
-        section: phase
-        for section, phase in study.phases.items()
-        if phase.schedule.lessens("resolution")
-    }
-    for network in networks if smaller else ():
-        for section, phase in smaller.items():
-            check_sides(phase, network, section)
+def check_all_sides(study: Study, network: Architecture) -> None:
+    """The same for every phase, before the first: the networks of them all are like this one."""
+    for section, phase in study.phases.items():
+        check_sides(phase, network, section)
 
 
 def of_each_side(space: Space) -> Iterator[Architecture]:
