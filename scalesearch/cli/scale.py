@@ -198,13 +198,13 @@ def _regularised(family: Growing, before: Architecture, rates: Regularisation) -
 
 def _rates(before: Architecture, after: Architecture) -> list[str]:
     """The rates of dropout and stochastic depth, before and after, where they differ."""
+    one, other = (cast(Backbone | Detector, net).trunk for net in (before, after))
+    rates = {
+        "dropout": (one.head.dropout, other.head.dropout),
+        "stochastic depth": (one.drop_path, other.drop_path),
+    }
     return [
-        f"{words} {rate(before):g} -> {rate(after):g}"
-        for words, rate in (
-            ("dropout", lambda net: net.trunk.head.dropout),
-            ("stochastic depth", lambda net: net.trunk.drop_path),
-        )
-        if rate(before) != rate(after)
+        f"{words} {own:g} -> {grown:g}" for words, (own, grown) in rates.items() if own != grown
     ]
 
 

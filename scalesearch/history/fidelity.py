@@ -57,11 +57,11 @@ class Schedule:
 
     Attributes:
         stages: the last epoch of each, ascending, and its fidelity.
-        rest: the fidelity of the epochs that follow, at whose end a network's result is.
+        then: the fidelity of the epochs that follow, at whose end a network's result is.
     """
 
     stages: tuple[tuple[int, Fidelity], ...] = ()
-    rest: Fidelity = field(default=WHOLE, kw_only=True)
+    then: Fidelity = field(default=WHOLE, kw_only=True)
 
     def __bool__(self) -> bool:
         """Whether any epoch is less than a whole one."""
@@ -70,33 +70,33 @@ class Schedule:
     def within(self, fidelity: Fidelity) -> Schedule:
         """The schedule of a phase that takes less: shares of stages are of what it takes."""
         stages = tuple((until, each.times(fidelity)) for until, each in self.stages)
-        return replace(self, stages=stages, rest=self.rest.times(fidelity))
+        return replace(self, stages=stages, then=self.then.times(fidelity))
 
     def at(self, epoch: int) -> Fidelity:
         """The fidelity of an epoch, from 1."""
-        return next((fidelity for until, fidelity in self.stages if epoch <= until), self.rest)
+        return next((fidelity for until, fidelity in self.stages if epoch <= until), self.then)
 
     def spans(self, until: int, *, after: int = 0) -> list[tuple[int, Fidelity]]:
-        """How many epochs behind `after` up to `until` there are of each stage and of the rest."""
+        """How many epochs behind `after` up to `until` there are of each stage and behind them."""
         spans = []
-        for last, fidelity in (*self.stages, (until, self.rest)):
+        for last, fidelity in (*self.stages, (until, self.then)):
             spans.append((max(0, min(last, until) - after), fidelity))
             after = max(after, last)
         return spans
 
     def work(self, until: int, *, after: int = 0) -> float:
-        """The work of the epochs behind `after` up to `until`, in epochs of the rest.
+        """The work of the epochs behind `after` up to `until`, in epochs of those that follow.
 
         These are the whole ones of its phase, and what budgets of trainings are counted in.
         """
         total = sum(count * each.work for count, each in self.spans(until, after=after))
-        return total / self.rest.work
+        return total / self.then.work
 
     @property
     def words(self) -> str:
         """`25 % of the images to epoch 1, 50 % of the images to epoch 3, then all images`."""
         stages = ", ".join(f"{fidelity} to epoch {until}" for until, fidelity in self.stages)
-        return f"{stages}, then {self.rest}" if stages else str(self.rest)
+        return f"{stages}, then {self.then}" if stages else str(self.then)
 
     def lessens(self, name: str) -> bool:
         """Whether an epoch has less of one of `FIDELITIES`."""
@@ -104,7 +104,7 @@ class Schedule:
 
     @property
     def _fidelities(self) -> list[Fidelity]:
-        return [*(fidelity for _, fidelity in self.stages), self.rest]
+        return [*(fidelity for _, fidelity in self.stages), self.then]
 
 
 WHOLE_EPOCHS = Schedule()

@@ -114,6 +114,8 @@ def _entries(
         entries["effective"] = {name: round(getattr(really, name), 4) for name in DIMENSIONS}
     if data is not None:
         entries["data"] = data.name
+    if context.study.grid is not None and context.study.grid.schedule:
+        entries["trained_on"] = context.study.grid.schedule.words
     response = surface.response
     if response is None:
         return entries | {"no_surface": surface.reason}

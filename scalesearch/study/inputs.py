@@ -297,7 +297,7 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
         baseline,
         len(networks),
         tuple(fitting),
-        schedule=Schedule(rest=grid.fidelity),
+        schedule=Schedule(then=grid.fidelity),
     )
     return made if grid.trainings is None else _halved(made, grid)
 

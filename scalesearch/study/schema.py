@@ -228,7 +228,7 @@ class Phase(Settings):
 
     @model_validator(mode="after")
     def _check_fidelity(self) -> Self:
-        check_fidelity(Schedule(rest=self.fidelity), self.evaluator, "fidelity")
+        check_fidelity(Schedule(then=self.fidelity), self.evaluator, "fidelity")
         return self
 
 

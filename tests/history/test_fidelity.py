@@ -47,7 +47,7 @@ def test_a_phase_that_takes_less_takes_less_in_every_epoch():
         "then 50 % of the images at 50 % of the side"
     )
     alone = WHOLE_EPOCHS.within(QUARTER)
-    assert alone == Schedule(rest=QUARTER)
+    assert alone == Schedule(then=QUARTER)
     assert alone.words == "25 % of the images at 50 % of the side"
     assert alone
     assert alone.lessens("resolution")
@@ -58,9 +58,9 @@ def test_work_counts_in_epochs_of_the_phase():
     """A budget of trainings buys as many rungs, whatever the phase's own trainings take."""
     less = SCHEDULE.within(Fidelity(data=0.5, resolution=0.5))
     assert less.work(4) == pytest.approx(SCHEDULE.work(4))
-    assert Schedule(rest=QUARTER).work(7, after=3) == 4
-    assert less.spans(5) == [(1, less.at(1)), (2, less.at(2)), (2, less.rest)]
-    assert less.spans(2) == [(1, less.at(1)), (1, less.at(2)), (0, less.rest)]
+    assert Schedule(then=QUARTER).work(7, after=3) == 4
+    assert less.spans(5) == [(1, less.at(1)), (2, less.at(2)), (2, less.then)]
+    assert less.spans(2) == [(1, less.at(1)), (1, less.at(2)), (0, less.then)]
 
 
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan"), float("inf")])

@@ -60,7 +60,7 @@ def test_epochs_on_less_data_and_smaller_images_count_by_their_work():
 
 
 def test_a_budget_counts_trainings_as_the_phase_has_them():
-    less = replace(PLAN, schedule=Schedule(rest=Fidelity(data=0.25, resolution=0.5)))
+    less = replace(PLAN, schedule=Schedule(then=Fidelity(data=0.25, resolution=0.5)))
     assert less.each == PLAN.each == 1
     assert less.spent(20) == PLAN.spent(20)
     assert less.words(20) == PLAN.words(20)

@@ -125,7 +125,7 @@ def test_less_data_and_smaller_images_take_their_share_of_the_recorded_time():
         seconds=3.0,
         cost=Cost(flops, 1, 1, 1, 1, 1),
     )
-    context = _context([done], Schedule(rest=Fidelity(data=0.5)))
+    context = _context([done], Schedule(then=Fidelity(data=0.5)))
     seconds = total_seconds(context, [NET] * 4, Evaluator(epochs=2))
     assert seconds == pytest.approx(4 * 3 * (16 + 16 / 3) / (8 + 16 / 3) / 2, rel=1e-6)
     # One epoch of a quarter at half of the side, one whole.
@@ -137,7 +137,7 @@ def test_less_data_and_smaller_images_take_their_share_of_the_recorded_time():
 def test_a_timing_is_scaled_by_what_epochs_take():
     """Of 5 epochs at half of the side a quarter: (100 + 200/3) / 4 images each of 10 ms."""
     data = Dataset(images=200).load(0)
-    less = Schedule(rest=Fidelity(data=0.5, resolution=0.5))
+    less = Schedule(then=Fidelity(data=0.5, resolution=0.5))
     seconds = trial_seconds(Executor(), Timed(epochs=5), NET, data, less)
     expected = 5 * 0.01 * (100 + 200 / 3) / 4
     assert expected * 0.9 < seconds < expected * 1.6

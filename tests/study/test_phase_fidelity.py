@@ -119,6 +119,8 @@ def test_the_run_says_what_its_trainings_take(done):
     member = (done.path / "family" / "compound_phi1.yaml").read_text()
     assert "trained_on: 50 % of the images" in member
     assert "trained_on" not in (done.path / "baseline.yaml").read_text()  # confirmed on all
+    found = yaml.safe_load((done.path / "coefficients.yaml").read_text())
+    assert found["trained_on"] == "all images at 50 % of the side"
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", (done.path / "report.html").read_text()))
     assert "Every training of the family saw 50 % of the images." in page
     assert "Every training of the grid saw all images at 50 % of the side." in page
@@ -140,7 +142,7 @@ def test_the_settings_are_read_and_written(tmp_path):
     given = load_study(study(tmp_path, search=search))
     schedule = given.search.schedule
     assert schedule == Schedule(
-        ((1, Fidelity(data=0.25, resolution=0.25)),), rest=Fidelity(data=0.25, resolution=0.5)
+        ((1, Fidelity(data=0.25, resolution=0.25)),), then=Fidelity(data=0.25, resolution=0.5)
     )
     plain = resolved(given)
     assert plain["search"]["fidelity"] == SMALL
