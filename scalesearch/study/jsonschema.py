@@ -28,9 +28,11 @@ from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.cost.cost import COUNTED, UNITS
 from scalesearch.files.results_table import Column
 from scalesearch.files.write import write_text
-from scalesearch.history.stopping import GridStopping, Stopping
+from scalesearch.history.fidelity import Fidelity
+from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.regularisation import GrowingRate
 
 Schema = dict[str, Any]
 Model = type[BaseModel]
@@ -278,7 +280,8 @@ FORMS: Mapping[str, Callable[[], Any]] = {
     "objective": objective,
     "space": space,
     "stopping": lambda: _record(Stopping),
-    "stopping of a grid": lambda: _record(GridStopping),
+    "fidelity": lambda: _record(Fidelity),
+    "rate": lambda: _record(GrowingRate),
     "baseline": partial(baseline, detectors=False),
     "baseline of detectors": partial(baseline, detectors=True),
     "coefficients": lambda: str | _record(Coefficients),

@@ -462,7 +462,11 @@ MISTAKES = [
     ("  ", "stopping: {rungs: []}\n", 7, "search.stopping.rungs: [] cannot be used"),
     ("  ", "stopping: {rungs: [1], keep: 2}\n", 7, "search.stopping.keep: 2.0 cannot be used"),
     ("  ", "stopping: {rungs: [1], share: 1}\n", 7, "search.stopping.share: unknown key 'share'"),
-    ("  ", "stopping: {rungs: [1], data: [1]}\n", 7, "search.stopping.data: unknown key 'data'"),
+    ("  ", "stopping: {rungs: [1], data: [0]}\n", 7, "search.stopping.data: [0.0] cannot be used"),
+    ("  ", "fidelity: {data: 0}\n", 7, "search.fidelity.data: 0.0 cannot be used"),
+    ("  ", "fidelity: {resolution: 1.5}\n", 7, "search.fidelity.resolution: 1.5 cannot be used"),
+    ("  ", "fidelity: {epochs: 1}\n", 7, "search.fidelity.epochs: unknown key 'epochs'"),
+    ("  ", "fidelity: 0.5\n", 7, "search.fidelity: 0.5 is not a mapping"),
     (
         "  ",
         "evaluator: {epochs: 0}\n",
