@@ -56,6 +56,8 @@ class Hooks:
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
+        in_memory: of the images of a data set: whether none has to be read or decoded, as they are
+            arrays or mapped into memory.
     """
 
     task: ClassVar[str | None] = None
@@ -68,6 +70,7 @@ class Hooks:
     minimizes: bool = False
     gives_latency: bool = False
     paths: Sequence[str] | None = None
+    in_memory: bool = False
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
         """Of an evaluator: the networks of a space that it can score, each a choice for every

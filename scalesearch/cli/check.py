@@ -11,6 +11,7 @@ from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.interfaces import Data, Evaluator, Executor, hook
 from scalesearch.scaling.detector import Scaling
+from scalesearch.study.cache import cached_if_there
 from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.confirm import confirm_words
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
@@ -63,6 +64,8 @@ def _findings(study: Study, samples: int) -> list[str]:
         notes += data_notes(data, study.objective.metric)
     anchors, fitted = anchors_of(study, data)
     notes += [fitted] if fitted else []
+    if data is not None and study.cache is not None:
+        data = cached_if_there(study, data, notes.append)
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()

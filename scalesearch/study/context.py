@@ -25,6 +25,7 @@ from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.study.assess import Assess
+from scalesearch.study.cache import cached_data, enlarged_note
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.checks import evaluator_notes
 from scalesearch.study.folder import RunFolder, deciding
@@ -46,14 +47,21 @@ class Context:
     watch: Watch
 
     @cached_property
-    def data(self) -> Data | None:
-        """The data set, read once for all phases; None where a study has none."""
+    def loaded(self) -> Data | None:
+        """The data set as its plug-in gives it; None where a study has none."""
         return load_data(self.study)
+
+    @cached_property
+    def data(self) -> Data | None:
+        """The data set that all phases read: that of the plug-in, or its pack."""
+        if self.loaded is None or self.study.cache is None:
+            return self.loaded
+        return cached_data(self.study, self.loaded, self.watch.note)
 
     @cached_property
     def anchors(self) -> Anchors | None:
         """The anchors of every detector of the study, if it gives or fits them."""
-        anchors, note = anchors_of(self.study, self.data)
+        anchors, note = anchors_of(self.study, self.loaded)  # a pack rounds sizes
         if note:
             self.watch.note(note)
         return anchors
@@ -136,6 +144,8 @@ class Context:
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
             for note in evaluator_notes(plan.phase, evaluator, networks or [first.architecture]):
+                self.watch.note(note)
+            if note := enlarged_note(self.study, self.loaded, plan.phase, plan.space, networks):
                 self.watch.note(note)
             jobs = [first]
             raised: list[Exception] = []
