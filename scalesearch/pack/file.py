@@ -93,7 +93,7 @@ class _Header(NamedTuple):
     def of(cls, content: bytes) -> _Header:
         """The header of a file that begins so."""
         _, *numbers, stamp = _HEADER.unpack(content)
-        return cls(*numbers, stamp.hex())
+        return cls(**dict(zip(cls._fields, [*numbers, stamp.hex()], strict=True)))
 
 
 def open_pack(path: Path | str) -> PackFile:
