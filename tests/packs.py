@@ -9,6 +9,7 @@ import torch
 
 from scalesearch.interfaces import BoxData, ImageData, Targets
 from scalesearch.pack.manifest import Source
+from tests import fakes
 
 SOURCE = Source(dataset="tests.packs:Drawn", options={"path": "here", "limit": None}, seed=3)
 
@@ -85,3 +86,10 @@ def boxes(*parts, **fields):
     numbers = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "channels": 3}
     facts = {"classes": ("cat", "dog"), "category_ids": (17, 18), "flip": True} | fields
     return BoxData(**named, **facts, **numbers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untrained(fakes.Evaluator):
+    """Needs no images."""
+
+    trains = False

@@ -101,7 +101,7 @@ def test_objects_are_part_of_what_is_packed(packed, cache):
     def data(*corners):
         return boxes([((16, 12), objects(corners))], [((8, 8), objects([0, 0, 2, 2]))])
 
-    one, notes = packed(data(1, 2, 5, 8))
+    one, _ = packed(data(1, 2, 5, 8))
     assert isinstance(one.validation, PackedBoxes)
     assert "boxes, areas (by which objects are small, medium or large)" in one.notes[1]
     packed(data(1, 2, 5, 9))
@@ -126,7 +126,7 @@ def test_what_lies_in_memory_is_not_packed(packed, cache):
     assert same is data
     assert notes == ["cache: not used: the images of mnist5k lie in memory already"]
     assert not cache.folder.exists()
-    again, notes = packed(packed(squares(2, 2))[0])
+    _, notes = packed(packed(squares(2, 2))[0])
     assert notes == ["cache: not used: the images of tests.packs:Drawn lie in memory already"]
 
 
