@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,15 @@ def test_images_travel_as_a_path(packed):
     assert len(travelled) < 1000
     again = pickle.loads(travelled)
     assert torch.equal(again.train.batch(np.arange(9), View(8)), data.train.pixels)
+
+
+def test_the_file_is_mapped_shared_and_read_only(packed):
+    pack = open_pack(packed[1])
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    (rights,) = {line.split()[1] for line in lines if line.endswith(str(packed[1]))}
+    assert rights == "r--s"
+    with pytest.raises(ValueError, match="read-only"):
+        pack.pixels[0] = 0
 
 
 def damage(path, place, content):
