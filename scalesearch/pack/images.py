@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -88,6 +89,17 @@ class PackedBoxes(_Packed):
     def ids(self) -> Sequence[int]:
         """The id of each image in its annotations."""
         return tuple(self._table("ids").tolist())
+
+    @cached_property
+    def paths(self) -> tuple[str, ...] | None:
+        """The file that each image was read from, which may be gone; None of one without."""
+        if "paths" not in self.pack.tables:
+            return None
+        content, starts = (self.pack.tables[name] for name in ("paths", "path_starts"))
+        return tuple(
+            os.fsdecode(content[starts[place] : starts[place + 1]].tobytes())
+            for place in self.places
+        )
 
     def image(self, index: int) -> torch.Tensor:
         """An image as uint8 [C, H, W]."""

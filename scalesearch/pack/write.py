@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ import numpy as np
 
 from scalesearch.errors import TrialError, UserError
 from scalesearch.files.large import LargeFile, large_file
-from scalesearch.interfaces import BoxData, BoxImages, Data, Images, Targets
+from scalesearch.interfaces import BoxData, BoxImages, Data, Images, Targets, hook
 from scalesearch.pack.file import (
     PAGE,
     PackFile,
@@ -167,17 +168,35 @@ def _write_boxes(writer: _Writer, parts: list[BoxImages]) -> Tables:
             writer.write_one(image)
             sizes.append((image.shape[0], image.shape[1]))
             objects.append(scaled_targets(targets, images.size(index), sizes[-1]))
-    counts = [len(one.labels) for one in objects]
+    counts = (len(one.labels) for one in objects)
     return {
+        **_path_tables(parts),
         "ids": np.array(ids, np.int64),
         "sizes": np.array(sizes, np.int32).reshape(-1, 2),
         "original_sizes": np.array([m.size(n) for m, n in every], np.int32).reshape(-1, 2),
-        "starts": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "starts": _starts(counts),
         "boxes": np.concatenate([one.boxes for one in objects]).astype(np.float32),
         "labels": np.concatenate([one.labels for one in objects]).astype(np.int64),
         "crowd": np.concatenate([one.crowd for one in objects]).astype(bool),
         "areas": np.concatenate([one.areas for one in objects]).astype(np.float64),
     }
+
+
+def _path_tables(parts: list[BoxImages]) -> Tables:
+    """The files of the images, by which a report shows them, as bytes one after the other."""
+    every = [hook(images, "paths") for images in parts]
+    if any(paths is None for paths in every):
+        return {}
+    names = [os.fsencode(Path(path).absolute()) for paths in every for path in paths]
+    return {
+        "paths": np.frombuffer(b"".join(names), np.uint8),
+        "path_starts": _starts(map(len, names)),
+    }
+
+
+def _starts(counts: Iterable[int]) -> np.ndarray:
+    """Where each of them starts, and where the last one ends, int64 [N + 1]."""
+    return np.cumsum([0, *counts], dtype=np.int64)
 
 
 def packed_size(size: tuple[int, int], side: int) -> tuple[int, int]:

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from scalesearch.errors import UserError
+from scalesearch.files.architecture import save_architecture
+from scalesearch.files.write import format_yaml
 from scalesearch.history.table import TIMES
 from scalesearch.study import run as running
 from scalesearch.study.folder import deciding
@@ -17,6 +19,7 @@ from scalesearch.study.load import load_study, resolved
 from scalesearch.study.run import run
 from tests.fakes import write_study
 from tests.pictures import noise
+from tests.shapes import detector
 
 TRAINING = {"name": "training", "epochs": 1, "batch_size": 8}
 SEARCH = {"space": "space.yaml", "sampler": "random", "trials": 2}
@@ -77,6 +80,40 @@ def test_a_study_on_a_pack_is_the_study_on_the_same_pixels(write, tmp_path, monk
     # Where it lies is no part of the study.
     run(write(cache={"side": 8, "folder": "elsewhere"}), folder=cached.path)
     assert list((tmp_path / "elsewhere").glob("*.pack"))
+
+
+@pytest.mark.slow
+def test_a_study_of_detectors_on_a_pack(tmp_path, monkeypatch):
+    save_architecture(tmp_path / "net.yaml", detector())
+    canvas = {"name": "mnist_canvas", "train": 16, "validation": 8, "side": 64, "largest": 40}
+    given = {
+        "task": "detection",
+        "dataset": canvas | {"path": "canvases"},
+        "evaluator": {"name": "detection", "epochs": 1, "batch_size": 8},
+        "baseline": "net.yaml",
+        "coefficients": {},
+        "family": {"phi": [0]},
+    }
+
+    def carry_out(name, **more):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(format_yaml({"name": name, **given, **more}))
+        return run(file, folder=tmp_path / name).path
+
+    monkeypatch.setattr(running, "report", lambda folder: [])
+    plain = carry_out("plain")
+    half = carry_out("half", cache={"side": 32, "folder": "packs"})
+    cached = carry_out("cached", cache={"side": 64, "folder": "packs"})
+    assert rows(cached) == rows(plain)
+    truth = json.loads((plain / "detections" / "truth.json").read_text())
+    # Its images are named by the files that were packed: a report can show them.
+    assert json.loads((cached / "detections" / "truth.json").read_text()) == truth
+    assert "boxes, areas (by which objects" in (cached / "log.txt").read_text()
+    smaller = json.loads((half / "detections" / "truth.json").read_text())
+    assert {(each["height"], each["width"]) for each in smaller["images"]} == {(32, 32)}
+    for ours, theirs in zip(smaller["annotations"], truth["annotations"], strict=True):
+        assert ours["bbox"] == [side / 2 for side in theirs["bbox"]]
+        assert ours["area"] == theirs["area"] / 4
 
 
 def test_the_section_is_read_and_resolved(write, tmp_path, monkeypatch):
