@@ -341,7 +341,7 @@ def pack(
     ],
     output: Annotated[Path, Option("--output", "-o", help="File to write, such as train.pack.")],
     side: Annotated[
-        int, Option(min=1, help="Pixels of the squares; of detection, of the longer side at most.")
+        int, Option(min=4, help="Pixels of the squares; of detection, of the longer side at most.")
     ],
     options: Annotated[
         list[str] | None,

@@ -83,10 +83,16 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     """Waits until no other process is in such a block of the same path; a killed one is in none.
 
     Where files cannot be locked, nothing waits.
+
+    Raises:
+        UserError: the place cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        _lock(file.fileno())
+    with _placing(path, 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        with _placing(path, 0):
+            _lock(file.fileno())
         yield  # the lock goes when the file is closed
 
 

@@ -22,7 +22,7 @@ from scalesearch.pack.file import VERSION, PackFile, open_pack
 from scalesearch.pack.images import data_of
 from scalesearch.pack.listing import listing
 from scalesearch.pack.manifest import Source, parts_of
-from scalesearch.pack.write import Progress, needed_bytes, write_pack
+from scalesearch.pack.write import Progress, needed_bytes, reading, write_pack
 from scalesearch.units import format_bytes, format_seconds
 from scalesearch.view import View
 
@@ -84,6 +84,8 @@ class Cache:
 
     def _key(self, data: Data, source: Source) -> str:
         """A digest of all that the pixels and tables of a pack follow from."""
+        with reading(source.dataset, "image" if isinstance(data, BoxData) else "batch"):
+            contents = [_contents(images, data) for images in parts_of(data).values()]
         return _digest(
             json.dumps(
                 {
@@ -95,7 +97,7 @@ class Cache:
                     "side": self.side,
                     "classes": data.classes,
                     "files": listing(data, times=True),
-                    "parts": [_contents(images, data) for images in parts_of(data).values()],
+                    "parts": contents,
                 },
                 sort_keys=True,
             ).encode()

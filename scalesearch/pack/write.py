@@ -29,6 +29,7 @@ from scalesearch.pack.file import (
 )
 from scalesearch.pack.listing import listing
 from scalesearch.pack.manifest import Manifest, Source, manifest_of, parts_of
+from scalesearch.plugins import calling
 from scalesearch.view import View
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def write_pack(
     source = replace(source, listing=listing(data))
     manifest = manifest_of(data, side, source, now)
     place = tail_start(manifest.count, manifest.slot)
-    with large_file(path, needed_bytes(data, side)) as file, _reading():
+    method = "image" if manifest.task == "detection" else "batch"
+    with large_file(path, needed_bytes(data, side)) as file, reading(source.dataset, method):
         writer = _Writer(file, manifest, progress or (lambda done, total: None))
         parts = [*parts_of(data).values()]
         if manifest.task == "detection":
@@ -86,10 +88,14 @@ def needed_bytes(data: Data, side: int) -> int:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
-    """An image that cannot be read ends the packing, not a trial."""
+def reading(dataset: str, method: str) -> Iterator[None]:
+    """An image that cannot be read is a `UserError`: it ends the packing, not a trial.
+
+    So is what a data set of one's own raises in a method.
+    """
     try:
-        yield
+        with calling(dataset, method):
+            yield
     except TrialError as error:
         raise UserError(str(error), key="dataset", hint="nothing was packed; try again") from error
 

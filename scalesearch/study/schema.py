@@ -431,7 +431,7 @@ class Cache(Settings):
     They lie in `folder`; by default in the user's cache folder.
     """
 
-    side: int = Field(ge=1)
+    side: int = Field(ge=4)
     folder: Annotated[Path, AfterValidator(_below_file)] | None = None
 
 

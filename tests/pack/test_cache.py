@@ -161,3 +161,21 @@ def test_of_two_processes_one_packs_and_the_other_waits(tmp_path):
     assert all("cache: 13 images are read at 8 pixels from" in text for text in said)
     assert len([*tmp_path.glob("*.pack")]) == 1
     assert [*tmp_path.glob(".*.part")] == []
+
+
+def test_what_a_data_set_of_ones_own_raises_names_it(packed, monkeypatch):
+    data = squares(9, 4)
+
+    def fail(indices, view):
+        raise KeyError("lost")
+
+    monkeypatch.setattr(data.train, "batch", fail)
+    with pytest.raises(UserError, match=r"'tests.packs:Drawn' failed in `batch`: KeyError: 'lost'"):
+        packed(data)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_message(packed, cache, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written: ") as raised:
+        packed(squares(2, 2), cache=replace(cache, folder=tmp_path / "file" / "packs"))
+    assert str(tmp_path / "file") in raised.value.file

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
@@ -103,6 +105,37 @@ def test_images_with_objects_keep_their_shape(tmp_path):
     assert packed.validation.targets(0).boxes.shape == (0, 4)
     assert packed.validation.targets(1).crowd.tolist() == [True, True]
     assert packed.validation.targets(1).boxes.tolist() == [[0, 0, 16, 16], [2, 2, 4, 4]]
+
+
+@settings(max_examples=20)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=2, max_size=6),
+    side=st.integers(4, 45),
+    data=st.data(),
+)
+def test_boxes_stay_where_they_are_in_their_image(tmp_path_factory, sizes, side, data):
+    path = tmp_path_factory.mktemp("drawn") / "a.pack"
+    share = st.floats(0, 1, width=32)
+    every = [
+        (size, objects(*([x * size[1], y * size[0], size[1], size[0]] for x, y in corners)))
+        for size in sizes
+        for corners in [data.draw(st.lists(st.tuples(share, share), max_size=3))]
+    ]
+    drawn = boxes(every[:1], every[1:])
+    packed = data_of(write_pack(drawn, path, side, SOURCE))
+    for ours, theirs in ((packed.train, drawn.train), (packed.validation, drawn.validation)):
+        for index in range(len(theirs)):
+            before, after = np.array(theirs.size(index)), np.array(ours.size(index))
+            assert (after <= before).all()
+            assert after.max() == min(side, before.max())
+            assert ours.image(index).shape == (3, *after)
+            one, other = (
+                images.targets(index).boxes / np.tile(size[::-1], 2)
+                for images, size in ((ours, after), (theirs, before))
+            )
+            assert np.allclose(one, other, atol=1e-6)
+            if (after == before).all():
+                assert torch.equal(ours.image(index), theirs.image(index))
 
 
 def test_scores_against_a_pack_are_those_against_the_resized_images(tmp_path):
@@ -204,6 +237,7 @@ write_pack(data, Path(sys.argv[1]), 8, SOURCE)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_packing_leaves_no_pack(tmp_path):
     path = tmp_path / "a.pack"
     root = Path(__file__).parents[2]

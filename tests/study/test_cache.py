@@ -129,7 +129,7 @@ def test_the_section_is_read_and_resolved(write, tmp_path, monkeypatch):
     ("cache", "text"),
     [
         ({}, "'side' is missing"),
-        ({"side": 0}, "cache.side: 0 cannot be used\n  allowed: at least 1"),
+        ({"side": 0}, "cache.side: 0 cannot be used\n  allowed: at least 4"),
         ({"side": 8, "sides": 9}, "cache.sides: unknown key 'sides'"),
         (None, "cache: 'cache' is empty"),
     ],
