@@ -56,8 +56,10 @@ class Hooks:
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
-        in_memory: of the images of a data set: whether none has to be read or decoded, as they are
-            arrays or mapped into memory.
+        in_memory: of the images of a data set: they are read at the speed of memory, as they are
+            arrays or mapped into it; no process of its own is worth its start for that, and no
+            pack.
+        presets: of any plug-in: its options by the names that `recipe` may have.
     """
 
     task: ClassVar[str | None] = None
@@ -71,6 +73,7 @@ class Hooks:
     gives_latency: bool = False
     paths: Sequence[str] | None = None
     in_memory: bool = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
         """Of an evaluator: the networks of a space that it can score, each a choice for every
@@ -117,6 +120,12 @@ class Hooks:
 
     def smaller(self) -> Any:
         """Of an evaluator: the same training with less memory in a step; None if there is none."""
+
+    def fitted(self, architecture: Architecture) -> Any:
+        """Of an evaluator: the same one made for a network and the device of this process.
+
+        By default it is itself: None.
+        """
 
 
 def hook(plugin: Any, name: str) -> Any:

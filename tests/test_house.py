@@ -48,7 +48,7 @@ HEAVY = {
             "executors/serial",
         ),
     ),
-    "torchvision": ("datasets", "nn/weight_files", "nn/library_models"),
+    "torchvision": ("datasets", "training/policies", "nn/weight_files", "nn/library_models"),
     "timm": ("nn",),
     "effdet": ("nn/weight_files",),
     "faster_coco_eval": ("training",),

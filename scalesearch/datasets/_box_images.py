@@ -24,7 +24,7 @@ from scalesearch.datasets._pixels import (
     all_undecodable,
     choose_levels,
     notes_on,
-    read_upright,
+    read_array,
 )
 from scalesearch.datasets._split import DEFAULT_VALIDATION, limited, take_groups
 from scalesearch.errors import UserError
@@ -78,11 +78,10 @@ class FolderBoxes:
         import torch
 
         try:
-            pixels = np.array(read_upright(self.images[index].path, self.reading))
+            pixels = read_array(self.images[index].path, self.reading)
         except UserError as error:
             raise all_undecodable(error, self.paths) from error
-        shape = (*pixels.shape[:2], self.reading.channels)
-        return torch.from_numpy(pixels.reshape(shape)).permute(2, 0, 1)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def targets(self, index: int) -> Targets:
         """The objects of an image."""

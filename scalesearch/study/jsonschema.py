@@ -205,6 +205,8 @@ def _options_of(folder: str, name: str, key: str, *, named: bool) -> Any:
         fields |= {"checkpoint_every": (Annotated[int, Field(ge=0)] | None, None)}
     elif not named:
         fields = {field: (kind, None) for field, (kind, _) in fields.items()}
+    if presets := getattr(plugins.load(folder, name), "presets", None):
+        fields["recipe"] = (Literal[tuple(presets)], "quick" if named else None)
     word = f"{name}_{folder}{'' if named else '_unnamed'}"
     return _model(word, {key: (Literal[name], ... if named else name), **fields})
 

@@ -31,6 +31,7 @@ from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
 from scalesearch.spaces.pool import Pool
 from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
+from scalesearch.training.recipe import preset
 from scalesearch.units import parse_bytes, parse_count, parse_seconds
 
 Number = TypeVar("Number", int, float)
@@ -417,13 +418,22 @@ def _plugin(
         loaded = plugins.load(kind, name)
     except UserError as error:
         raise error.at(under=key) from None
-    record = read_record(loaded, options, folder)
+    record = read_record(loaded, with_preset(loaded, options), folder)
     if ":" in name:
         try:
             check_attributes(kind, name, record)
         except UserError as error:
             raise error.at(under=key) from None
     return Plugin(kind, name, plain_record(record))
+
+
+def with_preset(kind: Any, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A plug-in's options over those of the `recipe` that they name, where it has some by name."""
+    presets = getattr(kind, "presets", None)
+    if not presets or "recipe" not in options:
+        return options
+    own = {key: value for key, value in options.items() if key != "recipe"}
+    return {**preset(presets, str(options["recipe"])), **own}
 
 
 def _objective(**fields: Any) -> Objective:
