@@ -71,7 +71,7 @@ def check_data(name: str, data: Any, task: str) -> Data:
         return data
     with calling(name, "load"):
         data = _with_facts(name, data)
-        for part in ("train", "validation"):
+        for part in ("train", "validation", *(["test"] if data.test is not None else [])):
             images = getattr(data, part)
             count = len(images)
             if count < 1:

@@ -60,6 +60,9 @@ class Hooks:
             arrays or mapped into it; no process of its own is worth its start for that, and no
             pack.
         presets: of any plug-in: its options by the names that `recipe` may have.
+        score: of an evaluator: from a trained network, its architecture and a data set to the
+            scores (name to number) on its `test` images, which need no training images. By default
+            no network is scored on test images.
     """
 
     task: ClassVar[str | None] = None
@@ -74,6 +77,7 @@ class Hooks:
     paths: Sequence[str] | None = None
     in_memory: bool = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    score: Callable[[Any, Any, Any], Mapping[str, float]] | None = None
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
         """Of an evaluator: the networks of a space that it can score, each a choice for every
@@ -254,7 +258,7 @@ class FileAccount:
     """What became of every file that a data set saw.
 
     Attributes:
-        taken: how many files of each ending train or validate.
+        taken: how many files of each ending train, validate or test.
         left_out: the others, by reason.
     """
 
@@ -394,7 +398,7 @@ class Evaluator(Protocol):
     """`evaluators/`: gives a built model its scores.
 
     Optional: `task`, `metrics`, `epochs`, `validate_every`, `seeds`, `fidelities`, `check`,
-    `notes`, `notes_on`, `smaller`.
+    `notes`, `notes_on`, `smaller`, `score`.
 
     If `evaluate` has a parameter `scratch` it is given a `Scratch` (of scalesearch.history.jobs):
     the trial's identity, and a folder in which to keep what an interrupted trial needs to go on;

@@ -261,6 +261,9 @@ WRONG_DATA = [
     (replace(DATA, validation=None), "failed in `load`: TypeError: object of type 'NoneType'"),
     (replace(DATA, train=Images(np.array([0, 2]))), "the train labels hold 2, and there are 2"),
     (replace(DATA, validation=Images(np.array([-1, 0]))), "the validation labels hold -1"),
+    (replace(DATA, test=Images([], count=0)), "has no test images"),
+    (replace(DATA, test=Images(np.array([0, 2]))), "the test labels hold 2, and there are 2"),
+    (replace(DATA, test=Images([0, 1], dtype=torch.float32)), "`test.batch` returned float32"),
     (replace(DATA, train=Images(np.array([0.0, 1.0]))), "the train labels are float64 [2]"),
     (replace(DATA, train=Images(np.array([0]), count=2)), "are int64 [1]\n  allowed: int64 [2]"),
     (replace(DATA, train=Images([0, 1], dtype=torch.float32)), "`train.batch` returned float32"),
@@ -281,6 +284,8 @@ def test_data_sets_that_are_right():
     assert check_data(NAME, DATA, "classification") == DATA
     pictures = boxes_of()
     assert check_data(NAME, pictures, "detection") == pictures
+    tested = replace(DATA, test=GOOD)
+    assert check_data(NAME, tested, "classification") == tested
 
 
 def test_facts_become_plain_values():
@@ -321,6 +326,10 @@ def test_boxes_that_are_none(changes, said):
     with pytest.raises(UserError) as raised:
         check_data(NAME, boxes_of(**changes), "detection")
     assert said in str(raised.value)
+    wrong = replace(boxes_of(), test=boxes_of(**changes).train)
+    with pytest.raises(UserError) as raised:
+        check_data(NAME, wrong, "detection")
+    assert said.replace("train", "test") in str(raised.value)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import Any
 
 from scalesearch.arch.factory import Factory
 from scalesearch.cli.progress import Bars, Lines, bars, interruptible, is_terminal
-from scalesearch.cli.tables import print_table
+from scalesearch.cli.tables import print_table, shown_score
 from scalesearch.cost.closed_form import cost
+from scalesearch.history.final_scores import final_scores
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.family import DETECTOR_STRATEGIES
@@ -77,6 +78,8 @@ def show_results(folder: RunFolder) -> None:
         print(f"coefficients  {_COEFFICIENTS[type(coefficients)].format(coefficients)}")
     if (folder.path / "family").exists():
         _print_family(folder)
+    else:
+        _print_test(folder)
     print(f"report        {folder.path / 'report.html'}")
     if (exports := folder.path / "export").exists():
         print(f"export        {exports}{'/'} ({_count_files(exports)})")
@@ -96,6 +99,7 @@ def _print_family(folder: RunFolder) -> None:
     trials, metric = folder.trials, folder.objective.metric
     rows = trials[trials["phase"] == "family"].to_dict("records")
     scored = {f"{row['strategy']}_phi{row['phi']:.12g}": row for row in rows}
+    test = {one.name: one.test.scores for one in final_scores(folder.read())}
     members = sorted(folder.family, key=lambda m: (m.phi, _order(m.strategy)))
     compound = {m.phi: cost(m.architecture).flops for m in members if m.strategy == "compound"}
     of_factory = bool(members) and isinstance(members[0].architecture, Factory)
@@ -115,10 +119,21 @@ def _print_family(folder: RunFolder) -> None:
                 f"{costs.flops / base:.2f}" if base else "",
                 format_count(costs.params),
                 trial.get("state", "not assessed") if math.isnan(score) else f"{score:.4f}",
+                *([shown_score(test.get(member.name, {}), metric)] if test else []),
             )
         )
     head = ("phi", "strategy", *sizes, "px", "flops", "ratio", "params", metric)
+    head += (f"test {metric}",) if test else ()
     print_table("family", head, table)
+
+
+def _print_test(folder: RunFolder) -> None:
+    """The baseline's score on the test images, of a study without a family that has some."""
+    metric, count = folder.objective.metric, folder.test_images
+    for one in final_scores(folder.read()):
+        before, after = (shown_score(each.scores, metric) for each in (one.chosen, one.test))
+        on = "" if count is None else f" on {count:,} images"
+        print(f"test          {metric} {after}{on}; {before} on the validation images")
 
 
 def _order(strategy: str) -> tuple[int, str]:

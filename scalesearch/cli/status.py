@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scalesearch.cli.tables import print_table
+from scalesearch.cli.tables import print_table, shown_score
 from scalesearch.files.strict import load_yaml
 from scalesearch.history.confirmed import Candidate, confirmed
+from scalesearch.history.final_scores import FinalScores, final_scores
 from scalesearch.history.ranking import ranked
-from scalesearch.history.trials import PHASES, Trial
+from scalesearch.history.trials import PHASES, Trial, overall
 from scalesearch.scaling.detector import COEFFICIENT_NAMES
 from scalesearch.study.doubt import doubt
 from scalesearch.study.folder import RunFolder, existing, is_running
@@ -29,11 +30,14 @@ def show_status(path: Path, as_json: bool) -> None:
     counts = {phase: Counter(trial.state for trial in trials) for phase, trials in phases.items()}
     best = {phase: _best(trials) for phase, trials in phases.items()}
     agreement = agreement_of(phases.get("search", []))
-    confirmation = confirmed(phases)
+    confirmation, scored = confirmed(phases), final_scores(phases)
     failed = [t for trials in phases.values() for t in trials if t.state == "failed"]
     if as_json:
         summary: dict[str, Any] = {"name": name, "running": running}
         summary |= {phase: {**counts[phase], "best": _describe(best[phase])} for phase in phases}
+        if scored:
+            del summary["test"]["best"]  # nothing is chosen by these
+            summary["test"] |= {"networks": [_plain_test(one) for one in scored]}
         if confirmation is not None:
             summary["confirm"] |= {"candidates": [_plain(c) for c in confirmation.candidates]}
         summary |= {"failures": _causes(failed)} if failed else {}
@@ -46,7 +50,16 @@ def show_status(path: Path, as_json: bool) -> None:
         for phase, trial in ((phase, best.get(phase)) for phase in PHASES)
         if _asked_for(settings, phase)
     ]
+    if "test" in phases:
+        rows.append(("test", summarise(counts["test"]), "nothing is chosen by these scores"))
     print_table("", ("phase", "trials", "best so far"), rows)
+    if scored:
+        metric = folder.objective.metric
+        pairs = [
+            (one.name, *(shown_score(each.scores, metric) for each in (one.chosen, one.test)))
+            for one in scored
+        ]
+        print_table("test", ("network", metric, f"test {metric}"), pairs)
     if words := doubt(settings) if confirmation is None else confirmation.sentence:
         print(f"baseline: {words}")
     if words := _coefficients(folder):
@@ -113,6 +126,11 @@ def _plain(candidate: Candidate) -> dict[str, object]:
         "probability": candidate.probability,
         "flops": candidate.trial.cost.flops,
     }
+
+
+def _plain_test(one: FinalScores) -> dict[str, object]:
+    scores, test = overall(one.chosen.scores), overall(one.test.scores)
+    return {"network": one.name, "scores": scores, "test_scores": test}
 
 
 def _describe(trial: Trial | None) -> dict[str, object] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleDimensions
@@ -16,6 +16,11 @@ def console() -> Console:
     """Where to print; without colours or wrapping if it is not a terminal."""
     out = Console(highlight=False)
     return out if out.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def shown_score(scores: Mapping[str, float], metric: str) -> str:
+    """A score of a table with four digits, or nothing where there is none."""
+    return f"{scores[metric]:.4f}" if metric in scores else ""
 
 
 def print_table(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from scalesearch.datasets._split import Split
+from scalesearch.datasets._own_parts import limits_of
+from scalesearch.datasets._split import Split, limited, notes_on_test
 from scalesearch.interfaces import ImageData, View
 
 if TYPE_CHECKING:
@@ -48,20 +49,38 @@ class ArrayImages:
 
 
 def split_arrays(
-    images: ArrayImages, classes: Sequence[str], *, split: Split, flip: bool, seed: int
+    images: ArrayImages,
+    classes: Sequence[str],
+    *,
+    split: Split,
+    flip: bool,
+    seed: int,
+    published: ArrayImages | None = None,
 ) -> ImageData:
-    """The images split in two, with the statistics of the training part."""
-    train, validation = split.indices(images.labels, classes, seed)
-    training_images = images.choose(train)
+    """The images in their parts, with the statistics of the training part.
+
+    `published` are test images that are apart already; a limit takes of them in proportion.
+    """
+    if published is not None:
+        total = len(images) + len(published)
+        limit = None if split.limit is None or split.limit >= total else split.limit
+        own, of_test = limits_of([len(images), len(published)], limit, len(classes))
+        published = published.choose(limited(published.labels, of_test, seed))
+        split = replace(split, limit=own)
+    parts = split.indices(images.labels, classes, seed)
+    training_images = images.choose(parts.train)
+    test = published if parts.test is None else images.choose(parts.test)
     mean, std = channel_statistics(training_images.pixels)
     return ImageData(
         train=training_images,
-        validation=images.choose(validation),
+        validation=images.choose(parts.validation),
+        test=test,
         classes=tuple(classes),
         channels=images.pixels.shape[-1],
         mean=mean,
         std=std,
         flip=flip,
+        notes=tuple(notes_on_test(test)),
     )
 
 

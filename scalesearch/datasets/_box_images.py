@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from scalesearch.datasets._boxes import BoxCheck, Size, turned
+from scalesearch.datasets._checked_files import CheckedFiles
 from scalesearch.datasets._image_files import (
     ROTATED,
     Header,
-    check_headers,
-    content_groups,
     imagenet_statistics,
 )
 from scalesearch.datasets._listing import LeftOutFiles, first_few
+from scalesearch.datasets._own_parts import ranges, without_copies
 from scalesearch.datasets._pixels import (
     Levels,
     Reading,
@@ -26,7 +27,7 @@ from scalesearch.datasets._pixels import (
     notes_on,
     read_array,
 )
-from scalesearch.datasets._split import DEFAULT_VALIDATION, limited, take_groups
+from scalesearch.datasets._split import Parts, limited, notes_on_test, take_groups
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData, Targets
 
@@ -137,25 +138,38 @@ class BoxFiles:
     notes: tuple[str, ...]
 
 
+def readable(
+    annotated: Sequence[Annotated], counts: Mapping[str, int], checked: CheckedFiles
+) -> tuple[list[Annotated], dict[str, int]]:
+    """The images of files that can be read, and how many of them each part has."""
+    kept = [one.path not in checked.unreadable for one in annotated]
+    ends = pairwise(np.cumsum([0, *counts.values()]).tolist())
+    left = {part: sum(kept[start:end]) for part, (start, end) in zip(counts, ends, strict=True)}
+    return list(compress(annotated, kept)), left
+
+
 def read_box_files(
     annotated: Sequence[Annotated],
     labels: Mapping[Any, int],
+    checked: CheckedFiles,
     *,
     check: BoxCheck,
     channels: int,
     levels: Levels | None,
 ) -> BoxFiles:
-    """Opens every image once, and lays its boxes into it; `labels` are those of the categories.
+    """Lays the boxes into their images; `labels` are those of the categories.
 
     Boxes are of the upright image, unless the annotations show that they are of the image as it is
     stored, by a width and height that are those of the stored image. They are turned then.
 
     Raises:
-        UserError: images that cannot be read, or differ in size from their annotations; boxes
-            that cannot be what they are taken for.
+        UserError: images that differ in size from their annotations; boxes that cannot be what they
+            are taken for.
     """
     paths = [one.path for one in annotated]
-    headers = check_headers(paths)
+    place = {path: place for place, path in enumerate(checked.paths)}
+    places = [place[path] for path in paths]
+    headers = [checked.headers[place] for place in places]
     _check_sizes(annotated, headers)
     chosen, of_levels = choose_levels(levels, paths, headers)
     reading = Reading(channels=channels, levels=chosen)
@@ -170,8 +184,8 @@ def read_box_files(
         for one, header, of_stored in zip(annotated, headers, stored, strict=True)
     )
     check.check()
-    groups = content_groups(paths, headers)
-    notes = [*check.notes(), *of_levels, *notes_on(headers, reading, boxes=True)]
+    groups = checked.groups[places]
+    notes = [*checked.notes, *check.notes(), *of_levels, *notes_on(headers, reading, boxes=True)]
     for count, text in (
         (
             sum(one.size is None for one in annotated),
@@ -249,50 +263,64 @@ def _make_targets(
 
 
 def split_files(
-    files: BoxFiles, share: float | None, limit: int | None, seed: int, left_out: LeftOutFiles
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training and validation images: a `share` of all validates, drawn by the seed."""
-    share = DEFAULT_VALIDATION if share is None else share
-    total = len(files.images)
-    order = np.random.default_rng(seed).permutation(total)
-    validation = take_groups(order, files.groups, round(total * share))
-    train = order[~np.isin(order, validation)]
-    if not len(validation) or not len(train):
-        raise UserError(
-            f"{share:g} of {total} images leaves nothing to train or to validate with",
-            key="validation",
-            hint="take another share, or more images; copies of an image count as one",
-        )
-    return _limited_parts(np.sort(train), np.sort(validation), limit, seed, left_out)
+    files: BoxFiles,
+    own: Mapping[str, int],
+    shares: Mapping[str, float],
+    limit: int | None,
+    seed: int,
+    left_out: LeftOutFiles,
+) -> Parts:
+    """Indices of the images of each part, at most `limit` of a part, drawn by the seed.
 
+    An image that stands in several parts tests, or else validates, alone.
 
-def own_split(
-    files: BoxFiles, train_count: int, limit: int | None, seed: int, left_out: LeftOutFiles
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of both parts, of which the first `train_count` images are meant to train.
-
-    An image that stands in both parts validates alone.
+    Args:
+        files: of `train`, `validation` and `test`, or of some of these, in this order.
+        own: how many images are meant for each.
+        shares: of the training images for the parts that have none of their own, in the order of
+            drawing: a part does not depend on those after it.
+        limit: None takes all.
+        seed: of the draws.
+        left_out: takes what is in no part.
 
     Raises:
-        UserError: nothing is left to train.
+        UserError: nothing is left to train, to validate or to test with.
     """
-    every = np.arange(len(files.images))
-    train, validation = every[:train_count], every[train_count:]
-    both = np.isin(files.groups[train], files.groups[validation])
-    for index in train[both]:
-        left_out.add("of the training images that validate, too", files.images.paths[index])
-    if both.all():
+    kept = without_copies(ranges(own), files.groups, files.images.paths, left_out)
+    if not len(kept["train"]):
         raise UserError(
-            f"all {train_count:,} training images validate, too",
+            f"all {own['train']:,} training images validate{' or test' * ('test' in own)}, too",
             key="validation",
-            hint="validate with other images, or with a share of these",
+            hint="take other images, or shares of these",
         )
-    return _limited_parts(train[~both], validation, limit, seed, left_out)
+    train = kept["train"]
+    order = np.random.default_rng(seed).permutation(len(train))
+    for part, share in shares.items():
+        if part in own:
+            continue
+        drawn = take_groups(order, files.groups[train], round(len(train) * share))
+        order = order[~np.isin(order, drawn)]
+        if not len(drawn) or not len(order):
+            does = "validate" if part == "validation" else part
+            raise UserError(
+                f"{share:g} of {len(train)} images leaves nothing to train or to {does} with",
+                key=part,
+                hint="take another share, or more images; copies of an image count as one",
+            )
+        kept[part] = np.sort(train[drawn])
+    kept["train"] = np.sort(train[order])
+    before = sum(map(len, kept.values()))
+    kept = {
+        part: indices[limited(np.zeros(len(indices), np.int64), limit, seed)]
+        for part, indices in kept.items()
+    }
+    left_out.add_rest(before - sum(map(len, kept.values())))
+    return Parts(**kept)
 
 
 def box_data(
     files: BoxFiles,
-    parts: tuple[np.ndarray, np.ndarray],
+    parts: Parts,
     *,
     categories: Mapping[int, str],
     flip: bool,
@@ -304,11 +332,13 @@ def box_data(
     Raises:
         UserError: a part has no box.
     """
-    train, validation = map(files.images.choose, parts)
-    every = [*train.images, *validation.images]
+    train, validation = map(files.images.choose, (parts.train, parts.validation))
+    test = None if parts.test is None else files.images.choose(parts.test)
+    named = {"training": train, "validation": validation} | ({} if test is None else {"test": test})
+    every = [image for part in named.values() for image in part.images]
     crowds = sum(int(image.targets.crowd.sum()) for image in every)
     boxes = sum(len(image.targets.crowd) for image in every)
-    for name, part in (("training", train), ("validation", validation)):
+    for name, part in named.items():
         if not any((~image.targets.crowd).any() for image in part.images):
             but = "; ".join(
                 [
@@ -317,16 +347,18 @@ def box_data(
                 ]
             )
             raise UserError(
-                f"no {name} image has a box to learn from" + (f": {but}" if but else ""),
+                f"no {name} image has a box to {'be scored by' if name == 'test' else 'learn from'}"
+                + (f": {but}" if but else ""),
                 key="annotations",
             )
     channels = files.images.reading.channels
     mean, std = imagenet_statistics(channels)
     classes = tuple(categories.values())
-    account = left_out.account((*train.paths, *validation.paths))
+    account = left_out.account(image.path for image in every)
     return BoxData(
         train=train,
         validation=validation,
+        test=test,
         classes=classes,
         category_ids=tuple(categories),
         channels=channels,
@@ -335,6 +367,7 @@ def box_data(
         flip=flip,
         notes=(
             str(account),
+            *notes_on_test(parts.test),
             *notes,
             *files.notes,
             *([f"{crowds:,} of {boxes:,} boxes are crowd: {_CROWD}"] if crowds else []),
@@ -342,22 +375,6 @@ def box_data(
         ),
         files=account,
     )
-
-
-def _limited_parts(
-    train: np.ndarray,
-    validation: np.ndarray,
-    limit: int | None,
-    seed: int,
-    left_out: LeftOutFiles,
-) -> tuple[np.ndarray, np.ndarray]:
-    """At most `limit` of the images of each part, drawn from the seed."""
-    before = len(train) + len(validation)
-    train, validation = (
-        part[limited(np.zeros(len(part), np.int64), limit, seed)] for part in (train, validation)
-    )
-    left_out.add_rest(before - len(train) - len(validation))
-    return train, validation
 
 
 def _unlearned(train: FolderBoxes, classes: Sequence[str]) -> tuple[str, ...]:

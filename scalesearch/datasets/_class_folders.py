@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from scalesearch.datasets._listing import (
     LeftOutFiles,
+    Listing,
     count_files,
     endings,
     first_few,
+    inner_names,
+    joined,
     list_images,
     sub_folders,
 )
+from scalesearch.datasets._manifest import Manifest
+from scalesearch.datasets._many_folders import list_folders
+from scalesearch.datasets._own_parts import WORDS
 from scalesearch.errors import UserError, nearest
 from scalesearch.text import look, odd_characters, printable
 
-_TRAIN = ("train", "training")
-_VALIDATION = ("val", "valid", "validate", "validation", "dev", "eval", "evaluation")
-_TEST = ("test", "testing")  # validates where nothing else does
-_PARTS = (*_TRAIN, *_VALIDATION, *_TEST)
+_PARTS = tuple(word for words in WORDS.values() for word in words)
 PART_NAMES = (
     "`train` and one of `val`, `valid`, `validation`, `dev`, `eval`, `test`, in any case, also in "
     "names such as `val2017` or `seg_train`"
@@ -38,28 +42,59 @@ class LabelledFiles:
 
     Attributes:
         classes: names, sorted.
-        paths: of each image.
+        listing: the files.
         labels: int64 [N], of each image.
         notes: on folders that were read as one class, in sentences.
     """
 
     classes: tuple[str, ...]
-    paths: tuple[str, ...]
+    listing: Listing
     labels: np.ndarray
     notes: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The path of each image."""
+        return self.listing.paths
 
     def __add__(self, other: LabelledFiles) -> LabelledFiles:
         """The files of both, which have the same classes."""
         return LabelledFiles(
             self.classes,
-            self.paths + other.paths,
+            joined([self.listing, other.listing]),
             np.concatenate([self.labels, other.labels]),
             self.notes + other.notes,
         )
 
+    def readable(
+        self, places: np.ndarray, counts: Mapping[str, int]
+    ) -> tuple[LabelledFiles, Mapping[str, int]]:
+        """The files at some places, in ascending order, and how many each part has of them.
 
-def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Those that are named as folders of training, and as folders of validation images.
+        `counts` are those of the parts, which follow each other; of a whole there are none.
+
+        Raises:
+            UserError: a part has none of a class.
+        """
+        if len(places) == len(self.labels):
+            return self, counts
+        ends = np.searchsorted(places, np.cumsum([*counts.values()])[:-1])
+        parts = dict(zip(counts or [""], np.split(places, ends), strict=True))
+        for name, part in parts.items():
+            missing = np.setdiff1d(np.arange(len(self.classes)), self.labels[part]).tolist()
+            if missing:
+                raise UserError(
+                    f"no {name and name + ' '}image of "
+                    f"{first_few(self.classes[label] for label in missing)} can be read",
+                    key="path",
+                    hint="mend the files, or leave the class out",
+                )
+        files = replace(self, listing=self.listing.choose(places), labels=self.labels[places])
+        return files, {name: len(parts[name]) for name in counts}
+
+
+def parts_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Those that are named as folders of `train`, `validation` and `test` images.
 
     Names are the usual words, or hold one of them (`seg_train`, `val2017`) where no folder is
     named by the word alone.
@@ -69,7 +104,7 @@ def parts_of(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         exact = [folder for folder in folders if folder.name.lower() in words]
         return exact or [folder for folder in folders if _has_word(folder, words)]
 
-    return named(_TRAIN), named(_VALIDATION) or named(_TEST)
+    return {part: named(words) for part, words in WORDS.items()}
 
 
 def inner_folder(folder: Path) -> Path:
@@ -85,21 +120,30 @@ def note_alike(names: Sequence[str]) -> str:
     return f"names that look alike are one class: {words}"
 
 
-def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
-    """The folders of training and of validation images, if these are such.
+def find_split(folders: Sequence[Path], test: float | str | None = None) -> dict[str, Path] | None:
+    """The folders of `train`, and of `validation` or `test` images or both, if these are such.
+
+    Where both are there, one of test images that holds other classes is none, unless `test` is the
+    name of one.
 
     Raises:
         UserError: they are named as the parts of a split and cannot be one.
     """
-    train, validation = parts_of(folders)
+    candidates = parts_of(folders)
+    train, part = candidates["train"], "validation" if candidates["validation"] else "test"
+    validation = candidates[part]
     named = [folder for folder in folders if folder.name.lower() in _PARTS]
     if len(train) == len(validation) == 1:
         first, second = inner_folder(train[0]), inner_folder(validation[0])
         certain = train[0] in named and validation[0] in named
-        if certain and _holds_folders(first) and _holds_folders(second):
-            return first, second
-        if _shared_folders([first, second]):
-            return first, second
+        certain &= _holds_folders(first) and _holds_folders(second)
+        if certain or _shared_folders([first, second]):
+            third = [inner_folder(one) for one in candidates["test"] if part == "validation"]
+            taken = len(third) == 1 and (
+                _class_looks(first) == _class_looks(third[0])
+                or (isinstance(test, str) and _holds_folders(third[0]))
+            )
+            return {"train": first, part: second} | ({"test": third[0]} if taken else {})
     flat = not any(map(_holds_folders, named))
     if len(named) < len(folders) and (flat or not train or not validation):
         if (shared := _shared_folders(folders)) and any(_has_word(one, _PARTS) for one in folders):
@@ -124,7 +168,9 @@ def find_split(folders: Sequence[Path]) -> tuple[Path, Path] | None:
     )
 
 
-def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) -> LabelledFiles:
+def list_classes(
+    folder: Path, folders: Sequence[Path], left_out: LeftOutFiles, manifest: Manifest
+) -> LabelledFiles:
     """The images below each of a folder's sub-folders, which are the classes.
 
     Folders whose names look alike are one class.
@@ -148,16 +194,16 @@ def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) 
     if shared := _shared_folders(folders):
         inner = first_few(shared)
         notes.append(f"each class holds the same folders, {inner}: are those the classes?")
-    paths: list[str] = []
-    counts = []
-    for name in sorted(by_look):
-        before = len(paths)
-        for one in by_look[name]:
-            paths += _images_of(one, left_out)
-        counts.append(len(paths) - before)
+    in_order = [one for name in sorted(by_look) for one in by_look[name]]
+    listed = list_folders(in_order, lambda one: _images_of(one, manifest))
+    for _, others in listed:
+        left_out.include(others)
+    files = iter(listing for listing, _ in listed)
+    listings = [joined(list(islice(files, len(by_look[name])))) for name in sorted(by_look)]
+    counts = [len(one.paths) for one in listings]
     labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     names = (unicodedata.normalize("NFC", by_look[name][0].name) for name in sorted(by_look))
-    return LabelledFiles(tuple(names), tuple(paths), labels, tuple(notes))
+    return LabelledFiles(tuple(names), joined(listings), labels, tuple(notes))
 
 
 def check_same_classes(train: LabelledFiles, validation: LabelledFiles, names: str) -> None:
@@ -180,19 +226,18 @@ def note_parts(folders: Sequence[Path]) -> list[str]:
     return [f"taken as classes, not as parts of a split: {', '.join(named)}"] if named else []
 
 
-def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
+def copies_note(paths: Sequence[str], labels: np.ndarray, groups: np.ndarray) -> list[str]:
     """What is to be said of files that are equal byte for byte, by the group of each."""
-    names, first, counts = np.unique(groups, return_index=True, return_counts=True)
+    names, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
     if len(names) == len(groups):
         return []
-    of_group = dict(zip(names.tolist(), first.tolist(), strict=True))
+    first = firsts[inverse]
     mixed = [
-        f"{files.paths[index]} and {files.paths[of_group[group]]}"
-        for index, group in enumerate(groups.tolist())
-        if files.labels[index] != files.labels[of_group[group]]
+        f"{paths[index]} and {paths[first[index]]}"
+        for index in np.flatnonzero(labels != labels[first]).tolist()
     ]
     notes = [
-        f"{int((counts - 1).sum()):,} files are copies of others: none of them validates what "
+        f"{len(groups) - len(names):,} files are copies of others: none of them validates what "
         "another one trains"
     ]
     if mixed:
@@ -201,23 +246,23 @@ def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
 
 
 def leave_out_folder(folder: Path, left_out: LeftOutFiles) -> None:
-    """Counts what lies beside the two parts of a split."""
+    """Counts what lies beside the parts of a split."""
     left_out.add("in folders beside the split", str(folder), count_files(str(folder)))
 
 
-def _images_of(folder: Path, left_out: LeftOutFiles) -> list[str]:
-    here = LeftOutFiles(folder)
-    images = list_images(folder, here)
-    if not images:
-        holds = f" (it holds {here})" if str(here) else ""
+def _images_of(folder: Path, manifest: Manifest) -> tuple[Listing, LeftOutFiles]:
+    """The images of a class, and what is left out below its folder."""
+    left_out = LeftOutFiles(folder)
+    images = list_images(folder, left_out, is_known=manifest.is_known)
+    if not images.paths:
+        holds = f" (it holds {left_out})" if str(left_out) else ""
         raise UserError(
             f"no image in {folder}{holds}",
             key="path",
             allowed="files that end in " + ", ".join(sorted(endings())),
             hint="remove the folder, or leave its class out",
         )
-    left_out.include(here)
-    return images
+    return images, left_out
 
 
 def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:
@@ -232,10 +277,17 @@ def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:
 
 def _shared_folders(folders: Sequence[Path]) -> list[str]:
     """The names of folders that each of these holds, if these are all and more than one."""
-    inner = [frozenset(f.name for f in sub_folders(one, LeftOutFiles(one))) for one in folders]
-    if not inner or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+    if not folders:
         return []
-    return sorted(inner[0])
+    first = inner_names(folders[0])
+    # One by one: there may be a thousand folders of a thousand files, and the first ones differ.
+    same = len(first) > 1 and all(inner_names(one) == first for one in folders[1:])
+    return first if same else []
+
+
+def _class_looks(folder: Path) -> set[str]:
+    """The names of a folder's folders, as they look."""
+    return set(map(look, inner_names(folder)))
 
 
 def _has_word(folder: Path, words: Sequence[str]) -> bool:
@@ -243,4 +295,4 @@ def _has_word(folder: Path, words: Sequence[str]) -> bool:
 
 
 def _holds_folders(folder: Path) -> bool:
-    return bool(sub_folders(folder, LeftOutFiles(folder)))
+    return bool(inner_names(folder))

@@ -127,10 +127,11 @@ _ALLOWED |= {"model_type": "an object with fields"}
 
 @dataclass(frozen=True)
 class Source:
-    """A file of annotations, and where its images are."""
+    """A file of annotations, where its images are, and the option that names the file."""
 
     path: Path
     finder: ImageFinder
+    key: str = "annotations"
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,9 @@ class Annotations:
     def labels(self) -> Mapping[int, int]:
         """The label of each category's id."""
         return {number: label for label, number in enumerate(self.categories)}
+
+
+_COUNTS = {2: "two", 3: "three"}
 
 
 def read_annotations(sources: Sequence[Source]) -> Annotations:
@@ -188,9 +192,10 @@ def read_annotations(sources: Sequence[Source]) -> Annotations:
                 by_id[one.id] = ids[look(one.name)]
             elif one.id in of_file:
                 raise UserError(
-                    f"the two files have different categories: {one.name!r} is only in this one",
+                    f"the {_COUNTS[len(sources)]} files have different categories: {one.name!r} is "
+                    "only in this one",
                     file=str(source.path),
-                    key="validation_annotations",
+                    key=source.key,
                 )
         missing = set(names.values()) - {names[number] for number in by_id.values()}
         if missing:

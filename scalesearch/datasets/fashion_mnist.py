@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from scalesearch.datasets._array_images import ArrayImages, split_arrays
-from scalesearch.datasets._split import Split
+from scalesearch.datasets._split import PUBLISHED, Split
 from scalesearch.errors import UserError
 from scalesearch.interfaces import ImageData
 
@@ -22,12 +22,12 @@ CLASSES = (
 )  # fmt: skip
 # Where Debian's and Ubuntu's package dataset-fashion-mnist puts the files.
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-_IMAGES, _LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+_IMAGES, _LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Split):
-    """Grey 28x28 images; the published test images are not read: keep them for a final test.
+    """Grey 28x28 images; `test: published` keeps the 10,000 published test images for the end.
 
     Attributes:
         folder: with the IDX files, gzipped or not, or with torchvision's FashionMNIST/raw.
@@ -35,6 +35,7 @@ class Dataset(Split):
     """
 
     task: ClassVar[str] = "classification"
+    has_published_test: ClassVar[bool] = True
 
     folder: Path | None = None
     download: bool = False
@@ -46,27 +47,34 @@ class Dataset(Split):
 
     def load(self, seed: int) -> ImageData:
         """Finds, reads and splits the published training images."""
-        paths = self._find()
+        images = _read(*self._needed("train"))
+        test = _read(*self._needed("t10k")) if self.test == PUBLISHED else None
+        return split_arrays(images, CLASSES, split=self, flip=True, seed=seed, published=test)
+
+    def _needed(self, part: str) -> tuple[Path, Path]:
+        """The files of a part, `train` or `t10k`, downloaded if that is asked for."""
+        paths = self._find(part)
         if paths is None and self.download and self.folder is not None:
             _download(self.folder)
-            paths = self._find()
+            paths = self._find(part)
         if paths is None:
+            which = "files" if part == "train" else "test files"
             raise UserError(
-                f"the files of Fashion-MNIST are not in {' or '.join(map(str, self._folders()))}",
+                f"the {which} of Fashion-MNIST are not in {' or '.join(map(str, self._folders()))}",
                 key="folder",
                 hint="install the system package dataset-fashion-mnist,"
                 " or set `folder` and `download: true`",
             )
-        return split_arrays(_read(*paths), CLASSES, split=self, flip=True, seed=seed)
+        return paths
 
     def _folders(self) -> list[Path]:
         own = [] if self.folder is None else [self.folder, self.folder / "FashionMNIST" / "raw"]
         return [*own, SYSTEM_FOLDER]
 
-    def _find(self) -> tuple[Path, Path] | None:
+    def _find(self, part: str) -> tuple[Path, Path] | None:
         """The files of images and of labels, in the first folder that has both."""
         for folder in self._folders():
-            images, labels = (_existing(folder / name) for name in (_IMAGES, _LABELS))
+            images, labels = (_existing(folder / name.format(part)) for name in (_IMAGES, _LABELS))
             if images and labels:
                 return images, labels
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from scalesearch.datasets._checked_files import Source, check_files, check_skip
 from scalesearch.datasets._class_folders import (
     LabelledFiles,
     check_same_classes,
@@ -20,11 +21,19 @@ from scalesearch.datasets._class_folders import (
 )
 from scalesearch.datasets._image_files import (
     check_channels,
-    check_headers,
-    content_groups,
     imagenet_statistics,
 )
 from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
+from scalesearch.datasets._manifest import Manifest, open_manifest
+from scalesearch.datasets._own_parts import (
+    assign,
+    joined,
+    limits_of,
+    ranges,
+    require_share,
+    without_copies,
+)
+from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import (
     Levels,
     Reading,
@@ -35,7 +44,17 @@ from scalesearch.datasets._pixels import (
     notes_on,
     read_view,
 )
-from scalesearch.datasets._split import DEFAULT_VALIDATION, Split, check_split, limited
+from scalesearch.datasets._split import (
+    DEFAULT_VALIDATION,
+    Parts,
+    Split,
+    TestImages,
+    check_split,
+    draw_parts,
+    limited,
+    notes_on_test,
+    shares_of,
+)
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir
 from scalesearch.interfaces import ImageData
@@ -50,11 +69,13 @@ class Dataset:
     """Images of any size and of every format that Pillow reads, decoded when they are needed.
 
     Attributes:
-        path: a folder with one sub-folder for each class; or with `train` and one of `val`,
-            `valid`, `validation` and `test`, each holding the same classes, which are then the
-            split.
-        validation: share of each class kept for validation (0.2 by default); not to be set when
-            the folder holds its own split.
+        path: a folder with one sub-folder for each class; or with `train`, `val` (or `valid`,
+            `validation`) and `test`, or two of these, each holding the same classes, which are then
+            the split: `test` is kept for the end where something else validates.
+        validation: share of each class kept for validation (0.2 by default): of all images, or of
+            those in `train` where no other folder validates.
+        test: share of each class that no phase sees, on which the reported networks are scored
+            once at the end; or the name of the folder that is kept for it, such as `val`.
         limit: at most so many images in all, each class in its proportion; null takes all.
         channels: 3 for colour, 1 for grey.
         flip: whether a mirrored image keeps its label (no for text and digits).
@@ -62,53 +83,61 @@ class Dataset:
             bars, `stretch` changes its shape.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "classification"
 
     path: Path
     validation: float | None = None
+    test: TestImages = None
     limit: int | None = None
     channels: Literal[1, 3] = 3
     flip: bool = True
     fit: Fit = "crop"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
-        check_split(self.validation, self.limit)
+        check_split(self.validation, self.limit, self.test)
         check_channels(self.channels)
         check_levels(self.levels)
+        check_skip(self.skip_unreadable)
 
     def load(self, seed: int) -> ImageData:
-        """Lists the images, opens each once to check that it is one, and splits them."""
+        """Lists the images, opens those that no earlier start opened, and splits them."""
         if not is_dir(self.path):
             raise UserError(f"there is no folder {self.path}", key="path")
         left_out = LeftOutFiles(self.path)
         folders = sub_folders(self.path, left_out)
-        parts = find_split(folders)
-        if parts is None:
-            files = list_classes(self.path, folders, left_out)
+        named, manifest = find_split(folders, self.test), open_manifest(self.path)
+        if named is None:
+            require_share(self.test, self.path)
+            files = list_classes(self.path, folders, left_out, manifest)
             files = replace(files, notes=(*files.notes, *note_parts(folders)))
-            own = 0
+            own: Mapping[str, int] = {}
         else:
-            files, own = self._listed_split(folders, parts, left_out)
-        headers = check_headers(files.paths)
+            files, own = self._listed_split(folders, named, left_out, manifest)
+        checked = check_files([Source(files.listing, manifest)], left_out, self.skip_unreadable)
+        files, own = files.readable(checked.places, own)
+        headers, groups = checked.headers, checked.groups
         levels, of_levels = choose_levels(self.levels, files.paths, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
-        groups = content_groups(files.paths, headers)
         if own:
-            train, validation = self._own_split(files, groups, own, seed, left_out)
+            parts = self._own_split(files, groups, own, seed, left_out)
         else:
             share = DEFAULT_VALIDATION if self.validation is None else self.validation
-            split = Split(validation=share, limit=self.limit)
-            train, validation = split.indices(files.labels, files.classes, seed, groups)
-            left_out.add_rest(len(files.paths) - len(train) - len(validation))
-        account = left_out.account(files.paths[index] for index in (*train, *validation))
-        images = FolderImages(files.paths, files.labels, reading)
+            split = Split(validation=share, test=self.test, limit=self.limit)
+            parts = split.indices(files.labels, files.classes, seed, groups)
+            left_out.add_rest(len(files.paths) - parts.total)
+        images = FolderImages(Paths(files.paths), files.labels, reading)
+        taken = np.concatenate([part for part in parts if part is not None])
+        account = left_out.account(images.paths.choose(taken))
         mean, std = imagenet_statistics(self.channels)
         return ImageData(
-            train=images.choose(train),
-            validation=images.choose(validation),
+            train=images.choose(parts.train),
+            validation=images.choose(parts.validation),
+            test=None if parts.test is None else images.choose(parts.test),
             classes=files.classes,
             channels=self.channels,
             mean=mean,
@@ -116,8 +145,10 @@ class Dataset:
             flip=self.flip,
             notes=(
                 str(account),
+                *checked.notes,
+                *notes_on_test(parts.test),
                 *files.notes,
-                *copies_note(files, groups),
+                *copies_note(files.paths, files.labels, groups),
                 *of_levels,
                 *notes_on(headers, reading),
             ),
@@ -125,69 +156,64 @@ class Dataset:
         )
 
     def _listed_split(
-        self, folders: Sequence[Path], parts: tuple[Path, Path], left_out: LeftOutFiles
-    ) -> tuple[LabelledFiles, int]:
-        """The files of both parts, and how many of them are the first part's."""
-        names = " and ".join(part.name for part in parts)
-        if self.validation is not None:
-            raise UserError(
-                f"{self.path} holds its own split, {names}",
-                key="validation",
-                hint=f"leave it out, or set path: {parts[0]} to split that part alone",
-            )
+        self,
+        folders: Sequence[Path],
+        named: Mapping[str, Path],
+        left_out: LeftOutFiles,
+        manifest: Manifest,
+    ) -> tuple[LabelledFiles, dict[str, int]]:
+        """The files of all parts, the training ones first, and how many each part has."""
+        parts, notes = assign(named, self.validation, self.test, self.path)
         for folder in folders:
-            if not any(part.is_relative_to(folder) for part in parts):
+            if not any(part.is_relative_to(folder) for part in parts.values()):
                 leave_out_folder(folder, left_out)
-        train, validation = (
-            list_classes(part, sub_folders(part, left_out), left_out) for part in parts
-        )
-        check_same_classes(train, validation, names)
-        split = f"the folders {names} are the split"
-        return replace(train, notes=(split, *train.notes)) + validation, len(train.paths)
+        listed = {
+            part: list_classes(place, sub_folders(place, left_out), left_out, manifest)
+            for part, place in parts.items()
+        }
+        files, *others = listed.values()
+        for other in others:
+            check_same_classes(files, other, joined(parts))
+            files += other
+        counts = {part: len(each.paths) for part, each in listed.items()}
+        return replace(files, notes=(*notes, *files.notes)), counts
 
     def _own_split(
         self,
         files: LabelledFiles,
         groups: np.ndarray,
-        own: int,
+        own: Mapping[str, int],
         seed: int,
         left_out: LeftOutFiles,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Training images that stand in neither other part nor beyond the limit, and the others."""
-        every = np.arange(len(groups))
-        train, validation = every[:own], every[own:]
-        both = np.isin(groups[:own], groups[own:])
-        for index in train[both]:
-            left_out.add("of the training images that validate, too", files.paths[index])
-        train = train[~both]
-        if missing := set(range(len(files.classes))) - set(files.labels[train].tolist()):
-            names = first_few(files.classes[label] for label in sorted(missing))
+    ) -> Parts:
+        """Each part without copies of others and without what is beyond the limit.
+
+        Parts that are no folder of their own are drawn from the training images.
+        """
+        kept = without_copies(ranges(own), groups, files.paths, left_out)
+        train, classes = kept["train"], files.classes
+        if missing := set(range(len(classes))) - set(files.labels[train].tolist()):
+            names = first_few(classes[label] for label in sorted(missing))
+            do = "validate or test" if "test" in own else "validate"
             raise UserError(
-                f"no image is left to train {names}: all of them validate, too",
+                f"no image is left to train {names}: all of them {do}, too",
                 key="path",
-                hint="validate with other images, or set path to one part, which is then split",
+                hint="take other images, or set path to one part, which is then split",
             )
-        if self.limit is None:
-            return train, validation
-        total, classes = len(train) + len(validation), len(files.classes)
-        if self.limit < 2 * classes:
-            raise UserError(
-                f"{self.limit} images cannot show {classes} classes in both parts",
-                key="limit",
-                allowed=f"{2 * classes} or more, or null",
-            )
-        # In proportion, but an image of each class at least.
-        most = min(len(validation), self.limit - classes)
-        of_validation = min(max(self.limit * len(validation) // total, classes), most)
-        train, validation = (
+        shares = shares_of(self.validation, self.test)
+        shares = {part: share for part, share in shares.items() if part not in kept}
+        if shares:
+            drawn = draw_parts(files.labels[train], classes, shares, seed, groups[train])
+            kept |= {part: train[indices] for part, indices in drawn.items()}
+        parts = [kept[part] for part in ("train", "validation", "test") if part in kept]
+        limits = limits_of([len(part) for part in parts], self.limit, len(classes))
+        before = sum(map(len, parts))
+        limited_parts = [
             part[limited(files.labels[part], limit, seed)]
-            for part, limit in (
-                (train, self.limit - of_validation),
-                (validation, of_validation),
-            )
-        )
-        left_out.add_rest(total - len(train) - len(validation))
-        return train, validation
+            for part, limit in zip(parts, limits, strict=True)
+        ]
+        left_out.add_rest(before - sum(map(len, limited_parts)))
+        return Parts(*limited_parts)
 
 
 @dataclass(frozen=True)
@@ -200,7 +226,7 @@ class FolderImages:
         reading: how pixels are read.
     """
 
-    paths: tuple[str, ...]
+    paths: Paths
     labels: np.ndarray
     reading: Reading
 
@@ -209,8 +235,7 @@ class FolderImages:
 
     def choose(self, indices: np.ndarray) -> FolderImages:
         """Some of the images, in the order of the indices."""
-        paths = tuple(self.paths[index] for index in indices)
-        return replace(self, paths=paths, labels=self.labels[indices])
+        return replace(self, paths=self.paths.choose(indices), labels=self.labels[indices])
 
     def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
         """What a view shows of the images, uint8 [B, C, size, size], fitted as `Reading.fit` says.

@@ -16,7 +16,7 @@ from PIL import Image
 from scalesearch.arch import check
 from scalesearch.datasets import mnist5k
 from scalesearch.datasets._array_images import ArrayImages, channel_statistics
-from scalesearch.datasets._split import stratified
+from scalesearch.datasets._split import draw_parts
 from scalesearch.datasets.coco import Dataset as Coco
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData
@@ -26,6 +26,8 @@ _TRIES = 50  # random places for a digit before it is left out
 _LEGIBLE = 8  # pixels: a smaller digit would have no ink left
 _INK = 32  # grey level above which a pixel is part of a digit's box
 _SAMPLE = 200  # canvases whose pixels give mean and standard deviation
+# The parts in the order of writing, with the seed of each beside that of the layout.
+_SEEDS = {"train": 0, "test": 2, "validation": 1}
 _LAST = "validation.json"  # the file that is written last
 
 _Corners = tuple[int, int, int, int]  # x0, y0, x1, y1
@@ -35,11 +37,13 @@ _Corners = tuple[int, int, int, int]  # x0, y0, x1, y1
 class Dataset:
     """Handwritten digits at random places and sizes, written once as COCO files.
 
-    Training and validation canvases share no digit. The files are in `path`, or in the user's
+    Canvases of different parts share no digit. The files are in `path`, or in the user's
     cache folder ($XDG_CACHE_HOME, by default ~/.cache), and are read as any COCO data set is.
 
     Attributes:
         train, validation: how many canvases.
+        test: how many that no phase sees, on which the networks that are reported are scored once
+            at the end.
         side: of a canvas in pixels.
         digits: at most so many on a canvas, at least one.
         smallest, largest: side of a digit's 28x28 image on the canvas in pixels.
@@ -51,6 +55,7 @@ class Dataset:
 
     train: int = 1000
     validation: int = 250
+    test: int = 0
     side: int = 128
     digits: int = 5
     smallest: int = 20
@@ -61,6 +66,7 @@ class Dataset:
     def __post_init__(self) -> None:
         for key in ("train", "validation", "side", "digits"):
             check.whole(key, getattr(self, key))
+        check.whole("test", self.test, least=0)
         check.whole("smallest", self.smallest, least=_LEGIBLE)
         check.whole("layout", self.layout, least=0)
         if not self.smallest <= self.largest <= self.side:
@@ -86,6 +92,8 @@ class Dataset:
             annotations=folder / "train.json",
             validation_images=folder / "validation",
             validation_annotations=folder / "validation.json",
+            test_images=folder / "test" if self.test else None,
+            test_annotations=folder / "test.json" if self.test else None,
             channels=1,
             flip=False,
         )
@@ -98,6 +106,8 @@ class Dataset:
     def _folder(self) -> Path:
         """A folder for these options: below `path`, or in the user's cache."""
         options = {k: v for k, v in asdict(self).items() if k != "path"} | {"format": _FORMAT}
+        if not self.test:  # as files without such a part were named before there was one
+            del options["test"]
         name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
         if self.path is not None:
             return self.path / name
@@ -117,10 +127,11 @@ class Dataset:
                 return
             digits = mnist5k.read()
             names = [str(digit) for digit in range(10)]
-            parts = stratified(digits.labels, names, 0.2, self.layout)
-            for index, part in enumerate(("train", "validation")):
-                draws = np.random.default_rng([self.layout, index])
-                self._write_part(folder, part, digits.choose(parts[index]), draws)
+            shares = ({"test": 0.2} if self.test else {}) | {"validation": 0.2}
+            parts = draw_parts(digits.labels, names, shares, self.layout)
+            for part in (each for each in _SEEDS if each in parts):
+                draws = np.random.default_rng([self.layout, _SEEDS[part]])
+                self._write_part(folder, part, digits.choose(parts[part]), draws)
 
     def _write_part(
         self, folder: Path, part: str, digits: ArrayImages, draws: np.random.Generator

@@ -16,16 +16,18 @@ from scalesearch.datasets._box_images import (
     Annotated,
     BoxObject,
     box_data,
-    own_split,
     read_box_files,
+    readable,
     split_files,
 )
 from scalesearch.datasets._boxes import VOC, BoxCheck, voc_form
+from scalesearch.datasets._checked_files import check_files, check_skip
 from scalesearch.datasets._class_folders import leave_out_folder, note_alike, parts_of
 from scalesearch.datasets._find_images import ImageFinder
 from scalesearch.datasets._listing import LeftOutFiles, endings, first_few, sub_folders
+from scalesearch.datasets._own_parts import assign, require_share
 from scalesearch.datasets._pixels import Levels, check_levels
-from scalesearch.datasets._split import check_split
+from scalesearch.datasets._split import TestImages, check_split, shares_of
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir, is_file
 from scalesearch.interfaces import BoxData
@@ -33,6 +35,7 @@ from scalesearch.text import look
 
 _ANSWER = re.compile(r"\s+(1|-1|0)$")  # lists of one class say whether it is in the image
 _FOLDERS = ("annotations", "jpegimages", "images")
+_Place = tuple[Path, Path, list[str] | None]
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding=["']([\w.:-]+)["'][^>]*\?>""")
 
 
@@ -42,15 +45,20 @@ class Dataset:
 
     Attributes:
         path: a folder such as VOC2012, with Annotations and JPEGImages; one where XML files and
-            images lie together; or one with two of these, `train` and one of `val`, `valid`,
-            `validation` and `test`, which are then the split.
+            images lie together; or one with `train`, `val` (or `valid`, `validation`) and `test`,
+            or two of these, which are then the split: `test` is kept for the end where something
+            else validates.
         train, val: names of lists in ImageSets/Main, such as train and val; without them all
-            images are taken and a share is drawn.
+            images are taken and a share is drawn. Without `val`, and with a list for `test`, a
+            share of those in `train` validates.
         validation: that share, 0.2 by default.
-        limit: at most so many training, and so many validation images; null takes all.
+        test: share of the images that no phase sees, on which the networks that are reported are
+            scored once at the end; or the name of a list, or of one of the folders, of such images.
+        limit: at most so many images of each part; null takes all.
         flip: whether objects may be mirrored.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "detection"
@@ -59,17 +67,26 @@ class Dataset:
     train: str | None = None
     val: str | None = None
     validation: float | None = None
+    test: TestImages = None
     limit: int | None = None
     flip: bool = True
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
-        check_split(self.validation, self.limit)
+        check_split(self.validation, self.limit, self.test)
         check_levels(self.levels)
-        if (self.train is None) != (self.val is None):
+        check_skip(self.skip_unreadable)
+        lists = {"train": self.train, "val": self.val}
+        if self.train is not None and isinstance(self.test, str):
+            lists["test"] = self.test
+        if (self.train is None or "test" not in lists) and (self.train is None) != (
+            self.val is None
+        ):
             raise UserError(
                 "train and val are given together or not at all",
                 key="val" if self.val is None else "train",
+                hint="" if self.train is None else "or name a list of test images: `test: test`",
             )
         if self.validation is not None and self.val is not None:
             raise UserError(
@@ -79,73 +96,84 @@ class Dataset:
             )
 
     def load(self, seed: int) -> BoxData:
-        """Reads every annotation, opens each image once to check that it is one, and splits."""
+        """Reads every annotation, opens the images that no earlier start opened, and splits."""
         left_out = LeftOutFiles(self.path)
         reader = _Reader(left_out)
-        counts = [reader.read(*part) for part in self._parts(left_out)]
+        notes: list[str] = []
+        counts = {part: reader.read(*place) for part, place in self._parts(left_out, notes).items()}
         for finder in reader.finders.values():
             finder.check()
         classes, names = _classes(reader.spellings)
         labels = {name: label for label, name in enumerate(classes)}
+        sources = [each.source() for each in reader.finders.values()]
+        checked = check_files(sources, left_out, self.skip_unreadable)
+        images, counts = readable(reader.images, counts, checked)
         files = read_box_files(
-            reader.images,
+            images,
             {spelling: labels[name] for spelling, name in names.items()},
+            checked,
             check=BoxCheck(reader.form, key=""),
             channels=3,
             levels=self.levels,
         )
-        if len(counts) == 2:
-            split = own_split(files, counts[0], self.limit, seed, left_out)
-        else:
-            split = split_files(files, self.validation, self.limit, seed, left_out)
+        shares = shares_of(self.validation, self.test)
+        split = split_files(files, counts, shares, self.limit, seed, left_out)
         return box_data(
             files,
             split,
             categories=dict(enumerate(classes, start=1)),
             flip=self.flip,
-            notes=reader.notes(),
+            notes=(*notes, *reader.notes()),
             left_out=left_out,
         )
 
-    def _parts(self, left_out: LeftOutFiles) -> list[tuple[Path, Path, list[str] | None]]:
-        """Folders of annotations and of images, and the names to read; two of them are a split."""
-        whole = _places(self.path)
-        if self.train is not None and self.val is not None:
-            return [
-                (*whole, self._listed(self.train, "train")),
-                (*whole, self._listed(self.val, "val")),
-            ]
-        if not is_dir(self.path) or _xml_files(whole[0]):
-            return [(*whole, None)]
-        # Parts with both kinds of files in each, or both kinds with the parts in each.
-        halves = (
-            [self._halves(self.path, left_out)]
-            if whole[0] == self.path
-            else [self._halves(place, left_out) for place in whole]
-        )
-        if not all(halves):
-            return [(*whole, None)]
-        if self.validation is not None:
-            names = " and ".join(half.name for half in halves[0])
-            raise UserError(
-                f"{self.path} holds its own split, {names}",
-                key="validation",
-                hint="leave it out, or set path to one of them to split that part alone",
-            )
-        if len(halves) == 1:
-            return [(*_places(half), None) for half in halves[0]]
-        return [(*pair, None) for pair in zip(*halves, strict=True)]
+    def _parts(self, left_out: LeftOutFiles, notes: list[str]) -> dict[str, _Place]:
+        """Of each part the folders of annotations and of images, and the names to read or all.
 
-    def _halves(self, folder: Path, left_out: LeftOutFiles) -> list[Path]:
-        """The parts of a split in a folder, what lies beside them being left out; or none."""
-        every = sub_folders(folder, LeftOutFiles(folder))
-        train, others = parts_of(every)
-        if not len(train) == len(others) == 1:
+        What is to be said of the split is added to the notes.
+        """
+        whole = _places(self.path)
+        if self.train is not None:
+            lists = {"train": self.train, "val": self.val, "test": self.test}
+            return {
+                "validation" if key == "val" else key: (*whole, self._listed(name, key))
+                for key, name in lists.items()
+                if isinstance(name, str)
+            }
+        named = self._named_parts(whole)
+        if not named:
+            require_share(self.test, self.path)
+            return {"train": (*whole, None)}
+        # Parts with both kinds of files in each, or both kinds with the parts in each.
+        parts = [assign(each, self.validation, self.test, self.path) for each in named]
+        notes += parts[0][1]
+        for folder, (each, _) in zip(dict.fromkeys(whole), parts, strict=True):
+            for one in sub_folders(folder, LeftOutFiles(folder)):
+                if one not in each.values():
+                    leave_out_folder(one, left_out)
+        first, last = parts[0][0], parts[-1][0]
+        if len(parts) == 1:
+            return {part: (*_places(place), None) for part, place in first.items()}
+        return {part: (place, last[part], None) for part, place in first.items()}
+
+    def _named_parts(self, whole: tuple[Path, Path]) -> list[dict[str, Path]]:
+        """The folders of a split by their names: in one folder, or in each of both; or none."""
+        if not is_dir(self.path) or _xml_files(whole[0]):
             return []
-        for one in every:
-            if one not in (*train, *others):
-                leave_out_folder(one, left_out)
-        return [*train, *others]
+        found = []
+        for place in dict.fromkeys(whole):
+            candidates = parts_of(sub_folders(place, LeftOutFiles(place)))
+            if len(candidates["validation"]) > 1:
+                return []
+            found.append({part: each[0] for part, each in candidates.items() if len(each) == 1})
+        shared = [part for part in found[0] if all(part in each for each in found)]
+        if "test" in shared and "validation" in shared:
+            place = found[0]["test"]  # pictures alone may lie there, to be predicted
+            if not _xml_files(_places(place)[0] if len(found) == 1 else place):
+                shared.remove("test")
+        if "train" not in shared or len(shared) < 2:
+            return []
+        return [{part: each[part] for part in shared} for each in found]
 
     def _listed(self, name: str, key: str) -> list[str]:
         file = self.path / "ImageSets" / "Main" / f"{name.removesuffix('.txt')}.txt"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import UserError
 from scalesearch.evaluators._images import require_images
+from scalesearch.evaluators._trained import scores_of_trained
 from scalesearch.evaluators._trains import Trains
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
@@ -53,3 +54,15 @@ class Evaluator(DetectionRecipe, Trains):
         require_images(architecture, data)
         task = Detection(architecture=architecture, data=data, recipe=self, schedule=schedule)
         yield from train(model, task, seed, scratch)
+
+    def score(
+        self, model: torch.nn.Module, architecture: Detector, data: BoxData
+    ) -> dict[str, float]:
+        """The same average precisions of a trained network on all test images."""
+        from scalesearch.training.detect import Detection
+
+        assert data.test is not None
+        require_images(architecture, data)
+        test = replace(data, validation=data.test)
+        task = Detection(architecture=architecture, data=test, recipe=self)
+        return scores_of_trained(model, task)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.evaluators._images import require_images
+from scalesearch.evaluators._trained import scores_of_trained
 from scalesearch.evaluators._trains import Trains
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
@@ -47,3 +48,15 @@ class Evaluator(Recipe, Trains):
         require_images(architecture, data)
         task = Classification(architecture=architecture, data=data, recipe=self, schedule=schedule)
         yield from train(model, task, seed, scratch)
+
+    def score(
+        self, model: torch.nn.Module, architecture: Backbone, data: ImageData
+    ) -> dict[str, float]:
+        """The same scores of a trained network on all test images."""
+        from scalesearch.training.classify import Classification
+
+        assert data.test is not None
+        require_images(architecture, data)
+        test = replace(data, validation=data.test)
+        task = Classification(architecture=architecture, data=test, recipe=self)
+        return scores_of_trained(model, task)

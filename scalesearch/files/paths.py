@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 LONGEST_PATH = 4096  # characters: no system takes longer paths, and longer ones are slow to look at
@@ -30,16 +29,3 @@ def is_dir(path: Path | str) -> bool:
         return len(str(path)) <= LONGEST_PATH and Path(path).is_dir()
     except (OSError, ValueError):
         return False
-
-
-def cache_folder() -> Path:
-    """Where data are kept between runs: $SCALESEARCH_CACHE, or the user's cache folder.
-
-    That is `scalesearch` in $XDG_CACHE_HOME, which is ~/.cache by default.
-    """
-    if own := os.environ.get("SCALESEARCH_CACHE"):
-        return Path(own).expanduser().absolute()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():  # to be ignored, says the XDG Base Directory Specification
-        cache = Path.home() / ".cache"
-    return cache / "scalesearch"

@@ -62,6 +62,15 @@ def write_yaml(path: Path | str, plain: Mapping[str, Any], about: Mapping[str, A
     return write_text(path, comments + format_yaml(plain))
 
 
+def add_comments(path: Path, about: Mapping[str, Any]) -> Path:
+    """The path of a YAML file, once its comments above say this, too; an entry is replaced."""
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    count = next((n for n, line in enumerate(lines) if not line.startswith("# ")), len(lines))
+    kept = [line for line in lines[:count] if line[2:].partition(":")[0] not in about]
+    added = [f"# {key}: {value}\n" for key, value in about.items()]
+    return write_text(path, "".join([*kept, *added, *lines[count:]]))
+
+
 def format_yaml(plain: Mapping[str, Any]) -> str:
     """YAML text in the order of `plain`; whatever fits on a line stands on one: `- {block: …}`."""
     stream = io.StringIO()

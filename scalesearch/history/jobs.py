@@ -25,6 +25,7 @@ class Job:
         pauses: epochs after which it may be ended to go on later, and needs a checkpoint.
         length: what the epochs of the evaluator are multiplied with.
         schedule: how much of its images each epoch takes.
+        weights: that the network begins with, as a safetensors file; None for random ones.
     """
 
     phase: str
@@ -35,6 +36,7 @@ class Job:
     pauses: tuple[int, ...] = ()
     length: float = 1.0
     schedule: Schedule = WHOLE_EPOCHS
+    weights: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

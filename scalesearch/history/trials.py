@@ -12,7 +12,7 @@ from scalesearch.cost.cost import COUNTED, UNITS, Cost
 from scalesearch.cost.limits import measured, worst
 from scalesearch.history.jobs import NOWHERE, Attempt, Whereabouts
 
-PHASES = ("search", "confirm", "compare", "grid", "grid_confirm", "family")
+PHASES = ("search", "confirm", "compare", "grid", "grid_confirm", "family", "test")
 # `reused` has the result of an equal architecture; `infeasible` is over its limits, by arithmetic
 # or as its worker measured, and was never trained; `stopped` was ended early by a stopping rule.
 STATES = ("running", "assessed", "reused", "infeasible", "stopped", "failed")

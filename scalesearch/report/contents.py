@@ -78,6 +78,7 @@ class Contents:
         exports: paths of exported networks, relative to the run folder.
         notes: sentences for the reader.
         data_notes: what is to be said of the data set, in sentences.
+        test_images: how many there are; None where a study keeps none for the end.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Contents:
     exports: Sequence[str] = ()
     notes: Sequence[str] = ()
     data_notes: Sequence[str] = ()
+    test_images: int | None = None
 
     @property
     def wording(self) -> Wording:
@@ -166,6 +168,26 @@ class Contents:
             rows = self.scored("family")
             rows = rows[rows["phi"] == 0] if "phi" in rows else rows.iloc[:0]
         return None if rows.empty else rows.iloc[0]
+
+    def test_score(self, row: pd.Series) -> float:
+        """The metric of a row's network on the test images; not a number if it was not scored."""
+        rows = self.scored("test")
+        rows = rows[rows["digest"] == row.get("digest")] if "digest" in rows else rows.iloc[:0]
+        return float("nan") if rows.empty else float(rows.iloc[0][self.metric])
+
+    def reported(self) -> pd.DataFrame:
+        """The rows whose networks are reported: of the family, or of the baseline without one."""
+        rows = self.scored("family")
+        if not rows.empty:
+            return rows
+        tested = self.scored("test")
+        for phase in ("confirm", "search"):
+            rows = self.ranking(phase)
+            if "digest" in rows and "digest" in tested:
+                own = rows[rows["digest"].isin(tested["digest"])]
+                if not own.empty:
+                    return own.iloc[:1]
+        return rows.iloc[:0]
 
     def mean(self, row: pd.Series) -> float:
         """The metric of a row of the grid, the mean of its network's trainings."""

@@ -13,7 +13,17 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.arch.table_row import TableRow
 from scalesearch.history.confirmed import probability_words
 from scalesearch.history.trials import PHASES
-from scalesearch.report import classes, family, grid, latency, learned, search, surface, tables
+from scalesearch.report import (
+    classes,
+    family,
+    grid,
+    latency,
+    learned,
+    search,
+    surface,
+    tables,
+    tested,
+)
 from scalesearch.report.contents import Contents
 from scalesearch.report.numbers import cost, metric_word, objective_words, score
 from scalesearch.report.predictions import Predictions
@@ -99,7 +109,13 @@ def facts(contents: Contents) -> list[Fact]:
         last = members[family.COMPOUND].iloc[-1]
         label, flops = f"compound, phi = {last['phi']:.4g}", cost("flops", last["flops"])
         headline.append(Fact(label, score(last[metric], metric), f"{flops} FLOPs"))
-    once = (phase for phase in PHASES if phase != "confirm")  # whose networks the search assessed
+    if (row := tested.selected(contents)) is not None:
+        label = f"test {metric_word(metric)}"
+        images = "" if contents.test_images is None else f", {contents.test_images:,} images"
+        value = score(contents.test_score(row), metric)
+        headline.append(Fact(label, value, f"{tested.name_of(row)}{images}"))
+    # The networks of these were assessed before.
+    once = (phase for phase in PHASES if phase not in ("confirm", "test"))
     assessed = sum(len(contents.in_state(phase, "assessed")) for phase in once)
     total = f"of {len(contents.trials):,} trials"
     return [*headline, Fact("networks assessed", f"{assessed:,}", total)]
@@ -177,6 +193,13 @@ def _family(contents: Contents, drawn: Drawn) -> Section:
         figure=figure,
         tables=[tables.family(contents), *_sizes(contents)],
     )
+
+
+def _tested(contents: Contents, drawn: Drawn) -> Section | None:
+    """What the test images say; nothing of a study that has none, or has not come so far."""
+    if contents.scored("test").empty:
+        return None
+    return Section(title="Test", text=tested.sentences(contents), tables=[tested.table(contents)])
 
 
 def _sizes(contents: Contents) -> list[tables.Table]:
@@ -368,6 +391,7 @@ _SECTIONS: Mapping[str, Sequence[Callable[[Contents, Drawn], Section | None]]] =
     "classification": (
         _baseline,
         _family,
+        _tested,
         _search,
         _learned,
         _latency,
@@ -377,7 +401,7 @@ _SECTIONS: Mapping[str, Sequence[Callable[[Contents, Drawn], Section | None]]] =
         _trials,
     ),
     "detection": (
-        *(_baseline, _detector_family, _precision, _predictions),
+        *(_baseline, _detector_family, _tested, _precision, _predictions),
         *(_search, _learned, _latency, _grid, _surface, _drift, _trials),
     ),
 }

@@ -253,6 +253,7 @@ def family(contents: Contents) -> Table:
     """Every member; below each compound member those that come nearest to its FLOPs."""
     members = contents.phase("family")
     compound = members.loc[members["strategy"] == COMPOUND, "flops"].dropna()
+    tested = not contents.scored("test").empty
     timed = ["latency"] if "latency" in members and members["latency"].notna().any() else []
     rows = []
     for _, row in members.iterrows():
@@ -262,6 +263,7 @@ def family(contents: Contents) -> Table:
             words(str(row["strategy"])),
             f"{row['phi']:.4g}",
             score(row.get(contents.metric, _NAN), contents.metric),
+            *([score(contents.test_score(row), contents.metric)] if tested else []),
             *_costs(row, ["flops"]),
             *([percent(row["flops"] / nearest)] if len(compound) else []),
             *_costs(row, ["params", "activations", "training_bytes", *timed]),
@@ -275,12 +277,14 @@ def family(contents: Contents) -> Table:
     return Table(
         caption="Members",
         head=[
-            *("strategy", "phi", metric_word(contents.metric), "FLOPs"),
+            *("strategy", "phi", metric_word(contents.metric)),
+            *((f"test {metric_word(contents.metric)}",) if tested else ()),
+            "FLOPs",
             *(("of compound",) if len(compound) else ()),
             *("parameters", "activations", "training memory", *timed, "time", "state"),
         ],
         rows=[cells for _, cells in rows],
-        words=frozenset({0, 8 + len(timed) + bool(len(compound))}),
+        words=frozenset({0, 8 + len(timed) + bool(len(compound)) + tested}),
         marked=frozenset(i for i, (_, cells) in enumerate(rows) if cells[0] == COMPOUND),
         note="Of compound: FLOPs as a share of those of the compound member above. "
         * bool(len(compound))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
 from scalesearch.arch.detector import Architecture
@@ -34,6 +35,7 @@ from scalesearch.history.jobs import (
 )
 from scalesearch.interfaces import Data, Evaluator, hook
 from scalesearch.nn.build import build
+from scalesearch.text import shortened
 from scalesearch.training.device import (
     begin_job,
     give_memory_back,
@@ -128,6 +130,8 @@ class Assess:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(job.seed)
             model = build(architecture)
+        if job.weights is not None:
+            _take(model, job.weights)
         measured = agreed_cost(model, architecture, self.evaluator)
         if self.deployment is not None:
             measured = timed_cost(model, architecture, measured, self.deployment, self.limits)
@@ -238,6 +242,15 @@ def timed_cost(
         if worst(violations(timed, limits)) <= 0:
             break
     return timed
+
+
+def _take(model: nn.Module, weights: bytes) -> None:
+    """Gives a model the weights that a trial has left; `TrialError` if they are not its own."""
+    try:
+        model.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError) as error:
+        reason = shortened(str(error).partition("\n")[0])
+        raise TrialError(f"the kept weights are not of this network: {reason}") from error
 
 
 def _cpu_state(model: nn.Module) -> dict[str, torch.Tensor]:

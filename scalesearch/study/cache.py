@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import scalesearch
 from scalesearch.arch.detector import Architecture
-from scalesearch.files.paths import cache_folder, is_file
+from scalesearch.files.cache import cache_folder
+from scalesearch.files.paths import is_file
 from scalesearch.interfaces import Data, Space
 from scalesearch.pack.cache import Cache, lies_in_memory
 from scalesearch.pack.manifest import Source, parts_of

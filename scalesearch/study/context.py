@@ -47,13 +47,30 @@ class Context:
     watch: Watch
 
     @cached_property
+    def data(self) -> Data | None:
+        """The images of all phases but the last, read once; None where a study has none.
+
+        Test images are not among them: nothing that is chosen can depend on these.
+        """
+        return None if self._whole_data is None else replace(self._whole_data, test=None)
+
+    @cached_property
+    def test_data(self) -> Data | None:
+        """The data set with its test images in place of all; None where it has none."""
+        data = self._whole_data
+        if data is None or data.test is None:
+            return None
+        every: Any = data.test
+        return replace(data, train=every, validation=every)
+
+    @cached_property
     def loaded(self) -> Data | None:
-        """The data set as its plug-in gives it; None where a study has none."""
+        """The data set as its plug-in gives it, with all parts; None where a study has none."""
         return load_data(self.study)
 
     @cached_property
-    def data(self) -> Data | None:
-        """The data set that all phases read: that of the plug-in, or its pack."""
+    def _whole_data(self) -> Data | None:
+        """The same with the images that are read: those of the plug-in, or of their pack."""
         if self.loaded is None or self.study.cache is None:
             return self.loaded
         return cached_data(self.study, self.loaded, self.watch.note)
@@ -132,11 +149,13 @@ class Context:
         *,
         total: int | None = None,
         make_loop: Callable[[Plan, Record, Listener], Loop] = Loop,
+        test: bool = False,
     ) -> list[Trial]:
         """Runs a phase to its end and returns all of its trials, those of earlier runs included.
 
         `networks` are the different ones that there are to assess, where they are known; `total`
-        is the number of trainings to expect, where it is another one.
+        is the number of trainings to expect, where it is another one. `test` is of the phase that
+        sees the test images, and them alone; latencies are known by then.
         """
         record = Record(self.storage, plan.phase, plan.space.parameters, plan.objective.directions)
         loop = make_loop(plan, record, self._listener(plan, record))
@@ -154,10 +173,10 @@ class Context:
                 return jobs.pop() if jobs else loop.ask()
 
             latency = self.study.latency
-            deployment = None if latency is None else latency.deployment
+            deployment = None if latency is None or test else latency.deployment
             assess = Assess(
                 evaluator,
-                self.data,
+                self.test_data if test else self.data,
                 deployment,
                 plan.limits,
                 deterministic=self.study.execution.deterministic,

@@ -156,6 +156,13 @@ class RunFolder:
             raise UserError("this is no list", key=wrong[0], file=str(file), hint=hint)
         return plain
 
+    @property
+    def test_images(self) -> int | None:
+        """How many images are kept for the end; None if none are, or the run has not read any."""
+        images = self.data.get("images") if (self.path / "data.json").exists() else None
+        count = images.get("test") if isinstance(images, dict) else None
+        return count if isinstance(count, int) else None
+
     def read(self, storage: JournalStorage | None = None) -> dict[str, list[Trial]]:
         """The trials of each phase that has begun, straight from the record.
 

@@ -52,12 +52,12 @@ class Winner:
         return f"family/{self.name}.yaml" if self.phase == "family" else "baseline.yaml"
 
 
-def winners(folder: RunFolder) -> Iterator[Winner]:
-    """The baseline of the search, and every member of the family, that have weights."""
-    yield from _winners(folder, folder.read())
+def winners(folder: RunFolder, phases: Mapping[str, list[Trial]] | None = None) -> Iterator[Winner]:
+    """The baseline of the search, and every member of the family, that have a result.
 
-
-def _winners(folder: RunFolder, phases: Mapping[str, list[Trial]]) -> Iterator[Winner]:
+    `phases` are the folder's trials where they were read already.
+    """
+    phases = folder.read() if phases is None else phases
     if "search" in phases:
         network = folder.baseline
         for phase in ("confirm", "search"):  # of several trainings the best one's weights
@@ -74,9 +74,11 @@ def _winners(folder: RunFolder, phases: Mapping[str, list[Trial]]) -> Iterator[W
 def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Path]:
     """Writes every winner into `export/` in each form and returns the paths."""
     paths: list[Path] = []
-    for winner in winners(folder):
+    phases = folder.read()
+    tested = {trial.digest: trial for trial in phases.get("test", ()) if trial.has_result}
+    for winner in winners(folder, phases):
         weights = _weights(folder, winner) if winner.has_weights else None
-        about = _about(folder, winner)
+        about = _about(folder, winner, tested.get(winner.trial.digest))
         for plugin in exporters:
             exporter = plugin.make()
             name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
@@ -135,7 +137,7 @@ def report(folder: RunFolder) -> list[Path]:
     has_coefficients = (folder.path / "coefficients.yaml").exists()
     detections = [
         Detections(winner.name, winner.phase, winner.trial.number, file)
-        for winner in (_winners(folder, phases) if has_baseline else ())
+        for winner in (winners(folder, phases) if has_baseline else ())
         if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
     folder.write_trials(trials)
@@ -183,6 +185,7 @@ def report(folder: RunFolder) -> list[Path]:
             for path in sorted(folder.path.glob("export/*.*"))
         ],
         data_notes=_data_notes(folder),
+        test_images=folder.test_images,
         learned=_learned(folder, phases.get("search", [])),
     )
     return write_report(contents, folder.path)
@@ -230,9 +233,10 @@ def _learned(folder: RunFolder, trials: Sequence[Trial]) -> Learned | None:
     return learned(study, trials)
 
 
-def _data(folder: RunFolder) -> Mapping[str, Any]:
+def _data_facts(folder: RunFolder) -> Mapping[str, Any]:
     """What users of the weights must know of the data set; nothing of a study without one."""
-    return folder.data if folder.settings.get("dataset") else {}
+    data = folder.data if folder.settings.get("dataset") else {}
+    return {key: value for key, value in data.items() if key not in ("files", "images", "notes")}
 
 
 def _data_notes(folder: RunFolder) -> Sequence[str]:
@@ -247,10 +251,16 @@ def _environment(folder: RunFolder) -> Mapping[str, Any]:
     return load_json(file) if file.exists() else {}
 
 
-def _about(folder: RunFolder, winner: Winner) -> dict[str, Any]:
+def _about(folder: RunFolder, winner: Winner, tested: Trial | None) -> dict[str, Any]:
+    scores: dict[str, Any] = overall(winner.trial.scores)
+    if winner.has_weights:
+        scores["scores_of"] = "the validation images"
+    if tested is not None:
+        scores["scores_of"] += "; `test_...` of the test images"
+        scores |= {f"test_{name}": value for name, value in overall(tested.scores).items()}
     return {
         "study": folder.settings["name"],
         "trial": f"{winner.phase} {winner.trial.number}",
-        **overall(winner.trial.scores),
-        **{key: value for key, value in _data(folder).items() if key not in ("files", "notes")},
+        **scores,
+        **_data_facts(folder),
     }

@@ -22,6 +22,7 @@ from scalesearch.study.load import placing, resolved
 from scalesearch.study.members import check_lines
 from scalesearch.study.phases import baseline, family
 from scalesearch.study.results import export_winners, report
+from scalesearch.study.scoring import score_reported
 from scalesearch.study.watch import Log, Watch, Watches
 from scalesearch.training.average_precision import truth_of
 
@@ -122,8 +123,8 @@ def carry_out(context: Context) -> None:
         network = baseline(context)
         check_lines(context.study, network, context.data)
         triple = coefficients(context, network)
-        if context.study.family is not None:
-            family(context, network, triple)
+        scaled = () if context.study.family is None else family(context, network, triple)
+        score_reported(context, scaled)
     context.tidy_unfinished()
     note_workers(context.folder)
     try:
@@ -155,6 +156,9 @@ def describe_data(context: Context) -> None:
     if data.files is not None:
         about["files"] = {"seen": data.files.seen, **asdict(data.files)}
     about["notes"] = notes
+    about["images"] = {"train": len(data.train), "validation": len(data.validation)}
+    if context.test_data is not None:
+        about["images"]["test"] = len(context.test_data.validation)
     if isinstance(data, BoxData):
         truth = json.dumps(truth_of(data.validation, data.classes, data.category_ids))
         write_text(folder.truth, truth)

@@ -44,6 +44,25 @@ def test_reads_the_training_batches_as_images_with_their_labels(folder):
     assert (list(data.classes), data.channels, data.flip) == (NAMES, 3, True)
 
 
+def test_the_published_test_images_are_kept_if_asked_for(folder):
+    data = Dataset(folder=folder, test="published").load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [80, 20, 20]
+    with (folder / "cifar-10-batches-py" / "test_batch").open("rb") as file:
+        rows = pickle.load(file)["data"]
+    assert np.array_equal(data.test.pixels.transpose(0, 3, 1, 2).reshape(20, -1), rows)
+    assert data.notes[0].startswith("20 images are kept for a test")
+    assert Dataset(folder=folder).load(0).test is None
+    share = Dataset(folder=folder, test=0.1).load(0)
+    assert [len(part) for part in (share.train, share.validation, share.test)] == [70, 20, 10]
+
+
+def test_a_limit_takes_of_published_test_images_in_proportion(folder):
+    data = Dataset(folder=folder, test="published", limit=60).load(0)
+    # 100 and 20 images: 50 and 10 of 60, a fifth of the 50 validates.
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [40, 10, 10]
+    assert np.bincount(data.test.labels).tolist() == [1] * 10
+
+
 def test_says_how_to_get_it(tmp_path):
     with pytest.raises(UserError, match="cannot read CIFAR-10 from") as caught:
         Dataset(folder=tmp_path / "empty").load(0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scalesearch.datasets.image_folder import Dataset
@@ -33,14 +35,153 @@ def test_a_split_under_its_usual_names(tmp_path, train, validation):
     assert f"the folders {train} and {validation} are the split" in data.notes
 
 
-def test_test_is_kept_aside_where_another_part_validates(tmp_path):
+def test_test_is_kept_for_the_end_where_another_part_validates(tmp_path):
     root = parts(tmp_path, "train", "valid", test=("oak", "pine"))
     (root / "README.txt").write_text("about")
     data = Dataset(path=root).load(0)
     assert all("/valid/" in path for path in data.validation.paths)
+    assert len(data.test) == 8
+    assert all("/test/" in path for path in data.test.paths)
+    assert data.notes[1:] == (
+        "8 images are kept for a test: no phase sees them, and the networks that are reported are "
+        "scored on them once, at the end",
+        "the folders train, valid and test are the split",
+        "valid validates, and test is kept for a test",
+    )
     reasons = {one.reason: one.count for one in data.files.left_out}
-    assert reasons == {"in folders beside the split": 8, "beside the folders of the classes": 1}
+    assert reasons == {"beside the folders of the classes": 1}
     assert data.files.seen == 25
+
+
+@pytest.mark.parametrize("found", [("oak", "elm"), ()])
+def test_test_images_of_other_or_no_classes_are_left_out(tmp_path, found):
+    root = parts(tmp_path, "train", "val")
+    save(root / "test" / "0.png", 77)
+    for seed, name in enumerate(found):
+        save(root / "test" / name / "0.png", 100 + seed)
+    data = Dataset(path=root).load(0)
+    assert data.test is None
+    reasons = {one.reason: one.count for one in data.files.left_out}
+    assert reasons == {"in folders beside the split": 1 + len(found)}
+    wrong = "do not hold the same classes: elm, pine" if found else "'test' is not a part"
+    with pytest.raises(UserError, match=wrong):
+        Dataset(path=root, test="test").load(0)
+
+
+def test_images_validate_that_are_named_as_test_images_and_the_note_says_so(tmp_path):
+    data = Dataset(path=parts(tmp_path, "train", "test")).load(0)
+    assert data.test is None
+    assert data.notes[1:] == (
+        "the folders train and test are the split",
+        "networks are selected on the images of the folder test: `test: test` keeps them for the "
+        "end, and a share of the training images validates (`validation: 0.1`)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "options"),
+    [
+        ("val", {"validation": 0.25, "test": "val"}),  # as EfficientNet holds 25,000 of ImageNet
+        ("val2017", {"validation": 0.25, "test": "VAL2017"}),
+        ("valid", {"validation": 0.25, "test": "validation"}),
+        ("test", {"validation": 0.25}),
+        ("test", {"validation": 0.25, "test": "test"}),
+    ],
+)
+def test_a_share_of_the_training_images_validates_and_the_other_part_is_for_the_end(
+    tmp_path, other, options
+):
+    root = parts(tmp_path, "train2017" if "2017" in other else "train", other)
+    data = Dataset(path=root, **options).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [6, 2, 8]
+    assert all(f"/{other}/" in path for path in data.test.paths)
+    assert not any(f"/{other}/" in path for path in (*data.train.paths, *data.validation.paths))
+    assert np.bincount(data.validation.labels).tolist() == [1, 1]
+    assert any(f"validates, and {other} is kept for a test" in note for note in data.notes)
+
+
+def test_a_named_part_is_kept_and_another_one_of_test_images_left_out(tmp_path):
+    root = parts(tmp_path, "train", "val", test=("oak", "pine"))
+    data = Dataset(path=root, test="val").load(0)
+    assert all("/val/" in path for path in data.test.paths)
+    assert len(data.validation) == 2  # .2 of 4 a class, rounded
+    assert "8 in folders beside the split" in data.notes[0]
+
+
+def test_a_share_of_the_training_images_is_kept_where_another_part_validates(tmp_path):
+    root = parts(tmp_path, "train", "val")
+    data = Dataset(path=root, test=0.25).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [6, 8, 2]
+    assert all("/train/" in path for path in data.test.paths)
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "text"),
+    [
+        (("val",), {"validation": 0.1}, "validation: {} holds its own split, train and val\n"
+         "  leave it out; or write `test: val` to keep that part for the end; or set path: "
+         "{}/train to split that part alone"),
+        (("val",), {"test": "train"}, "test: 'train' is not a part that can be kept for a test\n"
+         "  allowed: val, or a share between 0 and 1"),
+        (("val",), {"test": "vel"}, "test: 'vel' is not a part that can be kept for a test\n"
+         "  allowed: val, or a share between 0 and 1\n  did you mean 'val'?"),
+        (("val", "test"), {"test": 0.1}, "test: {} has test images of its own, test\n"
+         "  write `test: test`, or set path: {}/train to draw all parts from that one"),
+        (("val", "test"), {"validation": 0.1}, "validation: {} holds its own split, train, val and "
+         "test\n  leave it out; or write `test: val` to keep that part for the end; or set path: "
+         "{}/train to split that part alone"),
+    ],
+)  # fmt: skip
+def test_parts_that_the_folders_do_not_leave(tmp_path, folders, options, text):
+    root = parts(tmp_path, "train", *folders[:1], **dict.fromkeys(folders[1:], ("oak", "pine")))
+    with pytest.raises(UserError) as caught:
+        Dataset(path=root, **options).load(0)
+    assert str(caught.value) == text.format(root, root)
+
+
+def test_images_without_parts_have_no_named_one(tmp_path):
+    with pytest.raises(UserError, match="has no part 'val'") as caught:
+        Dataset(path=classes(tmp_path), test="val").load(0)
+    assert (caught.value.key, caught.value.allowed) == ("test", "a share between 0 and 1, or null")
+
+
+def test_copies_of_test_images_neither_train_nor_validate(tmp_path):
+    root = parts(tmp_path, "train", "val", test=("oak", "pine"))
+    for part, name in (("train", "a"), ("val", "b")):
+        shutil.copy(root / "test" / "oak" / "1.png", root / part / "oak" / f"{name}.png")
+    shutil.copy(root / "val" / "pine" / "1.png", root / "train" / "pine" / "c.png")
+    data = Dataset(path=root).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [8, 8, 8]
+    for reason in (
+        "1 of the training images that test, too (train/oak/a.png)",
+        "1 of the validation images that test, too (val/oak/b.png)",
+        "1 of the training images that validate, too (train/pine/c.png)",
+    ):
+        assert reason in data.notes[0]
+
+
+def test_copies_stay_in_one_part_of_three_that_are_drawn(tmp_path):
+    root = classes(tmp_path, count=12)
+    for number in range(4):
+        shutil.copy(root / "cat" / f"{number}.png", root / "cat" / f"copy{number}.png")
+    for seed in range(5):
+        data = Dataset(path=root, test=0.25, validation=0.25).load(seed)
+        parts = (data.train, data.validation, data.test)
+        assert sum(map(len, parts)) == 28
+        contents = [{Path(path).read_bytes() for path in part.paths} for part in parts]
+        assert sum(map(len, contents)) == len(set().union(*contents)) == 24
+
+
+def test_a_limit_takes_of_three_parts_in_proportion(tmp_path):
+    for seed, (name, count) in enumerate((("train", 20), ("val", 10), ("test", 10))):
+        classes(tmp_path / name, count=count, seed=10_000 * seed)
+    data = Dataset(path=tmp_path, limit=20).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [10, 5, 5]
+    fewer = Dataset(path=tmp_path, limit=7).load(0)
+    assert [len(part) for part in (fewer.train, fewer.validation, fewer.test)] == [3, 2, 2]
+    assert "73 beyond the limit" in fewer.notes[0]
+    with pytest.raises(UserError, match="5 images cannot show 2 classes in 3 parts"):
+        Dataset(path=tmp_path, limit=5).load(0)
 
 
 @pytest.mark.parametrize(

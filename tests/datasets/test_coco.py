@@ -25,6 +25,7 @@ from scalesearch.datasets._listing import LeftOutFiles
 from scalesearch.datasets.coco import Dataset
 from scalesearch.errors import UserError
 from scalesearch.interfaces import BoxData
+from tests.pictures import save
 
 # ImageNet's, as every pretrained network takes them.
 MEAN = (0.485, 0.456, 0.406)
@@ -163,6 +164,86 @@ def test_a_file_of_its_own_validates(tmp_path):
     assert [len(data.validation.targets(i).labels) for i in range(4)] == [0, 1, 0, 0]
     # An area that is not given is its box's.
     assert data.validation.targets(1).areas.tolist() == [25.0]
+
+
+def boxed(numbers):
+    """Annotations with a box in every image, and images of these ids that all differ."""
+    images = [{"id": n, "file_name": f"{n}.png", "height": 20, "width": 24} for n in numbers]
+    boxes = [entry(n, n, 1, [1, 2, 10, 12]) for n in numbers]
+    return {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+
+
+def in_parts(root, **parts):
+    """Options of a data set whose parts have a folder and a file each."""
+    options = {}
+    for part, numbers in parts.items():
+        for number in numbers:
+            save(root / part / f"{number}.png", number)
+        (root / f"{part}.json").write_text(json.dumps(boxed(numbers)))
+        prefix = "" if part == "train" else f"{part}_"
+        options |= {f"{prefix}images": root / part, f"{prefix}annotations": root / f"{part}.json"}
+    return options
+
+
+def test_files_of_their_own_validate_and_test(tmp_path):
+    parts = {"train": range(10), "validation": range(10, 15), "test": range(15, 18)}
+    data = Dataset(**in_parts(tmp_path, **parts)).load(0)
+    assert {part: [*getattr(data, part).ids] for part in parts} == {
+        part: [*numbers] for part, numbers in parts.items()
+    }
+    assert data.notes[1].startswith("3 images are kept for a test: no phase sees them")
+    assert "18 files seen, 18 taken" in data.notes[0]
+
+
+def test_a_share_validates_beside_test_images_of_their_own(tmp_path):
+    """As EfficientDet's authors may select on a part of train2017 and report val2017."""
+    options = in_parts(tmp_path, train=range(10), test=range(10, 15))
+    data = Dataset(**options, validation=0.3).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [7, 3, 5]
+    assert {*data.train.ids, *data.validation.ids} == set(range(10))
+    assert [*data.test.ids] == [*range(10, 15)]
+
+
+def test_three_parts_are_drawn_and_the_test_images_first(tmp_path):
+    options = in_parts(tmp_path, train=range(20))
+    parts = [Dataset(**options, test=0.2, validation=share).load(3) for share in (0.2, 0.5)]
+    assert [[len(p) for p in (d.train, d.validation, d.test)] for d in parts] == [
+        [12, 4, 4],
+        [6, 10, 4],
+    ]
+    assert parts[0].test.ids == parts[1].test.ids
+    for data in parts:
+        every = [*data.train.ids, *data.validation.ids, *data.test.ids]
+        assert sorted(every) == [*range(20)]
+
+
+def test_copies_of_test_images_neither_train_nor_validate(tmp_path):
+    options = in_parts(tmp_path, train=range(10), validation=range(10, 15), test=range(15, 18))
+    for part, number in (("train", 0), ("validation", 10)):
+        shutil.copy(tmp_path / "test" / "15.png", tmp_path / part / f"{number}.png")
+    data = Dataset(**options).load(0)
+    assert [*data.train.ids] == [*range(1, 10)]
+    assert [*data.validation.ids] == [*range(11, 15)]
+    assert len(data.test) == 3
+    assert "1 of the training images that test, too" in data.notes[0]
+    assert "1 of the validation images that test, too" in data.notes[0]
+    everything = in_parts(tmp_path / "all", train=range(5), test=range(5))
+    with pytest.raises(UserError, match="all 5 training images validate or test, too"):
+        Dataset(**everything).load(0)
+
+
+def test_test_images_without_a_box_score_nothing(tmp_path):
+    options = in_parts(tmp_path, train=range(10), test=range(10, 12))
+    what = boxed(range(10, 12)) | {"annotations": []}
+    (tmp_path / "test.json").write_text(json.dumps(what))
+    with pytest.raises(UserError, match="no test image has a box to be scored by"):
+        Dataset(**options).load(0)
+    what["categories"] = [{"id": 1, "name": "dog"}]
+    what["annotations"] = boxed(range(10, 12))["annotations"]
+    (tmp_path / "test.json").write_text(json.dumps(what))
+    with pytest.raises(UserError, match="the two files have different categories") as caught:
+        Dataset(**options).load(0)
+    assert caught.value.key == "test_annotations"
 
 
 def test_a_limit_holds_for_each_part(tmp_path):
@@ -521,6 +602,16 @@ def test_options_that_contradict_each_other():
             "validation: validation_annotations are given already\n  leave one of the two out",
         ),
         ({"validation_images": "v"}, "validation_images: validation_annotations are missing"),
+        (
+            {"test": 0.5, "validation": 0.5},
+            "test: 0.5 to test and 0.5 to validate leave nothing to "
+            "train\n  allowed: two shares that add up to less than 1",
+        ),
+        (
+            {"test": 0.2, "test_annotations": "test.json"},
+            "test: test_annotations are given already\n  leave one of the two out",
+        ),
+        ({"test_images": "t"}, "test_images: test_annotations are missing"),
         ({"channels": 4}, "channels: 4 cannot be used\n  allowed: 1 or 3"),
         ({"limit": 3}, "limit: 3 cannot be used\n  allowed: 4 or more, or null"),
     ):

@@ -15,14 +15,14 @@ def idx(array):
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
-def write(folder, count=40, gz=False):
+def write(folder, count=40, gz=False, part="train"):
     draws = np.random.default_rng(0)
     pixels = draws.integers(0, 256, (count, 28, 28), dtype=np.uint8)
     labels = (np.arange(count) % 10).astype(np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
         raw = idx(array)
-        file = folder / f"train-{name}-ubyte{'.gz' if gz else ''}"
+        file = folder / f"{part}-{name}-ubyte{'.gz' if gz else ''}"
         file.write_bytes(gzip.compress(raw) if gz else raw)
     return pixels, labels
 
@@ -49,6 +49,19 @@ def test_the_system_package_is_found_without_a_folder(tmp_path, monkeypatch):
     write(tmp_path, gz=True)
     monkeypatch.setattr(fashion_mnist, "SYSTEM_FOLDER", tmp_path)
     assert len(Dataset(limit=20, validation=0.5).load(0).train) == 20 - 10
+
+
+def test_the_published_test_images_are_kept_if_asked_for(tmp_path):
+    write(tmp_path)
+    with pytest.raises(UserError, match="the test files of Fashion-MNIST are not in"):
+        Dataset(folder=tmp_path, test="published").load(0)
+    pixels, labels = write(tmp_path, count=20, part="t10k", gz=True)
+    data = Dataset(folder=tmp_path, test="published").load(0)
+    assert len(data.train) + len(data.validation) == 40
+    assert np.array_equal(data.test.pixels[..., 0], pixels)
+    assert np.array_equal(data.test.labels, labels)
+    assert data.notes[0].startswith("20 images are kept for a test")
+    assert Dataset(folder=tmp_path).load(0).test is None
 
 
 def test_names_both_ways_when_the_files_are_nowhere(tmp_path):

@@ -94,9 +94,6 @@ def test_train_and_val_folders_are_the_split(tmp_path):
     assert all("/val/" in path for path in data.validation.paths)
     fewer = Dataset(path=tmp_path, limit=7).load(0)
     assert (len(fewer.train), len(fewer.validation)) == (5, 2)
-    with pytest.raises(UserError, match="holds its own split") as caught:
-        Dataset(path=tmp_path, validation=0.2).load(0)
-    assert caught.value.key == "validation"
 
 
 def test_train_and_val_must_hold_the_same_classes(tmp_path):

@@ -141,15 +141,18 @@ def test_files_that_are_there_are_not_written_again(written, monkeypatch):
     assert again.mean == data.mean
 
 
-def test_training_and_validation_share_no_digit(monkeypatch, tmp_path):
+@pytest.mark.parametrize("test", [0, 60])
+def test_parts_share_no_digit(monkeypatch, tmp_path, test):
     """Digits that each have their own grey level tell on the canvas where they are from."""
     pixels = np.zeros((200, 28, 28, 1), np.uint8)
     pixels[:, 4:24, 8:20, 0] = np.arange(50, 250, dtype=np.uint8)[:, None, None]
     known = ArrayImages(pixels, np.arange(200) % 10)
     monkeypatch.setattr(mnist_canvas.mnist5k, "read", lambda: known)
-    data = Dataset(**{**OPTIONS, "train": 150, "validation": 60}, path=tmp_path).load(0)
+    data = Dataset(**{**OPTIONS, "train": 150, "validation": 60}, test=test, path=tmp_path).load(0)
     seen = []
-    for part in (data.train, data.validation):
+    assert (data.test is None) == (test == 0)
+    for part in (data.train, data.validation, *([data.test] if test else [])):
+        assert len(part) in (150, 60)
         levels = set()
         for index in range(len(part)):
             ink, targets = part.image(index)[0].numpy(), part.targets(index)
@@ -160,7 +163,7 @@ def test_training_and_validation_share_no_digit(monkeypatch, tmp_path):
                 assert (level - 50) % 10 == label
                 levels.add(level)
         seen.append(levels)
-    assert not seen[0] & seen[1]
+    assert sum(map(len, seen)) == len(set().union(*seen))
     assert len(seen[0]) > 100
 
 

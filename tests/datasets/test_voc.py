@@ -175,7 +175,11 @@ def test_a_name_that_leads_elsewhere_stays_in_the_folder(tmp_path):
 
 def test_options_that_contradict_each_other():
     for options, text in (
-        ({"train": "train"}, "val: train and val are given together or not at all"),
+        (
+            {"train": "train"},
+            "val: train and val are given together or not at all\n"
+            "  or name a list of test images: `test: test`",
+        ),
         ({"val": "val"}, "train: train and val are given together or not at all"),
         (
             {"train": "train", "val": "val", "validation": 0.2},
@@ -343,6 +347,51 @@ def test_folders_of_train_and_valid_are_the_split(tmp_path):
         Dataset(path=tmp_path, validation=0.5).load(0)
 
 
+def test_a_list_of_test_images_is_kept_for_the_end(tmp_path):
+    folder = distinct(fill(tmp_path, dict.fromkeys("abcdefgh", ("dog", 0, 1, 1, 9, 9))))
+    for name, members in {"trainval": "abcde", "train": "abc", "val": "de", "test": "fgh"}.items():
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(members) + "\n")
+
+    def names(part):
+        return "".join(sorted(path[-5] for path in part.paths))
+
+    data = Dataset(path=folder, train="train", val="val", test="test").load(0)
+    assert [names(part) for part in (data.train, data.validation, data.test)] == [
+        "abc",
+        "de",
+        "fgh",
+    ]
+    data = Dataset(path=folder, train="trainval", test="test", validation=0.4).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [3, 2, 3]
+    assert names(data.test) == "fgh"
+    assert "3 images are kept for a test" in data.notes[1]
+    data = Dataset(path=folder, test=0.25, validation=0.25).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [4, 2, 2]
+    with pytest.raises(UserError, match="has no part 'test'") as caught:
+        Dataset(path=folder, test="test").load(0)
+    assert caught.value.key == "test"
+
+
+def test_a_folder_of_test_images_is_kept_for_the_end(tmp_path):
+    for number, part in enumerate(("train", "valid", "test")):
+        for one in "abcd":
+            (tmp_path / part).mkdir(exist_ok=True)
+            noise(10 * number + ord(one), (30, 40)).save(tmp_path / part / f"{one}.jpg")
+            (tmp_path / part / f"{one}.xml").write_text(page(one, ("dog", 0, 1, 1, 9, 9)))
+    data = Dataset(path=tmp_path).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [4, 4, 4]
+    assert all("/test/" in path for path in data.test.paths)
+    data = Dataset(path=tmp_path, test="valid", validation=0.25).load(0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [3, 1, 4]
+    assert all("/valid/" in path for path in data.test.paths)
+    assert "8 in folders beside the split" in data.notes[0]  # pictures and pages
+    for file in (tmp_path / "test").glob("*.xml"):
+        file.unlink()
+    data = Dataset(path=tmp_path).load(0)
+    assert data.test is None
+    assert all("/valid/" in path for path in data.validation.paths)
+
+
 def test_names_of_classes_that_look_alike_are_one(tmp_path):
     names = ["caf\u00e9", "cafe\u0301", "caf\u00e9", "caf\u00e9\u00a0"]
     things = {str(n): (name, 0, 1, 1, 9, 9) for n, name in enumerate(names)}
@@ -441,4 +490,7 @@ def test_parts_inside_of_both_folders_are_the_split_and_the_rest_is_counted(tmp_
     data = Dataset(path=folder).load(0)
     assert [len(data.train), len(data.validation)] == [2, 2]
     assert all("/images/val/" in path for path in data.validation.paths)
+    assert all("/images/test/" in path for path in data.test.paths)
+    data = Dataset(path=folder, test="val", validation=0.5).load(0)
+    assert all("/images/val/" in path for path in data.test.paths)
     assert "4 in folders beside the split" in data.notes[0]

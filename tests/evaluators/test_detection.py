@@ -35,6 +35,19 @@ def test_scores_come_epoch_by_epoch():
     assert not model.training
 
 
+def test_test_scores_are_those_of_the_kept_weights():
+    """On the validation images they are the last scores of the training, to the last digit."""
+    net, data = detector(), squares(32, 8)
+    torch.manual_seed(0)
+    model, evaluator = build(net), Evaluator(epochs=2, batch_size=16, device="cpu")
+    *_, last = evaluator.evaluate(model, net, data, 0)
+    again = build(net)
+    again.load_state_dict(model.state_dict())
+    scores = evaluator.score(again, net, replace(data, test=data.validation))
+    assert scores == {name: last.values[name] for name in scores}
+    assert {"ap", "ap50", "ap50_voc"} <= set(scores)
+
+
 def same_by_hand(folder, annotations, score):
     """Whether pycocotools gives a score's numbers for the file that the score has with it."""
     results = folder / "results.json"

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,25 @@ def test_a_built_network_learns_and_scores_come_epoch_by_epoch():
     of_classes = {f"accuracy/{name}" for name in data().classes}
     assert set(scores[-1].values) == overall | of_classes
     assert not model.training
+
+
+@pytest.mark.parametrize("fields", [{}, {"ema": 0.5}, {"seeds": 2}])
+def test_test_scores_are_those_of_the_kept_weights(fields):
+    """On the validation images they are the last scores of the training, to the last digit."""
+    net, images = network(), data()
+    model, evaluator = build(net), Evaluator(epochs=2, batch_size=16, **fields)
+    *_, last = evaluator.evaluate(model, net, images, 0)
+    again = build(net)
+    again.load_state_dict(model.state_dict())
+    same = replace(images, test=images.validation)
+    if "seeds" not in fields:  # whose scores are means, of weights that are not kept
+        assert evaluator.score(again, net, same) == last.values
+    # Without training images, and on others: none of the bars that lie is seen.
+    others = images.validation.choose(np.arange(1, 20, 2))
+    scores = evaluator.score(again, net, replace(images, train=others, test=others))
+    assert scores["accuracy"] == scores["accuracy/standing"]
+    assert "accuracy/lying" not in scores
+    assert not again.training
 
 
 def test_images_are_resized_to_the_architectures_resolution():

@@ -171,7 +171,7 @@ def done(tmp_path_factory, net):
     plain["neck"] |= {"kind": ["bifpn", "fpn"]}
     (folder / "space.yaml").write_text(yaml.safe_dump(plain))
     study = NEEDED | {
-        "dataset": CANVAS | {"path": str(folder / "canvases")},
+        "dataset": CANVAS | {"path": str(folder / "canvases"), "test": 8},
         "anchors": "auto",
         "search": SEARCHED,
         "grid": {"neck_width": [1.5, 2.0], "resolution": 32, "alpha": 1.0, "beta": 1.0},
@@ -190,7 +190,12 @@ def test_every_phase_leaves_its_results(done):
     assert [member.name for member in done.family] == ["compound_phi0", "compound_phi1"]
     assert done.family[1].architecture.resolution == 96
     trials = done.trials
-    assert set(trials["phase"]) == {"search", "grid", "family"}
+    assert set(trials["phase"]) == {"search", "grid", "family", "test"}
+    tests = trials[trials["phase"] == "test"]
+    assert list(tests["phi"]) == [0, 1]
+    assert tests["ap"].notna().all()
+    assert len(json.loads(done.truth.read_text())["images"]) == CANVAS["validation"]
+    assert "# test_ap: " in (done.path / "family" / "compound_phi1.yaml").read_text()
     assert {"ap", "ap50", "ap75", "loss"} <= set(trials)
     assert (done.path / "report.html").exists()
     assert "anchors: scale" in (done.path / "log.txt").read_text()
