@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from scalesearch.errors import TrialError
 from scalesearch.training.batches import prefetch
+from scalesearch.training.device import prepare_worker
 
 Batch = TypeVar("Batch")
 # Makes a batch of images of these indices; picklable, without the images.
@@ -166,6 +167,7 @@ def _begin(number: int) -> None:
     Ctrl-C reaches every process of a terminal; the one that waits for this one ends it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_worker(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
