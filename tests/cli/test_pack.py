@@ -16,7 +16,8 @@ def test_a_data_set_by_name_with_options(scalesearch, tmp_path):
     assert done.code == 0, done
     about = open_pack(path).manifest
     assert about.parts == {"train": 80, "validation": 20}
-    assert about.source.options == {"validation": 0.2, "limit": 100}
+    given = {key: value for key, value in about.source.options.items() if value is not None}
+    assert given == {"validation": 0.2, "limit": 100}
     assert (about.side, about.source.seed) == (14, 2)
     assert "80 of 100 images" in done.out
     assert f"{path}: 100 images, squares of 14 pixels, grey, 10 classes; " in done.out

@@ -39,7 +39,8 @@ def images(tmp_path):
 @pytest.fixture
 def write(tmp_path, images):
     def write(**sections):
-        given = {"dataset": {"name": "image_folder", "path": "images"}, "search": SEARCH}
+        dataset = {"name": "image_folder", "path": "images", "test": 0.25}
+        given = {"dataset": dataset, "search": SEARCH}
         without = ("grid", "family")
         return write_study(tmp_path, without=without, **given, evaluator=TRAINING, **sections)
 
