@@ -32,7 +32,7 @@ class Source:
     scalesearch: str = ""
 
     def __str__(self) -> str:
-        given = {key: value for key, value in self.options.items() if value is not None}
+        given = {key: value for key, value in self.options.items() if value not in (None, [])}
         words = [f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in given.items()]
         return f"{self.dataset} ({', '.join([*words, f'seed {self.seed}'])})"
 
