@@ -59,6 +59,12 @@ def check_data(name: str, data: Any, task: str) -> Data:
         UserError: it is none, or its parts do not fit each other.
     """
     kind: type[Data] = BoxData if task == "detection" else ImageData
+    if isinstance(data, Data) and not isinstance(data, kind):
+        theirs = "detection" if isinstance(data, BoxData) else "classification"
+        raise UserError(
+            f"{name!r} holds images for {theirs}, and the task is {task}",
+            hint=f"write `task: {theirs}`, or name another",
+        )
     if not isinstance(data, kind):
         raise _returned(name, "load", f"a scalesearch.interfaces.{kind.__name__}", data)
     if ":" not in name:

@@ -56,8 +56,9 @@ class Hooks:
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
-        in_memory: of the images of a data set: they are read at the speed of memory, for which no
-            process of its own is worth its start.
+        in_memory: of the images of a data set: they are read at the speed of memory, as they are
+            arrays or mapped into it; no process of its own is worth its start for that, and no
+            pack.
         presets: of any plug-in: its options by the names that `recipe` may have.
         score: of an evaluator: from a trained network, its architecture and a data set to the
             scores (name to number) on its `test` images, which need no training images. By default

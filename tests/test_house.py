@@ -22,7 +22,7 @@ FLOORS = {
     0: ("errors", "plugins", "units", "text", "arch"),
     1: ("files", "cost", "nn", "necks"),
     2: ("population", "scaling", "history", "view"),
-    3: ("interfaces", "contracts", "training", "report", "prediction"),
+    3: ("interfaces", "contracts", "training", "report", "prediction", "pack"),
     4: ("spaces", "samplers", "evaluators", "datasets", "executors", "exporters"),
     5: ("study",),
     6: ("cli",),
@@ -38,6 +38,7 @@ PLUGINS = ("necks", "samplers", "evaluators", "datasets", "executors", "exporter
 HEAVY = {
     "torch": (
         *("nn", "training", "evaluators", "datasets", "exporters", "study/assess", "view"),
+        "pack",
         *("cost/any_module", "cost/measured", "cost/measured_memory", "cost/latency"),
         *(
             "cost/operators",

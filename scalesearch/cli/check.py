@@ -12,6 +12,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.interfaces import Data, Evaluator, Executor, hook
 from scalesearch.scaling.detector import Scaling
+from scalesearch.study.cache import cached_if_there
 from scalesearch.study.checks import phase_notes
 from scalesearch.study.confirm import confirm_words
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
@@ -65,6 +66,8 @@ def _findings(study: Study, samples: int) -> list[str]:
         notes += data_notes(data, study.objective.metric)
     anchors, fitted = anchors_of(study, data)
     notes += [fitted] if fitted else []
+    if data is not None and study.cache is not None:
+        data = cached_if_there(study, data, notes.append)
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from scalesearch.cli.progress import bars, interruptible, is_terminal
+from scalesearch.cli.progress import counting, interruptible
 from scalesearch.cost.cost import Deployment
 from scalesearch.errors import UserError
 from scalesearch.history.agreement import agreement
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.study.tabulate import tabulate
-from scalesearch.units import format_seconds
-
-Progress = Callable[[int, int], None]  # measurements that are done, and of all
 
 
 def show_table(
@@ -41,7 +36,7 @@ def show_table(
         **own | {key: value for key, value in images.items() if value is not None}
     )
     message = f"stopped: what was measured is in {out}; run the same command to resume"
-    with interruptible(message), _progress(quiet=as_json) as progress:
+    with interruptible(message), counting("measurements", quiet=as_json) as progress:
         table, pairs = tabulate(space, deployment, out, progress)
     result = agreement(pairs)
     if as_json:
@@ -54,35 +49,3 @@ def show_table(
     )
     if result is not None:
         print(f"networks of the space, predicted against measured: {result}")
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress]:
-    """Shows the number of measurements: nothing, a bar on a terminal, or lines elsewhere."""
-    if quiet:
-        yield lambda done, total: None
-    elif is_terminal():
-        with bars("measurements, left") as display:
-            task = display.add_task("latency", total=None, news="")
-            yield lambda done, total: display.update(task, completed=done, total=total)
-    else:
-        yield _lines()
-
-
-def _lines() -> Progress:
-    """Prints a line for each tenth, with the time that is left at the current pace."""
-    start, first, tenth = time.monotonic(), -1, -1
-
-    def report(done: int, total: int) -> None:
-        nonlocal first, tenth
-        first = done if first < 0 else first
-        if 10 * done // total == tenth:
-            return
-        tenth = 10 * done // total
-        left = ""
-        if first < done < total:
-            pace = (time.monotonic() - start) / (done - first)
-            left = f", about {format_seconds(pace * (total - done))} left"
-        print(f"{done} of {total} measurements{left}", flush=True)
-
-    return report

@@ -343,6 +343,29 @@ def export(
     export_network(network, exporter_settings(form, fold, options or []), output, weights)
 
 
+@app.command()
+def pack(
+    dataset: Annotated[
+        str, Argument(help="Study file, folder of classes, or a data set: its name or {name: …}.")
+    ],
+    output: Annotated[Path, Option("--output", "-o", help="File to write, such as train.pack.")],
+    side: Annotated[
+        int, Option(min=4, help="Pixels of the squares; of detection, of the longer side at most.")
+    ],
+    options: Annotated[
+        list[str] | None,
+        Argument(help="Options of the data set, such as limit=1000; settings of a study file."),
+    ] = None,
+    seed: Annotated[int | None, Option(min=0, help="Of the split; a study's own by default.")] = (
+        None
+    ),
+) -> None:
+    """Write a data set as one file of images that are decoded and resized already."""
+    from scalesearch.cli.pack import pack_dataset
+
+    pack_dataset(dataset, options or [], output, side, seed)
+
+
 @coefficients_app.command()
 def fit(
     table: Annotated[Path, Argument(help="CSV, JSON or Parquet file, a row for each result.")],

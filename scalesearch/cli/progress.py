@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ from scalesearch.cli.tables import console
 from scalesearch.history.jobs import Score
 from scalesearch.history.trials import Trial
 from scalesearch.study.watch import Watch, describe, summarise
+from scalesearch.units import format_seconds
 
 _COUNTED = ("assessed", "stopped", "failed")
 _INTERRUPTED = 130  # the shell's exit code for Ctrl-C
@@ -55,6 +57,38 @@ def bars(left: str = "left", on: Console | None = None) -> Progress:
         TextColumn("{task.fields[news]}"),
         console=on or console(),
     )
+
+
+@contextmanager
+def counting(noun: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many of all are done: nothing, a bar on a terminal, or lines elsewhere."""
+    if quiet:
+        yield lambda done, total: None
+    elif is_terminal():
+        with bars(f"{noun}, left") as display:
+            task = display.add_task("", total=None, news="")
+            yield lambda done, total: display.update(task, completed=done, total=total)
+    else:
+        yield _tenths(noun)
+
+
+def _tenths(noun: str) -> Callable[[int, int], None]:
+    """Prints a line for each tenth, with the time that is left at the current pace."""
+    start, first, tenth = time.monotonic(), -1, -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal first, tenth
+        first = done if first < 0 else first
+        if 10 * done // total == tenth:
+            return
+        tenth = 10 * done // total
+        left = ""
+        if first < done < total:
+            pace = (time.monotonic() - start) / (done - first)
+            left = f", about {format_seconds(pace * (total - done))} left"
+        print(f"{done:,} of {total:,} {noun}{left}", flush=True)
+
+    return report
 
 
 class Lines(Watch):

@@ -103,8 +103,10 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # Unicode's own line breaks survive in double quotes only, and so does a text like 1e3.
+        # Unicode's own line breaks survive in double quotes only, and so does a text like 1e3. One
+        # that begins with a space of another kind would be read as indented.
         needs_quotes = any(mark in data for mark in "\x85\u2028\u2029")
+        needs_quotes |= not data[:1].isprintable()
         style = '"' if needs_quotes or EXPONENT.fullmatch(data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style)
 

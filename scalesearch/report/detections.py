@@ -43,7 +43,7 @@ class ValidationImage:
 
     Attributes:
         number: COCO id.
-        path: of the image file.
+        path: of the image file; empty where there is none.
         size: width and height in pixels.
         truth: its objects and crowds.
     """
@@ -78,7 +78,7 @@ def read_truth(path: Path) -> tuple[list[ValidationImage], dict[int, str]]:
     images = [
         ValidationImage(
             number=entry["id"],
-            path=Path(entry["file_name"]),
+            path=Path(entry.get("file_name", "")),
             size=(entry["width"], entry["height"]),
             truth=boxes.get(entry["id"], NO_BOXES),
         )

@@ -25,6 +25,7 @@ from scalesearch.history.trials import Trial
 from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.study.assess import Assess
+from scalesearch.study.cache import cached_data, enlarged_note
 from scalesearch.study.checkpoints import Checkpoints
 from scalesearch.study.checks import phase_notes
 from scalesearch.study.folder import RunFolder, deciding
@@ -63,13 +64,21 @@ class Context:
         return replace(data, train=every, validation=every)
 
     @cached_property
-    def _whole_data(self) -> Data | None:
+    def loaded(self) -> Data | None:
+        """The data set as its plug-in gives it, with all parts; None where a study has none."""
         return load_data(self.study)
+
+    @cached_property
+    def _whole_data(self) -> Data | None:
+        """The same with the images that are read: those of the plug-in, or of their pack."""
+        if self.loaded is None or self.study.cache is None:
+            return self.loaded
+        return cached_data(self.study, self.loaded, self.watch.note)
 
     @cached_property
     def anchors(self) -> Anchors | None:
         """The anchors of every detector of the study, if it gives or fits them."""
-        anchors, note = anchors_of(self.study, self.data)
+        anchors, note = anchors_of(self.study, self.loaded)  # a pack rounds sizes
         if note:
             self.watch.note(note)
         return anchors
@@ -156,6 +165,8 @@ class Context:
             for note in phase_notes(
                 plan.phase, evaluator, networks or [first.architecture], plan.schedule
             ):
+                self.watch.note(note)
+            if note := enlarged_note(self.study, self.loaded, plan.phase, plan.space, networks):
                 self.watch.note(note)
             jobs = [first]
             raised: list[Exception] = []

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
+_FREE_WITHIN = {"cache": ("folder",)}
 # Of the files in `family/`.
 _MEMBER = re.compile(r"(?P<strategy>[a-z_0-9.]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
@@ -334,7 +335,11 @@ def _make(path: Path) -> None:
 
 def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a study's settings that its results depend on."""
-    return {key: value for key, value in settings.items() if key not in _FREE}
+    kept = {key: value for key, value in settings.items() if key not in _FREE}
+    for name in _FREE_WITHIN.keys() & kept:
+        free = _FREE_WITHIN[name]
+        kept[name] = {key: value for key, value in kept[name].items() if key not in free}
+    return kept
 
 
 def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:

@@ -457,6 +457,20 @@ class Latency(Settings):
         return Deployment(device=self.device, batch=self.batch, threads=self.threads)
 
 
+def _below_file(path: Path, info: ValidationInfo) -> Path:
+    return Path(absolute(str(path), _folder(info)))
+
+
+class Cache(Settings):
+    """The images of the data set, packed once at a side in pixels, for this and later studies.
+
+    They lie in `folder`; by default in the user's cache folder.
+    """
+
+    side: int = Field(ge=4)
+    folder: Annotated[Path, AfterValidator(_below_file)] | None = None
+
+
 class Study(Settings):
     """A whole study file: every default filled in, every path absolute, every option checked."""
 
@@ -472,6 +486,7 @@ class Study(Settings):
     task: Annotated[Literal["classification"], BeforeValidator(_known_task)] = "classification"
     seed: int = Field(default=0, ge=0)
     dataset: Annotated[Plugin | None, plugin("datasets", optional=True)] = None
+    cache: Cache | None = None
     evaluator: Annotated[Plugin, plugin("evaluators")] = Field(
         default_factory=lambda: "training", validate_default=True
     )
@@ -586,6 +601,10 @@ class Study(Settings):
                     key="dataset",
                     allowed=", ".join(plugins.names("datasets")),
                 )
+        if self.cache is not None and self.dataset is None:
+            raise UserError(
+                "there are no images to be packed", key="cache", allowed="a study with `dataset:`"
+            )
         if self.search is not None and isinstance(self.search.space, TableSpace):
             if self.trains or len(self.phases) > 1:
                 raise UserError(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
@@ -69,6 +69,7 @@ plain_values = st.recursive(
 
 @settings(deadline=None, max_examples=60)
 @given(st.dictionaries(WORDS, plain_values, min_size=1, max_size=4))
+@example({"\xa0": None, "\u200bword": "\u3000"})
 def test_whatever_is_dumped_is_read_back(plain):
     assert parse_value(format_yaml(plain)) == plain
 

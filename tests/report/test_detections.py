@@ -19,6 +19,7 @@ from scalesearch.report.detections import (
     read_detections,
     read_truth,
 )
+from scalesearch.report.predictions import read_pixels
 
 TRUTH = {
     "images": [
@@ -43,6 +44,13 @@ def test_images_come_by_id_with_their_objects_as_corners(tmp_path):
     assert images[1].truth.scores.tolist() == [1, 0]
     assert images[0].truth.corners.shape == (0, 4)
     assert names == {3: "car", 18: "dog"}
+
+
+def test_images_without_files_are_read(tmp_path):
+    bare = [{key: one[key] for key in one if key != "file_name"} for one in TRUTH["images"]]
+    (tmp_path / "truth.json").write_text(json.dumps(TRUTH | {"images": bare}))
+    images, _ = read_truth(tmp_path / "truth.json")
+    assert [read_pixels(image) for image in images] == [None, None]
 
 
 def test_detections_come_by_image_best_first(tmp_path):

@@ -603,8 +603,8 @@ def test_a_suggestion_follows_what_is_allowed(study):
         load_study(path)
     assert str(caught.value) == (
         f"{path}:7: sead: unknown key 'sead'\n"
-        "  allowed: name, task, seed, dataset, evaluator, latency, baseline, search, coefficients,"
-        " grid, family, execution, export\n"
+        "  allowed: name, task, seed, dataset, cache, evaluator, latency, baseline, search,"
+        " coefficients, grid, family, execution, export\n"
         "  did you mean 'seed'?"
     )
 

@@ -1,0 +1,146 @@
+"""Large files written piece by piece, whole or not at all; and one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalesearch.errors import UserError
+from scalesearch.files.write import UNSUPPORTED
+from scalesearch.units import format_bytes
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ELSEWHERE = "free some space, or write to another disk"
+
+
+@dataclass(frozen=True)
+class LargeFile:
+    """A file that is being written.
+
+    Attributes:
+        path: the name that it will have.
+        size: about how many bytes that takes.
+        descriptor: of the open file.
+    """
+
+    path: Path
+    size: int
+    descriptor: int
+
+    def write(self, content: memoryview | bytes, place: int) -> None:
+        """Writes all of `content` from a place in the file on; `UserError` as of `large_file`."""
+        view = memoryview(content).cast("B")
+        with _placing(self.path, self.size):
+            while view:
+                written = os.pwrite(self.descriptor, view, place)
+                view, place = view[written:], place + written
+
+
+@contextmanager
+def large_file(path: Path, size: int) -> Iterator[LargeFile]:
+    """A file that has the name `path` once the block has ended without an error.
+
+    Until then it lies beside it under a name of its own, which is removed whatever happens; what a
+    killed process left there is removed by the next one that writes to `path`.
+
+    Args:
+        path: in a folder that is made.
+        size: about how many bytes will be written, for which there must be space.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with _placing(path, size):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path)
+            _require_space(path, size)
+            file = beside.open("xb")
+        with file:
+            with _placing(path, size):
+                _lock(file.fileno())
+            yield LargeFile(path, size, file.fileno())
+            with _placing(path, size):
+                _flush(file.fileno())
+                beside.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block of the same path; a killed one is in none.
+
+    Where files cannot be locked, nothing waits.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    with _placing(path, 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
+        with _placing(path, 0):
+            _lock(file.fileno())
+        yield  # the lock goes when the file is closed
+
+
+@contextmanager
+def _placing(path: Path, size: int) -> Iterator[None]:
+    """Errors of the disk in our words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UserError(
+                "the disk is full, or a quota is used up",
+                file=str(path),
+                hint=f"{format_bytes(size)} are needed: {_ELSEWHERE}",
+            ) from error
+        raise UserError(f"cannot be written: {error.strerror or error}", file=str(path)) from error
+
+
+def _require_space(path: Path, size: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise UserError(
+            f"{format_bytes(size)} are needed and {format_bytes(free)} are free",
+            file=str(path),
+            hint=_ELSEWHERE,
+        )
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes what killed processes left of the same file: what is still written is locked."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with contextlib.suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+
+
+def _lock(descriptor: int) -> None:
+    """Waits for a lock that is held until the file is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise

@@ -1,0 +1,181 @@
+"""Packs that studies share: packed once, again where anything is different, by one process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scalesearch.datasets.image_folder import Dataset
+from scalesearch.datasets.mnist5k import Dataset as Mnist5k
+from scalesearch.errors import UserError
+from scalesearch.pack.cache import Cache, lies_in_memory
+from scalesearch.pack.images import PackedBoxes, PackedImages
+from scalesearch.pack.listing import listing
+from scalesearch.view import View
+from tests.packs import SOURCE, boxes, objects, squares
+from tests.pictures import classes, noise
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return Cache(folder=tmp_path / "cache", side=8)
+
+
+@pytest.fixture
+def packed(cache):
+    """Packs a data set, and gives it with what was noted."""
+
+    def packed(data, source=SOURCE, cache=cache):
+        notes = []
+        return cache.packed(data, source, notes.append, lambda done, total: None), notes
+
+    return packed
+
+
+def test_the_second_time_nothing_is_packed(packed, cache):
+    data = squares(9, 4, notes=("a note",))
+    once, notes = packed(data)
+    (file,) = cache.folder.glob("*.pack")
+    assert notes[0].startswith(f"cache: packing 13 images at 8 pixels into {file}, about 3.2 KiB")
+    assert notes[1].startswith(f"cache: 13 images are read at 8 pixels from {file}, ")
+    assert ", packed in " in notes[1]
+    written = file.stat().st_mtime_ns
+    again, notes = packed(data)
+    assert file.stat().st_mtime_ns == written
+    assert len(notes) == 1
+    assert ", packed 20" in notes[0]
+    for one in (once, again):
+        assert isinstance(one.train, PackedImages)
+        assert torch.equal(one.train.batch(np.arange(9), View(8)), data.train.pixels)
+        assert one.notes[0] == "a note"
+        assert "read from a pack at 8 pixels" in one.notes[1]
+        assert one.test is None
+
+
+def test_whatever_is_different_has_a_pack_of_its_own(cache):
+    data = squares(9, 4)
+    relabelled = squares(9, 4)
+    relabelled.validation.labels = (relabelled.validation.labels + 1) % 3
+    files = [
+        cache.file(data, SOURCE),
+        cache.file(squares(9, 4, seed=1), SOURCE),
+        cache.file(relabelled, SOURCE),
+        cache.file(squares(9, 4, 2), SOURCE),
+        cache.file(squares(9, 4, classes=("a", "b", "d")), SOURCE),
+        cache.file(data, replace(SOURCE, seed=4)),
+        cache.file(data, replace(SOURCE, options={"path": "there"})),
+        cache.file(data, replace(SOURCE, scalesearch="9.9")),
+        replace(cache, side=9).file(data, SOURCE),
+    ]
+    assert len(set(files)) == len(files)
+    assert cache.file(squares(9, 4), SOURCE) == files[0]
+
+
+def test_a_changed_file_is_noticed(tmp_path, cache):
+    root = classes(tmp_path / "images")
+    shutil.copytree(root, tmp_path / "copy")
+    data = Dataset(path=root).load(0)
+    before = cache.file(data, SOURCE), listing(data)
+    assert cache.file(Dataset(path=root).load(0), SOURCE) == before[0]
+    assert listing(Dataset(path=tmp_path / "copy").load(0)) == before[1]
+    file = Path(data.train.paths[0])
+    os.utime(file, ns=(1, 1))
+    assert cache.file(data, SOURCE) != before[0]
+    assert listing(data) == before[1]  # names and sizes are what they were
+    noise(99, (30, 30)).save(file)
+    assert listing(data) != before[1]
+    file.unlink()
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        listing(data)
+
+
+def test_objects_are_part_of_what_is_packed(packed, cache):
+    def data(*corners):
+        return boxes([((16, 12), objects(corners))], [((8, 8), objects([0, 0, 2, 2]))])
+
+    one, _ = packed(data(1, 2, 5, 8))
+    assert isinstance(one.validation, PackedBoxes)
+    assert "boxes, areas (by which objects are small, medium or large)" in one.notes[1]
+    packed(data(1, 2, 5, 9))
+    assert len([*cache.folder.glob("*.pack")]) == 2
+
+
+def test_a_damaged_pack_is_packed_again(packed, cache):
+    data = squares(9, 4)
+    packed(data)
+    (file,) = cache.folder.glob("*.pack")
+    file.write_bytes(file.read_bytes()[:-5])
+    again, notes = packed(data)
+    assert notes[0].endswith("; it is packed again")
+    assert "is damaged" in notes[0]
+    assert torch.equal(again.train.batch(np.arange(9), View(8)), data.train.pixels)
+
+
+def test_what_lies_in_memory_is_not_packed(packed, cache):
+    data = Mnist5k(limit=100).load(0)
+    assert lies_in_memory(data)
+    same, notes = packed(data, replace(SOURCE, dataset="mnist5k"))
+    assert same is data
+    assert notes == ["cache: not used: the images of mnist5k lie in memory already"]
+    assert not cache.folder.exists()
+    _, notes = packed(packed(squares(2, 2))[0])
+    assert notes == ["cache: not used: the images of tests.packs:Drawn lie in memory already"]
+
+
+BOTH = """
+import sys
+from pathlib import Path
+from scalesearch.pack.cache import Cache
+from tests.packs import SOURCE, squares
+
+cache = Cache(folder=Path(sys.argv[1]), side=8)
+data = squares(9, 4)
+print("ready", flush=True)
+sys.stdin.readline()
+cache.packed(data, SOURCE, print, lambda done, total: None)
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_packs_and_the_other_waits(tmp_path):
+    command = [sys.executable, "-c", BOTH, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    root = Path(__file__).parents[2]
+    both = [subprocess.Popen(command, cwd=root, **pipes) for _ in range(2)]
+    for one in both:
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    said = [one.communicate(timeout=60)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert sum("cache: packing 13 images" in text for text in said) == 1
+    assert all("cache: 13 images are read at 8 pixels from" in text for text in said)
+    assert len([*tmp_path.glob("*.pack")]) == 1
+    assert [*tmp_path.glob(".*.part")] == []
+
+
+def test_what_a_data_set_of_ones_own_raises_names_it(packed, monkeypatch):
+    data = squares(9, 4)
+
+    def fail(indices, view):
+        raise KeyError("lost")
+
+    monkeypatch.setattr(data.train, "batch", fail)
+    with pytest.raises(UserError, match=r"'tests.packs:Drawn' failed in `batch`: KeyError: 'lost'"):
+        packed(data)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_message(packed, cache, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written: ") as raised:
+        packed(squares(2, 2), cache=replace(cache, folder=tmp_path / "file" / "packs"))
+    assert str(tmp_path / "file") in raised.value.file
