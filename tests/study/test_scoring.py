@@ -17,6 +17,7 @@ import yaml
 from safetensors.torch import load_file, save
 
 from scalesearch.arch.plain import digest
+from scalesearch.cli.check import check_study
 from scalesearch.cli.run import show_results
 from scalesearch.cli.status import show_status
 from scalesearch.errors import TrialError, UserError
@@ -219,6 +220,13 @@ def test_the_command_line_shows_test_scores_beside_the_others(whole, capsys):
     plain = json.loads(capsys.readouterr().out)["test"]
     assert "best" not in plain
     assert {one["network"] for one in plain["networks"]} == set(scored)
+
+
+def test_a_check_counts_test_images_and_shows_them_to_nobody(tmp_path, capsys):
+    check_study(write(tmp_path), [], 100)
+    out = capsys.readouterr().out
+    assert "16 training, 16 validation and 10 test images, 10 classes" in out
+    assert reads(tmp_path).count("test") == 1  # the look at the data set
 
 
 def test_a_study_that_is_run_again_scores_nothing_again(study, tmp_path):
