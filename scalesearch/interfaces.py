@@ -56,6 +56,9 @@ class Hooks:
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
+        in_memory: of the images of a data set: they are read at the speed of memory, for which no
+            process of its own is worth its start.
+        presets: of any plug-in: its options by the names that `recipe` may have.
         score: of an evaluator: from a trained network, its architecture and a data set to the
             scores (name to number) on its `test` images, which need no training images. By default
             no network is scored on test images.
@@ -71,6 +74,8 @@ class Hooks:
     minimizes: bool = False
     gives_latency: bool = False
     paths: Sequence[str] | None = None
+    in_memory: bool = False
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     score: Callable[[Any, Any, Any], Mapping[str, float]] | None = None
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
@@ -118,6 +123,12 @@ class Hooks:
 
     def smaller(self) -> Any:
         """Of an evaluator: the same training with less memory in a step; None if there is none."""
+
+    def fitted(self, architecture: Architecture) -> Any:
+        """Of an evaluator: the same one made for a network and the device of this process.
+
+        By default it is itself: None.
+        """
 
 
 def hook(plugin: Any, name: str) -> Any:

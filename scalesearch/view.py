@@ -5,9 +5,10 @@ NumPy alone until pixels are changed: the process that only lists images needs n
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -17,19 +18,21 @@ if TYPE_CHECKING:
 
 Fit = Literal["crop", "pad", "stretch"]
 Interpolation = Literal["bilinear", "bicubic"]
+_BLOCK = 32  # numbers that are drawn at once for an image
 _ATTEMPTS = 10  # at a random part of an oblong image, as in torchvision
 _WEYL = 0x9E3779B97F4A7C15  # 2**64 / the golden ratio, odd
 
 
-def uniforms(seed: int, indices: np.ndarray, count: int) -> np.ndarray:
+def uniforms(seed: int, indices: np.ndarray, count: int, start: int = 0) -> np.ndarray:
     """`count` numbers for each of the `indices`, from 0 up to 1, float64 [N, count].
 
-    Each depends on the seed, the index and its place alone, whoever draws it and after what:
-    SplitMix64 (Steele, Lea & Flood 2014) of a counter.
+    Each depends on the seed, the index and its place, from `start` on, alone, whoever draws it and
+    after what: SplitMix64 (Steele, Lea & Flood 2014) of a counter.
     """
-    start = _mixed(np.asarray(indices).astype(np.uint64) + np.uint64(seed % 2**64))
-    steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_WEYL)
-    return (_mixed(start[:, None] + steps) >> np.uint64(11)) * 2.0**-53
+    own = _mixed(np.array([seed % 2**64], np.uint64))
+    first = _mixed(np.asarray(indices).astype(np.uint64) ^ own)
+    steps = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(_WEYL)
+    return (_mixed(first[:, None] + steps) >> np.uint64(11)) * 2.0**-53
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
@@ -50,16 +53,16 @@ class Draws(Protocol):
         """A number from 0 to `count` - 1."""
 
 
-@dataclass
 class IndexDraws:
-    """The draws of one image: `uniforms` of its seed and index in order."""
+    """The draws of one image: `uniforms` of a seed and its index in order, as many as are asked."""
 
-    seed: int
-    index: int
-    _numbers: Iterator[float] = field(init=False)
+    def __init__(self, seed: int, index: int) -> None:
+        self._numbers = self._all(seed, np.array([index]))
 
-    def __post_init__(self) -> None:
-        self._numbers = iter(uniforms(self.seed, np.array([self.index]), 4 * _ATTEMPTS)[0].tolist())
+    @staticmethod
+    def _all(seed: int, index: np.ndarray) -> Iterator[float]:
+        for block in itertools.count():
+            yield from uniforms(seed, index, _BLOCK, start=block * _BLOCK)[0].tolist()
 
     def uniform(self, low: float, high: float) -> float:
         """A number from `low` up to `high`."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Small tensors: threads would spend their time waiting for each other. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before anything is imported, for the processes that tests start, too: the user's cache is his.
+os.environ["SCALESEARCH_CACHE"] = tempfile.mkdtemp(prefix="scalesearch-tests-")
+atexit.register(shutil.rmtree, os.environ["SCALESEARCH_CACHE"], ignore_errors=True)
 
 settings.register_profile(
     "scalesearch",

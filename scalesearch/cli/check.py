@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from scalesearch.arch.detector import Anchors, Architecture
 from scalesearch.cost.closed_form import cost
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.interfaces import Data, Evaluator, Executor, hook
 from scalesearch.scaling.detector import Scaling
-from scalesearch.study.checks import evaluator_notes
+from scalesearch.study.checks import phase_notes
 from scalesearch.study.confirm import confirm_words
 from scalesearch.study.estimate import grid_sentence, phase_seconds, trial_seconds
 from scalesearch.study.feasible import Survey, survey
@@ -30,8 +31,9 @@ from scalesearch.study.inputs import (
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import load_study, placing
-from scalesearch.study.members import members_of
+from scalesearch.study.members import check_networks, members_of
 from scalesearch.study.schema import Study
+from scalesearch.study.sides import of_each_side
 from scalesearch.units import format_count, format_seconds
 
 
@@ -59,8 +61,8 @@ def _findings(study: Study, samples: int) -> list[str]:
         assert study.dataset is not None
         parts = {"training": data.train, "validation": data.validation, "test": data.test}
         counts = [f"{len(part):,} {name}" for name, part in parts.items() if part is not None]
-        every = f"{', '.join(counts[:-1])} and {counts[-1]} images"
-        lines = [f"data          {study.dataset.name}: {every}, {len(data.classes)} classes"]
+        images = f"{', '.join(counts[:-1])} and {counts[-1]} images"
+        lines = [f"data          {study.dataset.name}: {images}, {len(data.classes)} classes"]
         notes += data_notes(data, study.objective.metric)
         data = replace(data, test=None)  # of no use to what follows
     anchors, fitted = anchors_of(study, data)
@@ -72,6 +74,7 @@ def _findings(study: Study, samples: int) -> list[str]:
         hook(executor, "start")()
         if study.search is None:
             network = named_baseline(study, data, anchors)
+            check_networks(study, [network])
             lines.append(f"baseline      {format_count(cost(network).flops)} flops")
             lines += [f"note          {note}" for note in factory_notes(network)]
         else:
@@ -134,6 +137,7 @@ def _search(
     lines = [f"note          {note}"] if note else []
     evaluator: Evaluator = search.evaluator.make()
     evaluator = bound(evaluator, space)
+    check_networks(study, of_each_side(space))
     sizes = survey(space, search.limits, evaluator.workload, samples, study.seed)
     lines.append(
         f"space         {space.size:,} networks, {len(space.parameters)} parameters; "
@@ -144,8 +148,8 @@ def _search(
     if study.latency is not None:
         source = "" if table is None else f", predicted by {study.latency.table}"
         lines.append(f"latency       measured on {study.latency.deployment}{source}")
-    notes = evaluator_notes("search", evaluator, [sizes.typical])
-    seconds = trial_seconds(executor, evaluator, sizes.typical, data)
+    notes = phase_notes("search", evaluator, [sizes.typical], search.schedule)
+    seconds = trial_seconds(executor, evaluator, sizes.typical, data, search.schedule)
     total = None if seconds is None else seconds * search.trials
     return sizes.typical, Share(f"search        {search.trials} trials", total, notes), lines
 
@@ -156,7 +160,8 @@ def _confirm(study: Study, executor: Executor, network: Architecture, data: Data
     confirm, top = search.confirm, min(search.confirm.top, search.trials)
     text = f"confirm       {confirm_words(top, confirm.seeds)}"
     networks = [network] * (top * confirm.seeds)
-    share = _share("confirm", executor, confirm.evaluator.make(), text, networks, data)
+    evaluator: Evaluator = confirm.evaluator.make()
+    share = _share("confirm", executor, evaluator, text, networks, data, confirm.schedule)
     if top < confirm.top:
         few = f"confirm: {top} candidates instead of {confirm.top}: the search has {top} trials"
         share.notes.append(few)
@@ -167,7 +172,7 @@ def _grid(study: Study, executor: Executor, grid: GridOfNetworks, data: Data | N
     evaluator: Evaluator = study.grid.evaluator.make()  # type: ignore[union-attr]
     condition = "" if study.search is None else ", if the baseline is a typical network"
     text = f"grid          {grid_sentence(grid)}{condition}"
-    whole = _share("grid", executor, evaluator, text, grid.fitting, data)
+    whole = _share("grid", executor, evaluator, text, grid.fitting, data, grid.schedule)
     seconds = None if whole.seconds is None else whole.seconds * grid.share
     return whole._replace(seconds=seconds)
 
@@ -201,7 +206,7 @@ def _family(
     evaluator: Evaluator = family.evaluator.make()
     networks = list(dict.fromkeys(member.architecture for member in every))
     text = f"family        {len(every)} members, {len(networks)} different networks"
-    return _share("family", executor, evaluator, text, networks, data)
+    return _share("family", executor, evaluator, text, networks, data, family.schedule)
 
 
 def _share(
@@ -211,10 +216,11 @@ def _share(
     text: str,
     networks: Sequence[Architecture],
     data: Data | None,
+    schedule: Schedule = WHOLE_EPOCHS,
 ) -> Share:
     """A phase of these networks; `UserError` if the evaluator's options do not fit them."""
-    notes = evaluator_notes(phase, evaluator, networks) if networks else []
-    return Share(text, phase_seconds(executor, evaluator, networks, data), notes)
+    notes = phase_notes(phase, evaluator, networks, schedule) if networks else []
+    return Share(text, phase_seconds(executor, evaluator, networks, data, schedule), notes)
 
 
 def _typical_coefficients(grid: GridOfNetworks) -> Scaling:

@@ -288,6 +288,12 @@ def scale(
     coefficients: Annotated[
         Path | None, Option(help="coefficients.yaml of a run, instead of the numbers.")
     ] = None,
+    dropout_per_phi: Annotated[
+        float | None, Option(help="Let dropout grow: 0.05 as EfficientNet's, in tenths up to 0.5.")
+    ] = None,
+    drop_path_per_phi: Annotated[
+        float | None, Option(help="Let stochastic depth grow, in tenths up to 0.5.")
+    ] = None,
     output: Annotated[Path | None, Option("--output", "-o", help="YAML to write.")] = None,
 ) -> None:
     """Scale a network by phi, or to the largest within limits, and print it before and after.
@@ -295,13 +301,16 @@ def scale(
     Coefficients of a classifier are alpha, beta and gamma; with a limit they default to
     EfficientNet's 1.2, 1.1 and 1.15, and those of a detector to EfficientDet's.
     """
-    from scalesearch.cli.scale import Target, show_scaled
+    from scalesearch.cli.scale import Target, rates_of, show_scaled
 
     numbers = {"alpha": alpha, "beta": beta, "gamma": gamma, "resolution": resolution}
     numbers |= {"neck_width": neck_width, "neck_depth": neck_depth, "head_depth": head_depth}
     given = {**numbers, "head_scaling": head_scaling, "match": match}
     limits = {"flops": flops, "params": params, "memory": memory, "latency": latency}
-    target = Target(phi=phi, limits=limits, batch=batch, table=table, strategy=strategy)
+    rates = rates_of({"dropout": dropout_per_phi, "drop_path": drop_path_per_phi})
+    target = Target(
+        phi=phi, limits=limits, batch=batch, table=table, strategy=strategy, regularisation=rates
+    )
     show_scaled(network, given, coefficients, target, output)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from scalesearch.scaling.detector import DetectorCoefficients, Scaling
 from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.limits import Costs, check_limits
 from scalesearch.scaling.measure import latency_by
+from scalesearch.scaling.regularisation import GrowingRate, Regularisation
 from scalesearch.scaling.solve import Growing, growing, largest
 from scalesearch.scaling.strategies import COMPOUND, of_shares, shares_of
 from scalesearch.units import (
@@ -57,6 +58,7 @@ class Target:
         batch: images in a training step, for memory.
         table: file of a latency table; None measures latency on this machine.
         strategy: `compound`, or another one of `scaling/strategies.py`.
+        regularisation: how dropout and stochastic depth grow with phi.
     """
 
     phi: float | None = None
@@ -64,6 +66,7 @@ class Target:
     batch: int = 32
     table: Path | None = None
     strategy: str = COMPOUND
+    regularisation: Regularisation = field(default_factory=Regularisation)
 
     def bounds(self) -> dict[str, float]:
         """Each limited cost to its bound.
@@ -104,11 +107,15 @@ def show_scaled(
     before, bounds = architecture(name), target.bounds()
     latency = _latency(target, bounds, before)
     family, coefficients, notes = _family(before, given, file, target, latency)
+    if target.regularisation:
+        family = _regularised(family, before, target.regularisation)
     if target.phi is not None:
         phi, after = target.phi, family.network(target.phi)
     else:
         workload = Workload(training_batch=target.batch)
         phi, after = largest(family, bounds, Costs(workload=workload, latency=latency))
+    if target.regularisation:
+        notes += _rates(before, after)
     if file is not None:
         notes += _other_way(file, coefficients, before, after)
     by = None
@@ -158,6 +165,47 @@ def _family(
 
     network = partial(scale, net, coefficients, measure=measure)
     return Growing(network=network), coefficients, notes
+
+
+def rates_of(per_phi: Mapping[str, float | None]) -> Regularisation:
+    """How much each rate grows with phi; None for one that stays as it is.
+
+    Raises:
+        UserError: one is no rate.
+    """
+    rates = {}
+    for name, more in per_phi.items():
+        try:
+            rates[name] = None if more is None else GrowingRate(per_phi=more)
+        except UserError as error:
+            raise error.moved(_option(name)) from None
+    return Regularisation(**rates)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}-per-phi"
+
+
+def _regularised(family: Growing, before: Architecture, rates: Regularisation) -> Growing:
+    """The family with rates that grow with phi."""
+    try:
+        rates.applied(before, 0)
+    except UserError as error:
+        raise error.moved(_option(error.key.partition(".")[0])) from None
+    at = None if family.at is None else rates.along(family.at)
+    return replace(family, network=rates.along(family.network), at=at)
+
+
+def _rates(before: Architecture, after: Architecture) -> list[str]:
+    """The rates of dropout and stochastic depth, before and after, where they differ."""
+    one, other = (cast(Backbone | Detector, net).trunk for net in (before, after))
+    rates = {
+        "dropout": (one.head.dropout, other.head.dropout),
+        "stochastic depth": (one.drop_path, other.drop_path),
+    }
+    return [
+        f"{words} {own:g} -> {grown:g}" for words, (own, grown) in rates.items() if own != grown
+    ]
 
 
 def choose_coefficients(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class ArrayImages:
         pixels: uint8 [N, H, W, C].
         labels: int64 [N].
     """
+
+    in_memory: ClassVar[bool] = True
 
     pixels: np.ndarray
     labels: np.ndarray

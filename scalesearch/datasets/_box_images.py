@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from scalesearch.datasets._boxes import BoxCheck, Size, turned
+from scalesearch.datasets._checked_files import CheckedFiles
 from scalesearch.datasets._image_files import (
     ROTATED,
     Header,
-    check_headers,
-    content_groups,
     imagenet_statistics,
 )
 from scalesearch.datasets._listing import LeftOutFiles, first_few
@@ -25,7 +25,7 @@ from scalesearch.datasets._pixels import (
     all_undecodable,
     choose_levels,
     notes_on,
-    read_upright,
+    read_array,
 )
 from scalesearch.datasets._split import Parts, limited, notes_on_test, take_groups
 from scalesearch.errors import UserError
@@ -79,11 +79,10 @@ class FolderBoxes:
         import torch
 
         try:
-            pixels = np.array(read_upright(self.images[index].path, self.reading))
+            pixels = read_array(self.images[index].path, self.reading)
         except UserError as error:
             raise all_undecodable(error, self.paths) from error
-        shape = (*pixels.shape[:2], self.reading.channels)
-        return torch.from_numpy(pixels.reshape(shape)).permute(2, 0, 1)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def targets(self, index: int) -> Targets:
         """The objects of an image."""
@@ -139,25 +138,38 @@ class BoxFiles:
     notes: tuple[str, ...]
 
 
+def readable(
+    annotated: Sequence[Annotated], counts: Mapping[str, int], checked: CheckedFiles
+) -> tuple[list[Annotated], dict[str, int]]:
+    """The images of files that can be read, and how many of them each part has."""
+    kept = [one.path not in checked.unreadable for one in annotated]
+    ends = pairwise(np.cumsum([0, *counts.values()]).tolist())
+    left = {part: sum(kept[start:end]) for part, (start, end) in zip(counts, ends, strict=True)}
+    return list(compress(annotated, kept)), left
+
+
 def read_box_files(
     annotated: Sequence[Annotated],
     labels: Mapping[Any, int],
+    checked: CheckedFiles,
     *,
     check: BoxCheck,
     channels: int,
     levels: Levels | None,
 ) -> BoxFiles:
-    """Opens every image once, and lays its boxes into it; `labels` are those of the categories.
+    """Lays the boxes into their images; `labels` are those of the categories.
 
     Boxes are of the upright image, unless the annotations show that they are of the image as it is
     stored, by a width and height that are those of the stored image. They are turned then.
 
     Raises:
-        UserError: images that cannot be read, or differ in size from their annotations; boxes
-            that cannot be what they are taken for.
+        UserError: images that differ in size from their annotations; boxes that cannot be what they
+            are taken for.
     """
     paths = [one.path for one in annotated]
-    headers = check_headers(paths)
+    place = {path: place for place, path in enumerate(checked.paths)}
+    places = [place[path] for path in paths]
+    headers = [checked.headers[place] for place in places]
     _check_sizes(annotated, headers)
     chosen, of_levels = choose_levels(levels, paths, headers)
     reading = Reading(channels=channels, levels=chosen)
@@ -172,8 +184,8 @@ def read_box_files(
         for one, header, of_stored in zip(annotated, headers, stored, strict=True)
     )
     check.check()
-    groups = content_groups(paths, headers)
-    notes = [*check.notes(), *of_levels, *notes_on(headers, reading, boxes=True)]
+    groups = checked.groups[places]
+    notes = [*checked.notes, *check.notes(), *of_levels, *notes_on(headers, reading, boxes=True)]
     for count, text in (
         (
             sum(one.size is None for one in annotated),

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from scalesearch.datasets._listing import (
     LeftOutFiles,
+    Listing,
     count_files,
     endings,
     first_few,
+    inner_names,
+    joined,
     list_images,
     sub_folders,
 )
+from scalesearch.datasets._manifest import Manifest
+from scalesearch.datasets._many_folders import list_folders
 from scalesearch.datasets._own_parts import WORDS
 from scalesearch.errors import UserError, nearest
 from scalesearch.text import look, odd_characters, printable
@@ -36,24 +42,55 @@ class LabelledFiles:
 
     Attributes:
         classes: names, sorted.
-        paths: of each image.
+        listing: the files.
         labels: int64 [N], of each image.
         notes: on folders that were read as one class, in sentences.
     """
 
     classes: tuple[str, ...]
-    paths: tuple[str, ...]
+    listing: Listing
     labels: np.ndarray
     notes: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The path of each image."""
+        return self.listing.paths
 
     def __add__(self, other: LabelledFiles) -> LabelledFiles:
         """The files of both, which have the same classes."""
         return LabelledFiles(
             self.classes,
-            self.paths + other.paths,
+            joined([self.listing, other.listing]),
             np.concatenate([self.labels, other.labels]),
             self.notes + other.notes,
         )
+
+    def readable(
+        self, places: np.ndarray, counts: Mapping[str, int]
+    ) -> tuple[LabelledFiles, Mapping[str, int]]:
+        """The files at some places, in ascending order, and how many each part has of them.
+
+        `counts` are those of the parts, which follow each other; of a whole there are none.
+
+        Raises:
+            UserError: a part has none of a class.
+        """
+        if len(places) == len(self.labels):
+            return self, counts
+        ends = np.searchsorted(places, np.cumsum([*counts.values()])[:-1])
+        parts = dict(zip(counts or [""], np.split(places, ends), strict=True))
+        for name, part in parts.items():
+            missing = np.setdiff1d(np.arange(len(self.classes)), self.labels[part]).tolist()
+            if missing:
+                raise UserError(
+                    f"no {name and name + ' '}image of "
+                    f"{first_few(self.classes[label] for label in missing)} can be read",
+                    key="path",
+                    hint="mend the files, or leave the class out",
+                )
+        files = replace(self, listing=self.listing.choose(places), labels=self.labels[places])
+        return files, {name: len(parts[name]) for name in counts}
 
 
 def parts_of(folders: Sequence[Path]) -> dict[str, list[Path]]:
@@ -131,7 +168,9 @@ def find_split(folders: Sequence[Path], test: float | str | None = None) -> dict
     )
 
 
-def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) -> LabelledFiles:
+def list_classes(
+    folder: Path, folders: Sequence[Path], left_out: LeftOutFiles, manifest: Manifest
+) -> LabelledFiles:
     """The images below each of a folder's sub-folders, which are the classes.
 
     Folders whose names look alike are one class.
@@ -155,16 +194,16 @@ def list_classes(folder: Path, folders: Sequence[Path], left_out: LeftOutFiles) 
     if shared := _shared_folders(folders):
         inner = first_few(shared)
         notes.append(f"each class holds the same folders, {inner}: are those the classes?")
-    paths: list[str] = []
-    counts = []
-    for name in sorted(by_look):
-        before = len(paths)
-        for one in by_look[name]:
-            paths += _images_of(one, left_out)
-        counts.append(len(paths) - before)
+    in_order = [one for name in sorted(by_look) for one in by_look[name]]
+    listed = list_folders(in_order, lambda one: _images_of(one, manifest))
+    for _, others in listed:
+        left_out.include(others)
+    files = iter(listing for listing, _ in listed)
+    listings = [joined(list(islice(files, len(by_look[name])))) for name in sorted(by_look)]
+    counts = [len(one.paths) for one in listings]
     labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     names = (unicodedata.normalize("NFC", by_look[name][0].name) for name in sorted(by_look))
-    return LabelledFiles(tuple(names), tuple(paths), labels, tuple(notes))
+    return LabelledFiles(tuple(names), joined(listings), labels, tuple(notes))
 
 
 def check_same_classes(train: LabelledFiles, validation: LabelledFiles, names: str) -> None:
@@ -187,19 +226,18 @@ def note_parts(folders: Sequence[Path]) -> list[str]:
     return [f"taken as classes, not as parts of a split: {', '.join(named)}"] if named else []
 
 
-def copies_note(files: LabelledFiles, groups: np.ndarray) -> list[str]:
+def copies_note(paths: Sequence[str], labels: np.ndarray, groups: np.ndarray) -> list[str]:
     """What is to be said of files that are equal byte for byte, by the group of each."""
-    names, first, counts = np.unique(groups, return_index=True, return_counts=True)
+    names, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
     if len(names) == len(groups):
         return []
-    of_group = dict(zip(names.tolist(), first.tolist(), strict=True))
+    first = firsts[inverse]
     mixed = [
-        f"{files.paths[index]} and {files.paths[of_group[group]]}"
-        for index, group in enumerate(groups.tolist())
-        if files.labels[index] != files.labels[of_group[group]]
+        f"{paths[index]} and {paths[first[index]]}"
+        for index in np.flatnonzero(labels != labels[first]).tolist()
     ]
     notes = [
-        f"{int((counts - 1).sum()):,} files are copies of others: none of them validates what "
+        f"{len(groups) - len(names):,} files are copies of others: none of them validates what "
         "another one trains"
     ]
     if mixed:
@@ -212,19 +250,19 @@ def leave_out_folder(folder: Path, left_out: LeftOutFiles) -> None:
     left_out.add("in folders beside the split", str(folder), count_files(str(folder)))
 
 
-def _images_of(folder: Path, left_out: LeftOutFiles) -> list[str]:
-    here = LeftOutFiles(folder)
-    images = list_images(folder, here)
-    if not images:
-        holds = f" (it holds {here})" if str(here) else ""
+def _images_of(folder: Path, manifest: Manifest) -> tuple[Listing, LeftOutFiles]:
+    """The images of a class, and what is left out below its folder."""
+    left_out = LeftOutFiles(folder)
+    images = list_images(folder, left_out, is_known=manifest.is_known)
+    if not images.paths:
+        holds = f" (it holds {left_out})" if str(left_out) else ""
         raise UserError(
             f"no image in {folder}{holds}",
             key="path",
             allowed="files that end in " + ", ".join(sorted(endings())),
             hint="remove the folder, or leave its class out",
         )
-    left_out.include(here)
-    return images
+    return images, left_out
 
 
 def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:
@@ -239,15 +277,17 @@ def _no_classes(folder: Path, folders: Sequence[Path]) -> UserError:
 
 def _shared_folders(folders: Sequence[Path]) -> list[str]:
     """The names of folders that each of these holds, if these are all and more than one."""
-    inner = [frozenset(f.name for f in sub_folders(one, LeftOutFiles(one))) for one in folders]
-    if not inner or len(inner[0]) < 2 or any(names != inner[0] for names in inner):
+    if not folders:
         return []
-    return sorted(inner[0])
+    first = inner_names(folders[0])
+    # One by one: there may be a thousand folders of a thousand files, and the first ones differ.
+    same = len(first) > 1 and all(inner_names(one) == first for one in folders[1:])
+    return first if same else []
 
 
 def _class_looks(folder: Path) -> set[str]:
     """The names of a folder's folders, as they look."""
-    return {look(one.name) for one in sub_folders(folder, LeftOutFiles(folder))}
+    return set(map(look, inner_names(folder)))
 
 
 def _has_word(folder: Path, words: Sequence[str]) -> bool:
@@ -255,4 +295,4 @@ def _has_word(folder: Path, words: Sequence[str]) -> bool:
 
 
 def _holds_folders(folder: Path) -> bool:
-    return bool(sub_folders(folder, LeftOutFiles(folder)))
+    return bool(inner_names(folder))

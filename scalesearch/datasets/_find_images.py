@@ -7,7 +7,18 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from scalesearch.datasets._listing import LeftOutFiles, endings, first_few, list_images
+import numpy as np
+
+from scalesearch.datasets._checked_files import Source
+from scalesearch.datasets._listing import (
+    LeftOutFiles,
+    Listing,
+    endings,
+    first_few,
+    joined,
+    list_images,
+)
+from scalesearch.datasets._manifest import Manifest, open_manifest
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir, is_file
 from scalesearch.text import look
@@ -31,10 +42,9 @@ class ImageFinder:
         self._folder, self._key, self._left_out = folder, key, left_out
         self._annotations = annotations
         self._total = 0
-        self._listed: list[str] | None = None
         self._ends: dict[int, dict[str, list[str]]] = {}
         self._announced: set[str] = set()  # files that are some name's path
-        self._named: set[str] = set()
+        self._named: dict[str, None] = {}  # files that were found, in their order
         self._elsewhere: dict[str, str] = {}  # file to the name under which it was found
         self._missing: list[str] = []
 
@@ -55,22 +65,29 @@ class ImageFinder:
         if found is None:
             self._missing.append(str(self._folder / names[-1]))
             return self._missing[-1]
-        self._named.add(found)
+        self._named[found] = None
         return found
 
     def check(self) -> None:
         """Raises `UserError` if files are missing, and counts those that were not asked for."""
         if self._missing:
             missing = self._missing
-            others = f"{len(self._listing()):,} images lie in {self._folder}"
+            others = f"{len(self._listing.paths):,} images lie in {self._folder}"
             raise UserError(
                 f"{len(missing):,} of {self._total:,} images are missing: {first_few(missing)}",
                 key=self._key,
                 hint=f"are the file names relative to this folder? {others}",
             )
-        for path in self._listing():
+        for path in self._listing.paths:
             if path not in self._named:
                 self._left_out.add("that no annotation in use names", path)
+
+    def source(self) -> Source:
+        """The files that were found, and what is known of them."""
+        paths = [path for path in self._named if path in self._places]
+        listed = self._listing.choose(np.array([self._places[path] for path in paths], np.int64))
+        others = Listing.of([path for path in self._named if path not in self._places])
+        return Source(joined([listed, others]), self._manifest)
 
     def notes(self) -> list[str]:
         """What was found under another name."""
@@ -88,7 +105,7 @@ class ImageFinder:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             return None
         path = self._folder / name
-        if is_file(path):
+        if str(path) in self._places or is_file(path):
             return str(path)
         if path.suffix.lower() in endings():
             return None
@@ -125,18 +142,27 @@ class ImageFinder:
     def _split(self) -> dict[str, list[str]]:
         """Each file to the parts of its path below the folder."""
         root = self._folder
-        return {path: _parts(str(Path(path).relative_to(root))) for path in self._listing()}
+        return {path: _parts(str(Path(path).relative_to(root))) for path in self._listing.paths}
 
     @cached_property
     def _deepest(self) -> int:
         return max(map(len, self._split.values()), default=0)
 
-    def _listing(self) -> list[str]:
-        if self._listed is None:
-            self._listed = []
-            if is_dir(self._folder):
-                self._listed = list_images(self._folder, self._left_out, self._annotations)
-        return self._listed
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return open_manifest(self._folder)
+
+    @cached_property
+    def _listing(self) -> Listing:
+        if not is_dir(self._folder):
+            return Listing.of([])
+        is_known = self._manifest.is_known
+        return list_images(self._folder, self._left_out, self._annotations, is_known)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each file stands in the listing."""
+        return {path: place for place, path in enumerate(self._listing.paths)}
 
 
 def _parts(name: str) -> list[str]:

@@ -6,17 +6,20 @@ import hashlib
 import os
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from scalesearch.datasets._listing import first_few, formats
 from scalesearch.errors import UserError
+
+One = TypeVar("One")
+Other = TypeVar("Other")
 
 # Of ImageNet's training images, as every pretrained network takes them.
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,6 +30,7 @@ UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryEr
 # Pixels of an image. A file of a few kilobytes can hold more than memory does; a photograph of
 # this size takes 270 MB in colour.
 _MOST_PIXELS = 90_000_000
+_CHUNK = 64  # files that a thread takes at once
 _HEAD = 4096  # bytes by which files are told apart before they are compared as a whole
 
 
@@ -59,33 +63,37 @@ class Header:
         return (width, height) if self.orientation in ROTATED else (height, width)
 
 
-def check_headers(paths: Sequence[str | Path]) -> list[Header]:
-    """Opens every file once; one that breaks off early is found by its end.
+def in_parallel(function: Callable[[One], Other], values: Sequence[One]) -> list[Other]:
+    """What a function that reads files gives for each value."""
+    # In chunks: a task for each of a million files would take more time and memory than its file.
+    step = max(1, min(_CHUNK, len(values) // (4 * _THREADS)))
+    chunks = [values[start : start + step] for start in range(0, len(values), step)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [one for each in pool.map(lambda c: list(map(function, c)), chunks) for one in each]
+
+
+def checked(found: Sequence[Header | str], name: Callable[[int], str]) -> list[Header]:
+    """The headers of images, of which each index has a name.
 
     Raises:
-        UserError: some are not images; their number and the first of them are named.
+        UserError: some are not images, but reasons; their number and the first are named.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        found = list(pool.map(_header, map(str, paths)))
-    unreadable = [
-        f"{path} ({each})"
-        for path, each in zip(paths, found, strict=True)
-        if not isinstance(each, Header)
-    ]
-    if unreadable:
+    headers = [each for each in found if isinstance(each, Header)]
+    if len(headers) < len(found):
+        reasons = (each for each in enumerate(found) if not isinstance(each[1], Header))
+        unreadable = [f"{name(index)} ({reason})" for index, reason in reasons]
         raise UserError(
-            f"{len(unreadable):,} of {len(paths):,} files cannot be read as images: "
+            f"{len(unreadable):,} of {len(found):,} files cannot be read as images: "
             f"{first_few(unreadable)}",
             key="path",
             hint="mend or remove them",
         )
-    return [each for each in found if isinstance(each, Header)]
+    return headers
 
 
 def find_undecodable(paths: Sequence[str]) -> list[str]:
     """The files that cannot be decoded, with the reason, of all these."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        reasons = list(pool.map(_undecodable, paths))
+    reasons = in_parallel(why_undecodable, paths)
     return [f"{path} ({reason})" for path, reason in zip(paths, reasons, strict=True) if reason]
 
 
@@ -118,29 +126,31 @@ def imagenet_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, 
     return (sum(_IMAGENET_MEAN) / 3,), (sum(_IMAGENET_STD) / 3,)
 
 
-def content_groups(paths: Sequence[str], headers: Sequence[Header]) -> np.ndarray:
-    """A number for each file, int64 [N]: the same for those that are equal byte for byte.
+def groups_of(
+    headers: Sequence[Header],
+    identity: Callable[[int], tuple[bytes, Hashable]],
+    opened: Callable[[int], str | IO[bytes]],
+) -> np.ndarray:
+    """A number for each image, int64 [N]: the same for those that are equal byte for byte.
 
-    Files of one plain colour show nothing that could be learned by heart: of them, only those
-    that are one file under several paths have the same number.
+    Each image has a digest of all of its bytes and the place where they lie, and can be opened.
+    Images of one plain colour show nothing that could be learned by heart: of them, only those that
+    lie in one place have the same number. (`check_files` does the same for files.)
     """
     by_head: dict[bytes, list[int]] = {}
     for index, header in enumerate(headers):
         by_head.setdefault(header.head, []).append(index)
-    groups = np.arange(len(paths))
+    groups = np.arange(len(headers))
     for members in by_head.values():
         if len(members) == 1:
             continue
         first: dict[object, int] = {}
         plain: dict[bytes, bool] = {}
         for index in members:
-            with Path(paths[index]).open("rb") as file:
-                digest = hashlib.file_digest(file, "blake2b").digest()
-                status = os.fstat(file.fileno())
+            digest, place = identity(index)
             if digest not in plain:
-                plain[digest] = _is_plain(paths[index])
-            key = (status.st_dev, status.st_ino) if plain[digest] else digest
-            groups[index] = first.setdefault(key, index)
+                plain[digest] = is_plain(opened(index))
+            groups[index] = first.setdefault(place if plain[digest] else digest, index)
     return groups
 
 
@@ -153,24 +163,32 @@ def short_reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:80]
 
 
-def _header(path: str) -> Header | str:
+def header_of(path: str) -> Header | str:
     """What a file says of itself, or why it is no image."""
     try:
         with Path(path).open("rb") as file:
-            head = file.read(_HEAD)
-            size = os.fstat(file.fileno()).st_size
-            if not size:
-                return "empty"
-            file.seek(0)
-            with open_image(file) as image:
-                pixels = image.size[0] * image.size[1]
-                if pixels > _MOST_PIXELS:
-                    return f"{image.size[0]} x {image.size[1]} pixels, over {_MOST_PIXELS:,}"
-                header = _read_header(image, size.to_bytes(8, "big") + head)
-                # Few files do not end as their format does; whether they are whole is then tried.
-                if not _is_whole(image, file, size, head):
-                    image.load()
-                return header
+            return read_header(file, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        return short_reason(error)
+
+
+def read_header(file: IO[bytes], size: int) -> Header | str:
+    """What an open file of so many bytes says of itself, or why it is no image."""
+    head = b""
+    try:
+        head = file.read(_HEAD)
+        if not size:
+            return "empty"
+        file.seek(0)
+        with open_image(file) as image:
+            pixels = image.size[0] * image.size[1]
+            if pixels > _MOST_PIXELS:
+                return f"{image.size[0]} x {image.size[1]} pixels, over {_MOST_PIXELS:,}"
+            header = _read_header(image, size.to_bytes(8, "big") + head)
+            # Few files do not end as their format does; whether they are whole is then tried.
+            if not _is_whole(image, file, size, head):
+                image.load()
+            return header
     except UnidentifiedImageError:
         return _what_it_is(head)
     except (*UNREADABLE, Image.DecompressionBombError) as error:
@@ -247,7 +265,7 @@ def _tail(file: IO[bytes], size: int, count: int) -> bytes:
     return tail
 
 
-def _is_plain(path: str) -> bool:
+def is_plain(path: str | IO[bytes]) -> bool:
     """Whether an image has one colour; one that cannot be decoded has not."""
     try:
         with open_image(path) as image:
@@ -258,7 +276,8 @@ def _is_plain(path: str) -> bool:
     return all(low == high for low, high in bands)
 
 
-def _undecodable(path: str) -> str:
+def why_undecodable(path: str | IO[bytes]) -> str:
+    """Why an image cannot be decoded; nothing of one that can."""
     try:
         with open_image(path) as image:
             image.load()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
+from stat import S_ISREG
 
+import numpy as np
 from PIL import Image
 
 from scalesearch.errors import UserError
@@ -53,6 +57,36 @@ def endings() -> frozenset[str]:
     return frozenset(end for end, name in Image.registered_extensions().items() if name in read)
 
 
+@dataclass(frozen=True)
+class Listing:
+    """Files, and what their folders say of them.
+
+    Attributes:
+        paths: of each.
+        stats: int64 [N, 2]: bytes, and nanoseconds since 1970 of the last change.
+    """
+
+    paths: Sequence[str]
+    stats: np.ndarray
+
+    @classmethod
+    def of(cls, paths: Sequence[str]) -> Listing:
+        """Files that are looked at one by one; those that cannot be are no file's size and time."""
+        return cls(paths, np.array([_stat(path) for path in paths], np.int64).reshape(-1, 2))
+
+    def choose(self, indices: np.ndarray) -> Listing:
+        """Some of the files, in the order of the indices."""
+        return Listing([self.paths[index] for index in indices.tolist()], self.stats[indices])
+
+
+def joined(listings: Sequence[Listing]) -> Listing:
+    """All files of several listings."""
+    return Listing(
+        [path for one in listings for path in one.paths],
+        np.concatenate([np.empty((0, 2), np.int64), *(one.stats for one in listings)]),
+    )
+
+
 class LeftOutFiles:
     """Collects the files that are left out, by reason; names are shown relative to `root`."""
 
@@ -71,9 +105,11 @@ class LeftOutFiles:
     def account(self, taken: Iterable[str]) -> FileAccount:
         """The whole account, the most frequent first."""
         by_count = sorted(self._counts, key=lambda reason: (-self._counts[reason], reason))
-        kinds = Counter(Path(path).suffix.lower() for path in taken)
+        ends: Counter[str] = Counter()
+        for text, count in Counter([path.rpartition(".")[2] for path in taken]).items():
+            ends[_ending(f"name.{text}")] += count
         return FileAccount(
-            taken=dict(kinds.most_common()),
+            taken=dict(ends.most_common()),
             left_out=tuple(LeftOut(r, self._counts[r], tuple(self._names[r])) for r in by_count),
         )
 
@@ -106,7 +142,7 @@ def sub_folders(folder: Path, left_out: LeftOutFiles) -> list[Path]:
     """
     found = []
     for entry in _entries(str(folder)):
-        if not entry.is_dir():
+        if not _is_dir(entry):
             _leave_out(entry, left_out, "beside the folders of the classes")
         elif is_tools(entry.name):
             left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
@@ -115,48 +151,112 @@ def sub_folders(folder: Path, left_out: LeftOutFiles) -> list[Path]:
     return found
 
 
-def list_images(folder: Path, left_out: LeftOutFiles, beside: str = "") -> list[str]:
+def inner_names(folder: Path) -> list[str]:
+    """The names of the folders in a folder, sorted; errors as of `sub_folders`."""
+    entries = _entries(str(folder))
+    return [entry.name for entry in entries if _is_dir(entry) and not is_tools(entry.name)]
+
+
+def list_images(
+    folder: Path,
+    left_out: LeftOutFiles,
+    beside: str = "",
+    is_known: Callable[[str, os.stat_result], bool] = lambda path, status: False,
+) -> Listing:
     """Every image file below a folder, sorted by path; links are followed, each folder once.
 
-    Files that end in `beside` are not counted: they are read as what they are.
+    Files that end in `beside` are not counted: they are read as what they are. `is_known` says
+    whether a small file was opened before as it is now, and is no link that lies there as text.
 
     Raises:
         UserError: a folder may not be read.
     """
-    images: list[str] = []
+    paths: list[str] = []
+    stats: list[int] = []
     entered: set[tuple[int, int]] = set()
+    ends = endings()
     # Linked folders come last, so that a folder is listed under its own path.
     folders, linked = [str(folder)], list[str]()
     while folders or linked:
         path = folders.pop() if folders else linked.pop(0)
-        status = Path(path).stat()
-        if (identity := (status.st_dev, status.st_ino)) in entered:
+        place = Path(path).stat()
+        if (identity := (place.st_dev, place.st_ino)) in entered:
             left_out.add(LINKED_TWICE, path)
             continue
         entered.add(identity)
         for entry in _entries(path):
-            if entry.is_dir():
+            if (status := _image_status(entry, ends)) is not None:
+                size = status.st_size
+                if size > _LONGEST_LINK or is_known(entry.path, status) or not _link_text(entry):
+                    paths.append(entry.path)
+                    stats += (size, status.st_mtime_ns)
+                else:
+                    _leave_out(entry, left_out)
+            elif _is_dir(entry):
                 if is_tools(entry.name):
                     left_out.add(IN_TOOLS_FOLDER, entry.path, count_files(entry.path))
                 else:
                     (linked if entry.is_symlink() else folders).append(entry.path)
-            elif _is_image(entry):
-                images.append(entry.path)
-            elif not (beside and entry.name.lower().endswith(beside) and entry.is_file()):
+            elif not (beside and entry.name.lower().endswith(beside) and _is_file(entry)):
                 _leave_out(entry, left_out)
+    listing = Listing(paths, np.array(stats, np.int64).reshape(-1, 2))
+    if len(entered) == 1:
+        return listing
     # As paths are ordered part by part: no name holds the character that sorts first.
-    return sorted(images, key=lambda path: path.replace(os.sep, "\0"))
+    keys = [path.replace(os.sep, "\0") for path in paths]
+    return listing.choose(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64))
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    ending = Path(entry.name).suffix.lower()
-    is_named = ending in endings() and not entry.name.startswith(".")
-    return is_named and entry.is_file() and not _link_text(entry)
+def _image_status(entry: os.DirEntry[str], ends: frozenset[str]) -> os.stat_result | None:
+    """Size and times of a file that is an image by its name; None of all else.
+
+    A million files pass here, each is asked for once.
+    """
+    name = entry.name
+    if name[name.rfind(".") :].lower() not in ends or name.startswith("."):
+        return None
+    try:
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere, or back to itself
+        return None
+    return status if S_ISREG(status.st_mode) else None
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _ending(path: str) -> str:
+    """As `Path.suffix`, in lower case."""
+    name = path[path.rfind(os.sep) + 1 :]
+    start = name.rfind(".")
+    return name[start:].lower() if 0 < start < len(name) - 1 else ""
+
+
+def _stat(path: str) -> tuple[int, int]:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def _link_text(entry: os.DirEntry[str]) -> str:
-    """Where a link leads that a copy on a disk without links made a file of; else nothing."""
-    if entry.stat().st_size > _LONGEST_LINK:
+    """Where a link leads that a copy on a disk without links made a file of; else nothing.
+
+    Of files of images and without an ending: text is what others are for.
+    """
+    if entry.stat().st_size > _LONGEST_LINK or _ending(entry.name) not in (*endings(), ""):
         return ""
     try:
         text = Path(entry.path).read_text(encoding="utf-8")
@@ -169,7 +269,7 @@ def _leave_out(entry: os.DirEntry[str], left_out: LeftOutFiles, otherwise: str =
     """Counts a file that is no image of the data set under its reason."""
     if entry.is_symlink() and not Path(entry.path).exists():
         reason = DEAD_LINK
-    elif not entry.is_file():
+    elif not _is_file(entry):
         reason = NO_FILE
     elif entry.name.startswith("."):
         reason = HIDDEN
@@ -178,16 +278,16 @@ def _leave_out(entry: os.DirEntry[str], left_out: LeftOutFiles, otherwise: str =
     elif otherwise:
         reason = otherwise
     else:
-        ending = printable(Path(entry.name).suffix.lower())
+        ending = printable(_ending(entry.name))
         reason = f"ending in {ending}" if ending else "without an ending"
     left_out.add(reason, entry.path)
 
 
-def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     """What lies in a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            yield from sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=attrgetter("name"))
     except OSError as error:
         raise UserError(
             f"the folder {printable(folder)} cannot be read: {error.strerror}", key="path"

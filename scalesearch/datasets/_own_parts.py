@@ -20,7 +20,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 
 
 def assign(
-    named: Mapping[str, Path], validation: float | None, test: float | str | None, folder: Path
+    named: Mapping[str, Path],
+    validation: float | None,
+    test: float | str | None,
+    folder: Path,
+    kind: str = "folder",
 ) -> tuple[dict[str, Path], list[str]]:
     """The folder of each part, and what is to be said of them, in sentences.
 
@@ -32,11 +36,14 @@ def assign(
         validation: share of the training images that validates, if the options give one.
         test: share of the training images that is kept, or the name of the folder that is.
         folder: that holds them.
+        kind: what they are.
 
     Raises:
         UserError: the options ask for parts that the folders do not leave.
     """
     parts, notes = dict(named), list[str]()
+    train = named["train"]
+    alone = f"set path: {train}" if kind == "folder" else f"take the {kind} {train.name} alone"
     if isinstance(test, str):
         if _named(test, named) == "validation":
             parts["test"] = parts.pop("validation")
@@ -44,13 +51,12 @@ def assign(
         raise UserError(
             f"{folder} has test images of its own, {named['test'].name}",
             key="test",
-            hint=f"write `test: {named['test'].name}`, or set path: {named['train']} to draw all "
-            "parts from that one",
+            hint=f"write `test: {named['test'].name}`, or {alone} to draw all parts from that one",
         )
     elif "validation" not in named and validation is None:
         parts["validation"] = tests = parts.pop("test")
         notes.append(
-            f"networks are selected on the images of the folder {tests.name}: `test: {tests.name}` "
+            f"networks are selected on the images of the {kind} {tests.name}: `test: {tests.name}` "
             "keeps them for the end, and a share of the training images validates "
             "(`validation: 0.1`)"
         )
@@ -59,10 +65,10 @@ def assign(
         raise UserError(
             f"{folder} holds its own split, {joined(named)}",
             key="validation",
-            hint=f"leave it out; or write `test: {name}` to keep that part for the end; or set "
-            f"path: {named['train']} to split that part alone",
+            hint=f"leave it out; or write `test: {name}` to keep that part for the end; or "
+            f"{alone} to split that part alone",
         )
-    notes.insert(0, f"the folders {joined(parts)} are the split")
+    notes.insert(0, f"the {kind}s {joined(parts)} are the split")
     if "test" in parts:
         other = parts.get("validation")
         validates = other.name if other else f"a share of {parts['train'].name}"

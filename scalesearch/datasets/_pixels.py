@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from scalesearch.datasets._decode import decode_jpeg
 from scalesearch.datasets._image_files import (
     ROTATED,
     UNREADABLE,
@@ -63,24 +66,51 @@ def read_upright(path: str, reading: Reading) -> Image.Image:
 
 
 def read_view(path: str, index: int, view: View, reading: Reading) -> torch.Tensor:
-    """What a view shows of the image of an index, uint8 [C, size, size].
+    """What a view shows of the image file of an index, uint8 [C, size, size].
+
+    Errors as of `read_upright`.
+    """
+    with _decoding(path):
+        data = Path(path).read_bytes()
+    return read_encoded(data, path, index, view, reading)
+
+
+def read_encoded(data: bytes, name: str, index: int, view: View, reading: Reading) -> torch.Tensor:
+    """The same of an image file's bytes; `name` says in errors which it is.
 
     A JPEG of which much is seen is decoded at a half, quarter or eighth of its size, never below
-    twice the goal. Errors as of `read_upright`.
+    twice the goal.
     """
     import torch
 
-    with _decoding(path), open_image(path) as image:
-        turned = orientation_of(image) in ROTATED
+    with _decoding(name), open_image(io.BytesIO(data)) as image:
+        orientation = orientation_of(image)
+        turned = orientation in ROTATED
         width, height = image.size[::-1] if turned else image.size
         frame = view.frame(index, height, width, reading.fit)
         least = frame.least((height, width))
         image.draft(_mode(reading), least if turned else least[::-1])
-        upright = _upright(image, reading)
-    # Memory of its own that torch may write to.
-    pixels = torch.from_numpy(np.array(upright).reshape(*upright.size[::-1], reading.channels))
-    frame = frame.within((height, width), upright.size[::-1])
-    return view.apply(frame, pixels.permute(2, 0, 1)[None])[0]
+        array = _array(image, data, orientation, reading)
+    frame = frame.within((height, width), array.shape[:2])
+    return view.apply(frame, torch.from_numpy(array).permute(2, 0, 1)[None])[0]
+
+
+def read_array(path: str, reading: Reading) -> np.ndarray:
+    """All of an image, upright, uint8 [H, W, channels], as `read_upright` reads it."""
+    with _decoding(path):
+        data = Path(path).read_bytes()
+        with open_image(io.BytesIO(data)) as image:
+            orientation = orientation_of(image)
+            image.draft(_mode(reading), image.size)
+            return _array(image, data, orientation, reading)
+
+
+def _array(image: Image.Image, data: bytes, orientation: int, reading: Reading) -> np.ndarray:
+    array = decode_jpeg(image, data, reading.channels, orientation)
+    if array is not None:
+        return array
+    upright = _upright(image, reading)
+    return np.array(upright).reshape(*upright.size[::-1], reading.channels)
 
 
 def in_threads(read: Callable[[int], torch.Tensor], indices: Sequence[int]) -> list[torch.Tensor]:

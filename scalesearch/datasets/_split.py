@@ -231,4 +231,6 @@ def limited(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
 def _shuffled_classes(labels: np.ndarray, classes: int, seed: int) -> list[np.ndarray]:
     """The indices of each class, in an order that follows from the seed."""
     draws = np.random.default_rng(seed)
-    return [draws.permutation(np.flatnonzero(labels == label)) for label in range(classes)]
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(1, classes))
+    return [draws.permutation(members) for members in np.split(order, ends)]

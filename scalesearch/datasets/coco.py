@@ -7,8 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from scalesearch.datasets._box_images import box_data, read_box_files, split_files
+from scalesearch.datasets._box_images import box_data, read_box_files, readable, split_files
 from scalesearch.datasets._boxes import BoxCheck, BoxForm
+from scalesearch.datasets._checked_files import check_files, check_skip
 from scalesearch.datasets._coco_annotations import Source, read_annotations
 from scalesearch.datasets._find_images import ImageFinder
 from scalesearch.datasets._image_files import check_channels
@@ -40,6 +41,7 @@ class Dataset:
             in shares of the image's width and height instead of pixels.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "detection"
@@ -57,11 +59,13 @@ class Dataset:
     flip: bool = True
     boxes: BoxForm = "xywh"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit, self.test)
         check_channels(self.channels)
         check_levels(self.levels)
+        check_skip(self.skip_unreadable)
         for part in ("validation", "test"):
             images, annotations = f"{part}_images", f"{part}_annotations"
             if getattr(self, part) is not None and getattr(self, annotations) is not None:
@@ -74,7 +78,7 @@ class Dataset:
                 raise UserError(f"{annotations} are missing", key=images)
 
     def load(self, seed: int) -> BoxData:
-        """Reads the annotations, opens each image once to check that it is one, and splits them."""
+        """Reads the annotations, opens the images that no earlier start opened, and splits them."""
         left_out = LeftOutFiles(self.images)
         finder = ImageFinder(self.images, "images", left_out, ".json")
         sources = {"train": Source(self.annotations, finder)}
@@ -90,14 +94,19 @@ class Dataset:
         annotations = read_annotations([*sources.values()])
         for each in folders.values():
             each.check()
+        checked = check_files(
+            [each.source() for each in folders.values()], left_out, self.skip_unreadable
+        )
+        counts = dict(zip(sources, annotations.counts, strict=True))
+        annotated, own = readable(annotations.images, counts, checked)
         files = read_box_files(
-            annotations.images,
+            annotated,
             annotations.labels,
+            checked,
             check=BoxCheck(self.boxes, key="boxes"),
             channels=self.channels,
             levels=self.levels,
         )
-        own = dict(zip(sources, annotations.counts, strict=True))
         shares = shares_of(self.validation, self.test)
         parts = split_files(files, own, shares, self.limit, seed, left_out)
         return box_data(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from scalesearch.datasets._checked_files import Source, check_files, check_skip
 from scalesearch.datasets._class_folders import (
     LabelledFiles,
     check_same_classes,
@@ -20,11 +21,10 @@ from scalesearch.datasets._class_folders import (
 )
 from scalesearch.datasets._image_files import (
     check_channels,
-    check_headers,
-    content_groups,
     imagenet_statistics,
 )
 from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
+from scalesearch.datasets._manifest import Manifest, open_manifest
 from scalesearch.datasets._own_parts import (
     assign,
     joined,
@@ -33,6 +33,7 @@ from scalesearch.datasets._own_parts import (
     require_share,
     without_copies,
 )
+from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import (
     Levels,
     Reading,
@@ -82,6 +83,7 @@ class Dataset:
             bars, `stretch` changes its shape.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "classification"
@@ -94,30 +96,33 @@ class Dataset:
     flip: bool = True
     fit: Fit = "crop"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit, self.test)
         check_channels(self.channels)
         check_levels(self.levels)
+        check_skip(self.skip_unreadable)
 
     def load(self, seed: int) -> ImageData:
-        """Lists the images, opens each once to check that it is one, and splits them."""
+        """Lists the images, opens those that no earlier start opened, and splits them."""
         if not is_dir(self.path):
             raise UserError(f"there is no folder {self.path}", key="path")
         left_out = LeftOutFiles(self.path)
         folders = sub_folders(self.path, left_out)
-        named = find_split(folders, self.test)
+        named, manifest = find_split(folders, self.test), open_manifest(self.path)
         if named is None:
             require_share(self.test, self.path)
-            files = list_classes(self.path, folders, left_out)
+            files = list_classes(self.path, folders, left_out, manifest)
             files = replace(files, notes=(*files.notes, *note_parts(folders)))
             own: Mapping[str, int] = {}
         else:
-            files, own = self._listed_split(folders, named, left_out)
-        headers = check_headers(files.paths)
+            files, own = self._listed_split(folders, named, left_out, manifest)
+        checked = check_files([Source(files.listing, manifest)], left_out, self.skip_unreadable)
+        files, own = files.readable(checked.places, own)
+        headers, groups = checked.headers, checked.groups
         levels, of_levels = choose_levels(self.levels, files.paths, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
-        groups = content_groups(files.paths, headers)
         if own:
             parts = self._own_split(files, groups, own, seed, left_out)
         else:
@@ -125,9 +130,9 @@ class Dataset:
             split = Split(validation=share, test=self.test, limit=self.limit)
             parts = split.indices(files.labels, files.classes, seed, groups)
             left_out.add_rest(len(files.paths) - parts.total)
+        images = FolderImages(Paths(files.paths), files.labels, reading)
         taken = np.concatenate([part for part in parts if part is not None])
-        account = left_out.account(files.paths[index] for index in taken)
-        images = FolderImages(files.paths, files.labels, reading)
+        account = left_out.account(images.paths.choose(taken))
         mean, std = imagenet_statistics(self.channels)
         return ImageData(
             train=images.choose(parts.train),
@@ -140,9 +145,10 @@ class Dataset:
             flip=self.flip,
             notes=(
                 str(account),
+                *checked.notes,
                 *notes_on_test(parts.test),
                 *files.notes,
-                *copies_note(files, groups),
+                *copies_note(files.paths, files.labels, groups),
                 *of_levels,
                 *notes_on(headers, reading),
             ),
@@ -150,7 +156,11 @@ class Dataset:
         )
 
     def _listed_split(
-        self, folders: Sequence[Path], named: Mapping[str, Path], left_out: LeftOutFiles
+        self,
+        folders: Sequence[Path],
+        named: Mapping[str, Path],
+        left_out: LeftOutFiles,
+        manifest: Manifest,
     ) -> tuple[LabelledFiles, dict[str, int]]:
         """The files of all parts, the training ones first, and how many each part has."""
         parts, notes = assign(named, self.validation, self.test, self.path)
@@ -158,7 +168,7 @@ class Dataset:
             if not any(part.is_relative_to(folder) for part in parts.values()):
                 leave_out_folder(folder, left_out)
         listed = {
-            part: list_classes(place, sub_folders(place, left_out), left_out)
+            part: list_classes(place, sub_folders(place, left_out), left_out, manifest)
             for part, place in parts.items()
         }
         files, *others = listed.values()
@@ -216,7 +226,7 @@ class FolderImages:
         reading: how pixels are read.
     """
 
-    paths: tuple[str, ...]
+    paths: Paths
     labels: np.ndarray
     reading: Reading
 
@@ -225,8 +235,7 @@ class FolderImages:
 
     def choose(self, indices: np.ndarray) -> FolderImages:
         """Some of the images, in the order of the indices."""
-        paths = tuple(self.paths[index] for index in indices)
-        return replace(self, paths=paths, labels=self.labels[indices])
+        return replace(self, paths=self.paths.choose(indices), labels=self.labels[indices])
 
     def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
         """What a view shows of the images, uint8 [B, C, size, size], fitted as `Reading.fit` says.

@@ -17,9 +17,11 @@ from scalesearch.datasets._box_images import (
     BoxObject,
     box_data,
     read_box_files,
+    readable,
     split_files,
 )
 from scalesearch.datasets._boxes import VOC, BoxCheck, voc_form
+from scalesearch.datasets._checked_files import check_files, check_skip
 from scalesearch.datasets._class_folders import leave_out_folder, note_alike, parts_of
 from scalesearch.datasets._find_images import ImageFinder
 from scalesearch.datasets._listing import LeftOutFiles, endings, first_few, sub_folders
@@ -56,6 +58,7 @@ class Dataset:
         flip: whether objects may be mirrored.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     task: ClassVar[str] = "detection"
@@ -68,10 +71,12 @@ class Dataset:
     limit: int | None = None
     flip: bool = True
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit, self.test)
         check_levels(self.levels)
+        check_skip(self.skip_unreadable)
         lists = {"train": self.train, "val": self.val}
         if self.train is not None and isinstance(self.test, str):
             lists["test"] = self.test
@@ -91,7 +96,7 @@ class Dataset:
             )
 
     def load(self, seed: int) -> BoxData:
-        """Reads every annotation, opens each image once to check that it is one, and splits."""
+        """Reads every annotation, opens the images that no earlier start opened, and splits."""
         left_out = LeftOutFiles(self.path)
         reader = _Reader(left_out)
         notes: list[str] = []
@@ -100,9 +105,13 @@ class Dataset:
             finder.check()
         classes, names = _classes(reader.spellings)
         labels = {name: label for label, name in enumerate(classes)}
+        sources = [each.source() for each in reader.finders.values()]
+        checked = check_files(sources, left_out, self.skip_unreadable)
+        images, counts = readable(reader.images, counts, checked)
         files = read_box_files(
-            reader.images,
+            images,
             {spelling: labels[name] for spelling, name in names.items()},
+            checked,
             check=BoxCheck(reader.form, key=""),
             channels=3,
             levels=self.levels,

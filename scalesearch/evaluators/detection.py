@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +10,7 @@ from scalesearch.arch.detector import Detector
 from scalesearch.errors import UserError
 from scalesearch.evaluators._images import require_images
 from scalesearch.evaluators._trained import scores_of_trained
+from scalesearch.evaluators._trains import Trains
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import BoxData
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluator(DetectionRecipe):
+class Evaluator(DetectionRecipe, Trains):
     """Trains on the data set's images and validates; options as in `DetectionRecipe`."""
 
     fidelities: ClassVar[tuple[str, ...]] = FIDELITIES
@@ -29,18 +30,6 @@ class Evaluator(DetectionRecipe):
         *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ap50_voc"),
         "ap/CLASS",
     )
-
-    def check(self, architecture: Detector) -> None:
-        """Raises `UserError` if the options ask for what a network does not have."""
-        from scalesearch.training.freezing import check_freeze
-
-        check_freeze(architecture, self)
-
-    def notes_on(self, architectures: Sequence[Detector]) -> tuple[str, ...]:
-        """What networks take of the weights to begin with; `UserError` if none can use them."""
-        from scalesearch.training.freezing import weights_notes
-
-        return weights_notes(architectures, self)
 
     def evaluate(
         self,

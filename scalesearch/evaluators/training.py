@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from scalesearch.arch.backbone import Backbone
 from scalesearch.evaluators._images import require_images
 from scalesearch.evaluators._trained import scores_of_trained
+from scalesearch.evaluators._trains import Trains
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
 from scalesearch.interfaces import ImageData
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluator(Recipe):
+class Evaluator(Recipe, Trains):
     """Trains on the data set's images and validates; options as in `Recipe`."""
 
     fidelities: ClassVar[tuple[str, ...]] = FIDELITIES
     task: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[str, ...]] = (
         *("accuracy", "balanced_accuracy", "macro_f1"),
+        "top5_accuracy",
         "accuracy/CLASS",
     )
 

@@ -20,7 +20,7 @@ from scalesearch.text import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMS = (".csv", ".csv.gz", ".tsv", ".json", ".parquet")
+FORMS = (".csv", ".csv.gz", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 DATA = "SCALESEARCH_DATA"  # the environment variable that names the folder of such files
 _MOST_SHOWN = 12
 # A number with a decimal mark and perhaps a unit; and one whose mark may be that of thousands.
@@ -85,6 +85,8 @@ def read_table(path: Path) -> pd.DataFrame:
         ".gz": csv,
         ".tsv": csv,
         ".json": partial(pd.read_json, dtype=False),
+        ".jsonl": partial(pd.read_json, dtype=False, lines=True),
+        ".ndjson": partial(pd.read_json, dtype=False, lines=True),
         ".parquet": pd.read_parquet,
     }
     if not file.name.lower().endswith(FORMS):

@@ -29,7 +29,8 @@ class Halving:
 
     Attributes:
         epochs: of a whole training.
-        trainings: the budget: at most the work of `trainings` times `epochs` whole epochs is done.
+        trainings: the budget: at most the work of `trainings` times `epochs` epochs is done, as
+            they are behind the last rung.
         rungs: epochs at which candidates are compared, ascending.
         keep: share of them that goes on.
         schedule: the fidelity of each epoch of every training.
@@ -43,7 +44,7 @@ class Halving:
 
     @property
     def each(self) -> float:
-        """What a training to its end takes of the budget: 1 where all of its epochs are whole."""
+        """What a training to its end takes of the budget: 1 where all of its epochs are alike."""
         return self.schedule.work(self.epochs) / self.epochs
 
     def survivors(self, count: int) -> int:
@@ -94,8 +95,8 @@ class Halving:
         return f"{stages}, then up to {self.total(count) - count} repeats of the best"
 
     def _condition(self, until: int) -> str:
-        """` on 25 % of the images`; nothing where all epochs of a training are whole."""
-        return f" on {self.schedule.at(until)}" if self.schedule else ""
+        """` on 25 % of the images`; nothing where rungs have no shares."""
+        return f" on {self.schedule.at(until)}" if self.schedule.stages else ""
 
     def best(self, values: Mapping[int, float]) -> list[int]:
         """The candidates that go on from a rung by their values there, in order of number."""

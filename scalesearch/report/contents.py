@@ -69,8 +69,8 @@ class Contents:
         no_surface: why there is none.
         spent: whole trainings that the rounds of the grid add up to, and how many there would be
             without; None of a grid that was trained without rounds.
-        rungs: what trainings of the grid saw of the data until which epoch, in words; empty if it
-            was all of it.
+        seen: phase to what its trainings saw of the data until which epoch, in words; without
+            phases that saw all of it.
         drift: what longer trainings and larger phi say of the grid's leaders.
         agreement: of predicted and measured latencies, if both are known.
         environment: versions, seed, machine.
@@ -99,7 +99,7 @@ class Contents:
     surface_lines: Sequence[str] = ()
     no_surface: str = ""
     spent: tuple[float, float, int] | None = None
-    rungs: str = ""
+    seen: Mapping[str, str] = field(default_factory=dict)
     drift: Drift | None = None
     members: Sequence[Member] = ()
     detections: Sequence[Detections] = ()

@@ -75,6 +75,17 @@ class Section:
     tables: Sequence[Table] = ()
 
 
+# What it means for a phase's scores that its trainings saw less than all of the data.
+_MEANING = {
+    "search": "Its scores compare with one another and with those of no other phase.",
+    "confirm": "Its scores are of such trainings, too.",
+    "grid": "An epoch counts by its images and their pixels. How the grid ranks networks is how "
+    "they learn under this schedule; `grid: {confirm: …}` says whether whole trainings rank them "
+    "alike.",
+    "family": "Whole trainings would give other scores, and other weights.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
     """The figures of a page: SVGs by name, and predictions of detectors, the best first."""
@@ -162,7 +173,8 @@ def _sureness(contents: Contents) -> list[str]:
     found = contents.confirmation
     if found is None:
         return [_as_sentence(contents.doubt)] if contents.doubt else []
-    text, other = [_as_sentence(found.sentence)], found.alternative
+    text = [_as_sentence(found.sentence), *_seen(contents, "confirm")]
+    other = found.alternative
     if found.baseline is None or found.baseline.error is None:
         return text
     if other is None:
@@ -189,7 +201,7 @@ def _family(contents: Contents, drawn: Drawn) -> Section:
     text = "Each line scales the same baseline in its own way; higher at equal FLOPs is better."
     return Section(
         title="Family",
-        text=[text if figure else "No member has a score yet."],
+        text=[text if figure else "No member has a score yet.", *_seen(contents, "family")],
         figure=figure,
         tables=[tables.family(contents), *_sizes(contents)],
     )
@@ -247,7 +259,7 @@ def _search(contents: Contents, drawn: Drawn) -> Section:
     counts = {state: len(contents.in_state("search", state)) for state in tables.STATES}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     objective = objective_words(contents.objective, contents.metric)
-    text = [f"{total} trials: {states}. Objective: {objective}."]
+    text = [f"{total} trials: {states}. Objective: {objective}.", *_seen(contents, "search")]
     figure = _figure(contents, drawn, "search")
     if figure is None:
         none_feasible = counts["infeasible"] == total
@@ -300,7 +312,10 @@ def _grid(contents: Contents, drawn: Drawn) -> Section:
         text = [contents.wording.grid_text, *_fixed(contents)]
         table = tables.coefficients(contents)
         return Section(
-            title="Grid", text=[*text, *_rounds(contents)], figure=figure, tables=[table]
+            title="Grid",
+            text=[*text, *_rounds(contents), *_seen(contents, "grid")],
+            figure=figure,
+            tables=[table],
         )
     if not contents.phase("grid").empty:
         why = f"No {contents.wording.point} has a score yet."
@@ -321,14 +336,14 @@ def _rounds(contents: Contents) -> list[str]:
         f"with those that were stopped at a rung it was {spent - repeats:.4g}, and with repeats of "
         f"the leaders {spent:.4g} in all."
     )
-    if not contents.rungs:
-        return [saved]
-    return [
-        saved,
-        f"Every training of the grid saw {contents.rungs}. An epoch counts by its images and their "
-        "pixels. How the grid ranks networks is how they learn under this schedule; "
-        "`grid: {confirm: …}` says whether whole trainings rank them alike.",
-    ]
+    return [saved]
+
+
+def _seen(contents: Contents, phase: str) -> list[str]:
+    """What trainings of a phase saw of the data, where it was not all of it."""
+    if phase not in contents.seen:
+        return []
+    return [f"Every training of the {phase} saw {contents.seen[phase]}. {_MEANING[phase]}"]
 
 
 def _surface(contents: Contents, drawn: Drawn) -> Section | None:

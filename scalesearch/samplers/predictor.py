@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -161,7 +161,9 @@ class _Predictor(WholeSpace):
         rows, values, running = [], [], []
         over: list[Mapping[str, float]] = []
         none = np.full(len(signs), np.nan)
-        for trial in study.get_trials(deepcopy=False):
+        trials = study.get_trials(deepcopy=False)
+        gains = _gains(trials) if len(signs) == 1 else {}
+        for trial in trials:
             if trial.number == number or len(trial.params) < len(self._memory.names):
                 continue
             rows.append(self._memory.row(trial.params))
@@ -169,7 +171,7 @@ class _Predictor(WholeSpace):
             constraints = {} if running[-1] else _measured_constraints(trial)
             over.append(constraints)
             within = max(constraints.values(), default=0) <= 0
-            values.append(_values(trial, len(signs)) * signs if within else none)
+            values.append(_values(trial, len(signs), gains) * signs if within else none)
         slots = len(self._space.tables(self._memory.workload).sizes)
         names = dict.fromkeys(name for each in over for name in each)
         found = np.array(values, float).reshape(len(rows), len(signs))
@@ -305,11 +307,27 @@ def _measured_constraints(trial: FrozenTrial) -> dict[str, float]:
     return {k: over for k, over in constraints.items() if k.partition(".")[0] not in COUNTED}
 
 
-def _values(trial: FrozenTrial, number: int) -> np.ndarray:
-    """The values of a finished trial; of one that was stopped early its last score."""
+def _gains(trials: Sequence[FrozenTrial]) -> dict[int, float]:
+    """By how much a value at the end is above the score at each step, in the median.
+
+    Scores at a rung are of shorter trainings, of fewer or smaller images, and no rewards.
+    """
+    gains: dict[int, list[float]] = {}
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE and len(trial.values) == 1:
+            for step, score in trial.intermediate_values.items():
+                gains.setdefault(step, []).append(trial.values[0] - score)
+    return {step: float(np.median(each)) for step, each in gains.items()}
+
+
+def _values(trial: FrozenTrial, number: int, gains: Mapping[int, float]) -> np.ndarray:
+    """The values of a finished trial; of one that was stopped early what its last score foretells.
+
+    That is the score and what others gained from that step on; nothing while none went on.
+    """
     if trial.state == TrialState.COMPLETE:
         return np.array(trial.values, float)
     curve = trial.intermediate_values
     if trial.state == TrialState.PRUNED and number == 1 and curve:
-        return np.array([curve[max(curve)]])
+        return np.array([curve[max(curve)] + gains.get(max(curve), np.nan)])
     return np.full(number, np.nan)

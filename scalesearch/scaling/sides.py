@@ -42,7 +42,7 @@ def require_smaller(net: Architecture, shares: Sequence[float]) -> None:
             step = _step(net)
             smaller = f"shares of {step} to {net.resolution - step} pixels, in steps of {step}"
             raise UserError(
-                f"{share:g} of the baseline's {net.resolution} pixels would be as many again",
+                f"{share:g} of {net.resolution} pixels would be as many again",
                 allowed=smaller if net.resolution > step else "1: it takes no smaller images",
             )
 

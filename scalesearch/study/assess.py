@@ -106,6 +106,7 @@ class Assess:
         scratch = self._scratch_of(job)
         _forget_all_but(scratch)
         evaluator: Evaluator | None = longer(self.evaluator, job.length)
+        evaluator = hook(evaluator, "fitted")(job.architecture) or evaluator
         while evaluator is not None:
             try:
                 return (yield from self._trained(job, evaluator, scratch))

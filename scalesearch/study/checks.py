@@ -12,9 +12,9 @@ from scalesearch.contracts import takes
 from scalesearch.cost.cost import COUNTED
 from scalesearch.cost.limits import Limits
 from scalesearch.errors import UserError, nearest
-from scalesearch.history.fidelity import FIDELITIES, Schedule
+from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.objective import Objective
-from scalesearch.history.stopping import GridStopping, Stopping
+from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Evaluator, hook
 from scalesearch.study.parts import Plugin, TableSpace
 
@@ -86,7 +86,9 @@ def scores_classes(evaluator: Plugin, kind: str) -> bool:
 
 
 def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
-    """Rejects rungs at which there is no score, or nothing left to be stopped."""
+    """Rejects rungs at which there is no score, or nothing left to be stopped, and shares of the
+    data that the evaluator cannot take.
+    """
     if stopping is None:
         return
     made = evaluator.make()
@@ -109,11 +111,16 @@ def check_rungs(stopping: Stopping | None, evaluator: Plugin) -> None:
             key="stopping.rungs",
             allowed=f"1 to {epochs - 1}, as the evaluator trains {epochs} epochs",
         )
+    check_fidelity(stopping.schedule, evaluator, "stopping")
+    if stopping.schedule and not epochs:  # then the last score might be one of a rung
+        raise UserError(
+            f"the evaluator {evaluator.name!r} does not say how many epochs it trains",
+            key="stopping",
+            hint="leave `data` and `resolution` out, or give the evaluator an attribute `epochs`",
+        )
 
 
-def check_trainings(
-    trainings: int | None, stopping: GridStopping | None, evaluator: Plugin
-) -> None:
+def check_trainings(trainings: int | None, stopping: Stopping | None, evaluator: Plugin) -> None:
     """Rejects a budget of trainings that cannot be spent in rounds, and rungs without a budget."""
     if trainings is None:
         if stopping is not None:
@@ -137,24 +144,25 @@ def check_trainings(
             hint="take `seeds: 1` in the evaluator of the grid",
         )
     check_rungs(stopping, evaluator)
-    if stopping is not None:
-        _check_schedule(stopping.schedule, evaluator)
 
 
 # What an evaluator would have to do for each fidelity.
-_EARLY = {"data": "on a part of the images", "resolution": "on smaller images"}
+_LESS = {"data": "on a part of the images", "resolution": "on smaller images"}
 
 
-def _check_schedule(schedule: Schedule, evaluator: Plugin) -> None:
-    """Rejects fidelities that an evaluator does not have."""
+def check_fidelity(schedule: Schedule, evaluator: Plugin, key: str) -> None:
+    """Rejects fidelities that an evaluator does not have; `key` is where they are written."""
     made = evaluator.make()
     offered = hook(made, "fidelities") if takes(getattr(made, "evaluate", None), "schedule") else ()
+    when, instead = (
+        ("", "") if key == "fidelity" else (" before a rung", ": rungs alone compare by epochs")
+    )
     for name in FIDELITIES:
         if schedule.lessens(name) and name not in offered:
             raise UserError(
-                f"the evaluator {evaluator.name!r} does not train {_EARLY[name]} before a rung",
-                key=f"stopping.{name}",
-                hint="leave it out: rungs alone compare by epochs",
+                f"the evaluator {evaluator.name!r} does not train {_LESS[name]}{when}",
+                key=f"{key}.{name}",
+                hint=f"leave it out{instead}",
             )
 
 
@@ -179,8 +187,11 @@ def check_confirm(lengths: Sequence[float], evaluator: Plugin) -> None:
         )
 
 
-def evaluator_notes(
-    phase: str, evaluator: Evaluator, networks: Sequence[Architecture]
+def phase_notes(
+    phase: str,
+    evaluator: Evaluator,
+    networks: Sequence[Architecture],
+    schedule: Schedule = WHOLE_EPOCHS,
 ) -> list[str]:
     """What a user may want to know before a phase of these networks, in sentences.
 
@@ -190,7 +201,8 @@ def evaluator_notes(
     norm = getattr(networks[0], "norm", "batch")
     try:
         hook(evaluator, "check")(networks[0])
-        return [*hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
+        less = [f"{phase}: trainings take {schedule.words}"] if schedule else []
+        return [*less, *hook(evaluator, "notes")(norm), *hook(evaluator, "notes_on")(networks)]
     except UserError as error:
         section = {"confirm": "search.confirm", "grid_confirm": "grid"}.get(phase, phase)
         raise error.at(under=f"{section}.evaluator") from None

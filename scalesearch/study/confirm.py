@@ -37,7 +37,7 @@ def confirm(context: Context, space: Space, trials: Sequence[Trial]) -> Confirma
     repeated = RepeatedSpace(networks=networks, repeats=settings.seeds)
     evaluator: Evaluator = settings.evaluator.make()
     every = [network for network in networks.values() for _ in range(settings.seeds)]
-    seconds = total_seconds(context, every, evaluator)
+    seconds = total_seconds(context, every, evaluator, settings.schedule)
     about = "" if seconds is None else f", about {format_seconds(seconds)}"
     context.watch.note(f"confirm: {confirm_words(len(best), settings.seeds)}{about}")
     plan = context.plan(
@@ -46,6 +46,7 @@ def confirm(context: Context, space: Space, trials: Sequence[Trial]) -> Confirma
         plugins.load("samplers", "grid")(),
         evaluator,
         objective=search.objective,
+        schedule=settings.schedule,
         keep_weights=True,
         repeats=True,
     )

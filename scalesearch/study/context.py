@@ -26,7 +26,7 @@ from scalesearch.interfaces import Data, Evaluator, Executor, Sampler, Space, ho
 from scalesearch.plugins import calling
 from scalesearch.study.assess import Assess
 from scalesearch.study.checkpoints import Checkpoints
-from scalesearch.study.checks import evaluator_notes
+from scalesearch.study.checks import phase_notes
 from scalesearch.study.folder import RunFolder, deciding
 from scalesearch.study.inputs import anchors_of, load_data
 from scalesearch.study.load import resolved
@@ -153,7 +153,9 @@ class Context:
         self.watch.phase(plan.phase, total or len(networks) or plan.trials, loop.done)
         # Nothing is started for a phase that has nothing left to do.
         if (first := loop.ask()) is not None:
-            for note in evaluator_notes(plan.phase, evaluator, networks or [first.architecture]):
+            for note in phase_notes(
+                plan.phase, evaluator, networks or [first.architecture], plan.schedule
+            ):
                 self.watch.note(note)
             jobs = [first]
             raised: list[Exception] = []

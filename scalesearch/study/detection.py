@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from scalesearch.arch.detector import Anchors, Detector
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import WHOLE
 from scalesearch.history.objective import METRICS, Objective
 from scalesearch.interfaces import hook
 from scalesearch.scaling.detector import DetectorCoefficients
@@ -20,8 +21,8 @@ from scalesearch.study.parts import Baseline
 from scalesearch.study.schema import (
     AS_TUPLE,
     Family,
+    FidelityOf,
     GridConfirm,
-    GridStoppingOf,
     Limits,
     ObjectiveOf,
     Phase,
@@ -30,6 +31,7 @@ from scalesearch.study.schema import (
     Positive,
     Reads,
     Search,
+    StoppingOf,
     Study,
     Trainings,
     distinct,
@@ -110,9 +112,10 @@ class DetectorGrid(Phase):
     phi: Positive = 1.0
     limits: Limits = Field(default_factory=dict)
     trainings: Trainings = None
-    stopping: GridStoppingOf = None
+    stopping: StoppingOf = None
     confirm: DetectorGridConfirm | None = None
     evaluator: PhaseEvaluator
+    fidelity: FidelityOf = WHOLE
 
     @model_validator(mode="after")
     def _check(self) -> DetectorGrid:

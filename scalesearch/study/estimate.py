@@ -14,6 +14,7 @@ from scalesearch.arch.detector import Architecture
 from scalesearch.contracts import scores_of
 from scalesearch.cost.closed_form import cost
 from scalesearch.errors import UserError
+from scalesearch.history.fidelity import WHOLE, WHOLE_EPOCHS, Fidelity, Schedule
 from scalesearch.history.jobs import Failure, Job, Outcome, Result, Score
 from scalesearch.interfaces import BoxImages, Data, Evaluator, Executor, Images, Targets, hook
 from scalesearch.nn.build import build
@@ -76,6 +77,7 @@ class TimingProbe:
 
     evaluator: Evaluator
     data: Data
+    schedule: Schedule = WHOLE_EPOCHS
 
     def prepare(self, threads: int) -> None:
         """Sets up a worker's process as for trials."""
@@ -85,8 +87,7 @@ class TimingProbe:
         """No score; the result's `seconds` are those of a whole trial on this worker."""
         yield from ()
         once, rate = self._of_few_images(job.architecture) or self._of_batches(job.architecture)
-        epochs, every = hook(self.evaluator, "epochs"), hook(self.evaluator, "validate_every")
-        whole = once + epochs * max(rate, 0.0) * _work(self.data, every)
+        whole = once + max(rate, 0.0) * _trial_work(self.evaluator, self.data, self.schedule)
         return Result({}, cost(job.architecture), whole)
 
     def _of_few_images(self, network: Architecture) -> tuple[float, float] | None:
@@ -130,9 +131,15 @@ class TimingProbe:
 
 
 def trial_seconds(
-    executor: Executor, evaluator: Evaluator, network: Architecture, data: Data | None
+    executor: Executor,
+    evaluator: Evaluator,
+    network: Architecture,
+    data: Data | None,
+    schedule: Schedule = WHOLE_EPOCHS,
 ) -> float | None:
-    """Seconds of one trial of a network on one worker, by timing it there.
+    """Seconds of one trial of a network on one worker, to its end, by timing it there.
+
+    Whole images are timed; by the `schedule` fewer and smaller ones count as their share of pixels.
 
     None if the evaluator does not say how many epochs it trains, so that nothing can be scaled.
 
@@ -145,7 +152,7 @@ def trial_seconds(
     jobs, outcomes = [Job("estimate", 0, network, 0)], list[Outcome]()
     executor.run(
         lambda: jobs.pop() if jobs else None,
-        TimingProbe(evaluator, data),
+        TimingProbe(evaluator, data, schedule),
         lambda job, score: True,
         lambda job, outcome: outcomes.append(outcome),
     )
@@ -162,31 +169,38 @@ def _why(outcome: Outcome) -> str:
 
 
 def phase_seconds(
-    executor: Executor, evaluator: Evaluator, networks: Sequence[Architecture], data: Data | None
+    executor: Executor,
+    evaluator: Evaluator,
+    networks: Sequence[Architecture],
+    data: Data | None,
+    schedule: Schedule = WHOLE_EPOCHS,
 ) -> float | None:
     """Seconds for all these networks on one worker, by timing the median one."""
     if not networks:
         return 0.0
     ordered = sorted(networks, key=lambda n: cost(n).flops)
     median = ordered[len(ordered) // 2]
-    seconds = trial_seconds(executor, evaluator, median, data)
+    seconds = trial_seconds(executor, evaluator, median, data, schedule)
     if seconds is None:
         return None
     return seconds * sum(cost(n).flops for n in ordered) / cost(median).flops
 
 
 def total_seconds(
-    context: Context, networks: Sequence[Architecture], evaluator: Evaluator
+    context: Context,
+    networks: Sequence[Architecture],
+    evaluator: Evaluator,
+    schedule: Schedule = WHOLE_EPOCHS,
 ) -> float | None:
     """Seconds for all these networks with the study's workers, or None if nothing is known.
 
-    From the recorded trials, scaled by FLOPs and epochs; without any from a timing. If that fails
-    nothing is known: the trials themselves record why.
+    From the recorded trials, scaled by FLOPs, epochs and what each takes of the images; without
+    any from a timing. If that fails nothing is known: the trials themselves record why.
     """
-    rate = _recorded_rate(context, evaluator)
+    rate = _recorded_rate(context, evaluator, schedule)
     if rate is None:
         try:
-            seconds = phase_seconds(context.executor, evaluator, networks, context.data)
+            seconds = phase_seconds(context.executor, evaluator, networks, context.data, schedule)
         except UserError:
             return None
     else:
@@ -222,24 +236,35 @@ def _times(ratio: float) -> str:
 
 def grid_seconds(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> float | None:
     """Seconds of a grid with the study's workers, or None if nothing is known."""
-    seconds = total_seconds(context, grid.fitting, evaluator)
+    seconds = total_seconds(context, grid.fitting, evaluator, grid.schedule)
     return None if seconds is None else seconds * grid.share
 
 
-def _work(data: Data, every: int = 1) -> float:
+def _work(data: Data, every: int = 1, fidelity: Fidelity = WHOLE) -> float:
     """Images of an epoch, in training steps: validation runs forward alone, a third of one, and
-    only `every` so many epochs.
+    only `every` so many epochs. It takes all of its images, at the side of the epoch.
     """
-    return len(data.train) + len(data.validation) / 3 / every
+    images = fidelity.data * len(data.train) + len(data.validation) / 3 / every
+    return images * fidelity.resolution**2
 
 
-def _recorded_rate(context: Context, evaluator: Evaluator) -> float | None:
-    """Seconds for each FLOP of the searched networks, for as many epochs as `evaluator` trains."""
+def _trial_work(evaluator: Evaluator, data: Data, schedule: Schedule) -> float:
+    """The same of all epochs of a trial, each with the pixels that its images have."""
+    every = hook(evaluator, "validate_every")
+    return sum(
+        epochs * _work(data, every, fidelity)
+        for epochs, fidelity in schedule.spans(hook(evaluator, "epochs") or 1)
+    )
+
+
+def _recorded_rate(context: Context, evaluator: Evaluator, schedule: Schedule) -> float | None:
+    """Seconds for each FLOP of the searched networks, for trainings as `evaluator` has them."""
     search = context.study.search
     trials = context.folder.read().get("search", ())
     done = [trial for trial in trials if trial.state == "assessed" and trial.seconds > 0]
     if search is None or not done or not hook(search.evaluator.make(), "trains"):
         return None
-    before, epochs = hook(search.evaluator.make(), "epochs"), hook(evaluator, "epochs")
     rate = sum(t.seconds for t in done) / sum(t.cost.flops for t in done)
-    return rate * (epochs or 1) / (before or 1)
+    assert context.data is not None  # the settings were checked: what trains has images
+    before = _trial_work(search.evaluator.make(), context.data, search.schedule)
+    return rate * _trial_work(evaluator, context.data, schedule) / before

@@ -84,7 +84,9 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
     about = "" if seconds is None else f", about {format_seconds(seconds)}"
     context.watch.note(f"grid: {grid_sentence(grid)}{about}")
     sampler = plugins.load("samplers", "grid")()
-    plan = context.plan("grid", grid.space, sampler, evaluator, limits=settings.limits)
+    plan = context.plan(
+        "grid", grid.space, sampler, evaluator, limits=settings.limits, schedule=settings.schedule
+    )
     if grid.halving is None:
         return context.carry_out(plan, evaluator, grid.fitting)
     execution = context.study.execution
@@ -96,7 +98,7 @@ def _trained(context: Context, grid: GridOfNetworks, evaluator: Evaluator) -> li
     rounds = partial(Rounds, halving=grid.halving, entrants=grid.entrants)
     space = TrainingsSpace(coefficients_of=grid.space)
     # Rounds depend on no worker's speed.
-    plan = replace(plan, space=space, result_lag=0, schedule=grid.halving.schedule)
+    plan = replace(plan, space=space, result_lag=0)
     return context.carry_out(plan, evaluator, grid.fitting, total=grid.total, make_loop=rounds)
 
 
@@ -112,6 +114,8 @@ def _entries(
         entries["effective"] = {name: round(getattr(really, name), 4) for name in DIMENSIONS}
     if data is not None:
         entries["data"] = data.name
+    if context.study.grid is not None and context.study.grid.schedule:
+        entries["trained_on"] = context.study.grid.schedule.words
     response = surface.response
     if response is None:
         return entries | {"no_surface": surface.reason}

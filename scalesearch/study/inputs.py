@@ -17,14 +17,13 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.latency_estimate import estimator
 from scalesearch.cost.limits import violations, worst
 from scalesearch.errors import UserError, nearest
-from scalesearch.history.fidelity import WHOLE_EPOCHS
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.halving import Halving, spread, usual_rungs
 from scalesearch.interfaces import BoxData, CoefficientSpace, Data, Evaluator, Space, hook
 from scalesearch.plugins import calling
 from scalesearch.scaling.coefficients import COEFFICIENTS
 from scalesearch.scaling.factory import scaled_dimensions
 from scalesearch.scaling.measure import FLOPS, Measure, latency_by, training_memory
-from scalesearch.scaling.sides import require_smaller
 from scalesearch.spaces.backbone import BackboneSpace
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.detector import DetectorSpace
@@ -36,6 +35,7 @@ from scalesearch.study.checks import scores_classes
 from scalesearch.study.latency import load_table, require_deployment
 from scalesearch.study.parts import Plugin, TableSpace
 from scalesearch.study.schema import Study
+from scalesearch.study.sides import check_sides
 from scalesearch.text import shortened
 
 # Of the validation images: if more are of one class, accuracy hardly tells networks apart.
@@ -234,6 +234,7 @@ class GridOfNetworks:
         halving: how a budget of trainings is spent on them; None trains each to its end.
         entrants: of these the positions in the space.
         unused: networks within the limits that the budget is too small for.
+        schedule: of a training of which a budget counts as 1: without what rungs save.
     """
 
     space: CoefficientSpace
@@ -244,6 +245,7 @@ class GridOfNetworks:
     halving: Halving | None = None
     entrants: tuple[int, ...] = ()
     unused: int = 0
+    schedule: Schedule = WHOLE_EPOCHS
 
     @property
     def total(self) -> int:
@@ -288,7 +290,15 @@ def grid_of(study: Study, baseline: Architecture) -> GridOfNetworks:
     costs = {network: cost(network, workload=workload) for network in networks}
     fitting = [n for n in networks if worst(violations(costs[n], grid.limits)) <= 0]
     fitting.sort(key=lambda n: (costs[n].flops, digest(n)))
-    made = GridOfNetworks(space, noun, baseline, len(networks), tuple(fitting))
+    check_sides(grid, baseline, "grid")
+    made = GridOfNetworks(
+        space,
+        noun,
+        baseline,
+        len(networks),
+        tuple(fitting),
+        schedule=Schedule(then=grid.fidelity),
+    )
     return made if grid.trainings is None else _halved(made, grid)
 
 
@@ -304,12 +314,8 @@ def _halved(made: GridOfNetworks, grid: Any) -> GridOfNetworks:
         trainings=grid.trainings,
         rungs=usual_rungs(epochs, every) if stopping is None else tuple(sorted(stopping.rungs)),
         keep=0.5 if stopping is None else stopping.keep,
-        schedule=WHOLE_EPOCHS if stopping is None else stopping.schedule,
+        schedule=grid.schedule,
     )
-    try:
-        require_smaller(made.baseline, [f.resolution for _, f in halving.schedule.stages])
-    except UserError as error:
-        raise error.at(under="grid.stopping.resolution") from None
     points = [*made.space.points()]
     networks = [made.space.decode(point) for point in points]
     first = {network: number for number, network in reversed([*enumerate(networks)])}

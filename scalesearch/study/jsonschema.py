@@ -28,9 +28,11 @@ from scalesearch.arch.stage import BLOCK_FIELDS, Stage
 from scalesearch.cost.cost import COUNTED, UNITS
 from scalesearch.files.results_table import Column
 from scalesearch.files.write import write_text
-from scalesearch.history.stopping import GridStopping, Stopping
+from scalesearch.history.fidelity import Fidelity
+from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.regularisation import GrowingRate
 
 Schema = dict[str, Any]
 Model = type[BaseModel]
@@ -205,6 +207,8 @@ def _options_of(folder: str, name: str, key: str, *, named: bool) -> Any:
         fields |= {"checkpoint_every": (Annotated[int, Field(ge=0)] | None, None)}
     elif not named:
         fields = {field: (kind, None) for field, (kind, _) in fields.items()}
+    if presets := getattr(plugins.load(folder, name), "presets", None):
+        fields["recipe"] = (Literal[tuple(presets)], "quick" if named else None)
     word = f"{name}_{folder}{'' if named else '_unnamed'}"
     return _model(word, {key: (Literal[name], ... if named else name), **fields})
 
@@ -276,7 +280,8 @@ FORMS: Mapping[str, Callable[[], Any]] = {
     "objective": objective,
     "space": space,
     "stopping": lambda: _record(Stopping),
-    "stopping of a grid": lambda: _record(GridStopping),
+    "fidelity": lambda: _record(Fidelity),
+    "rate": lambda: _record(GrowingRate),
     "baseline": partial(baseline, detectors=False),
     "baseline of detectors": partial(baseline, detectors=True),
     "coefficients": lambda: str | _record(Coefficients),

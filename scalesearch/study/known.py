@@ -98,6 +98,11 @@ def import_known(
                 added += 1
         run_folder.write_trials()
     said = [*notes, *known.sentences]
+    if study.search.schedule:
+        said.append(
+            f"the search's trainings take {study.search.schedule.words}; results of other "
+            "trainings do not compare with its own"
+        )
     said += [f"{over} networks are over the limits, and are left out"] if over else []
     return added, said
 

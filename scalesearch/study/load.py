@@ -174,6 +174,8 @@ def _with_phase_evaluators(plain: Mapping[str, Any], default: str) -> dict[str, 
         own = _named(section.get("evaluator", {}))
         both = isinstance(own, dict) and isinstance(base, dict)
         same = both and own.get("name", base.get("name")) == base.get("name")
+        if same and "recipe" in own:  # which takes nothing else of the one above
+            base = {"name": base.get("name")}
         section["evaluator"] = base | own if same else own
     return merged
 

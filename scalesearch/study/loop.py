@@ -187,7 +187,7 @@ class Loop:
             )
         self._forget_scores(job)
         before = self.record.trials[job.number]
-        trial = finished(before, outcome, self.plan.objective, self.plan.limits)
+        trial = finished(before, outcome, self.plan.objective, self.plan.limits, self.plan.schedule)
         if isinstance(outcome, Result) and outcome.weights and trial.state == "assessed":
             self.listener.weights(trial, outcome)
         self._finish(trial)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from scalesearch.arch.detector import Architecture
@@ -14,6 +16,7 @@ from scalesearch.scaling.family import Member, members
 from scalesearch.scaling.lines import line, multiplied
 from scalesearch.study.inputs import budget_measure, images_of
 from scalesearch.study.schema import Line, Study
+from scalesearch.study.sides import check_all_sides
 
 
 def members_of(
@@ -30,13 +33,41 @@ def members_of(
     if triple is not None:
         cost_name = getattr(triple, "budget_cost", "flops")  # detectors' have none
         measure = budget_measure(study, cost_name, family.evaluator)
-        scaled = members(network, triple, family.phi, family.strategies, measure)
+        scaled = tuple(
+            replace(member, architecture=_regularised(study, member.architecture, member.phi))
+            for member in members(network, triple, family.phi, family.strategies, measure)
+        )
     listed = tuple(
         member
         for name, settings in family.lines.items()
         for member in _line(name, settings, network, data)
     )
     return scaled + listed
+
+
+def _regularised(study: Study, network: Architecture, phi: float) -> Architecture:
+    """A scaled network with the rates of its phi."""
+    assert study.family is not None
+    try:
+        return study.family.regularisation.applied(network, phi)
+    except UserError as error:
+        raise error.at(under="family") from None
+
+
+def check_networks(study: Study, networks: Iterable[Architecture]) -> None:
+    """Rejects networks that cannot be what later phases make of them, before the first phase.
+
+    Args:
+        study: its settings.
+        networks: the baseline; of a search, one of each side.
+
+    Raises:
+        UserError: images that cannot be smaller, or dropout that a family's members cannot have.
+    """
+    for network in networks:
+        check_all_sides(study, network)
+        if study.family is not None:
+            _regularised(study, network, 0)
 
 
 def check_lines(study: Study, network: Architecture, data: Data | None) -> None:

@@ -172,7 +172,7 @@ def _mistakes(detail: dict[str, Any], kind: type[Any]) -> list[UserError]:
         return []
     if sort == "missing":
         return [UserError(f"{keys[-1]!r} is missing", key=format_key(keys[:-1]))]
-    if sort == "extra_forbidden":
+    if sort in ("extra_forbidden", "unexpected_keyword_argument"):  # of models, of dataclasses
         return [
             _unknown(str(keys[-1]), _fields_at(kind, keys[:-1])).at(under=format_key(keys[:-1]))
         ]
@@ -192,13 +192,15 @@ def _unknown(key: str, allowed: list[str]) -> UserError:
 
 
 def _fields_at(kind: type[Any], keys: tuple[str | int, ...]) -> list[str]:
-    """The keys that pydantic's model has at a place below `kind`."""
+    """The keys that pydantic's model, or a dataclass, has at a place below `kind`."""
     model: Any = kind
     for key in keys:
         hint = get_type_hints(model).get(str(key))
         inner = [part for part in (hint, *get_args(hint)) if isinstance(part, type)]
-        model = next(part for part in inner if issubclass(part, BaseModel))
-    return list(model.model_fields)
+        model = next(p for p in inner if issubclass(p, BaseModel) or dataclasses.is_dataclass(p))
+    if issubclass(model, BaseModel):
+        return list(model.model_fields)
+    return [field.name for field in dataclasses.fields(model)]
 
 
 def _one_line(error: UserError) -> str:

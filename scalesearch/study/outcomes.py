@@ -10,6 +10,7 @@ from typing import Any
 from scalesearch.cost.cost import Cost
 from scalesearch.cost.limits import DEVICE_MEMORY, Limits, measured, violations
 from scalesearch.errors import UserError, nearest
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Failure, Infeasible, Outcome, Result, Score, Stopped
 from scalesearch.history.objective import Objective
 from scalesearch.history.record import now
@@ -20,7 +21,13 @@ _HOPELESS = 8
 _TOO_LARGE = 0.1  # how far a network that did not fit is above a GPU's memory, at least
 
 
-def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limits) -> Trial:
+def finished(
+    trial: Trial,
+    outcome: Outcome,
+    objective: Objective,
+    limits: Limits,
+    schedule: Schedule = WHOLE_EPOCHS,
+) -> Trial:
     """The trial with its outcome, and its violations of `limits` on what the worker measured.
 
     Raises:
@@ -42,12 +49,20 @@ def finished(trial: Trial, outcome: Outcome, objective: Objective, limits: Limit
         facts = {"state": "infeasible", "reason": over_limits(trial), "seconds": outcome.seconds}
     elif isinstance(outcome, Stopped):
         facts = {"state": "stopped", "scores": _plain(outcome.score.values)}
-        facts |= {"reason": f"stopped after step {outcome.score.step}"}
+        facts |= {"reason": stopped_after(outcome.score.step, schedule)}
     elif outcome.kind == "user":
         raise UserError(outcome.reason)
     else:
         facts = {"state": "failed", "reason": str(outcome)}
     return replace(trial, finished=now(), **facts)
+
+
+def stopped_after(step: int, schedule: Schedule) -> str:
+    """Why a trial ended early: `stopped after step 1, on 25 % of the images`.
+
+    A score of less than whole epochs is no whole one, whatever stands beside it.
+    """
+    return f"stopped after step {step}" + (f", on {schedule.at(step)}" if schedule else "")
 
 
 def reused(trial: Trial, source: Trial) -> Trial:

@@ -24,13 +24,16 @@ from scalesearch.files.results_table import (
     read_table,
     require_columns,
 )
+from scalesearch.history.fidelity import Fidelity
 from scalesearch.history.objective import Objective
-from scalesearch.history.stopping import GridStopping, Stopping
+from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import RESERVED
 from scalesearch.scaling.coefficients import Coefficients
 from scalesearch.scaling.detector import DetectorCoefficients
+from scalesearch.scaling.regularisation import GrowingRate
 from scalesearch.spaces.pool import Pool
 from scalesearch.study.options import Mistakes, absolute, plain_record, read_record
+from scalesearch.training.recipe import preset
 from scalesearch.units import parse_bytes, parse_count, parse_seconds
 
 Number = TypeVar("Number", int, float)
@@ -336,15 +339,21 @@ def read_anchors(given: Any, folder: Path) -> Anchors | Literal["auto"]:
 
 
 def read_stopping(given: Any, folder: Path) -> Stopping:
-    """`{rungs: [1, 3], keep: 0.5}`."""
+    """`{rungs: [1, 3], keep: 0.5, data: [0.25, 0.5], resolution: [0.5, 0.75]}`."""
     stopping: Stopping = read_record(Stopping, _mapping(given), folder)
     return stopping
 
 
-def read_grid_stopping(given: Any, folder: Path) -> GridStopping:
-    """`{rungs: [1, 3], keep: 0.5, data: [0.25, 0.5], resolution: [0.5, 0.75]}`."""
-    stopping: GridStopping = read_record(GridStopping, _mapping(given), folder)
-    return stopping
+def read_fidelity(given: Any, folder: Path) -> Fidelity:
+    """`{data: 0.25, resolution: 0.5}`."""
+    fidelity: Fidelity = read_record(Fidelity, _mapping(given), folder)
+    return fidelity
+
+
+def read_rate(given: Any, folder: Path) -> GrowingRate:
+    """`{per_phi: 0.05, most: 0.5}`."""
+    rate: GrowingRate = read_record(GrowingRate, _mapping(given), folder)
+    return rate
 
 
 def read_limits(given: Any, folder: Path) -> dict[str, Limit]:
@@ -417,13 +426,22 @@ def _plugin(
         loaded = plugins.load(kind, name)
     except UserError as error:
         raise error.at(under=key) from None
-    record = read_record(loaded, options, folder)
+    record = read_record(loaded, with_preset(loaded, options), folder)
     if ":" in name:
         try:
             check_attributes(kind, name, record)
         except UserError as error:
             raise error.at(under=key) from None
     return Plugin(kind, name, plain_record(record))
+
+
+def with_preset(kind: Any, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A plug-in's options over those of the `recipe` that they name, where it has some by name."""
+    presets = getattr(kind, "presets", None)
+    if not presets or "recipe" not in options:
+        return options
+    own = {key: value for key, value in options.items() if key != "recipe"}
+    return {**preset(presets, str(options["recipe"])), **own}
 
 
 def _objective(**fields: Any) -> Objective:

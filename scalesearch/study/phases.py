@@ -36,7 +36,9 @@ from scalesearch.study.inputs import (
 )
 from scalesearch.study.latency import fitting_table
 from scalesearch.study.load import resolved
-from scalesearch.study.members import members_of
+from scalesearch.study.members import check_networks, members_of
+from scalesearch.study.schema import Phase
+from scalesearch.study.sides import check_sides, of_each_side
 from scalesearch.units import format_count
 
 
@@ -48,6 +50,7 @@ def baseline(context: Context) -> Architecture:
     if context.study.search is not None:
         return _search(context)
     network = named_baseline(context.study, context.data, context.anchors)
+    check_networks(context.study, [network])
     for note in factory_notes(network):
         context.watch.note(note)
     about = {"flops": format_count(cost(network).flops)}
@@ -61,6 +64,7 @@ def _search(context: Context) -> Architecture:
     space, note = searched_space(context.study, context.data, context.anchors)
     if note:
         context.watch.note(note)
+    check_networks(context.study, of_each_side(space))
     evaluator = bound(search.evaluator.make(), space)
     require_feasible(space, search.limits, evaluator.workload)
     plan = context.plan(
@@ -73,6 +77,7 @@ def _search(context: Context) -> Architecture:
         objective=search.objective,
         limits=search.limits,
         stopping=search.stopping,
+        schedule=search.schedule,
         keep_weights=context.study.trains,
         predict=_predictor(context, space),
     )
@@ -105,7 +110,8 @@ def _search(context: Context) -> Architecture:
         about |= {} if chosen.error is None else {"standard_error": round(chosen.error, 6)}
     if said:
         context.watch.note(f"baseline: trial {best.number} of the search; {said}")
-    network = space.decode(best.parameters)
+    phase = search if confirmation is None or search.confirm is None else search.confirm
+    network, about = space.decode(best.parameters), about | _trained_on(phase)
     save_architecture(context.folder.path / "baseline.yaml", network, about)
     return network
 
@@ -118,7 +124,10 @@ def _compare(context: Context, evaluator: Evaluator) -> None:
         return
     space = compared_space(context.study, context.data)
     sampler = plugins.load("samplers", "grid")()
-    plan = context.plan("compare", space, sampler, evaluator, objective=search.objective)
+    objective, schedule = search.objective, search.schedule  # under the same conditions
+    plan = context.plan(
+        "compare", space, sampler, evaluator, objective=objective, schedule=schedule
+    )
     context.carry_out(plan, evaluator, [*space.networks.values()])
 
 
@@ -158,18 +167,29 @@ def family(context: Context, network: Architecture, triple: Scaling | None) -> t
         if isinstance(network, Factory):
             why += ", or grows what the factory does not scale"
         context.watch.note(f"no {', '.join(names)}: {why}")
+    for member in family_members:
+        if not isinstance(member.architecture, Factory):  # whose baseline was tried
+            check_sides(settings, member.architecture, "family")
     space = FamilySpace(members=family_members)
     sampler = plugins.load("samplers", "grid")()
-    plan = context.plan("family", space, sampler, evaluator, keep_weights=True)
+    plan = context.plan(
+        "family", space, sampler, evaluator, keep_weights=True, schedule=settings.schedule
+    )
     networks = dict.fromkeys(member.architecture for member in family_members)
     trials = context.carry_out(plan, evaluator, [*networks])
     require_results(trials, "family")
     for member, trial in zip(family_members, trials, strict=True):
         about = {"strategy": member.strategy, "phi": member.phi, "trial": trial.number}
         about |= _measures(trial) if trial.has_result else {"state": trial.state}
+        about |= _trained_on(settings)
         file = context.folder.path / "family" / f"{member.name}.yaml"
         save_architecture(file, member.architecture, about)
     return family_members
+
+
+def _trained_on(phase: Phase) -> dict[str, str]:
+    """What a phase's trainings take of the data, where it is not all of it."""
+    return {"trained_on": phase.schedule.words} if phase.schedule else {}
 
 
 def _measures(trial: Trial, scores: Mapping[str, float] | None = None) -> dict[str, Any]:

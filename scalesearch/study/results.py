@@ -17,7 +17,7 @@ from scalesearch.history.confirmed import confirmed
 from scalesearch.history.drift import drift
 from scalesearch.history.points import points
 from scalesearch.history.ranking import ranked
-from scalesearch.history.stopping import GridStopping
+from scalesearch.history.stopping import schedule_of
 from scalesearch.history.trials import Trial, overall
 from scalesearch.plugins import calling
 from scalesearch.study.doubt import doubt
@@ -171,7 +171,7 @@ def report(folder: RunFolder) -> list[Path]:
         surface_lines=surface.lines if surface.response else surface.unknown,
         no_surface=surface.reason,
         spent=_spent(folder) if has_coefficients else None,
-        rungs=_rungs(grid),
+        seen=_seen(settings),
         drift=drift(phases.get("grid_confirm", ()), metric, grid.get("phi", 1.0)),
         members=folder.family,
         detections=detections,
@@ -201,10 +201,13 @@ def _spent(folder: RunFolder) -> tuple[float, float, int] | None:
     return plain["trainings"], plain["repeats"], plain["trainings_without_halving"]
 
 
-def _rungs(grid: Mapping[str, Any]) -> str:
-    """What trainings of a grid saw of the data, in words; empty where it was all of it."""
-    stopping = GridStopping.from_plain(grid.get("stopping"))
-    return stopping.schedule.words if stopping is not None and stopping.schedule else ""
+def _seen(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What trainings of each phase saw of the data, in words, where it was not all of it."""
+    search = settings.get("search") or {}
+    sections = {"search": search, "confirm": search.get("confirm")}
+    sections |= {phase: settings.get(phase) for phase in ("grid", "family")}
+    schedules = {phase: schedule_of(section) for phase, section in sections.items() if section}
+    return {phase: schedule.words for phase, schedule in schedules.items() if schedule}
 
 
 def _trial_of(network: Architecture, trials: list[Trial]) -> Trial | None:
@@ -253,6 +256,7 @@ def _environment(folder: RunFolder) -> Mapping[str, Any]:
 
 def _about(folder: RunFolder, winner: Winner, tested: Trial | None) -> dict[str, Any]:
     scores: dict[str, Any] = overall(winner.trial.scores)
+    seen = _seen(folder.settings).get(winner.phase)
     if winner.has_weights:
         scores["scores_of"] = "the validation images"
     if tested is not None:
@@ -262,5 +266,6 @@ def _about(folder: RunFolder, winner: Winner, tested: Trial | None) -> dict[str,
         "study": folder.settings["name"],
         "trial": f"{winner.phase} {winner.trial.number}",
         **scores,
+        **({"trained_on": seen} if seen else {}),
         **_data_facts(folder),
     }

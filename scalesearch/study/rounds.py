@@ -15,6 +15,7 @@ from scalesearch.history.record import Record, now
 from scalesearch.history.trials import Trial
 from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.loop import Listener, Loop, Plan
+from scalesearch.study.outcomes import stopped_after
 
 
 class Rounds(Loop):
@@ -182,9 +183,7 @@ class Rounds(Loop):
         if self._waiting.pop(number, None) is None:
             return
         scores = {self.plan.objective.metric: trial.curve[rung]}
-        reason = f"stopped after step {rung}"
-        if self._halving.schedule:  # its score is no whole one, whatever stands beside it
-            reason += f", on {self._halving.schedule.at(rung)}"
+        reason = stopped_after(rung, self._halving.schedule)
         self._finish(replace(trial, state="stopped", scores=scores, reason=reason, finished=now()))
         self._publish(number)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -29,8 +29,9 @@ from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError, nearest
 from scalesearch.files.paths import is_file
 from scalesearch.files.write import safe_name
+from scalesearch.history.fidelity import WHOLE, WHOLE_EPOCHS, Fidelity, Schedule
 from scalesearch.history.objective import METRICS, Objective
-from scalesearch.history.stopping import GridStopping, Stopping
+from scalesearch.history.stopping import Stopping
 from scalesearch.interfaces import Executor, hook
 from scalesearch.scaling.coefficients import (
     LEAST_PHI,
@@ -41,10 +42,12 @@ from scalesearch.scaling.coefficients import (
     Match,
 )
 from scalesearch.scaling.lines import check_lengths, check_line_name
+from scalesearch.scaling.regularisation import GrowingRate, Regularisation
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
     check_confirm,
+    check_fidelity,
     check_known_costs,
     check_metric,
     check_reward,
@@ -147,15 +150,14 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 AS_TUPLE = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
 ObjectiveOf = Annotated[Objective, Reads(parts.read_objective, "objective")]
 Limits = Annotated[Mapping[str, Limit], Reads(parts.read_limits, "limits")]
+FidelityOf = Annotated[Fidelity, Reads(parts.read_fidelity, "fidelity")]
 PhaseEvaluator = Annotated[Plugin, plugin("evaluators", "part of an evaluator")]
 Compared = Annotated[
     tuple[Annotated[Baseline, Reads(parts.read_baseline, "baseline")], ...], Field(strict=False)
 ]
 StoppingOf = Annotated[Stopping | None, Reads(parts.read_stopping, "stopping", optional=True)]
-GridStoppingOf = Annotated[
-    GridStopping | None, Reads(parts.read_grid_stopping, "stopping of a grid", optional=True)
-]
 Trainings = Annotated[int, Field(ge=1)] | None
+RateOf = Annotated[GrowingRate | None, Reads(parts.read_rate, "rate", optional=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Phi = Annotated[float, Field(ge=LEAST_PHI, le=MOST_PHI, allow_inf_nan=False)]
 
@@ -213,6 +215,22 @@ class Phase(Settings):
         json_schema_extra=lambda schema: schema["required"].remove("evaluator")
     )
 
+    if TYPE_CHECKING:  # each phase has them behind its own keys
+        evaluator: PhaseEvaluator
+        fidelity: FidelityOf
+
+    @property
+    def schedule(self) -> Schedule:
+        """What each epoch of the phase's trainings takes: a rung's shares of the phase's own."""
+        stopping: Stopping | None = getattr(self, "stopping", None)
+        rungs = WHOLE_EPOCHS if stopping is None else stopping.schedule
+        return rungs.within(self.fidelity)
+
+    @model_validator(mode="after")
+    def _check_fidelity(self) -> Self:
+        check_fidelity(Schedule(then=self.fidelity), self.evaluator, "fidelity")
+        return self
+
 
 class Confirm(Phase):
     """The best networks of the search, each trained several times: which of them is the best."""
@@ -220,6 +238,7 @@ class Confirm(Phase):
     top: int = Field(default=3, ge=2)
     seeds: int = Field(default=3, ge=2)
     evaluator: PhaseEvaluator
+    fidelity: FidelityOf = WHOLE
 
 
 class Search(Phase):
@@ -235,6 +254,7 @@ class Search(Phase):
     proposals: int = Field(default_factory=_enough_proposals, ge=1)
     limits: Limits = Field(default_factory=dict)
     evaluator: PhaseEvaluator
+    fidelity: FidelityOf = WHOLE
     objective: ObjectiveOf = Field(default_factory=_objective_of)
     stopping: StoppingOf = None
     confirm: Confirm | None = None
@@ -304,9 +324,10 @@ class Grid(Phase):
     match: Match = "measured"
     limits: Limits = Field(default_factory=dict)
     trainings: Trainings = None
-    stopping: GridStoppingOf = None
+    stopping: StoppingOf = None
     confirm: GridConfirm | None = None
     evaluator: PhaseEvaluator
+    fidelity: FidelityOf = WHOLE
 
     @model_validator(mode="before")
     @classmethod
@@ -382,6 +403,7 @@ class Family(Phase):
     """Phase 3: the baseline scaled, and by single dimensions for comparison.
 
     `lines` have networks that are listed, with or without those of `phi` and `strategies`.
+    `dropout` and `drop_path` grow with phi.
     """
 
     phi: Annotated[tuple[Phi, ...], Field(strict=False), AfterValidator(distinct)] = ()
@@ -389,7 +411,10 @@ class Family(Phase):
         tuple[Strategy, ...], Field(strict=False, min_length=1), AfterValidator(distinct)
     ] = DEFAULT
     lines: Mapping[str, Line] = Field(default_factory=dict)
+    dropout: RateOf = None
+    drop_path: RateOf = None
     evaluator: PhaseEvaluator
+    fidelity: FidelityOf = WHOLE
 
     @model_validator(mode="after")
     def _check_members(self) -> Family:
@@ -404,7 +429,18 @@ class Family(Phase):
                 key="phi",
                 allowed="at least 1 of them, or `lines:` that list networks",
             )
+        if not self.phi and self.regularisation:
+            raise UserError(
+                "rates grow with phi, and networks of `lines` have none",
+                key="drop_path" if self.dropout is None else "dropout",
+                allowed="`phi:` beside it",
+            )
         return self
+
+    @property
+    def regularisation(self) -> Regularisation:
+        """The rates of the members at each phi."""
+        return Regularisation(dropout=self.dropout, drop_path=self.drop_path)
 
 
 class Latency(Settings):
@@ -523,7 +559,7 @@ class Study(Settings):
         return self.search is None or bool(hook(self.search.evaluator.make(), "trains"))
 
     @property
-    def _phases(self) -> dict[str, Search | Confirm | Grid | Family]:
+    def phases(self) -> dict[str, Search | Confirm | Grid | Family]:
         """The sections with an evaluator of their own, by their keys."""
         phases = {
             "search": self.search,
@@ -535,7 +571,7 @@ class Study(Settings):
 
     def _check_data(self) -> None:
         """Rejects a study that trains and has no images, or scales what it cannot build."""
-        for name, phase in self._phases.items():
+        for name, phase in self.phases.items():
             trains = hook(phase.evaluator.make(), "trains")
             if name != "search" and not trains:
                 raise UserError(
@@ -551,7 +587,7 @@ class Study(Settings):
                     allowed=", ".join(plugins.names("datasets")),
                 )
         if self.search is not None and isinstance(self.search.space, TableSpace):
-            if self.trains or len(self._phases) > 1:
+            if self.trains or len(self.phases) > 1:
                 raise UserError(
                     "networks that are rows of a table cannot be built, trained or scaled",
                     key="search.space",
@@ -574,7 +610,7 @@ class Study(Settings):
         """Rejects a data set, an evaluator or a network that is of the other task."""
         used = {} if self.dataset is None else {"dataset": self.dataset}
         used |= {"evaluator": self.evaluator}
-        used |= {f"{name}.evaluator": phase.evaluator for name, phase in self._phases.items()}
+        used |= {f"{name}.evaluator": phase.evaluator for name, phase in self.phases.items()}
         for key, plugin in used.items():
             check_task(plugin, self.task, key)
         compared = self.search.compare if self.search else ()

@@ -15,7 +15,7 @@ from scalesearch.cost.counts import counts
 from scalesearch.errors import UserError
 from scalesearch.history.fidelity import WHOLE_EPOCHS
 from scalesearch.history.points import REPEAT, Point, evidence, points
-from scalesearch.history.stopping import GridStopping
+from scalesearch.history.stopping import Stopping
 from scalesearch.history.trials import Trial
 from scalesearch.scaling.coefficients import COEFFICIENTS, POWERS
 from scalesearch.scaling.detector import FACTORS, DetectorCoefficients
@@ -149,7 +149,7 @@ def _surface(
 ) -> GridSurface:
     from scalesearch.scaling.fit_surface import fit_surface
 
-    stopping = GridStopping.from_plain(grid.get("stopping"))
+    stopping = Stopping.from_plain(grid.get("stopping"))
     schedule = WHOLE_EPOCHS if stopping is None else stopping.schedule
     found, phi, budget = points(trials, metric), grid["phi"], grid["budget"]
     scores = [trial.scores[metric] for point in found for trial in point.trainings]

@@ -4,42 +4,51 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from scalesearch.view import uniforms
+
+_REACH = 8  # an image is shifted by up to its side divided by this
+
 
 class Moves(NamedTuple):
-    """How each image of a batch is moved.
+    """How each image of a batch is moved; None of either moves none so.
 
     Attributes:
         shifts: down and to the right in pixels, int64 [2, B, 1].
-        mirrored: bool [B, 1], or None: no image is.
+        mirrored: bool [B, 1].
     """
 
-    shifts: Tensor
+    shifts: Tensor | None
     mirrored: Tensor | None
 
 
-def augment(images: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """The images [B, C, R, R], each shifted by up to R // 8 pixels and, if `flip`, mirrored or not.
+def draw_moves(indices: np.ndarray, side: int, seed: int, *, shift: bool, flip: bool) -> Moves:
+    """How the images of these indices are moved: by up to side // 8, and mirrored or not.
 
-    What a shift leaves empty is filled with the image's own reflection: on photographs there is
-    no black bar, on digits it is background. Draws come from `generator` (a CPU one) alone. The
-    result has the channels-last layout.
+    The moves of each follow from the seed and its index alone.
     """
-    return moved(images, draw_moves(images.shape[0], images.shape[-1], flip, generator))
-
-
-def draw_moves(count: int, side: int, flip: bool, generator: torch.Generator) -> Moves:
-    """What `augment` draws for so many images of that side, on the CPU."""
-    reach = side // 8
-    shifts = torch.randint(-reach, reach + 1, (2, count, 1), generator=generator)
-    return Moves(shifts, torch.rand(count, 1, generator=generator) < 0.5 if flip else None)
+    draws, reach = uniforms(seed, indices, 3), side // _REACH
+    steps = np.floor(draws[:, :2].T * (2 * reach + 1)).astype(np.int64) - reach
+    return Moves(
+        torch.from_numpy(steps)[..., None] if shift and reach else None,
+        torch.from_numpy(draws[:, 2:] < 0.5) if flip else None,
+    )
 
 
 def moved(images: Tensor, moves: Moves) -> Tensor:
-    """The images [B, C, R, R] moved; all tensors on one device, which nobody waits for."""
+    """The images [B, C, R, R] moved; all tensors on one device, which nobody waits for.
+
+    What a shift leaves empty is filled with the image's own reflection: on photographs there is
+    no black bar, on digits it is background. The result has the channels-last layout.
+    """
     count, side, device = images.shape[0], images.shape[-1], images.device
+    if moves.shifts is None:
+        if moves.mirrored is None:
+            return images
+        return torch.where(moves.mirrored[:, :, None, None], images.flip(-1), images)
     rows, columns = _reflect(torch.arange(side, device=device) + moves.shifts, side)
     if moves.mirrored is not None:
         columns = torch.where(moves.mirrored, side - 1 - columns, columns)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 Batch = TypeVar("Batch")
+Item = TypeVar("Item")
 
 
 def shuffled(count: int, batch_size: int, generator: torch.Generator) -> list[np.ndarray]:
@@ -62,12 +63,12 @@ def micro_batches(count: int, size: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(bounds))
 
 
-def prefetch(read: Callable[[np.ndarray], Batch], batches: Iterable[np.ndarray]) -> Iterator[Batch]:
-    """What `read` gives for each batch; the next is read in a thread while one is in use."""
+def prefetch(read: Callable[[Item], Batch], items: Iterable[Item]) -> Iterator[Batch]:
+    """What `read` gives for each item; the next is read in a thread while one is in use."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batch") as pool:
         ahead: Future[Batch] | None = None
-        for indices in batches:
-            ready, ahead = ahead, pool.submit(read, indices)
+        for item in items:
+            ready, ahead = ahead, pool.submit(read, item)
             if ready is not None:
                 yield ready.result()
         if ahead is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -17,31 +17,78 @@ from scalesearch.nn.losses import Criterion, broken_images, detection_loss
 from scalesearch.nn.matching import Match, Objects, match_batch, objects_of
 from scalesearch.nn.postprocess import Detections, Selection, detect
 from scalesearch.training.average_precision import average_precision, results_file
-from scalesearch.training.batches import in_order, prefetch
-from scalesearch.training.freezing import begin, freeze, hold_frozen
-from scalesearch.training.loop import Evaluation, Loss, Task
+from scalesearch.training.batches import in_order
+from scalesearch.training.loop import VALIDATION, Evaluation, Loss, Task
 from scalesearch.training.recipe import DetectionRecipe
 from scalesearch.training.samples import Canvas, Jitter, Sample, letterbox
 from scalesearch.training.voc_precision import voc_precision
 
 if TYPE_CHECKING:
-    from scalesearch.interfaces import BoxData
+    from scalesearch.interfaces import BoxData, BoxImages
 
 # What a validation counts: COCO looks at the best 100 of an image.
 _SELECTION = Selection()
 _NAMED = 20  # images with a broken loss
 
 
-class _Batch(NamedTuple):
+@dataclass(frozen=True)
+class BoxBatch:
     """Images in the network's input, uint8 [N, C, R, R], with what is known of each and of all."""
 
     pixels: Tensor
     samples: Sequence[Sample]
     objects: Objects
 
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.samples)
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> BoxBatch:
+        """The batch of samples, whose pixels it takes."""
+        pixels = torch.stack([one.pixels for one in samples])
+        bare = [replace(one, pixels=pixels[:0]) for one in samples]
+        return cls(pixels, bare, _objects(bare))
+
+    def part(self, images: slice) -> BoxBatch:
+        """Some of its images with their objects."""
+        samples = self.samples[images]
+        return BoxBatch(self.pixels[images], samples, _objects(samples))
+
+    def pin_memory(self) -> BoxBatch:
+        """The same batch where it can be sent to a GPU without waiting."""
+        objects = _each(Tensor.pin_memory, self.objects)
+        return replace(self, pixels=self.pixels.pin_memory(), objects=objects)
+
+
+@dataclass(frozen=True)
+class BoxReader:
+    """Reads batches of images with their objects, in whatever process.
+
+    Attributes:
+        canvas: the network's input before an image is put into it.
+        jitter: how training images are changed; None letterboxes them.
+        seed: of the epoch, from which all draws follow.
+    """
+
+    canvas: Canvas
+    jitter: Jitter | None = None
+    seed: int = 0
+
+    def __call__(self, images: BoxImages, indices: np.ndarray) -> BoxBatch:
+        """The batch of these indices."""
+        return BoxBatch.of([self._sample(images, index) for index in indices.tolist()])
+
+    def _sample(self, images: BoxImages, index: int) -> Sample:
+        image, targets = images.image(index), images.targets(index)
+        if self.jitter is None:
+            return letterbox(image, targets, index, self.canvas)
+        draws = np.random.default_rng([self.seed, index])
+        return self.jitter(image, targets, index, self.canvas, draws)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Detection(Task[_Batch]):
+class Detection(Task[BoxBatch]):
     """Images with objects in them."""
 
     architecture: Detector
@@ -58,32 +105,13 @@ class Detection(Task[_Batch]):
         """The network's input before an image is put into it."""
         return Canvas(side, self.data.mean)
 
-    def prepare(self, model: nn.Module) -> None:
-        """Takes weights to begin with, and freezes what is not trained."""
-        begin(model, self.recipe)
-        freeze(model, self.architecture, self.recipe)
+    def reader(self, seed: int, side: int) -> BoxReader:
+        """Batches of training images, jittered by draws from the seed."""
+        augments = self.recipe.augment
+        jitter = Jitter(self.recipe.jitter, self.data.flip) if augments else None
+        return BoxReader(self.canvas(side), jitter, seed)
 
-    def train_mode(self, model: nn.Module) -> None:
-        """What is frozen stays in evaluation mode."""
-        model.train()
-        hold_frozen(model, self.recipe)
-
-    def reader(
-        self, draws: torch.Generator, seed: int, side: int
-    ) -> Callable[[np.ndarray], _Batch]:
-        """Batches of training images, jittered by draws from `seed`."""
-        images, jitter = self.data.train, Jitter(self.recipe.jitter, self.data.flip)
-        random, canvas = np.random.default_rng(seed), self.canvas(side)
-
-        def sample(index: int) -> Sample:
-            image, targets = images.image(index), images.targets(index)
-            if not self.recipe.augment:
-                return letterbox(image, targets, index, canvas)
-            return jitter(image, targets, index, canvas, random)
-
-        return lambda indices: self._batch([sample(index) for index in indices.tolist()])
-
-    def loss(self, model: nn.Module, batch: _Batch, normaliser: float | None = None) -> Loss:
+    def loss(self, model: nn.Module, batch: BoxBatch, normaliser: float | None = None) -> Loss:
         """Focal loss of the classes and Huber loss of the boxes."""
         images, logits, deltas = self._predicted(model, batch.pixels)
         matches = match_batch(self.anchors(images), _each(self.sent, batch.objects))
@@ -100,7 +128,7 @@ class Detection(Task[_Batch]):
 
         return Loss(loss.total, where)
 
-    def normaliser(self, parts: Sequence[_Batch]) -> float:
+    def normaliser(self, parts: Sequence[BoxBatch]) -> float:
         """How many anchors have an object, plus one; they are matched twice then."""
         every = [
             match_batch(self.anchors(self.sent(part.pixels)), _each(self.sent, part.objects))
@@ -108,10 +136,9 @@ class Detection(Task[_Batch]):
         ]
         return 1.0 + sum(len(match.anchors) for matches in every for match in matches)
 
-    def part(self, batch: _Batch, images: slice) -> _Batch:
+    def part(self, batch: BoxBatch, images: slice) -> BoxBatch:
         """Some images with their objects."""
-        samples = batch.samples[images]
-        return _Batch(batch.pixels[images], samples, self._objects(samples))
+        return batch.part(images)
 
     def evaluate(self, model: nn.Module, side: int) -> Evaluation:
         """COCO's average precisions and VOC's (`ap50_voc`), with the detections."""
@@ -128,14 +155,9 @@ class Detection(Task[_Batch]):
 
         It sees images of a side of so many pixels.
         """
-        images, canvas = self.data.validation, self.canvas(side)
-
-        def read(indices: np.ndarray) -> _Batch:
-            parts = ((images.image(i), images.targets(i), i) for i in indices.tolist())
-            return self._batch([letterbox(*part, canvas) for part in parts])
-
+        order = in_order(len(self.data.validation), self.recipe.images_in_validation)
         detections: dict[int, Detections] = {}
-        for batch in prefetch(read, in_order(len(images), self.recipe.images_in_validation)):
+        for batch in self.batches(VALIDATION, BoxReader(self.canvas(side)), order):
             inputs, logits, deltas = self._predicted(model, batch.pixels)
             letterboxes = [one.letterbox for one in batch.samples if one.letterbox is not None]
             every = detect(logits, deltas, self.anchors(inputs), letterboxes, _SELECTION)
@@ -143,20 +165,16 @@ class Detection(Task[_Batch]):
                 detections[sample.index] = Detections(*(part.cpu() for part in one))
         return detections
 
-    def _batch(self, samples: Sequence[Sample]) -> _Batch:
-        pixels = torch.stack([one.pixels for one in samples])
-        return _Batch(self.pinned(pixels), samples, self._objects(samples))
-
-    def _objects(self, samples: Sequence[Sample]) -> Objects:
-        objects = objects_of((one.boxes, one.labels, one.crowd) for one in samples)
-        return _each(self.pinned, objects)
-
     def _predicted(self, model: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The input [N, C, R, R], class logits and box deltas in float32."""
         images = self.normalised(pixels)
         with self.autocast():
             logits, deltas = model(images)
         return images, logits.float(), deltas.float()
+
+
+def _objects(samples: Sequence[Sample]) -> Objects:
+    return objects_of((one.boxes, one.labels, one.crowd) for one in samples)
 
 
 def _each(change: Callable[[Tensor], Tensor], objects: Objects) -> Objects:

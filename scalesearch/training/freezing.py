@@ -1,4 +1,4 @@
-"""What a detector begins with, and what of it is not trained: stages of its backbone, or norms."""
+"""What a network begins with, and what of it is not trained: stages of its backbone, or norms."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from scalesearch.arch.detector import Detector
+from scalesearch.arch.backbone import Backbone
+from scalesearch.arch.detector import Architecture, Detector
 from scalesearch.errors import TrialError, UserError
 from scalesearch.nn.weight_files import read_weights
 from scalesearch.nn.weight_sets import WeightSet
 from scalesearch.nn.weights import LoadReport, matched, needed_by
-from scalesearch.training.recipe import DetectionRecipe
+from scalesearch.training.recipe import CommonRecipe
 
 _TRIED = 30  # networks of a phase for which weights are looked at before it
 
 
-def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
+def begin(model: nn.Module, recipe: CommonRecipe) -> None:
     """Takes the recipe's weights, if it names some, as far as they fit.
 
     Raises:
@@ -36,7 +37,7 @@ def begin(model: nn.Module, recipe: DetectionRecipe) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def weights_notes(nets: Sequence[Detector], recipe: DetectionRecipe) -> tuple[str, ...]:
+def weights_notes(nets: Sequence[Architecture], recipe: CommonRecipe) -> tuple[str, ...]:
     """What the first of these networks takes of the recipe's weights, and how many can't be used.
 
     Raises:
@@ -68,18 +69,19 @@ def weights_notes(nets: Sequence[Detector], recipe: DetectionRecipe) -> tuple[st
 
 
 def _unusable(
-    state: Mapping[str, Tensor], needed: Mapping[str, Tensor], recipe: DetectionRecipe
+    state: Mapping[str, Tensor], needed: Mapping[str, Tensor], recipe: CommonRecipe
 ) -> str:
     """Why a network cannot begin with the recipe's weights, or an empty text."""
     if not any(value.ndim > 1 for value in state.values()):  # vectors fit by accident
         return f"nothing in {recipe.weights} fits the network"
-    stages = [f"backbone.stages.{stage}." for stage in range(recipe.frozen_stages)]
-    frozen = ("backbone.stem.", *stages) if recipe.frozen_stages >= 0 else ()
+    backbone = "backbone." if any(name.startswith("backbone.") for name in needed) else ""
+    stages = [f"{backbone}stages.{stage}." for stage in range(recipe.frozen_stages)]
+    frozen = (f"{backbone}stem.", *stages) if recipe.frozen_stages >= 0 else ()
     drawn = [
         name
         for name in needed.keys() - state.keys()
         if name.startswith(frozen)
-        or (recipe.frozen_norm and name.startswith("backbone.") and ".norm." in name)
+        or (recipe.frozen_norm and name.startswith(backbone) and ".norm." in name)
     ]
     drawn = [name for name in drawn if needed[name].ndim]  # not counters of batches
     if drawn:
@@ -106,9 +108,20 @@ def _matched(
         raise error.at(file=str(path), under="weights") from None
 
 
-def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
+def check_freeze(net: Architecture, recipe: CommonRecipe) -> None:
     """Raises `UserError` for a stage to freeze that the backbone does not have."""
-    there = net.sources[-1] + 1
+    if recipe.freeze is None:
+        return
+    if isinstance(net, Detector):
+        there = net.sources[-1] + 1
+    elif isinstance(net, Backbone):
+        there = len(net.stages)
+    else:
+        raise UserError(
+            "a network that a factory builds has no stages that are known",
+            key="freeze",
+            allowed="null; `frozen_norm: true` keeps its batch norms",
+        )
     if recipe.frozen_stages > there:
         raise UserError(
             f"the backbone has no {recipe.freeze}",
@@ -117,23 +130,23 @@ def check_freeze(net: Detector, recipe: DetectionRecipe) -> None:
         )
 
 
-def freeze(model: nn.Module, net: Detector, recipe: DetectionRecipe) -> None:
+def freeze(model: nn.Module, net: Architecture, recipe: CommonRecipe) -> None:
     """Leaves the weights of what is frozen out of training; `UserError` as of `check_freeze`."""
     check_freeze(net, recipe)
     for module in _frozen(model, recipe):
         module.requires_grad_(False)
 
 
-def hold_frozen(model: nn.Module, recipe: DetectionRecipe) -> None:
+def hold_frozen(model: nn.Module, recipe: CommonRecipe) -> None:
     """Keeps the statistics of what is frozen, once a model was put into training mode."""
     for module in _frozen(model, recipe):
         module.eval()
 
 
-def _frozen(model: nn.Module, recipe: DetectionRecipe) -> Iterator[nn.Module]:
+def _frozen(model: nn.Module, recipe: CommonRecipe) -> Iterator[nn.Module]:
     if recipe.freeze is None and not recipe.frozen_norm:
         return
-    backbone = model.get_submodule("backbone")
+    backbone = getattr(model, "backbone", model)
     if recipe.frozen_stages >= 0:
         yield backbone.get_submodule("stem")
         yield from list(backbone.get_submodule("stages").children())[: recipe.frozen_stages]

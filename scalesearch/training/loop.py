@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,14 +20,17 @@ from scalesearch.arch.plain import digest
 from scalesearch.errors import TrialError, UserError
 from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch, seed_for
+from scalesearch.interfaces import hook
 from scalesearch.nn.build import build
 from scalesearch.scaling.sides import smaller_side
-from scalesearch.training.batches import micro_batches, nested_order, prefetch
+from scalesearch.training.batches import micro_batches, nested_order
 from scalesearch.training.checkpoint import TrainingCheckpoint
 from scalesearch.training.course import Course
 from scalesearch.training.depthwise import quick_depthwise
 from scalesearch.training.device import autocast_dtype, cuda_math, isolated, pick_device
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.freezing import begin, freeze, hold_frozen
+from scalesearch.training.loading import Reader, Request, in_thread, loader_pool
+from scalesearch.training.recipe import CommonRecipe
 from scalesearch.training.updates import (
     MovingAverage,
     clip_gradients,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
 # Losses are looked at this often: looking makes a GPU wait for its queue to run dry.
 _LOOK_EVERY = 20
+TRAIN, VALIDATION = 0, 1  # parts of a data set
 Batch = TypeVar("Batch")
 
 
@@ -81,7 +85,7 @@ class Task(abc.ABC, Generic[Batch]):
 
     architecture: Any
     data: Data
-    recipe: Recipe
+    recipe: CommonRecipe
     schedule: Schedule = WHOLE_EPOCHS
     metrics: ClassVar[tuple[str, ...]]
 
@@ -105,11 +109,35 @@ class Task(abc.ABC, Generic[Batch]):
         return mean, std
 
     def prepare(self, model: nn.Module) -> None:
-        """Changes a model before its first step: weights to begin with, and what is frozen."""
+        """Takes weights to begin with, and freezes what is not trained."""
+        begin(model, self.recipe)
+        freeze(model, self.architecture, self.recipe)
 
     def train_mode(self, model: nn.Module) -> None:
-        """Puts a model into training mode."""
+        """Puts a model into training mode; what is frozen stays in evaluation mode."""
         model.train()
+        hold_frozen(model, self.recipe)
+
+    @cached_property
+    def loaders(self) -> int:
+        """How many processes read images; 0 for a thread of this one."""
+        if self.recipe.loaders is not None:
+            return self.recipe.loaders
+        in_memory = hook(self.data.train, "in_memory")
+        return 0 if in_memory or self.device.type == "cpu" else torch.get_num_threads()
+
+    def batches(
+        self, part: int, read: Reader[Batch], order: Iterable[np.ndarray]
+    ) -> Iterator[Batch]:
+        """What a reader makes of a part's images in an order, read ahead of their use.
+
+        The part is `TRAIN` or `VALIDATION`.
+        """
+        parts, pinned = (self.data.train, self.data.validation), self.device.type == "cuda"
+        requests = (Request(part, read, indices) for indices in order)
+        if self.loaders:
+            return loader_pool(parts, self.loaders, pinned=pinned).read(requests)
+        return in_thread(parts, requests, pinned=pinned)
 
     def side(self, epoch: int) -> int:
         """The side in pixels of the images of an epoch, from 1, and of its validation.
@@ -137,11 +165,11 @@ class Task(abc.ABC, Generic[Batch]):
         return None
 
     @abc.abstractmethod
-    def reader(self, draws: torch.Generator, seed: int, side: int) -> Callable[[np.ndarray], Batch]:
-        """From indices of training images to a batch; augmented by `draws` or from `seed` alone.
+    def reader(self, seed: int, side: int) -> Reader[Batch]:
+        """Makes batches of training images with a side of so many pixels, changed at random.
 
-        Images have a side of so many pixels. The reader is called batch by batch in a thread of its
-        own, while the one before is at work.
+        What it draws for an image follows from the seed and the image's index alone. It is called
+        in a thread or processes of its own, and pickled without the images.
         """
 
     @abc.abstractmethod
@@ -178,13 +206,16 @@ class Task(abc.ABC, Generic[Batch]):
         recipe = self.recipe
         return cuda_math(self.device, tf32=recipe.tf32, cudnn_benchmark=recipe.cudnn_benchmark)
 
-    def pinned(self, tensor: Tensor) -> Tensor:
-        """A tensor from where it can be sent to the device without waiting."""
-        return tensor.pin_memory() if self.device.type == "cuda" else tensor
-
     def sent(self, tensor: Tensor) -> Tensor:
         """A tensor on the device; nobody waits for a pinned one."""
         return tensor.to(self.device, non_blocking=True)
+
+
+class Best(NamedTuple):
+    """The best of the validated epochs so far: its scores, and all that the scored module held."""
+
+    score: Score
+    state: dict[str, Tensor]
 
 
 @dataclass(kw_only=True)
@@ -195,6 +226,7 @@ class State:
         scaler: of fp16's losses; in any other precision it does nothing and has no state.
         average: the moving average of the weights, if the recipe asks for one.
         epoch: how many epochs are done.
+        best: of `checkpoint: best`, the epoch whose weights will count.
     """
 
     model: nn.Module
@@ -202,6 +234,7 @@ class State:
     scaler: torch.amp.GradScaler
     average: MovingAverage | None
     epoch: int = 0
+    best: Best | None = None
 
     @classmethod
     def begin(cls, model: nn.Module, task: Task[Any]) -> State:
@@ -223,6 +256,7 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.state(),
+            "best": None if self.best is None else _plain_best(self.best),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
@@ -234,6 +268,10 @@ class State:
             self.scaler.load_state_dict(snapshot["scaler"])
         if self.average is not None:
             self.average.load(snapshot["average"])
+        if snapshot["best"] is not None:
+            step, values, written, state = snapshot["best"]
+            detections = None if written is None else bytes(written.numpy())
+            self.best = Best(Score(step, values, detections), state)
 
     @property
     def scored(self) -> nn.Module:
@@ -306,14 +344,46 @@ def _trained(
             model.load_state_dict(state.average.module.state_dict())
         model.eval()
         if validates:
-            write = evaluation.detections_json
-            detections = write() if last and write is not None else None
             added = {name: v for name, v in values.items() if name not in evaluation.values}
-            scores.append(Score(state.epoch, evaluation.values | added, detections, speed))
+            score = Score(state.epoch, evaluation.values | added, images_per_second=speed)
+            better = recipe.checkpoint == "best" and _is_better(score, state.best, task)
+            write = evaluation.detections_json if better or last else None
+            score = replace(score, detections_json=None if write is None else write())
+            if better:
+                state.best = Best(score, _copied(state.scored))
+            if last and state.best is not None:
+                model.load_state_dict(state.best.state)
+                best = state.best.score
+                score = replace(best, step=score.step, images_per_second=speed)
+            scores.append(score if last else replace(score, detections_json=None))
         if not last:  # before the score is shown: who is told of an epoch may rely on it
             checkpoint.after_epoch(state.epoch, time.perf_counter() - began, now)
         if validates:
             yield replace(scores[-1], notes=checkpoint.notes)
+
+
+def _is_better(score: Score, best: Best | None, task: Task[Any]) -> bool:
+    """Whether a score is above the best before it, by the task's first metric.
+
+    Epochs of less than the last one's fidelity do not count: they are scored on other images.
+    """
+    metric, at = task.metrics[0], task.schedule.at
+    if at(score.step) != at(task.recipe.epochs):
+        return False
+    if best is None or metric not in best.score.values:
+        return True
+    return score.values.get(metric, -math.inf) > best.score.values[metric]
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+
+def _plain_best(best: Best) -> list[Any]:
+    """The best epoch in values that a checkpoint can hold."""
+    written = best.score.detections_json
+    tensor = None if written is None else torch.frombuffer(bytearray(written), dtype=torch.uint8)
+    return [best.score.step, dict(best.score.values), tensor, best.state]
 
 
 def _repeated(
@@ -352,12 +422,12 @@ def _train_epoch(
     draws = torch.Generator().manual_seed(seed)
     batches = course.batches(epoch, draws)
     before, steps = course.step(epoch), len(batches)
-    read = task.reader(draws, seed, task.side(epoch))
+    read = task.reader(seed, task.side(epoch))
     pending, losses, seconds = list[Loss](), list[float](), list[float]()
     task.train_mode(state.model)
     began_epoch = time.perf_counter()
     with quick_depthwise(state.model):
-        for step, batch in enumerate(prefetch(read, batches), 1):
+        for step, batch in enumerate(task.batches(TRAIN, read, batches), 1):
             rate = learning_rate(recipe, before + step - 1, course.steps)
             set_learning_rate(state.optimizer, rate)
             began = time.perf_counter()
@@ -375,7 +445,7 @@ def _train_epoch(
 def _step(state: State, task: Task[Any], batch: Any) -> Loss:
     """One update of the weights."""
     state.optimizer.zero_grad(set_to_none=True)  # before activations take their room
-    if task.recipe.micro_batch is None:
+    if task.recipe.step_batch >= len(batch):
         loss = task.loss(state.model, batch)
         state.scaler.scale(loss.total).backward()  # type: ignore[no-untyped-call]
     else:
@@ -392,7 +462,7 @@ def _step(state: State, task: Task[Any], batch: Any) -> Loss:
 
 def _accumulated(state: State, task: Task[Any], batch: Any) -> Loss:
     """The loss of a batch whose parts come one after the other, its gradient added up."""
-    bounds = micro_batches(len(batch[0]), task.recipe.step_batch)
+    bounds = micro_batches(len(batch), task.recipe.step_batch)
     parts, losses = [task.part(batch, slice(*each)) for each in bounds], list[Loss]()
     normaliser = task.normaliser(parts)
     for part in parts:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import CommonRecipe
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: CommonRecipe) -> torch.optim.Optimizer:
     """The optimizer of `recipe`, at its peak learning rate.
 
     RMSProp divides by sqrt(mean square) + epsilon where TensorFlow's divides by
@@ -58,15 +58,18 @@ def parameter_groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
     return [group for group in groups if group["params"]]
 
 
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+def learning_rate(recipe: CommonRecipe, step: int, steps: int) -> float:
     """The learning rate at `step` (from 0) of `steps`.
 
     It rises linearly over the first `warmup` share of the steps, reaches the peak right after, and
-    falls as a half cosine that would reach 0 one step after the last (Loshchilov & Hutter 2017).
+    falls as a half cosine that would reach 0 one step after the last (Loshchilov & Hutter 2017),
+    or is multiplied every few epochs from the start, as in EfficientNet's official code.
     """
     rising = min(round(steps * recipe.warmup), steps - 1)
     if step < rising:
         share = (step + 1) / (rising + 1)
+    elif recipe.rate_decay == "step":
+        share = recipe.decay_factor ** (step * recipe.epochs // (steps * recipe.decay_epochs))
     else:
         share = 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
     return recipe.peak_learning_rate * share

@@ -49,6 +49,32 @@ def test_coefficients_of_a_run(scalesearch, whole):
     assert f"depth x {whole.folder.coefficients.alpha:.3f}" in done.out
 
 
+def test_dropout_grows_along_the_family(scalesearch, tmp_path):
+    """0.2 + 3 * 0.05 is 0.35, in tenths 0.4, as the official code has it for B4."""
+    out = tmp_path / "b4.yaml"
+    more = ("--dropout-per-phi", "0.05", "-o", out)
+    done = scalesearch("scale", "efficientnet_b0", *TRIPLE, "--phi", "3", *more)
+    assert "note  dropout 0.2 -> 0.4" in done.out
+    net = load_architecture(out)
+    assert (net.head.dropout, net.drop_path) == (0.4, 0.2)
+    done = scalesearch("scale", "efficientdet_d0", "--phi", "2", "--drop-path-per-phi", "0.05")
+    assert "note  stochastic depth 0.2 -> 0.3" in done.out
+    done = scalesearch("scale", "efficientnet_b0", "--flops", "1.8G", *more)  # phi is 2.36
+    assert load_architecture(out).head.dropout == 0.3
+    assert cost(load_architecture(out)).flops <= 1.8e9
+
+
+@pytest.mark.parametrize(
+    ("network", "option", "said"),
+    [
+        ("efficientdet_d0", ("--dropout-per-phi", "0.05"), "a detector has no dropout before"),
+        ("efficientdet_d0", ("--drop-path-per-phi", "0"), "--drop-path-per-phi: 0.0 cannot be"),
+    ],
+)
+def test_rates_that_cannot_grow(wrong, network, option, said):
+    assert said in wrong("scale", network, "--phi", "1", *option)
+
+
 def test_phi_zero_changes_nothing(scalesearch):
     done = scalesearch("scale", "efficientnet_b0", *TRIPLE, "--phi", "0")
     costs = [line.split() for line in done.out.splitlines() if "385.8 M" in line]

@@ -11,10 +11,14 @@ OPTIONS = {
     "cifar10": {"folder": "cifar", "limit": 100},
     "coco": {"images": "images", "annotations": "boxes.json", "flip": False},
     "fashion_mnist": {"folder": "fashion", "download": True},
+    "hugging_face": {"path": "saved", "label": "fine_label", "unpacked": "cache"},
     "image_folder": {"path": "images", "channels": 1},
+    "image_list": {"path": "list.csv", "classes": ("cat", "dog")},
     "mnist5k": {"validation": 0.1},
     "mnist_canvas": {"side": 160, "largest": 100},
+    "torchvision": {"dataset": "CIFAR100", "root": "data", "validation": "published"},
     "voc": {"path": "VOC2012", "validation": 0.3},
+    "webdataset": {"path": "shards/a-{000..099}.tar", "label": "json.label", "limit": 100},
 }
 
 

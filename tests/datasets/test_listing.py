@@ -12,12 +12,13 @@ from scalesearch.datasets._listing import LeftOutFiles, endings, list_images
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import UserError
 from scalesearch.text import printable
+from tests.opened import opened_in
 from tests.pictures import classes, noise, save
 
 
 def listed(folder):
     left_out = LeftOutFiles(folder)
-    paths = list_images(folder, left_out)
+    paths = list_images(folder, left_out).paths
     account = left_out.account(paths)
     names = [os.path.relpath(path, folder) for path in paths]
     return names, {one.reason: one.count for one in account.left_out}, account
@@ -75,6 +76,7 @@ def test_one_reason_for_each_file(tmp_path):
     (tmp_path / "README").write_text("x")
     (tmp_path / "a.jpg~").write_bytes(b"x")
     (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "self.png").symlink_to("self.png")
     (tmp_path / "text.png").write_text("../store/0.png")
     os.mkfifo(tmp_path / "pipe.png")
     names, reasons, account = listed(tmp_path)
@@ -85,12 +87,12 @@ def test_one_reason_for_each_file(tmp_path):
         "ending in .heic": 1,
         "ending in .jpg~": 1,
         "without an ending": 1,
-        "links to nothing": 2,
+        "links to nothing": 3,
         "neither files nor folders": 1,
     }
-    assert account.seen == 10 == sum(len(files) for _, _, files in os.walk(tmp_path))
+    assert account.seen == 11 == sum(len(files) for _, _, files in os.walk(tmp_path))
     assert account.taken == {".jpg": 1, ".png": 1}
-    assert "2 links to nothing (gone.png, text.png)" in str(account)
+    assert "3 links to nothing (gone.png, self.png, text.png)" in str(account)
 
 
 def test_links_are_followed_once(tmp_path):
@@ -148,6 +150,18 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(_listing.os, "scandir", deny)
     with pytest.raises(UserError, match="cannot be read: Permission denied"):
         listed(tmp_path)
+
+
+def test_small_files_are_opened_for_links_where_they_may_be_some(tmp_path):
+    """Texts beside images, such as those of YOLO, may be as many as these."""
+    (tmp_path / "a.txt").write_text("0/1")
+    (tmp_path / "a").write_text("../b")
+    (tmp_path / "a.png").write_text("../c.png")
+    save(tmp_path / "b.png", 1)
+    with opened_in(tmp_path) as opened:
+        names, reasons, _ = listed(tmp_path)
+    assert (names, set(opened)) == (["b.png"], {"a", "a.png"})
+    assert reasons == {"links to nothing": 2, "ending in .txt": 1}
 
 
 def test_many_reasons_are_few_words(tmp_path):

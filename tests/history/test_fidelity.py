@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalesearch.errors import UserError
 from scalesearch.history.fidelity import WHOLE, WHOLE_EPOCHS, Fidelity, Schedule
 
 QUARTER = Fidelity(data=0.25, resolution=0.5)
@@ -31,6 +32,42 @@ def test_a_schedule_in_words():
         "50 % of the images at 75 % of the side to epoch 3, then all images"
     )
     assert WHOLE_EPOCHS.words == "all images"
+
+
+def test_a_phase_that_takes_less_takes_less_in_every_epoch():
+    less = SCHEDULE.within(Fidelity(data=0.5, resolution=0.5))
+    assert [less.at(epoch) for epoch in (1, 2, 4)] == [
+        Fidelity(data=0.125, resolution=0.25),
+        Fidelity(data=0.25, resolution=0.375),
+        Fidelity(data=0.5, resolution=0.5),
+    ]
+    assert less.words == (
+        "12.5 % of the images at 25 % of the side to epoch 1, "
+        "25 % of the images at 37.5 % of the side to epoch 3, "
+        "then 50 % of the images at 50 % of the side"
+    )
+    alone = WHOLE_EPOCHS.within(QUARTER)
+    assert alone == Schedule(then=QUARTER)
+    assert alone.words == "25 % of the images at 50 % of the side"
+    assert alone
+    assert alone.lessens("resolution")
+    assert SCHEDULE.within(WHOLE) == SCHEDULE
+
+
+def test_work_counts_in_epochs_of_the_phase():
+    """A budget of trainings buys as many rungs, whatever the phase's own trainings take."""
+    less = SCHEDULE.within(Fidelity(data=0.5, resolution=0.5))
+    assert less.work(4) == pytest.approx(SCHEDULE.work(4))
+    assert Schedule(then=QUARTER).work(7, after=3) == 4
+    assert less.spans(5) == [(1, less.at(1)), (2, less.at(2)), (2, less.then)]
+    assert less.spans(2) == [(1, less.at(1)), (1, less.at(2)), (0, less.then)]
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize("key", ["data", "resolution"])
+def test_impossible_shares(key, share):
+    with pytest.raises(UserError, match=f"{key}: .* cannot be used\n  allowed: a share above 0"):
+        Fidelity(**{key: share})
 
 
 def test_work_is_images_times_pixels():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.history.halving import Halving, spread, usual_rungs
-from scalesearch.history.stopping import GridStopping
+from scalesearch.history.stopping import Stopping
 
 PLAN = Halving(epochs=4, trainings=20, rungs=(1, 2))
 
@@ -41,7 +41,7 @@ def test_so_many_begin_that_each_finalist_can_be_repeated_once():
 
 
 def test_epochs_on_less_data_and_smaller_images_count_by_their_work():
-    stopping = GridStopping(rungs=(1, 2), data=(0.25, 0.5), resolution=(0.5, 0.75))
+    stopping = Stopping(rungs=(1, 2), data=(0.25, 0.5), resolution=(0.5, 0.75))
     plan = replace(PLAN, schedule=stopping.schedule)
     # Epoch 1 is 1/4 * 1/4 of a whole one, epoch 2 1/2 * 9/16, epochs 3 and 4 are whole.
     assert plan.each == (1 / 16 + 9 / 32 + 2) / 4
@@ -57,6 +57,13 @@ def test_epochs_on_less_data_and_smaller_images_count_by_their_work():
     assert plan.entrants(30) == 30
     results = {4: [0.5], 7: [0.7], 9: [0.6]}
     assert plan.repeats(results, dict.fromkeys(results, 1), spent=18.8) == [7, 9]
+
+
+def test_a_budget_counts_trainings_as_the_phase_has_them():
+    less = replace(PLAN, schedule=Schedule(then=Fidelity(data=0.25, resolution=0.5)))
+    assert less.each == PLAN.each == 1
+    assert less.spent(20) == PLAN.spent(20)
+    assert less.words(20) == PLAN.words(20)
 
 
 def test_the_best_go_on_and_the_first_of_equals():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
 from scalesearch.history.fidelity import WHOLE, WHOLE_EPOCHS, Fidelity
-from scalesearch.history.stopping import GridStopping, Stopping
+from scalesearch.history.stopping import Stopping
 
 
 def test_the_best_share_goes_on():
@@ -53,18 +53,18 @@ def test_impossible_rules(fields, key):
 
 
 def test_the_shares_of_rungs_are_a_schedule():
-    schedule = GridStopping(rungs=(1, 3), data=(0.25, 0.5)).schedule
+    schedule = Stopping(rungs=(1, 3), data=(0.25, 0.5)).schedule
     assert [schedule.at(epoch) for epoch in (1, 2, 3, 4)] == [
         *(Fidelity(data=0.25), Fidelity(data=0.5), Fidelity(data=0.5), WHOLE)
     ]
-    both = GridStopping(rungs=(2,), data=(0.5,), resolution=(0.75,)).schedule
+    both = Stopping(rungs=(2,), data=(0.5,), resolution=(0.75,)).schedule
     assert both.at(2) == Fidelity(data=0.5, resolution=0.75)
     plain = {"rungs": [2], "keep": 0.5, "data": [0.5], "resolution": [0.75]}
-    assert GridStopping.from_plain(plain).schedule == both
-    assert GridStopping.from_plain(None) is None
-    assert GridStopping(rungs=(1, 3)).schedule is WHOLE_EPOCHS
-    assert GridStopping(rungs=(3, 1), data=()).schedule is WHOLE_EPOCHS
-    assert GridStopping(rungs=(1, 3), data=(1.0, 1.0)).schedule is WHOLE_EPOCHS
+    assert Stopping.from_plain(plain).schedule == both
+    assert Stopping.from_plain(None) is None
+    assert Stopping(rungs=(1, 3)).schedule is WHOLE_EPOCHS
+    assert Stopping(rungs=(3, 1), data=()).schedule is WHOLE_EPOCHS
+    assert Stopping(rungs=(1, 3), data=(1.0, 1.0)).schedule is WHOLE_EPOCHS
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_the_shares_of_rungs_are_a_schedule():
 )
 def test_impossible_shares(fields, message):
     with pytest.raises(UserError, match=message):
-        GridStopping(**({"rungs": (1, 2)} | fields))
+        Stopping(**({"rungs": (1, 2)} | fields))

@@ -509,6 +509,26 @@ def test_predictor_learns_a_limit_that_only_workers_measure():
     assert sum(slow[20:]) <= 4
 
 
+def stopped_early(sampler, offset):
+    """Proposals where shallow networks are stopped at a rung; its scores are off by a constant."""
+    study = open_study()
+    for _ in range(24):
+        trial = ask(study, sampler)
+        value = trial.params["stage2.depth"] + trial.params["stage2.width"] / 64
+        trial.report(value + offset, 1)
+        if trial.params["stage2.depth"] == 1 and trial.number % 2:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
+    return proposals(study)
+
+
+@pytest.mark.parametrize("name", ["predictor", "tpe"])
+def test_scores_at_a_rung_are_not_taken_for_final_ones(name):
+    """What a score is of, fewer images or none left out, is no news of the network."""
+    assert stopped_early(load(name), -0.5) == stopped_early(load(name), 8.0)
+
+
 def test_predictor_finds_a_front_with_a_cost_that_is_known():
     sampler = plugins.load("samplers", "predictor")()
     study = open_study(pair=True)

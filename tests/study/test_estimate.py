@@ -10,6 +10,7 @@ from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Cost, Workload
 from scalesearch.errors import UserError
 from scalesearch.executors.serial import Executor
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Fidelity, Schedule
 from scalesearch.history.trials import Trial
 from scalesearch.study.estimate import First, grid_sentence, total_seconds, trial_seconds
 from scalesearch.study.inputs import GridOfNetworks
@@ -81,8 +82,10 @@ class Two(Executor):
     slots = 2
 
 
-def _context(trials=()):
-    search = SimpleNamespace(evaluator=SimpleNamespace(make=lambda: Evaluator(epochs=2)))
+def _context(trials=(), schedule=WHOLE_EPOCHS):
+    search = SimpleNamespace(
+        evaluator=SimpleNamespace(make=lambda: Evaluator(epochs=2)), schedule=schedule
+    )
     return SimpleNamespace(
         folder=SimpleNamespace(read=lambda: {"search": list(trials)}),
         study=SimpleNamespace(search=search),
@@ -105,6 +108,39 @@ def test_recorded_trials_are_the_measure():
     infeasible = replace(done, state="infeasible", seconds=0.0)
     context = _context([done, infeasible])
     assert total_seconds(context, [NET] * 4, Evaluator(epochs=6)) == pytest.approx(36, rel=0.01)
+
+
+# Of each epoch: 16 training images; 16 of validation, each a third of a training step's work.
+EARLY = Schedule(((1, Fidelity(data=0.25, resolution=0.5)),))
+
+
+def test_less_data_and_smaller_images_take_their_share_of_the_recorded_time():
+    """A recorded search of half the data: (8 + 16/3) an epoch. Confirmed on all: (16 + 16/3)."""
+    flops = cost(NET).flops
+    done = Trial(
+        number=0,
+        state="assessed",
+        parameters={},
+        digest="d",
+        seconds=3.0,
+        cost=Cost(flops, 1, 1, 1, 1, 1),
+    )
+    context = _context([done], Schedule(then=Fidelity(data=0.5)))
+    seconds = total_seconds(context, [NET] * 4, Evaluator(epochs=2))
+    assert seconds == pytest.approx(4 * 3 * (16 + 16 / 3) / (8 + 16 / 3) / 2, rel=1e-6)
+    # One epoch of a quarter at half of the side, one whole.
+    seconds = total_seconds(_context([done]), [NET] * 4, Evaluator(epochs=2), EARLY)
+    share = ((4 + 16 / 3) / 4 + (16 + 16 / 3)) / (2 * (16 + 16 / 3))
+    assert seconds == pytest.approx(4 * 3 * share / 2, rel=1e-6)
+
+
+def test_a_timing_is_scaled_by_what_epochs_take():
+    """Of 5 epochs at half of the side a quarter: (100 + 200/3) / 4 images each of 10 ms."""
+    data = Dataset(images=200).load(0)
+    less = Schedule(then=Fidelity(data=0.5, resolution=0.5))
+    seconds = trial_seconds(Executor(), Timed(epochs=5), NET, data, less)
+    expected = 5 * 0.01 * (100 + 200 / 3) / 4
+    assert expected * 0.9 < seconds < expected * 1.6
 
 
 def test_the_grid_is_told_with_the_range_of_its_flops():

@@ -142,7 +142,7 @@ def test_what_is_done_is_not_done_again(done):
                 "evaluator": {"name": "training", "epochs": 4},
                 "grid": GRID | {"trainings": 9, "stopping": {"rungs": [1], "resolution": [0.99]}},
             },
-            "grid.stopping.resolution: 0.99 of the baseline's 32 pixels would be as many again",
+            "grid.stopping.resolution: 0.99 of 32 pixels would be as many again",
         ),
         ({"grid": {"trainings": 0}}, "grid.trainings: 0 cannot be used"),
         ({"grid": {"confirm": {"lengths": []}}}, "grid.confirm.lengths"),

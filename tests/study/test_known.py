@@ -98,3 +98,13 @@ def test_a_reward_takes_no_errors(study):
         import_known(
             file, folder / "known.csv", [reward], direction="minimize", folder=folder / "run"
         )
+
+
+def test_results_of_other_trainings_are_said_to_be_others(study):
+    file, folder = study
+    asked = ["evaluator.name=training", "search.fidelity.data=0.5"]
+    _, said = import_known(file, folder / "known.csv", asked, folder=folder / "run")
+    assert (
+        "the search's trainings take 50 % of the images; results of other trainings do not "
+        "compare with its own"
+    ) in said

@@ -1,6 +1,7 @@
 """Study files: what is read, and a corpus of mistakes with the exact words they are told in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from scalesearch.arch.published import published
 from scalesearch.cost.cost import Deployment
 from scalesearch.cost.limits import Limit
 from scalesearch.errors import UserError
+from scalesearch.evaluators.training import Evaluator
 from scalesearch.files.write import format_yaml
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
@@ -460,7 +462,11 @@ MISTAKES = [
     ("  ", "stopping: {rungs: []}\n", 7, "search.stopping.rungs: [] cannot be used"),
     ("  ", "stopping: {rungs: [1], keep: 2}\n", 7, "search.stopping.keep: 2.0 cannot be used"),
     ("  ", "stopping: {rungs: [1], share: 1}\n", 7, "search.stopping.share: unknown key 'share'"),
-    ("  ", "stopping: {rungs: [1], data: [1]}\n", 7, "search.stopping.data: unknown key 'data'"),
+    ("  ", "stopping: {rungs: [1], data: [0]}\n", 7, "search.stopping.data: [0.0] cannot be used"),
+    ("  ", "fidelity: {data: 0}\n", 7, "search.fidelity.data: 0.0 cannot be used"),
+    ("  ", "fidelity: {resolution: 1.5}\n", 7, "search.fidelity.resolution: 1.5 cannot be used"),
+    ("  ", "fidelity: {epochs: 1}\n", 7, "search.fidelity.epochs: unknown key 'epochs'"),
+    ("  ", "fidelity: 0.5\n", 7, "search.fidelity: 0.5 is not a mapping"),
     (
         "  ",
         "evaluator: {epochs: 0}\n",
@@ -774,3 +780,29 @@ def test_strategies_of_ones_own(study):
     more += "family: {phi: [1], strategies: [compound, fast_compound, d1_w8_r1, d0.5_w1_r0]}\n"
     loaded = load_study(study(NAMED, more))
     assert loaded.family.strategies[2:] == ("d1_w8_r1", "d0.5_w1_r0")
+
+
+BY_RECIPE = (
+    "evaluator: {recipe: efficientnet_imagenet, name: training, batch_size: 256, epochs: 12}"
+)
+
+
+def test_a_recipe_by_name_is_its_options_and_what_the_study_says_otherwise(study):
+    text = STUDY.replace("evaluator: {name: training, epochs: 2}", BY_RECIPE)
+    more = "  evaluator: {epochs: 1}\ngrid: {evaluator: {recipe: quick, epochs: 4}}\n"
+    made = load_study(study(text, more + "family: {phi: [0], evaluator: {mixup: 0.2}}\n"))
+    own = Evaluator.named("efficientnet_imagenet", batch_size=256, epochs=12)
+    assert made.evaluator.make() == own
+    assert made.search.evaluator.make() == replace(own, epochs=1)
+    # A recipe of its own takes nothing of the study's.
+    assert made.grid.evaluator.make() == Evaluator(epochs=4)
+    assert made.family.evaluator.make() == replace(own, mixup=0.2)
+    assert "recipe" not in resolved(made)["evaluator"]
+
+
+def test_a_recipe_that_is_none(study):
+    text = STUDY.replace("epochs: 2", "recipe: finetuning")
+    with pytest.raises(UserError, match="'finetuning' is no recipe") as caught:
+        load_study(study(text))
+    assert caught.value.line == 3
+    assert caught.value.key == "evaluator.recipe"

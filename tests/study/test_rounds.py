@@ -17,7 +17,7 @@ from scalesearch.history.halving import Halving
 from scalesearch.history.jobs import Result, Score
 from scalesearch.history.points import REPEAT, spent
 from scalesearch.history.record import Record, open_storage
-from scalesearch.history.stopping import GridStopping
+from scalesearch.history.stopping import Stopping
 from scalesearch.spaces.coefficient_grid import CoefficientGrid
 from scalesearch.spaces.trainings import TrainingsSpace
 from scalesearch.study.loop import Listener
@@ -29,7 +29,7 @@ GRID = CoefficientGrid(baseline=B0, step=0.1, match="nominal")
 SPACE = TrainingsSpace(coefficients_of=GRID)
 EPOCHS = 4
 HALVING = Halving(epochs=EPOCHS, trainings=20, rungs=(1, 2))
-SHARES = GridStopping(rungs=(1, 2), data=(0.25, 0.5), resolution=(0.5, 0.75))
+SHARES = Stopping(rungs=(1, 2), data=(0.25, 0.5), resolution=(0.5, 0.75))
 SMALL = replace(HALVING, trainings=12, schedule=SHARES.schedule)
 LIMITS = {"flops": Limit(max=950_000_000)}
 

@@ -34,6 +34,8 @@ RECIPES = {
     "rmsprop with average": {"optimizer": "rmsprop", "ema": 0.99},
     "few validations": {"validate_every": 3},
     "micro-batches": {"micro_batch": 5},
+    "the best": {"checkpoint": "best"},
+    "steps": {"rate_decay": "step", "decay_epochs": 1.0, "decay_factor": 0.5},
 }
 
 

@@ -46,6 +46,13 @@ def test_whole_epochs_are_as_without_a_schedule():
     assert np.array_equal(seen(plain, 3), seen(course(), 3))
 
 
+def test_a_phase_of_less_data_has_less_in_every_epoch():
+    one = course(schedule=SCHEDULE.within(Fidelity(data=0.4)))
+    assert [one.count(epoch) for epoch in (1, 2, 3, 4)] == [10, 20, 40, 40]
+    assert one.steps == 1 + 2 + 4 + 4
+    assert {*seen(one, 1)} < {*seen(one, 4)} == {*seen(one, 3)}
+
+
 def test_batch_norm_has_two_images_at_least():
     assert course(images=6, schedule=Schedule(((1, Fidelity(data=0.1)),))).count(1) == 2
 

@@ -10,12 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from scalesearch.arch.factory import Factory
 from scalesearch.errors import TrialError, UserError
 from scalesearch.nn.build import build
+from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection
-from scalesearch.training.freezing import begin, weights_notes
+from scalesearch.training.freezing import begin, check_freeze, weights_notes
 from scalesearch.training.loop import train
-from scalesearch.training.recipe import DetectionRecipe
+from scalesearch.training.recipe import DetectionRecipe, Recipe
+from tests.evaluators.test_training import data as pictures
+from tests.evaluators.test_training import network as classifier
 from tests.shapes import detector, squares
 
 
@@ -170,3 +174,58 @@ def test_a_file_that_cannot_be_read_is_told_under_its_setting(tmp_path):
     recipe = DetectionRecipe(weights=Path("timm:resnet18"))
     with pytest.raises(UserError, match="'timm:resnet18' is read by load_weights and by"):
         weights_notes([detector()], recipe)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Weights of a classifier of 10 classes and three channels, as timm names and saves them."""
+    net = classifier(num_classes=10, in_channels=3)
+    torch.manual_seed(1)
+    model = build(net)
+    file = tmp_path / "ten.safetensors"
+    save_file(model.state_dict(), file)
+    return file, model.state_dict()
+
+
+def test_a_classifier_begins_with_weights_of_other_classes_and_three_channels(published):
+    file, given = published
+    net = classifier(num_classes=3, in_channels=1)
+    torch.manual_seed(0)
+    model = build(net)
+    drawn = model.classifier.weight.clone()
+    begin(model, Recipe(weights=file))
+    after = model.state_dict()
+    stem = "stem.conv.weight"
+    assert torch.equal(after[stem], given[stem].sum(1, keepdim=True))
+    assert torch.equal(after["classifier.weight"], drawn)
+    same = [n for n in after if n not in (stem, "classifier.weight", "classifier.bias")]
+    assert all(torch.equal(after[name], given[name]) for name in same)
+    (note,) = weights_notes([net], Recipe(weights=file))
+    assert note.startswith(f"{file.name}: ")
+    assert "new is the classifier" in note
+    assert "summed over three channels" in note
+
+
+def test_the_beginning_of_a_classifier_is_frozen(published, tmp_path):
+    file, _ = published
+    net = classifier(num_classes=10, in_channels=3)
+    recipe = Recipe(
+        epochs=1, batch_size=8, device="cpu", weights=file, freeze="stage1", frozen_norm=True
+    )
+    data = replace(pictures(3), classes=tuple("0123456789"))
+    torch.manual_seed(0)
+    model = build(net)
+    begin(model, recipe)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    list(train(model, Classification(architecture=net, data=data, recipe=recipe), 0))
+    for name, value in model.state_dict().items():
+        frozen = name.startswith(("stem.", "stages.0.")) or ".norm." in name
+        assert torch.equal(value, before[name]) == frozen, name
+
+
+def test_stages_that_a_classifier_does_not_have(published):
+    recipe = Recipe(weights=published[0], freeze="stage9")
+    with pytest.raises(UserError, match="the backbone has no stage9"):
+        check_freeze(classifier(), recipe)
+    with pytest.raises(UserError, match="a network that a factory builds has no stages"):
+        check_freeze(Factory(factory="tests.factories:wide"), replace(recipe, freeze="stem"))

@@ -287,17 +287,16 @@ def test_images_are_normalised_by_constants_that_are_made_once(monkeypatch):
 
 
 def test_a_batch_that_is_moved_where_it_is_trained_is_the_same(monkeypatch):
-    """What a GPU gets, here on a CPU: images as read, and moves drawn in the order of batches."""
+    """What a GPU gets, here on a CPU: images as read, and how they are to be moved."""
     data = noise(flip=True)
     losses = []
     for device in ("cpu", "meta"):
         task = classification(data, Recipe(device="cpu"))
         model = network().eval()
-        read = task.reader(torch.Generator().manual_seed(5), 0, 8)
         with monkeypatch.context() as patched:
             patched.setitem(vars(task), "device", torch.device(device))
-            patched.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-            batches = [read(np.arange(start, start + 8)) for start in (0, 8, 16)]
+            read = task.reader(5, 8)
+        batches = [read(data.train, np.arange(start, start + 8)) for start in (0, 8, 16)]
         assert all((batch.moves is None) is (device == "cpu") for batch in batches)
         losses.append([task.loss(model, batch).total.item() for batch in batches])
     assert losses[0] == losses[1]
@@ -309,11 +308,13 @@ def test_fp16_without_a_gpu_is_the_users_to_mend(monkeypatch):
         next(train(network(), noise(), 8, Recipe(precision="fp16"), 0))
 
 
-@pytest.mark.parametrize("kind", ["classifier", "detector"])
+@pytest.mark.parametrize("kind", ["classifier", "mixup", "cutmix", "detector"])
 def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(kind):
     """Of uneven parts, in evaluation mode, where batch norms see nothing of other images."""
-    if kind == "classifier":
-        model, recipe, net = network(), Recipe(device="cpu"), SimpleNamespace(resolution=8)
+    if kind != "detector":
+        model, net = network(), SimpleNamespace(resolution=8)
+        mixes = {} if kind == "classifier" else {kind: 1.0}
+        recipe = Recipe(device="cpu", **mixes)
         task = Classification(architecture=net, data=noise(), recipe=recipe)
     else:
         net, recipe = detector(), DetectionRecipe(device="cpu")
@@ -321,7 +322,7 @@ def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(ki
         model = build(net)
         task = Detection(architecture=net, data=squares(14, 2), recipe=recipe)
     model.eval()
-    batch = task.reader(torch.Generator().manual_seed(0), 0, net.resolution)(np.arange(14))
+    batch = task.reader(0, net.resolution)(task.data.train, np.arange(14))
     whole = task.loss(model, batch).total
     whole.backward()
     expected = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -334,3 +335,57 @@ def test_the_losses_of_parts_and_their_gradients_add_up_to_those_of_the_batch(ki
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         if gradient is not None:
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_four_times_sixteen_images_have_the_gradient_of_sixty_four():
+    """Of a network without batch norm, as of a batch that memory does not hold."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
+    start, gradients = {n: p.clone() for n, p in model.state_dict().items()}, []
+    for micro in (None, 16):
+        model.load_state_dict(start)
+        options = {"epochs": 1, "batch_size": 64, "warmup": 0.0, "weight_decay": 0.0, "clip": None}
+        recipe = Recipe(optimizer="sgd", learning_rate=1.0, micro_batch=micro, **options)
+        list(train(model, noise(64), 8, recipe, 0))
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert (one - other).abs().max() <= 1e-6
+
+
+class Rising(nn.Module):
+    """A network whose accuracy is what its one weight says, which goes down with each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        right = torch.arange(len(images)) % 3
+        far = torch.arange(len(images)) < self.weight.abs() * 40
+        said = torch.where(far, (right + 1) % 3, right)
+        return functional.one_hot(said, 3).float() + 0 * self.weight - self.weight
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_the_weights_that_count_are_the_last_or_the_best(checkpoint):
+    model = Rising()
+    recipe = Recipe(
+        epochs=4,
+        batch_size=40,
+        checkpoint=checkpoint,
+        optimizer="sgd",
+        learning_rate=0.1,
+        warmup=0.0,
+        weight_decay=0.0,
+        device="cpu",
+    )
+    states = []
+    data = replace(noise(), validation=noise(validation_count=12).validation)
+    for score in train(model, data, 8, recipe, 0):
+        states.append((score.step, score.values["accuracy"], model.weight.item()))
+    best = max(states[:-1], key=lambda state: state[1])
+    assert [step for step, _, _ in states] == [1, 2, 3, 4]
+    if checkpoint == "best":
+        assert states[-1][1:] == best[1:]
+    else:
+        assert states[-1][2] not in [weight for _, _, weight in states[:-1]]

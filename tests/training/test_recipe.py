@@ -110,3 +110,77 @@ def test_half_of_the_images_at_once_is_half_in_validation_too():
     assert (given.micro_batch, given.images_in_validation) == (8, 50)
     assert given.smaller().smaller().images_in_validation == 12
     assert given.smaller().smaller().smaller() is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        (Recipe, "micro_batch", 1),
+        (Recipe, "rate_decay", "linear"),
+        (Recipe, "decay_epochs", 0.0),
+        (Recipe, "decay_factor", 1.5),
+        (Recipe, "loaders", -1),
+        (Recipe, "checkpoint", "first"),
+        (Recipe, "crop", "centre"),
+        (Recipe, "crop_scale", (0.0, 1.0)),
+        (Recipe, "crop_ratio", (2.0, 1.0)),
+        (Recipe, "interpolation", "nearest"),
+        (Recipe, "validation_crop", 1.1),
+        (Recipe, "policy", "augmix"),
+        (Recipe, "operations", 0),
+        (Recipe, "magnitude", 31),
+        (Recipe, "color_jitter", -0.1),
+        (Recipe, "erase", 1.1),
+        (Recipe, "mixup", -1.0),
+        (Recipe, "cutmix", float("nan")),
+        (Recipe, "teacher_share", 0.0),
+        (Recipe, "temperature", 0.0),
+        (DetectionRecipe, "micro_batch", 17),
+    ],
+)
+def test_values_out_of_range_of_what_came_later(kind, key, value):
+    with pytest.raises(UserError) as caught:
+        kind(**{key: value})
+    assert (caught.value.key, caught.value.problem) == (key, f"{value!r} cannot be used")
+    assert caught.value.allowed
+
+
+@pytest.mark.parametrize("key", ["teacher", "teacher_weights"])
+def test_a_teacher_needs_its_weights(key):
+    with pytest.raises(UserError, match="a teacher is a network with its weights"):
+        Recipe(**{key: "x"})
+
+
+def test_the_recipe_of_efficientnet_is_the_papers():
+    """Section 5.2 of Tan & Le 2019, and the authors' code for what it leaves out."""
+    recipe = Recipe.named("efficientnet_imagenet")
+    assert (recipe.optimizer, recipe.peak_learning_rate) == ("rmsprop", pytest.approx(0.256))
+    assert (recipe.decay_factor, recipe.decay_epochs, recipe.decay) == (0.97, 2.4, 1e-5)
+    assert (recipe.epochs, recipe.warmup * recipe.epochs) == (350, pytest.approx(5))
+    assert (recipe.ema, recipe.label_smoothing, recipe.clip) == (0.9999, 0.1, None)
+    assert (recipe.policy, recipe.validation_crop) == ("auto_augment", 224 / 256)
+    # 0.256 is for 4,096 images: one card of 256 takes 0.016.
+    assert Recipe.named("efficientnet_imagenet", batch_size=256).peak_learning_rate == 0.016
+
+
+def test_the_recipe_of_efficientdet_is_the_papers():
+    """Section 5.1 of Tan, Pang & Le 2020, and `hparams_config.py` of the authors' code."""
+    recipe = DetectionRecipe.named("efficientdet_coco")
+    assert (recipe.epochs, recipe.batch_size, recipe.optimizer) == (300, 64, "sgd")
+    assert (recipe.peak_learning_rate, recipe.decay, recipe.ema) == (0.08, 4e-5, 0.9998)
+    assert (recipe.clip, recipe.jitter, recipe.warmup * 300) == (10.0, (0.1, 2.0), 1)
+
+
+def test_quick_is_what_a_recipe_is_without_a_word():
+    assert Recipe.named("quick") == Recipe()
+    assert DetectionRecipe.named("quick", epochs=3) == DetectionRecipe(epochs=3)
+    for kind in (Recipe, DetectionRecipe):
+        for name in kind.presets:
+            assert isinstance(kind.named(name), kind)
+
+
+def test_a_recipe_that_is_none_is_named_with_those_that_are():
+    with pytest.raises(UserError, match="'finetuning' is no recipe") as caught:
+        Recipe.named("finetuning")
+    assert caught.value.allowed == "quick, finetune, efficientnet_imagenet"
+    assert "finetune" in caught.value.hint

@@ -234,3 +234,14 @@ def test_a_skipped_first_step_leaves_no_trace(name):
         assert scaler.get_scale() == 2.0 ** (15 if skips else 16)
     for one, other in zip(*ends, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_rate_that_falls_in_steps_is_efficientnets():
+    """Times .97 every 2.4 epochs from the start, warm-up of 5 counted in (its official code)."""
+    recipe = Recipe.named("efficientnet_imagenet")
+    per_epoch = 10
+    steps = recipe.epochs * per_epoch
+    for epoch in (5, 7, 24, 100, 349):
+        rate = learning_rate(recipe, epoch * per_epoch, steps)
+        assert rate == pytest.approx(0.256 * 0.97 ** math.floor(epoch / 2.4))
+    assert learning_rate(recipe, 24, steps) == pytest.approx(0.256 * 25 / 51)

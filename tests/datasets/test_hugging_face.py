@@ -1,0 +1,208 @@
+"""Folders as `datasets` 5 writes them (`save_to_disk`, `to_parquet`), made here with pyarrow."""
+
+import io
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from scalesearch.datasets.hugging_face import Dataset
+from scalesearch.errors import UserError
+from scalesearch.view import View
+from tests.pictures import noise
+
+FEATURES = {
+    "image": {"_type": "Image"},
+    "label": {"names": ["cat", "dog"], "_type": "ClassLabel"},
+}
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def encoded(seed, form="PNG"):
+    file = io.BytesIO()
+    noise(seed).save(file, form)
+    return file.getvalue()
+
+
+def table(seeds, features=None, labels=None):
+    """Pictures of noise and their classes, with the features of `datasets` in the metadata."""
+    images = [{"bytes": encoded(seed), "path": None} for seed in seeds]
+    labels = [seed % 2 for seed in seeds] if labels is None else labels
+    noted = {"info": {"features": FEATURES if features is None else features}}
+    schema = pa.schema(
+        [("image", IMAGE), ("label", pa.array(labels).type)],
+        metadata={"huggingface": json.dumps(noted)},
+    )
+    return pa.table({"image": pa.array(images, IMAGE), "label": labels}, schema=schema)
+
+
+def stream(path, content, batch=3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, content.schema) as writer:
+        writer.write_table(content, max_chunksize=batch)
+    return path
+
+
+def saved(folder, tables):
+    """What `Dataset.save_to_disk` writes, a file for each table."""
+    names = [f"data-{n:05d}-of-{len(tables):05d}.arrow" for n in range(len(tables))]
+    for name, content in zip(names, tables, strict=True):
+        stream(folder / name, content)
+    state = {"_data_files": [{"filename": name} for name in names], "_split": None}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text(json.dumps({"features": FEATURES}))
+    return folder
+
+
+def saved_dict(folder, **splits):
+    for name, content in splits.items():
+        saved(folder / name, [content])
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}))
+    return folder
+
+
+def check(data):
+    """Pixels and labels are those of the rows."""
+    wanted = {noise(seed).tobytes(): seed for seed in range(30)}
+    for part in filter(None, (data.train, data.validation, data.test)):
+        batch = part.batch(np.arange(len(part)), View(20)).permute(0, 2, 3, 1).numpy()
+        for index, got in enumerate(batch):
+            image = Image.open(io.BytesIO(part.store.read(index)))
+            seed = wanted[image.tobytes()]
+            assert data.classes[part.labels[index]] == ["cat", "dog"][seed % 2]
+            assert (got == np.asarray(image.crop((2, 0, 22, 20)))).all()
+
+
+def test_a_saved_data_set_of_several_files_and_batches(tmp_path):
+    folder = saved(tmp_path / "one", [table(range(7)), table(range(7, 12))])
+    data = Dataset(path=folder, validation=0.34).load(0)
+    assert (data.classes, len(data.train), len(data.validation)) == (("cat", "dog"), 8, 4)
+    check(data)
+    assert data.files.taken == {".png": 12}
+    assert data.train.store.name(0) == "data-00000-of-00002.arrow, row 1"
+    copy = pickle.loads(pickle.dumps(data.train))
+    assert len(pickle.dumps(data.train)) < 1500  # no image travels
+    assert (copy.batch(np.array([3]), View(9)) == data.train.batch(np.array([3]), View(9))).all()
+
+
+def test_splits_of_a_saved_dictionary(tmp_path):
+    folder = saved_dict(
+        tmp_path / "d",
+        train=table(range(8)),
+        validation=table(range(10, 14)),
+        test=table(range(20, 24)),
+        extra=table(range(24, 26)),
+    )
+    data = Dataset(path=folder).load(0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (8, 4, 4)
+    check(data)
+    assert "1 in splits of other names" in data.notes[0]
+    assert len(Dataset(path=folder / "train", validation=0.26).load(0).validation) == 2
+    other = saved_dict(tmp_path / "o", fit=table(range(8)), check=table(range(8, 12)))
+    with pytest.raises(UserError, match=r"no split of .* is named train: fit, check"):
+        Dataset(path=other).load(0)
+
+
+@pytest.mark.parametrize("compression", ["snappy", "none"])
+def test_parquet_is_unpacked_once(tmp_path, compression):
+    data_folder = tmp_path / "p" / "data"
+    data_folder.mkdir(parents=True)
+    for name, seeds in (("train", range(8)), ("validation", range(10, 14)), ("test", [20, 21])):
+        path = data_folder / f"{name}-00000-of-00001.parquet"
+        pq.write_table(table(seeds), path, row_group_size=3, compression=compression)
+    cache = tmp_path / "cache"
+    data = Dataset(path=tmp_path / "p", unpacked=cache).load(0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (8, 4, 2)
+    check(data)
+    files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+    assert len(files) == 3
+    assert any(f"unpacked: {cache}" in note for note in data.notes)
+    Dataset(path=tmp_path / "p", unpacked=cache).load(0)
+    assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files
+    # A changed file is unpacked anew.
+    pq.write_table(table(range(14, 22)), data_folder / "train-00000-of-00001.parquet")
+    check(Dataset(path=tmp_path / "p", unpacked=cache).load(0))
+    one = Dataset(path=data_folder / "train-*.parquet", unpacked=cache, validation=0.26).load(0)
+    assert (len(one.train), len(one.validation)) == (6, 2)
+
+
+def test_columns_by_type_and_name_where_no_features_are_noted(tmp_path):
+    plain = pa.table(
+        {
+            "picture": pa.array([encoded(seed) for seed in range(8)], pa.binary()),
+            "category": ["cat", "dog"] * 4,
+        }
+    )
+    path = stream(tmp_path / "a" / "x.arrow", plain)
+    data = Dataset(path=path.parent, validation=0.26).load(0)
+    assert data.classes == ("cat", "dog")
+    check(data)
+    named = pa.table({"a": plain["picture"], "b": plain["picture"], "kind": plain["category"]})
+    path = stream(tmp_path / "b" / "x.arrow", named)
+    with pytest.raises(
+        UserError, match=r"is the image\? it has several columns .*: a, b"
+    ) as caught:
+        Dataset(path=path).load(0)
+    assert caught.value.key == "image"
+    with pytest.raises(UserError, match=r"is the label\? it has none"):
+        Dataset(path=path, image="b").load(0)
+    data = Dataset(path=path, image="b", label="kind", classes=("dog", "cat")).load(0)
+    assert data.classes == ("dog", "cat")
+
+
+def test_two_columns_of_classes(tmp_path):
+    fine = {"_type": "ClassLabel", "names": ["1", "2", "3"]}
+    both = table(range(8), {**FEATURES, "fine": fine}).append_column("fine", [[1, 2] * 4])
+    path = stream(tmp_path / "x.arrow", both)
+    with pytest.raises(UserError, match=r"which column of .* is the label"):
+        Dataset(path=path).load(0)
+    # Numbers are positions in the names, which may be numbers themselves.
+    data = Dataset(path=path, label="fine").load(0)
+    assert data.classes == ("2", "3")
+    assert "1 classes have no image and are left out: 1" in data.notes
+
+
+MISTAKES = {
+    "torn": "cannot be read as an Arrow stream",
+    "closed early": "it breaks off before its end",
+    "unlabelled": "8 of 8 images have no label, or one like -1 that is none of the 2 classes",
+    "paths": "2 of 2 images are not in .*, at most their paths",
+    "elsewhere": "names '../../x.arrow', which is no file in it",
+    "gone": "1 of 1 files are missing",
+    "state": "state.json: path: cannot be read",
+    "list": "an image has one class",
+    "no image": "1 of 8 files cannot be read as images: x.arrow, row 1 \\(not an image\\)",
+    "parquet": "x.parquet cannot be read as Parquet",
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_mistakes(tmp_path, kind):
+    path = tmp_path / "x.arrow"
+    content = stream(tmp_path / "y" / "x.arrow", table(range(8))).read_bytes()
+    if kind in ("torn", "closed early"):
+        path.write_bytes(content[: len(content) // 2 if kind == "torn" else -8])
+    elif kind == "unlabelled":
+        stream(path, table(range(8), labels=[-1] * 8))
+    elif kind == "paths":
+        images = pa.array([{"bytes": None, "path": f"/{n}.png"} for n in range(2)], IMAGE)
+        stream(path, pa.table({"image": images, "label": [0, 1]}))
+    elif kind in ("elsewhere", "gone", "state"):
+        path = saved(tmp_path / "s", [table(range(2))])
+        name = {"elsewhere": "../../x.arrow", "gone": "data-1.arrow"}.get(kind)
+        state = {"_data_files": [{"filename": name}]} if name else []
+        (path / "state.json").write_text(json.dumps(state))
+    elif kind == "list":
+        stream(path, table(range(2), labels=[[0], [1]]))
+    elif kind == "no image":
+        images = [b"text", *map(encoded, range(7))]
+        stream(path, pa.table({"image": pa.array(images, pa.binary()), "label": [0, 1] * 4}))
+    else:
+        path = tmp_path / "x.parquet"
+        path.write_bytes(b"PAR1" + content[:100])
+    with pytest.raises(UserError, match=MISTAKES[kind]):
+        Dataset(path=path, unpacked=tmp_path / "cache").load(0)

@@ -1,0 +1,159 @@
+"""Against torchvision's own items; data sets are made up in the layouts that it reads."""
+
+import gzip
+import hashlib
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torchvision.datasets
+from PIL import Image
+from torchvision.datasets import CIFAR100
+
+from scalesearch.datasets.torchvision import _SOURCES, Dataset
+from scalesearch.errors import UserError
+from scalesearch.view import View
+from tests.pictures import save
+
+
+@pytest.fixture
+def cifar(tmp_path, monkeypatch):
+    """CIFAR-100 of 3 classes with 20 training and 9 test images."""
+    base = tmp_path / "cifar-100-python"
+    base.mkdir()
+    draws = np.random.default_rng(0)
+
+    def write(name, content):
+        raw = pickle.dumps(content)
+        (base / name).write_bytes(raw)
+        return hashlib.md5(raw).hexdigest()
+
+    def part(name, count):
+        pixels = draws.integers(0, 256, (count, 3072), dtype=np.uint8)
+        return [name, write(name, {"data": pixels, "fine_labels": [n % 3 for n in range(count)]})]
+
+    names = ["apple", "bee", "cup"]
+    monkeypatch.setattr(CIFAR100, "train_list", [part("train", 20)])
+    monkeypatch.setattr(CIFAR100, "test_list", [part("test", 9)])
+    digest = write("meta", {"fine_label_names": names})
+    monkeypatch.setattr(CIFAR100, "meta", CIFAR100.meta | {"md5": digest})
+    return tmp_path
+
+
+def items_of(images):
+    """Each image as bytes, with its label."""
+    pixels = images.pixels if images.pixels.shape[-1] > 1 else images.pixels[..., 0]
+    return sorted((p.tobytes(), n) for p, n in zip(pixels, images.labels.tolist(), strict=True))
+
+
+def published(data_set):
+    return sorted((np.asarray(image).tobytes(), label) for image, label in data_set)
+
+
+def test_images_in_memory_are_torchvisions_items(cifar):
+    data = Dataset(dataset="CIFAR100", root=cifar, validation="published").load(0)
+    assert items_of(data.train) == published(CIFAR100(cifar, train=True))
+    assert items_of(data.validation) == published(CIFAR100(cifar, train=False))
+    assert (data.classes, data.channels, data.flip) == (("apple", "bee", "cup"), 3, True)
+    shared = Dataset(dataset="CIFAR100", root=cifar, validation=0.3, flip=False).load(0)
+    assert (len(shared.train), len(shared.validation), shared.flip) == (14, 6, False)
+    assert set(items_of(shared.validation)) <= set(published(CIFAR100(cifar, train=True)))
+    kept = Dataset(dataset="CIFAR100", root=cifar, validation=0.3, test="published").load(0)
+    assert items_of(kept.test) == published(CIFAR100(cifar, train=False))
+    assert items_of(kept.validation) == items_of(shared.validation)
+    assert any("9 images are kept for a test" in note for note in kept.notes)
+    with pytest.raises(UserError, match="no published validation images beside the test images"):
+        Dataset(dataset="CIFAR100", root=cifar, validation="published", test=0.1).load(0)
+    few = Dataset(dataset="CIFAR100", root=cifar, validation="published", limit=12).load(0)
+    assert (len(few.train), len(few.validation)) == (9, 3)
+
+
+def test_grey_images_in_memory(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    draws = np.random.default_rng(0)
+    for name, count in (("train", 20), ("t10k", 6)):
+        pixels = draws.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = (np.arange(count) % 2).astype(np.uint8)
+        images = struct.pack(">IIII", 2051, *pixels.shape) + pixels.tobytes()
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(images)
+        (raw / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        content = struct.pack(">II", 2049, count) + labels.tobytes()
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(content)
+    data = Dataset(dataset="MNIST", root=tmp_path, validation="published").load(0)
+    assert items_of(data.validation) == published(torchvision.datasets.MNIST(tmp_path, train=False))
+    assert (data.classes, data.channels, data.flip) == (("0 - zero", "1 - one"), 1, False)
+    assert data.notes[0].startswith("8 classes have no image and are left out")
+    with pytest.raises(UserError, match="the images of MNIST have 1 channels"):
+        Dataset(dataset="MNIST", root=tmp_path, channels=3).load(0)
+
+
+def photographs(root, name):
+    """A data set of files in the layout of torchvision's class."""
+    if name == "EuroSAT":
+        for n in range(12):
+            save(root / "eurosat" / "2750" / ["Forest", "River"][n % 2] / f"{n}.png", n)
+        return
+    for split, seeds in (("train", range(12)), ("val", range(20, 24))):
+        for n in seeds:
+            wnid = ["n01440764", "n02102040"][n % 2]
+            save(root / "imagenette2" / split / wnid / f"{n}.JPEG", n)
+
+
+@pytest.mark.parametrize("name", ["EuroSAT", "Imagenette"])
+def test_files_are_torchvisions_items(tmp_path, name):
+    photographs(tmp_path, name)
+    whole = Dataset(dataset=name, root=tmp_path, validation=0.34).load(0)
+    part = getattr(torchvision.datasets, name)(tmp_path)
+    wanted = sorted((np.asarray(image).tobytes(), label) for image, label in part)
+    every = [
+        (path, label)
+        for images in (whole.train, whole.validation)
+        for path, label in zip(images.paths, images.labels.tolist(), strict=True)
+    ]
+    assert (
+        sorted((np.asarray(Image.open(path)).tobytes(), label) for path, label in every) == wanted
+    )
+    assert whole.train.batch(np.array([0]), View(8)).shape == (1, 3, 8, 8)
+    assert whole.files.seen == 12
+    if name == "Imagenette":
+        assert whole.classes == ("tench, Tinca tinca", "English springer, English springer spaniel")
+        own = Dataset(dataset=name, root=tmp_path, validation="published").load(0)
+        assert (len(own.train), len(own.validation)) == (12, 4)
+        both = Dataset(dataset=name, root=tmp_path, validation="published", test=0.3).load(0)
+        assert (len(both.train), len(both.validation), len(both.test)) == (8, 4, 4)
+    else:
+        with pytest.raises(UserError, match="torchvision has no validation images of EuroSAT"):
+            Dataset(dataset=name, root=tmp_path, validation="published").load(0)
+
+
+def test_every_data_set_of_the_list_is_torchvisions_and_takes_our_arguments(tmp_path):
+    """None is there: each says so in one message, and not that an argument is unknown."""
+    wrong = []
+    for name in _SOURCES:
+        options = {"split": "letters"} if name == "EMNIST" else {}
+        for validation in (0.2, "published"):
+            with pytest.raises(UserError) as caught:
+                Dataset(dataset=name, root=tmp_path, options=options, validation=validation).load(0)
+            if "unexpected" in str(caught.value) or "Unknown value" in str(caught.value):
+                wrong.append((name, str(caught.value)))
+    assert wrong == []
+
+
+MISTAKES = [
+    ({"dataset": "CIFAR1000"}, "is none of torchvision's .*\n.*\n.*did you mean 'CIFAR100'"),
+    ({"dataset": "os"}, "'os' is none of torchvision's"),
+    ({"dataset": "VOCDetection"}, "is none of torchvision's"),
+    ({"options": {"transform": "x"}}, "transform: 'x' cannot be used"),
+    ({"options": {"split": ["a"]}}, r"split: \['a'\] cannot be used"),
+    ({"options": {"splot": "a"}}, "cannot read CIFAR100 .* 'splot'"),
+    ({"validation": 1.5}, "1.5 cannot be used"),
+    ({}, "cannot read CIFAR100 from .*\n.*download: true"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), MISTAKES)
+def test_mistakes(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        Dataset(**{"dataset": "CIFAR100", "root": tmp_path, **options}).load(0)
