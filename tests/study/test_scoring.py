@@ -23,6 +23,7 @@ from scalesearch.cli.status import show_status
 from scalesearch.errors import TrialError, UserError
 from scalesearch.files.architecture import load_architecture, save_architecture
 from scalesearch.history import final_scores
+from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.interfaces import ImageData, View
 from scalesearch.nn.build import build
 from scalesearch.spaces.backbone import BackboneSpace
@@ -350,6 +351,19 @@ def test_weights_of_another_network_are_refused(study, tmp_path):
         _take(torch.nn.Linear(2, 3), save({"weight": torch.zeros(1)}))
     with pytest.raises(TrialError, match="the kept weights are not of this network"):
         _take(torch.nn.Linear(2, 3), b"damaged")
+
+
+def test_the_schedule_of_the_training_goes_with_its_weights():
+    class Recording:
+        workload = None
+
+        def score(self, model, architecture, data, **more):
+            return {"schedules": len(more)}
+
+    half = Schedule(then=Fidelity(resolution=0.5))
+    for schedule, count in ((Schedule(), 0), (half, 1)):
+        (score,) = scoring.Scorer(Recording()).evaluate(None, None, None, 0, schedule)
+        assert score.values == {"schedules": count}
 
 
 def test_scores_that_are_none_are_the_evaluators_mistake():
