@@ -61,8 +61,8 @@ class Hooks:
             pack.
         presets: of any plug-in: its options by the names that `recipe` may have.
         score: of an evaluator: from a trained network, its architecture and a data set to the
-            scores (name to number) on its `test` images, which need no training images. By default
-            no network is scored on test images.
+            scores (name to number) on its `test` images, the only ones that it has then; with
+            `fidelities` also a `schedule`, as `evaluate`. By default no network is scored on them.
     """
 
     task: ClassVar[str | None] = None
@@ -77,7 +77,7 @@ class Hooks:
     paths: Sequence[str] | None = None
     in_memory: bool = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    score: Callable[[Any, Any, Any], Mapping[str, float]] | None = None
+    score: Callable[..., Mapping[str, float]] | None = None
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:
         """Of an evaluator: the networks of a space that it can score, each a choice for every

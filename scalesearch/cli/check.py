@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,11 +60,12 @@ def _findings(study: Study, samples: int) -> list[str]:
     lines, notes = ["data          none: nothing is trained"], list[str]()
     if data is not None:
         assert study.dataset is not None
-        lines = [
-            f"data          {study.dataset.name}: {len(data.train):,} training and "
-            f"{len(data.validation):,} validation images, {len(data.classes)} classes",
-        ]
+        parts = {"training": data.train, "validation": data.validation, "test": data.test}
+        counts = [f"{len(part):,} {name}" for name, part in parts.items() if part is not None]
+        images = f"{', '.join(counts[:-1])} and {counts[-1]} images"
+        lines = [f"data          {study.dataset.name}: {images}, {len(data.classes)} classes"]
         notes += data_notes(data, study.objective.metric)
+        data = replace(data, test=None)  # of no use to what follows
     anchors, fitted = anchors_of(study, data)
     notes += [fitted] if fitted else []
     if data is not None and study.cache is not None:

@@ -56,7 +56,11 @@ class Evaluator(DetectionRecipe, Trains):
         yield from train(model, task, seed, scratch)
 
     def score(
-        self, model: torch.nn.Module, architecture: Detector, data: BoxData
+        self,
+        model: torch.nn.Module,
+        architecture: Detector,
+        data: BoxData,
+        schedule: Schedule = WHOLE_EPOCHS,
     ) -> dict[str, float]:
         """The same average precisions of a trained network on all test images."""
         from scalesearch.training.detect import Detection
@@ -64,5 +68,5 @@ class Evaluator(DetectionRecipe, Trains):
         assert data.test is not None
         require_images(architecture, data)
         test = replace(data, validation=data.test)
-        task = Detection(architecture=architecture, data=test, recipe=self)
+        task = Detection(architecture=architecture, data=test, recipe=self, schedule=schedule)
         return scores_of_trained(model, task)

@@ -50,7 +50,11 @@ class Evaluator(Recipe, Trains):
         yield from train(model, task, seed, scratch)
 
     def score(
-        self, model: torch.nn.Module, architecture: Backbone, data: ImageData
+        self,
+        model: torch.nn.Module,
+        architecture: Backbone,
+        data: ImageData,
+        schedule: Schedule = WHOLE_EPOCHS,
     ) -> dict[str, float]:
         """The same scores of a trained network on all test images."""
         from scalesearch.training.classify import Classification
@@ -58,5 +62,5 @@ class Evaluator(Recipe, Trains):
         assert data.test is not None
         require_images(architecture, data)
         test = replace(data, validation=data.test)
-        task = Classification(architecture=architecture, data=test, recipe=self)
+        task = Classification(architecture=architecture, data=test, recipe=self, schedule=schedule)
         return scores_of_trained(model, task)

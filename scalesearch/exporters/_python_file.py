@@ -156,7 +156,7 @@ def _facts(task: ExportTask, given: Facts) -> Iterator[str]:
     }
     theirs = {key: _in_words(value) for key, value in given.items() if key not in _SPECIAL}
     facts = ours | theirs | ours  # in this order, and what is counted here is never replaced
-    column = 2 + min(20, max(map(len, facts)))
+    column = 2 + min(24, max(map(len, facts)))
     for key, value in facts.items():
         yield (prose(f"{key}:").ljust(column) + prose(value, column, " " * column)).rstrip()
 

@@ -18,6 +18,7 @@ from scalesearch.contracts import name_of
 from scalesearch.cost.cost import Workload
 from scalesearch.errors import UserError
 from scalesearch.files.write import add_comments
+from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Failure, Job, Score
 from scalesearch.history.record import Record
 from scalesearch.history.trials import Trial, overall
@@ -50,10 +51,16 @@ class Scorer:
         return None if inner is None else Scorer(inner)
 
     def evaluate(
-        self, model: Any, architecture: Any, data: Any, seed: int
+        self,
+        model: Any,
+        architecture: Any,
+        data: Any,
+        seed: int,
+        schedule: Schedule = WHOLE_EPOCHS,
     ) -> Generator[Score, None, None]:
-        """Yields the scores on the test images."""
-        scores = self.evaluator.score(model, architecture, data)
+        """Yields the scores on the test images, seen as large as at the end of the training."""
+        more = {"schedule": schedule} if schedule else {}
+        scores = self.evaluator.score(model, architecture, data, **more)
         if not isinstance(scores, Mapping):
             raise UserError(
                 f"{name_of(self.evaluator)!r}: `score` returned a {type(scores).__name__}",
@@ -126,7 +133,8 @@ def score_reported(context: Context, members: tuple[Member, ...] = ()) -> None:
             "nothing to score on the test images"
         )
         return
-    evaluator = _evaluator(context, reported[0])
+    section = _section(context, reported[0])
+    evaluator: Evaluator = section.evaluator.make()
     trained = {
         digest(one.architecture): context.folder.checkpoint(one.phase, one.trial.number)
         for one in reported
@@ -145,7 +153,8 @@ def score_reported(context: Context, members: tuple[Member, ...] = ()) -> None:
     space: Space = FamilySpace(members=members)
     if not members:
         space = NamedSpace(networks={one.name: one.architecture for one in reported})
-    plan = context.plan(PHASE, space, plugins.load("samplers", "grid")(), scorer)
+    sampler = plugins.load("samplers", "grid")()
+    plan = context.plan(PHASE, space, sampler, scorer, schedule=section.schedule)
     networks = [one.architecture for one in reported if digest(one.architecture) in trained]
     trials = context.carry_out(
         plan,
@@ -166,13 +175,10 @@ def _write_scores(context: Context, reported: Sequence[Winner], trials: Sequence
             add_comments(context.folder.path / one.file, about)
 
 
-def _evaluator(context: Context, one: Winner) -> Evaluator:
-    """That which has trained a reported network."""
+def _section(context: Context, one: Winner) -> Any:
+    """The settings of the phase that has trained a reported network."""
     study = context.study
     if one.phase == "family":
-        section: Any = study.family
-    else:
-        assert study.search is not None
-        section = study.search.confirm if one.phase == "confirm" else study.search
-    evaluator: Evaluator = section.evaluator.make()
-    return evaluator
+        return study.family
+    assert study.search is not None
+    return study.search.confirm if one.phase == "confirm" else study.search

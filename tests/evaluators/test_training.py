@@ -14,6 +14,7 @@ from scalesearch.cost.cost import Workload
 from scalesearch.datasets._array_images import ArrayImages
 from scalesearch.errors import UserError
 from scalesearch.evaluators.training import Evaluator
+from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.interfaces import ImageData
 from scalesearch.nn.build import build
 
@@ -78,6 +79,18 @@ def test_test_scores_are_those_of_the_kept_weights(fields):
     assert scores["accuracy"] == scores["accuracy/standing"]
     assert "accuracy/lying" not in scores
     assert not again.training
+
+
+def test_test_images_are_seen_as_large_as_at_the_end_of_the_training():
+    """Of a phase that trains at half the side its validation is at half the side, too."""
+    net, images, seen = network(resolution=16), data(), []
+    schedule = Schedule(then=Fidelity(resolution=0.5))
+    model, evaluator = build(net), Evaluator(epochs=1, batch_size=16)
+    *_, last = evaluator.evaluate(model, net, images, 0, schedule=schedule)
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[-1]))
+    scores = evaluator.score(model, net, replace(images, test=images.validation), schedule)
+    assert scores == last.values
+    assert set(seen) == {8}
 
 
 def test_images_are_resized_to_the_architectures_resolution():

@@ -13,6 +13,7 @@ from scalesearch.files.architecture import (
     load_architecture,
     save_architecture,
 )
+from scalesearch.files.write import add_comments
 
 
 def test_a_saved_network_is_the_same_when_loaded(tmp_path):
@@ -76,3 +77,14 @@ def test_what_classifiers_alone_can_be_asked_for():
     )
     with pytest.raises(UserError, match="no latency table of what a factory builds"):
         classifier(Factory(factory="my_models:build"), "latency table")
+
+
+def test_comments_are_added_and_replaced_and_the_network_stays(tmp_path):
+    b0 = published("efficientnet_b0")
+    path = save_architecture(tmp_path / "b0.yaml", b0, {"trial": 3, "test_accuracy": 0.1})
+    network = path.read_text().partition("\n")[2].partition("\n")[2]
+    for _ in range(2):
+        add_comments(path, {"test_accuracy": 0.9, "test_loss": 0.2})
+        head = "# trial: 3\n# test_accuracy: 0.9\n# test_loss: 0.2\n"
+        assert path.read_text() == head + network
+    assert load_architecture(path) == b0

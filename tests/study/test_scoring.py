@@ -17,11 +17,13 @@ import yaml
 from safetensors.torch import load_file, save
 
 from scalesearch.arch.plain import digest
+from scalesearch.cli.check import check_study
 from scalesearch.cli.run import show_results
 from scalesearch.cli.status import show_status
 from scalesearch.errors import TrialError, UserError
 from scalesearch.files.architecture import load_architecture, save_architecture
 from scalesearch.history import final_scores
+from scalesearch.history.fidelity import Fidelity, Schedule
 from scalesearch.interfaces import ImageData, View
 from scalesearch.nn.build import build
 from scalesearch.spaces.backbone import BackboneSpace
@@ -221,6 +223,13 @@ def test_the_command_line_shows_test_scores_beside_the_others(whole, capsys):
     assert {one["network"] for one in plain["networks"]} == set(scored)
 
 
+def test_a_check_counts_test_images_and_shows_them_to_nobody(tmp_path, capsys):
+    check_study(write(tmp_path), [], 100)
+    out = capsys.readouterr().out
+    assert "16 training, 16 validation and 10 test images, 10 classes" in out
+    assert reads(tmp_path).count("test") == 1  # the look at the data set
+
+
 def test_a_study_that_is_run_again_scores_nothing_again(study, tmp_path):
     first = study()
     before, times = reads(tmp_path), first.trials["finished"].tolist()
@@ -342,6 +351,19 @@ def test_weights_of_another_network_are_refused(study, tmp_path):
         _take(torch.nn.Linear(2, 3), save({"weight": torch.zeros(1)}))
     with pytest.raises(TrialError, match="the kept weights are not of this network"):
         _take(torch.nn.Linear(2, 3), b"damaged")
+
+
+def test_the_schedule_of_the_training_goes_with_its_weights():
+    class Recording:
+        workload = None
+
+        def score(self, model, architecture, data, **more):
+            return {"schedules": len(more)}
+
+    half = Schedule(then=Fidelity(resolution=0.5))
+    for schedule, count in ((Schedule(), 0), (half, 1)):
+        (score,) = scoring.Scorer(Recording()).evaluate(None, None, None, 0, schedule)
+        assert score.values == {"schedules": count}
 
 
 def test_scores_that_are_none_are_the_evaluators_mistake():
