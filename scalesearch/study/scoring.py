@@ -50,6 +50,11 @@ class Scorer:
         inner = hook(self.evaluator, "smaller")()
         return None if inner is None else Scorer(inner)
 
+    def fitted(self, architecture: Any) -> Scorer | None:
+        """The same made for a network and the device of this process; None for itself."""
+        inner = hook(self.evaluator, "fitted")(architecture)
+        return None if inner is None else Scorer(inner)
+
     def evaluate(
         self,
         model: Any,
