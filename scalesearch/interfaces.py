@@ -60,6 +60,7 @@ class Hooks:
             arrays or mapped into it; no process of its own is worth its start for that, and no
             pack.
         presets: of any plug-in: its options by the names that `recipe` may have.
+        sources: of any plug-in: those of its options that name a network, or a file that has one.
         score: of an evaluator: from a trained network, its architecture and a data set to the
             scores (name to number) on its `test` images, the only ones that it has then; with
             `fidelities` also a `schedule`, as `evaluate`. By default no network is scored on them.
@@ -77,6 +78,7 @@ class Hooks:
     paths: Sequence[str] | None = None
     in_memory: bool = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    sources: ClassVar[Sequence[str]] = ()
     score: Callable[..., Mapping[str, float]] | None = None
 
     def networks(self, space: Space) -> Sequence[tuple[Choice, ...]] | None:

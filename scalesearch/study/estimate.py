@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +39,11 @@ class First(Images, BoxImages):
 
     images: Any
     most: int
+
+    @property
+    def whole(self) -> Any:
+        """What has these images under the same indices: the same for every timing."""
+        return self.images
 
     def __len__(self) -> int:
         return min(self.most, len(self.images))
@@ -86,6 +90,10 @@ class TimingProbe:
     def __call__(self, job: Job) -> Generator[Score, None, Result]:
         """No score; the result's `seconds` are those of a whole trial on this worker."""
         yield from ()
+        fitted = hook(self.evaluator, "fitted")(job.architecture) or self.evaluator
+        return replace(self, evaluator=fitted)._of(job)
+
+    def _of(self, job: Job) -> Result:
         once, rate = self._of_few_images(job.architecture) or self._of_batches(job.architecture)
         whole = once + max(rate, 0.0) * _trial_work(self.evaluator, self.data, self.schedule)
         return Result({}, cost(job.architecture), whole)
@@ -116,10 +124,10 @@ class TimingProbe:
 
     def _timed(self, network: Architecture, images: int) -> tuple[float, float]:
         """Seconds of a training on so many images, and its work; a batch at most is validated."""
-        brief: Any = dataclasses.replace(self.evaluator, epochs=1)  # type: ignore[type-var]
+        brief: Any = replace(self.evaluator, epochs=1)  # type: ignore[type-var]
         validated = min(images, self.evaluator.workload.training_batch)
         data: Any = self.data
-        few = dataclasses.replace(
+        few = replace(
             data,
             train=First(self.data.train, images),
             validation=First(self.data.validation, validated),

@@ -92,9 +92,11 @@ def read_record(kind: type[Any], plain: Mapping[str, Any], folder: Path) -> Any:
     allowed = [field.name for field in dataclasses.fields(kind) if field.init]
     unknown = [_unknown(str(key), allowed) for key in plain if key not in allowed]
     known = {key: value for key, value in plain.items() if key in allowed}
-    for key in path_fields(kind).intersection(known):
-        if isinstance(known[key], str):
-            known[key] = absolute(known[key], folder)
+    paths = path_fields(kind).intersection(known)
+    for key in (*paths, *getattr(kind, "sources", ())):
+        given = known.get(key)
+        if isinstance(given, str) and (key in paths or given.endswith((".yaml", ".yml"))):
+            known[key] = absolute(given, folder)
     try:
         record = adapter(kind).validate_json(json.dumps(known), strict=True)
     except ValidationError as error:

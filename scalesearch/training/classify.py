@@ -150,6 +150,13 @@ class Classification(Task[ClassBatch]):
         """The class of each training image."""
         return self.data.train.labels
 
+    @property
+    def changes_much(self) -> bool:
+        """Whether images are cut at random or changed one by one."""
+        recipe = self.recipe
+        cut = recipe.augment and recipe.crop == "random_resized"
+        return cut or Changes(recipe, self.data.mean, 0).any
+
     def reader(self, seed: int, side: int) -> ClassReader:
         """Batches of training images, changed by draws from the seed.
 

@@ -105,6 +105,11 @@ class Detection(Task[BoxBatch]):
         """The network's input before an image is put into it."""
         return Canvas(side, self.data.mean)
 
+    @property
+    def changes_much(self) -> bool:
+        """Images are always resized and laid into the input."""
+        return True
+
     def reader(self, seed: int, side: int) -> BoxReader:
         """Batches of training images, jittered by draws from the seed."""
         augments = self.recipe.augment

@@ -123,8 +123,13 @@ class Task(abc.ABC, Generic[Batch]):
         """How many processes read images; 0 for a thread of this one."""
         if self.recipe.loaders is not None:
             return self.recipe.loaders
-        in_memory = hook(self.data.train, "in_memory")
-        return 0 if in_memory or self.device.type == "cpu" else torch.get_num_threads()
+        idle = hook(self.data.train, "in_memory") and not self.changes_much
+        return 0 if idle or self.device.type == "cpu" else torch.get_num_threads()
+
+    @property
+    def changes_much(self) -> bool:
+        """Whether each training image is changed by a CPU for longer than it is read of memory."""
+        return False
 
     def batches(
         self, part: int, read: Reader[Batch], order: Iterable[np.ndarray]
@@ -133,7 +138,10 @@ class Task(abc.ABC, Generic[Batch]):
 
         The part is `TRAIN` or `VALIDATION`.
         """
-        parts, pinned = (self.data.train, self.data.validation), self.device.type == "cuda"
+        every = (self.data.train, self.data.validation)
+        # Of a timing on a few of them the whole is sent, once for all timings.
+        parts = tuple(getattr(images, "whole", images) for images in every)
+        pinned = self.device.type == "cuda"
         requests = (Request(part, read, indices) for indices in order)
         if self.loaders:
             return loader_pool(parts, self.loaders, pinned=pinned).read(requests)

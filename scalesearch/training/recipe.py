@@ -69,8 +69,8 @@ class CommonRecipe:
         batch_size: images in a training step; at least 2, since batch norm needs a variance.
         micro_batch: images at once, where memory does not hold a batch: gradients are added up to
             the batch's, batch norms see so many. By default the whole batch; `auto` is as many as
-            are predicted to fit into the memory of a worker's GPU. A trial that runs out of memory
-            is trained again with half.
+            are predicted to fit into the memory of a worker's GPU (a limit on `training_bytes`
+            counts the whole batch). A trial that runs out of memory is trained again with half.
         optimizer: `adamw`, `sgd` (Nesterov momentum 0.9) or `rmsprop` (as in EfficientNet).
         learning_rate: the peak; by default the optimizer's own, scaled to the batch.
         weight_decay: by default the optimizer's own.
@@ -282,6 +282,7 @@ class Recipe(CommonRecipe):
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = CLASSIFICATION_PRESETS
+    sources: ClassVar[tuple[str, ...]] = ("teacher",)
 
     crop: Literal["shift", "random_resized"] = "shift"
     crop_scale: tuple[float, float] = (0.08, 1.0)

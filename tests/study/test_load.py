@@ -806,3 +806,12 @@ def test_a_recipe_that_is_none(study):
         load_study(study(text))
     assert caught.value.line == 3
     assert caught.value.key == "evaluator.recipe"
+
+
+def test_a_file_of_a_teacher_starts_at_the_study(study, tmp_path):
+    teacher = "evaluator: {name: training, teacher: big.yaml, teacher_weights: big.safetensors}"
+    made = load_study(study(STUDY.replace("evaluator: {name: training, epochs: 2}", teacher)))
+    assert made.evaluator.make().teacher == str(tmp_path / "big.yaml")
+    assert made.evaluator.make().teacher_weights == tmp_path / "big.safetensors"
+    named = STUDY.replace("epochs: 2", "teacher: efficientnet_b4, teacher_weights: b4.pth")
+    assert load_study(study(named)).evaluator.make().teacher == "efficientnet_b4"
