@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,22 @@ from scalesearch.interfaces import ImageData
 from scalesearch.view import Fit
 
 One = TypeVar("One")
+
+
+class SplitOptions(Protocol):
+    """Which share of the images is for what, and how many there are in all."""
+
+    @property
+    def validation(self) -> float | None:
+        """Share that validates."""
+
+    @property
+    def test(self) -> TestImages:
+        """Share that is kept for a test, or the name of such images."""
+
+    @property
+    def limit(self) -> int | None:
+        """The most images."""
 
 
 def part_of(word: str) -> str | None:
@@ -169,7 +185,9 @@ def parts_of_labelled(
         UserError: nothing is left to train a class with, or the limit is too small for all parts.
     """
     if labelled.own:
-        return _own_parts(labelled, options, seed, left_out)
+        labels, names = labelled.images.labels, _Names(labelled)
+        about = (labels, labelled.classes, labelled.groups, names, labelled.own)
+        return own_parts(*about, options, seed, left_out)
     share = DEFAULT_VALIDATION if options.validation is None else options.validation
     split = Split(validation=share, test=options.test, limit=options.limit)
     labels = labelled.images.labels
@@ -186,21 +204,42 @@ def _copies(labelled: Labelled) -> list[str]:
     return copies_note(names, labelled.images.labels, labelled.groups)
 
 
-def _own_parts(
-    labelled: Labelled, options: ImageOptions, seed: int, left_out: LeftOutFiles
+def own_parts(
+    labels: np.ndarray,
+    classes: Sequence[str],
+    groups: np.ndarray,
+    names: Sequence[str],
+    own: Mapping[str, int],
+    options: SplitOptions,
+    seed: int,
+    left_out: LeftOutFiles,
 ) -> Parts:
-    """Each part without copies of others and without what is beyond the limit; what has no part
-    of its own is drawn from the training images.
+    """Each part without copies of others and without what is beyond the limit.
+
+    What has no part of its own is drawn from the training images.
+
+    Args:
+        labels: int64 [N], of images whose parts follow each other.
+        classes: names, in the order of the labels.
+        groups: int64 [N], the same for images that are equal byte for byte.
+        names: of the images, for the account.
+        own: part to how many images are meant for it.
+        options: shares and the limit.
+        seed: of what is drawn.
+        left_out: takes copies, and what is beyond the limit.
+
+    Raises:
+        UserError: nothing is left to train a class with, or the limit is too small for all parts.
     """
-    labels, groups, classes = labelled.images.labels, labelled.groups, labelled.classes
-    if empty := [part for part, count in labelled.own.items() if not count]:
+    if empty := [part for part, count in own.items() if not count]:
         raise UserError(f"the part {empty[0]} has no image", key="path")
-    kept = without_copies(ranges(labelled.own), groups, _Names(labelled), left_out)
+    kept = without_copies(ranges(own), groups, names, left_out)
     train = kept["train"]
     if missing := set(range(len(classes))) - set(labels[train].tolist()):
-        names = first_few(classes[label] for label in sorted(missing))
+        those = first_few(classes[label] for label in sorted(missing))
+        do = "validate or test" if "test" in own else "validate"
         raise UserError(
-            f"no image is left to train {names}: all of them validate or test, too",
+            f"no image is left to train {those}: all of them {do}, too",
             key="path",
             hint="take other images, or the training part alone, which is then split",
         )

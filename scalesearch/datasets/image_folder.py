@@ -23,16 +23,14 @@ from scalesearch.datasets._image_files import (
     check_channels,
     imagenet_statistics,
 )
-from scalesearch.datasets._listing import LeftOutFiles, first_few, sub_folders
+from scalesearch.datasets._listing import LeftOutFiles, sub_folders
 from scalesearch.datasets._manifest import Manifest, open_manifest
 from scalesearch.datasets._own_parts import (
     assign,
     joined,
-    limits_of,
-    ranges,
     require_share,
-    without_copies,
 )
+from scalesearch.datasets._parts import own_parts
 from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import (
     Levels,
@@ -46,14 +44,10 @@ from scalesearch.datasets._pixels import (
 )
 from scalesearch.datasets._split import (
     DEFAULT_VALIDATION,
-    Parts,
     Split,
     TestImages,
     check_split,
-    draw_parts,
-    limited,
     notes_on_test,
-    shares_of,
 )
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir
@@ -124,7 +118,8 @@ class Dataset:
         levels, of_levels = choose_levels(self.levels, files.paths, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
         if own:
-            parts = self._own_split(files, groups, own, seed, left_out)
+            about = (files.labels, files.classes, groups, files.paths, own)
+            parts = own_parts(*about, self, seed, left_out)
         else:
             share = DEFAULT_VALIDATION if self.validation is None else self.validation
             split = Split(validation=share, test=self.test, limit=self.limit)
@@ -177,43 +172,6 @@ class Dataset:
             files += other
         counts = {part: len(each.paths) for part, each in listed.items()}
         return replace(files, notes=(*notes, *files.notes)), counts
-
-    def _own_split(
-        self,
-        files: LabelledFiles,
-        groups: np.ndarray,
-        own: Mapping[str, int],
-        seed: int,
-        left_out: LeftOutFiles,
-    ) -> Parts:
-        """Each part without copies of others and without what is beyond the limit.
-
-        Parts that are no folder of their own are drawn from the training images.
-        """
-        kept = without_copies(ranges(own), groups, files.paths, left_out)
-        train, classes = kept["train"], files.classes
-        if missing := set(range(len(classes))) - set(files.labels[train].tolist()):
-            names = first_few(classes[label] for label in sorted(missing))
-            do = "validate or test" if "test" in own else "validate"
-            raise UserError(
-                f"no image is left to train {names}: all of them {do}, too",
-                key="path",
-                hint="take other images, or set path to one part, which is then split",
-            )
-        shares = shares_of(self.validation, self.test)
-        shares = {part: share for part, share in shares.items() if part not in kept}
-        if shares:
-            drawn = draw_parts(files.labels[train], classes, shares, seed, groups[train])
-            kept |= {part: train[indices] for part, indices in drawn.items()}
-        parts = [kept[part] for part in ("train", "validation", "test") if part in kept]
-        limits = limits_of([len(part) for part in parts], self.limit, len(classes))
-        before = sum(map(len, parts))
-        limited_parts = [
-            part[limited(files.labels[part], limit, seed)]
-            for part, limit in zip(parts, limits, strict=True)
-        ]
-        left_out.add_rest(before - sum(map(len, limited_parts)))
-        return Parts(*limited_parts)
 
 
 @dataclass(frozen=True)
