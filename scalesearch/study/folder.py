@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # Settings that say how a study is carried out, not what it finds: they may change between runs.
 _FREE = ("execution", "export")
-_FREE_WITHIN = {"cache": ("folder",)}
+_FREE_WITHIN = {"cache": ("folder",), "evaluator": ("loaders",)}
 # Of the files in `family/`.
 _MEMBER = re.compile(r"(?P<strategy>[a-z_0-9.]+)_phi(?P<phi>-?\d+(\.\d+)?(e[-+]?\d+)?)\.yaml")
 
@@ -335,11 +335,15 @@ def _make(path: Path) -> None:
 
 def deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a study's settings that its results depend on."""
-    kept = {key: value for key, value in settings.items() if key not in _FREE}
-    for name in _FREE_WITHIN.keys() & kept:
-        free = _FREE_WITHIN[name]
-        kept[name] = {key: value for key, value in kept[name].items() if key not in free}
-    return kept
+    return {key: _deciding(key, value) for key, value in settings.items() if key not in _FREE}
+
+
+def _deciding(name: str, section: Any) -> Any:
+    """A section without what is free in sections of this name, here or below."""
+    if not isinstance(section, Mapping):
+        return section
+    free = _FREE_WITHIN.get(name, ())
+    return {key: _deciding(key, value) for key, value in section.items() if key not in free}
 
 
 def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:

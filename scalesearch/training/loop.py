@@ -313,7 +313,9 @@ def train(
 
 def _identity(task: Task[Any], seed: int) -> str:
     """What a checkpoint must have in common with a training."""
-    recipe, data = replace(task.recipe, micro_batch=None, validation_batch=None), task.data
+    # Weights do not depend on these: a resume may have others.
+    recipe = replace(task.recipe, micro_batch=None, validation_batch=None, loaders=None)
+    data = task.data
     images = len(data.train), len(data.validation), data.mean, data.std, data.classes
     same = f"{digest(task.architecture)}/{seed}/{recipe}/{images}"
     return f"{same}/{task.schedule}" if task.schedule else same

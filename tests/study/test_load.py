@@ -15,6 +15,7 @@ from scalesearch.files.write import format_yaml
 from scalesearch.history.objective import Objective
 from scalesearch.history.stopping import Stopping
 from scalesearch.scaling.coefficients import Coefficients
+from scalesearch.study.folder import deciding
 from scalesearch.study.load import differences, load_study, resolved
 
 ROOT = Path(__file__).parents[2]
@@ -815,3 +816,12 @@ def test_a_file_of_a_teacher_starts_at_the_study(study, tmp_path):
     assert made.evaluator.make().teacher_weights == tmp_path / "big.safetensors"
     named = STUDY.replace("epochs: 2", "teacher: efficientnet_b4, teacher_weights: b4.pth")
     assert load_study(study(named)).evaluator.make().teacher == "efficientnet_b4"
+
+
+def test_the_processes_that_read_decide_nothing(study):
+    few, many = (STUDY.replace("epochs: 2", f"epochs: 2, loaders: {count}") for count in (1, 4))
+    more = "  evaluator: {loaders: 3}\n"
+    ours, theirs = (deciding(resolved(load_study(study(t, more)))) for t in (few, many))
+    assert ours == theirs
+    assert "epochs" in ours["search"]["evaluator"]
+    assert "loaders" not in ours["search"]["evaluator"]
