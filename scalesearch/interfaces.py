@@ -101,6 +101,11 @@ class Hooks:
         Of an exporter: the same before anything is trained, for a study's baseline.
         """
 
+    def require_files(self) -> None:
+        """Of an evaluator: raises `UserError`, before the first phase, for a file that it needs and
+        that is not there.
+        """
+
     def notes(self, norm: str) -> Sequence[str]:
         """Of an evaluator: sentences shown before a phase of networks with this norm."""
         return ()
@@ -123,6 +128,9 @@ class Hooks:
 
     def tidy(self) -> None:
         """Of `Assess`: gives memory back once a job has ended."""
+
+    def close(self) -> None:
+        """Of `Assess`: ends what it has started, once a process that lives on has no more jobs."""
 
     def smaller(self) -> Any:
         """Of an evaluator: the same training with less memory in a step; None if there is none."""
@@ -428,7 +436,10 @@ class Evaluator(Protocol):
 
 
 class Assess(Protocol):
-    """What an executor runs on its workers for each job. Optional: `prepare`, `where`, `tidy`."""
+    """What an executor runs on its workers for each job.
+
+    Optional: `prepare`, `where`, `tidy`, `close`.
+    """
 
     def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """Yields scores as they come and returns the outcome."""

@@ -56,6 +56,7 @@ def check_study(file: Path, overrides: Sequence[str], samples: int) -> None:
 
 
 def _findings(study: Study, samples: int) -> list[str]:
+    study.require_files()
     data = load_data(study)
     lines, notes = ["data          none: nothing is trained"], list[str]()
     if data is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.evaluators._images import require_images
@@ -30,6 +30,12 @@ class Evaluator(Recipe, Trains):
         "top5_accuracy",
         "accuracy/CLASS",
     )
+
+    def notes_on(self, architectures: Sequence[Any]) -> tuple[str, ...]:
+        """What networks take of the weights to begin with, and who teaches them."""
+        from scalesearch.training.teacher import teacher_notes
+
+        return (*Trains.notes_on(self, architectures), *teacher_notes(self, architectures[0]))
 
     def evaluate(
         self,

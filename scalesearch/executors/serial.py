@@ -53,23 +53,29 @@ class Executor(Options):
         """Fulfils the contract of `interfaces.Executor`."""
         with on_interrupt(raise_interrupt), _visible_gpus(self.gpus):
             queue = JobQueue(ask, keep, tell, self.retries)
-            prepared = False
-            while queue.ready():
-                if not prepared:
-                    hook(assess, "prepare")(self.threads)
-                prepared = True
-                queued = queue.take()
-                outcome = self._outcome(queued.job, assess, keep)
-                if not isinstance(outcome, Failure) or outcome.kind not in OF_MACHINES:
-                    queue.finish(queued, outcome)
-                elif outcome.kind == "device":
-                    raise UserError(
-                        f"the GPU of this process has failed: {outcome.reason}",
-                        hint="every finished trial is recorded: run the same command again; "
-                        "`executor: ray` would replace its worker and go on",
-                    )
-                elif queue.put_back(queued, Try(_HERE, outcome)):
-                    _log.info("trial %d is tried again: %s", queued.job.number, outcome)
+            try:
+                self._work(queue, assess, keep)
+            finally:
+                hook(assess, "close")()
+
+    def _work(self, queue: JobQueue, assess: Assess, keep: Keep) -> None:
+        prepared = False
+        while queue.ready():
+            if not prepared:
+                hook(assess, "prepare")(self.threads)
+            prepared = True
+            queued = queue.take()
+            outcome = self._outcome(queued.job, assess, keep)
+            if not isinstance(outcome, Failure) or outcome.kind not in OF_MACHINES:
+                queue.finish(queued, outcome)
+            elif outcome.kind == "device":
+                raise UserError(
+                    f"the GPU of this process has failed: {outcome.reason}",
+                    hint="every finished trial is recorded: run the same command again; "
+                    "`executor: ray` would replace its worker and go on",
+                )
+            elif queue.put_back(queued, Try(_HERE, outcome)):
+                _log.info("trial %d is tried again: %s", queued.job.number, outcome)
 
     def _outcome(self, job: Job, assess: Assess, keep: Keep) -> Outcome:
         start = time.monotonic()

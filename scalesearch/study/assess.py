@@ -44,6 +44,7 @@ from scalesearch.training.device import (
     uses_gpu,
     whereabouts,
 )
+from scalesearch.training.loading import close_loaders
 
 _left: set[Path] = set()  # scratch folders of jobs that this process had
 _MEASUREMENTS = 3  # of a network before it is infeasible for its latency
@@ -82,6 +83,10 @@ class Assess:
         """Leaves a GPU's memory to others: a share of one may be all that this worker has."""
         if uses_gpu():
             give_memory_back()
+
+    def close(self) -> None:
+        """Ends the processes that read images."""
+        close_loaders()
 
     def __call__(self, job: Job) -> Generator[Score, None, Result | Infeasible]:
         """Yields scores as they come and returns the result, or `Infeasible` if it is too slow.

@@ -49,6 +49,16 @@ def check_metric(evaluator: Plugin, metric: str, task: str, key: str = "objectiv
     )
 
 
+def check_auto_batch(evaluator: Plugin, gpus: float, key: str) -> None:
+    """Rejects a micro-batch that follows a GPU's free memory, where workers share the GPU."""
+    if evaluator.options.get("micro_batch") == "auto" and 0 < gpus < 1:
+        raise UserError(
+            f"workers with {gpus:g} of a GPU would each take its free memory for theirs",
+            key=f"{key}.micro_batch",
+            allowed="a number, or null, or whole GPUs (`execution: {gpus: 1}`)",
+        )
+
+
 def check_reward(objective: Objective, *, minimizes: bool) -> None:
     """Rejects a reward of scores that are negative: a higher cost would make it larger."""
     if minimizes and objective.target is not None:

@@ -45,6 +45,10 @@ class First(Images, BoxImages):
         """What has these images under the same indices: the same for every timing."""
         return self.images
 
+    @property
+    def in_memory(self) -> bool:
+        return bool(hook(self.images, "in_memory"))
+
     def __len__(self) -> int:
         return min(self.most, len(self.images))
 

@@ -37,6 +37,7 @@ from scalesearch.study.parts import Plugin, TableSpace
 from scalesearch.study.schema import Study
 from scalesearch.study.sides import check_sides
 from scalesearch.text import shortened
+from scalesearch.training.recipe import FEW_CLASSES
 
 # Of the validation images: if more are of one class, accuracy hardly tells networks apart.
 _OUTWEIGHS = 0.8
@@ -53,6 +54,12 @@ def load_data(study: Study) -> Data | None:
         data = check_data(study.dataset.name, loaded, study.task)
     except UserError as error:
         raise error if error.file else error.at(under="dataset") from error
+    if study.objective.metric == "top5_accuracy" and len(data.classes) <= FEW_CLASSES:
+        raise UserError(
+            f"the data set has {len(data.classes)} classes: of so few there is no top5_accuracy",
+            key="search.objective",
+            allowed=f"more than {FEW_CLASSES} classes, or another metric",
+        )
     kind, _, name = study.objective.metric.partition("/")
     scorer = study.evaluator if study.search is None else study.search.evaluator
     if name and name not in data.classes and scores_classes(scorer, kind):

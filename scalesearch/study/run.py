@@ -117,6 +117,7 @@ def _retry_failed(folder: RunFolder, watch: Watch) -> None:
 
 def carry_out(context: Context) -> None:
     """Every phase of a study, the export of the winners, and the report."""
+    context.study.require_files()
     context.tidy_unfinished()
     describe_data(context)
     with context.executor.connect():

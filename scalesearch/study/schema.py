@@ -46,6 +46,7 @@ from scalesearch.scaling.regularisation import GrowingRate, Regularisation
 from scalesearch.scaling.strategies import DEFAULT, OWN_PATTERN, STRATEGIES, check_strategy
 from scalesearch.study import parts
 from scalesearch.study.checks import (
+    check_auto_batch,
     check_confirm,
     check_fidelity,
     check_known_costs,
@@ -558,6 +559,9 @@ class Study(Settings):
                 allowed="epochs above 0, or nothing",
                 hint="or leave `grid.trainings` out",
             )
+        gpus = self.execution.executor.options.get("gpus") or 0
+        for name, phase in self.phases.items():
+            check_auto_batch(phase.evaluator, gpus, f"{name}.evaluator")
         self._check_data()
         self._check_task()
         self._check_latency()
@@ -583,6 +587,17 @@ class Study(Settings):
             "family": self.family,
         }
         return {key: phase for key, phase in phases.items() if phase is not None}
+
+    def require_files(self) -> None:
+        """Raises `UserError` for a file that an evaluator of a phase needs and that is not there.
+
+        Not as the study is read: a file may be had later than the study.
+        """
+        for name, phase in self.phases.items():
+            try:
+                hook(phase.evaluator.make(), "require_files")()
+            except UserError as error:
+                raise error.at(under=f"{name}.evaluator") from None
 
     def _check_data(self) -> None:
         """Rejects a study that trains and has no images, or scales what it cannot build."""

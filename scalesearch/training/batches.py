@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+FEWEST = 2  # images at once, of which batch norm knows a variance
 Batch = TypeVar("Batch")
 Item = TypeVar("Item")
 

@@ -18,14 +18,12 @@ from scalesearch.training.batches import in_order
 from scalesearch.training.changes import Changes
 from scalesearch.training.loop import VALIDATION, Evaluation, Loss, Task
 from scalesearch.training.mixing import Mix, draw_mix, mixed
-from scalesearch.training.recipe import Recipe
+from scalesearch.training.recipe import FEW_CLASSES, Recipe
 from scalesearch.training.teacher import distillation, load_teacher
 from scalesearch.view import RandomCrop, View
 
 if TYPE_CHECKING:
     from scalesearch.interfaces import ImageData, Images
-
-_FEW_CLASSES = 10  # of so many, or fewer, the best five say little
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,10 @@ class Classification(Task[ClassBatch]):
 
     data: ImageData
     recipe: Recipe
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1")
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("accuracy", "balanced_accuracy", "macro_f1"),
+        "top5_accuracy",
+    )
 
     @property
     def labels(self) -> np.ndarray:
@@ -226,10 +227,10 @@ class Classification(Task[ClassBatch]):
             ):
                 counts[row].scatter_add_(0, shown, number)
             loss += functional.cross_entropy(logits, labels, reduction="sum")
-            if len(classes) > _FEW_CLASSES:
+            if len(classes) > FEW_CLASSES:
                 among += (logits.topk(5).indices == labels[:, None]).sum()
         scores = class_scores(counts.cpu().numpy(), classes)
-        if len(classes) > _FEW_CLASSES:
+        if len(classes) > FEW_CLASSES:
             scores["top5_accuracy"] = int(among) / count
         return Evaluation({**scores, "loss": float(loss) / count})
 

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 
 from scalesearch.history.fidelity import WHOLE_EPOCHS, Schedule
-from scalesearch.training.batches import shuffled, steps_per_epoch
-
-_FEWEST = 2  # images, of which batch norm knows a variance
+from scalesearch.training.batches import FEWEST, shuffled, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Course:
     def count(self, epoch: int) -> int:
         """How many images an epoch has."""
         share = self.schedule.at(epoch).data
-        return min(self.images, max(_FEWEST, round(share * self.images)))
+        return min(self.images, max(FEWEST, round(share * self.images)))
 
     def step(self, epoch: int) -> int:
         """How many steps are done before an epoch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +50,16 @@ class BoxBatch:
         bare = [replace(one, pixels=pixels[:0]) for one in samples]
         return cls(pixels, bare, _objects(bare))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As a few arrays: a tensor on its way from another process takes an open file each."""
+        empty = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool)
+        boxes, labels, crowd = (
+            np.concatenate([none, *(getattr(one, name).numpy() for one in self.samples)])
+            for name, none in zip(("boxes", "labels", "crowd"), empty, strict=True)
+        )
+        places = [(len(one.labels), one.index, one.letterbox) for one in self.samples]
+        return _unpacked, (self.pixels, boxes, labels, crowd, places)
+
     def part(self, images: slice) -> BoxBatch:
         """Some of its images with their objects."""
         samples = self.samples[images]
@@ -59,6 +69,20 @@ class BoxBatch:
         """The same batch where it can be sent to a GPU without waiting."""
         objects = _each(Tensor.pin_memory, self.objects)
         return replace(self, pixels=self.pixels.pin_memory(), objects=objects)
+
+
+def _unpacked(
+    pixels: Tensor, boxes: np.ndarray, labels: np.ndarray, crowd: np.ndarray, places: list[Any]
+) -> BoxBatch:
+    """The batch that was pickled so."""
+    ends = np.cumsum([count for count, _, _ in places]).tolist()
+    objects = [torch.from_numpy(each) for each in (boxes, labels, crowd)]
+    samples = []
+    for end, (count, index, placed) in zip(ends, places, strict=True):
+        own = (each[end - count : end] for each in objects)
+        of_image = dict(zip(("boxes", "labels", "crowd"), own, strict=True))
+        samples.append(Sample(pixels[:0], **of_image, index=index, letterbox=placed))
+    return BoxBatch(pixels, samples, _objects(samples))
 
 
 @dataclass(frozen=True)

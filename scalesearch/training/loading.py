@@ -8,11 +8,14 @@ so that it does not matter which process, and how many of them, read.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -43,9 +46,20 @@ class Request(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An error of a loader process, on its way to whoever waits for the batch."""
+    """An error of a loader process, on its way to whoever waits for the batch.
+
+    Attributes:
+        error: that was raised.
+        cause: what it was raised from, which says whose fault it is.
+    """
 
     error: BaseException
+    cause: BaseException | None
+
+    @classmethod
+    def of(cls, error: BaseException) -> Raised:
+        """It, or what can be said of it where it cannot be pickled."""
+        return cls(_portable(error), error.__cause__ and _portable(error.__cause__))
 
 
 class _Parts(Dataset[Any]):
@@ -58,7 +72,7 @@ class _Parts(Dataset[Any]):
         try:
             return request.read(self.parts[request.part], request.indices)
         except Exception as error:  # torch would make a RuntimeError with a traceback of it
-            return Raised(error)
+            return Raised.of(error)
 
 
 class _Feed(Sampler[Request]):
@@ -110,21 +124,25 @@ class LoaderPool:
             TrialError: a process died, as the system's out-of-memory killer ends them.
         """
         self._feed.requests = requests
-        try:
-            with _without_main():
-                batches = iter(self._loader)
-            for batch in batches:
-                if isinstance(batch, Raised):
-                    raise batch.error
-                yield batch
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            close_loaders()
-            raise TrialError(
-                f"a process that reads images died: {str(error).partition(chr(10))[0]} "
-                "(too little memory, or too small a /dev/shm? fewer `loaders` take less)"
-            ) from error
+        with _without_main():
+            batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:  # of the processes, not of an image: they are of no use now
+                close_loaders()
+                raise _lost(error) from ChildProcessError(errno.ECHILD, str(error))
+            if batch is None:
+                return
+            if isinstance(batch, Raised):
+                raise batch.error from batch.cause
+            yield batch
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that were started."""
+        iterator = self._loader._iterator
+        return [] if iterator is None else [each.pid for each in iterator._workers]  # type: ignore[attr-defined]
 
 
 def loader_pool(parts: tuple[Any, ...], count: int, *, pinned: bool) -> LoaderPool:
@@ -155,6 +173,24 @@ def in_thread(
         return batch.pin_memory() if pinned else batch
 
     return prefetch(read, requests)
+
+
+def _lost(error: Exception) -> TrialError:
+    """What is said of processes that are gone: it is a fault of the machine, not of a network."""
+    first = str(error).partition("\n")[0]
+    return TrialError(
+        f"the processes that read images are lost: {first} (where memory or /dev/shm is short, "
+        "fewer `loaders` take less)"
+    )
+
+
+def _portable(error: BaseException) -> BaseException:
+    """An error as it is after pickling, or its traceback as text where it cannot be pickled."""
+    try:
+        copy: BaseException = pickle.loads(pickle.dumps(error))
+    except Exception:  # whatever a stranger's class does
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return copy
 
 
 def _as_it_is(batch: Any) -> Any:

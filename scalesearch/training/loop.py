@@ -313,7 +313,7 @@ def train(
 
 def _identity(task: Task[Any], seed: int) -> str:
     """What a checkpoint must have in common with a training."""
-    # Weights do not depend on these: a resume may have others.
+    # A resume may have others of these: after running out of memory, or on another machine.
     recipe = replace(task.recipe, micro_batch=None, validation_batch=None, loaders=None)
     data = task.data
     images = len(data.train), len(data.validation), data.mean, data.std, data.classes

@@ -10,14 +10,14 @@ import torch
 from scalesearch.arch.detector import Architecture
 from scalesearch.cost.closed_form import cost
 from scalesearch.cost.cost import Precision
-from scalesearch.errors import TrialError
+from scalesearch.errors import TrialError, UserError
+from scalesearch.training.batches import FEWEST
 from scalesearch.training.device import autocast_dtype, pick_device
 from scalesearch.training.recipe import CommonRecipe
 
 Trained = TypeVar("Trained", bound=CommonRecipe)
 # Of the free memory: the rest is for cuDNN's workspaces and what the allocator cannot use.
 _USED = 0.85
-_FEWEST = 2  # images, of which batch norm knows a variance
 _COUNTED: dict[torch.dtype | None, Precision] = {
     torch.bfloat16: "bf16",
     torch.float16: "float16",
@@ -33,12 +33,19 @@ def with_micro_batch(recipe: Trained, architecture: Architecture) -> Trained:
 
     Raises:
         TrialError: not even two images fit.
+        UserError: the process is to be deterministic.
     """
     if recipe.micro_batch != "auto":
         return recipe
     device = pick_device(recipe.device)
     if device.type != "cuda":
         return replace(recipe, micro_batch=None)
+    if torch.backends.cudnn.deterministic:
+        raise UserError(
+            "how many images fit may differ from run to run, and batch norms see so many",
+            key="micro_batch",
+            allowed="a number, or null, with `execution: {deterministic: true}`",
+        )
     free, _ = torch.cuda.mem_get_info(device)
     ours = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     precision = _COUNTED[autocast_dtype(recipe.precision, device)]
@@ -68,10 +75,10 @@ def largest_micro_batch(
     while most - least > 1:
         middle = (least + most) // 2
         least, most = (middle, most) if needed(middle) <= memory else (least, middle)
-    if least < _FEWEST:
+    if least < FEWEST:
         raise TrialError(
-            f"a training step of {_FEWEST} images is predicted to take "
-            f"{needed(_FEWEST) / 2**30:.1f} GiB, of {memory / 2**30:.1f} GiB that are free"
+            f"a training step of {FEWEST} images is predicted to take "
+            f"{needed(FEWEST) / 2**30:.1f} GiB, of {memory / 2**30:.1f} GiB that are free"
         )
     parts = -(-batch // least)
     return -(-batch // parts)

@@ -7,11 +7,11 @@ from typing import Any
 
 # The defaults: what a few epochs of a search learn the most from, on one core or a GPU.
 _QUICK: Mapping[str, Any] = {}
-# Tan & Le 2019, section 5.2, and the authors' code (tensorflow/tpu, models/official/efficientnet:
-# main.py, preprocessing.py, autoaugment.py): RMSProp of decay and momentum .9 and epsilon .001,
-# 0.256 for 4,096 images, times .97 every 2.4 epochs after 5 of warm-up in 350, weight decay 1e-5,
-# moving average .9999, labels smoothed by .1, AutoAugment, random parts of 8 to 100 % of an image,
-# bicubic; validation cuts 224 out of 256 pixels. Gradients are not clipped.
+# Tan & Le 2019, section 5.2, and the authors' code (tensorflow/tpu, models/official/efficientnet):
+# RMSProp of decay and momentum .9 and epsilon .001, 0.256 for 4,096 images, times .97 every 2.4
+# epochs after 5 of warm-up in 350, weight decay 1e-5, moving average .9999, labels smoothed by .1,
+# AutoAugment, random parts of 8 to 100 % of an image, bicubic; validation cuts 224 out of 256
+# pixels. Gradients are not clipped. Where this differs: docs/training.md.
 _EFFICIENTNET_IMAGENET: Mapping[str, Any] = {
     "epochs": 350,
     "batch_size": 4096,
@@ -20,7 +20,7 @@ _EFFICIENTNET_IMAGENET: Mapping[str, Any] = {
     "weight_decay": 1e-5,
     "warmup": 5 / 350,
     "rate_decay": "step",
-    "decay_epochs": 2.4,
+    "decay_every": 2.4 / 350,
     "decay_factor": 0.97,
     "label_smoothing": 0.1,
     "clip": None,
@@ -30,16 +30,16 @@ _EFFICIENTNET_IMAGENET: Mapping[str, Any] = {
     "validation_crop": 0.875,
     "policy": "auto_augment",
 }
-# Kornblith, Shlens & Le 2019 ("Do better ImageNet models transfer better?", section 4.1 and its
-# appendix): Nesterov momentum .9 at batch 256 with a cosine; rate and decay from the middle of the
-# grids that they searched (1e-4 to 1e-1; 1e-6 to 1e-2 and none); random parts of the image as for
-# ImageNet, without colour changes.
+# Kornblith, Shlens & Le 2019 ("Do better ImageNet models transfer better?"): Nesterov momentum .9
+# at batch 256 with a cosine, random parts of the image without colour changes; of the rates that
+# they searched, 1e-4 to 1e-1, one that is neither.
 _FINETUNE: Mapping[str, Any] = {
     "epochs": 30,
     "batch_size": 256,
     "micro_batch": "auto",
     "optimizer": "sgd",
     "learning_rate": 0.01,
+    "learning_rate_for": 256,
     "weight_decay": 1e-4,
     "warmup": 0.05,
     "label_smoothing": 0.0,
@@ -55,7 +55,6 @@ _EFFICIENTDET_COCO: Mapping[str, Any] = {
     "batch_size": 64,
     "micro_batch": "auto",
     "optimizer": "sgd",
-    "learning_rate": 0.08,
     "weight_decay": 4e-5,
     "warmup": 1 / 300,
     "clip": 10.0,
@@ -71,6 +70,7 @@ _FINETUNE_DETECTOR: Mapping[str, Any] = {
     "micro_batch": "auto",
     "optimizer": "sgd",
     "learning_rate": 0.002,
+    "learning_rate_for": 16,
     "weight_decay": 4e-5,
     "warmup": 0.05,
     "ema": 0.999,

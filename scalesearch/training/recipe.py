@@ -52,6 +52,7 @@ DETECTION_OPTIMIZERS = {
     "sgd": OptimizerDefaults(0.08, 64, "linear", 4e-5, 1),
 }
 ENOUGH = 8  # images of a batch whose statistics are fit for batch norm
+FEW_CLASSES = 10  # of so many, or fewer, the best five say little
 # What memory is counted for, by precision.
 _COUNTED: Mapping[str, Precision] = {"bf16": "bf16", "fp16": "float16"}
 POLICIES = ("rand_augment", "auto_augment", "trivial_augment")
@@ -69,14 +70,17 @@ class CommonRecipe:
         batch_size: images in a training step; at least 2, since batch norm needs a variance.
         micro_batch: images at once, where memory does not hold a batch: gradients are added up to
             the batch's, batch norms see so many. By default the whole batch; `auto` is as many as
-            are predicted to fit into the memory of a worker's GPU (a limit on `training_bytes`
-            counts the whole batch). A trial that runs out of memory is trained again with half.
+            are predicted to fit into the memory of a worker's GPU, of which it needs a whole one
+            (a limit on `training_bytes` counts 8 images then). A trial that runs out of memory is
+            trained again with half.
         optimizer: `adamw`, `sgd` (Nesterov momentum 0.9) or `rmsprop` (as in EfficientNet).
         learning_rate: the peak; by default the optimizer's own, scaled to the batch.
+        learning_rate_for: images in a batch that the given `learning_rate` is for: others scale it
+            as they do the optimizer's own. By default it is taken as it is.
         weight_decay: by default the optimizer's own.
         warmup: share of all steps in which the rate rises from 0.
         rate_decay: how it falls then: `cosine`, half of one, or `step`, in steps.
-        decay_epochs: from one of these steps to the next, warm-up counted in.
+        decay_every: share of the training from one of these steps to the next, warm-up counted in.
         decay_factor: that the rate is multiplied with in each.
         label_smoothing: share of the target spread over all classes (Szegedy et al. 2016).
         clip: largest norm of the gradient, or null. The default lets ordinary steps pass and
@@ -100,8 +104,8 @@ class CommonRecipe:
             memory, else 0. Pixels do not depend on it.
         validation_batch: images at once in validation; by default twice as many as in training.
         validate_every: epochs from one validation to the next; the last is always validated.
-        checkpoint: which weights count: the `last`, or the `best` of all validated epochs, whose
-            score is then the trial's.
+        checkpoint: which weights count: the `last`, or the `best` of all validated epochs by
+            `accuracy` (or `ap`), whose scores are then the trial's.
         seeds: trainings with weights and draws of their own; scores are means, and
             `accuracy_spread` (`ap_spread`, …) is the standard deviation over them.
         timed: `step_seconds`, the median time of a training step, is among the scores.
@@ -115,10 +119,11 @@ class CommonRecipe:
     micro_batch: int | Literal["auto"] | None = None
     optimizer: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: float | None = None
+    learning_rate_for: int | None = None
     weight_decay: float | None = None
     warmup: float = 0.1
     rate_decay: Literal["cosine", "step"] = "cosine"
-    decay_epochs: float = 2.4
+    decay_every: float = 2.4 / 350
     decay_factor: float = 0.97
     label_smoothing: float = 0.1
     clip: float | None = 5.0
@@ -137,6 +142,13 @@ class CommonRecipe:
     checkpoint: Literal["last", "best"] = "last"
     seeds: int = 1
     timed: bool = False
+
+    def require_files(self) -> None:
+        """Raises `UserError` for a file that is named and not there."""
+        for key in ("weights", "teacher_weights"):
+            path = getattr(self, key, None)
+            if path is not None and not path.is_file():
+                raise UserError(f"there is no file {path}", key=key)
 
     @classmethod
     def named(cls, recipe: str, **others: Any) -> Self:
@@ -168,8 +180,9 @@ class CommonRecipe:
         for key in ("warmup", "label_smoothing"):
             _check(key, getattr(self, key), 0 <= getattr(self, key) < 1, "0 or more, below 1")
         _check_word("rate_decay", self.rate_decay, ("cosine", "step"))
-        each = self.decay_epochs
-        _check("decay_epochs", each, math.isfinite(each) and each > 0, "a number above 0")
+        _check("decay_every", self.decay_every, 0 < self.decay_every <= 1, "above 0, up to 1")
+        images = self.learning_rate_for
+        _check("learning_rate_for", images, images is None or images >= 1, "1 or more, or null")
         _check("decay_factor", self.decay_factor, 0 < self.decay_factor <= 1, "above 0, up to 1")
         _check("ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or null")
         self._check_weights()
@@ -204,11 +217,12 @@ class CommonRecipe:
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate after warm-up."""
-        if self.learning_rate is not None:
-            return self.learning_rate
         default = self.optimizers[self.optimizer]
-        growth = self.batch_size / default.batch
-        return default.learning_rate * (math.sqrt(growth) if default.scaling == "root" else growth)
+        rate, batch = default.learning_rate, default.batch
+        if self.learning_rate is not None:
+            rate, batch = self.learning_rate, self.learning_rate_for or self.batch_size
+        growth = self.batch_size / batch
+        return rate * (math.sqrt(growth) if default.scaling == "root" else growth)
 
     @property
     def step_batch(self) -> int:
@@ -236,8 +250,9 @@ class CommonRecipe:
         Which precision `auto` takes only a worker's GPU can tell: float32 is counted, which takes
         more wherever activations outweigh weights.
         """
+        fewest = min(ENOUGH, self.batch_size)
         return Workload(
-            training_batch=self.step_batch,
+            training_batch=fewest if self.micro_batch == "auto" else self.step_batch,
             optimizer_copies=self.optimizers[self.optimizer].copies,
             ema=self.ema is not None,
             precision=_COUNTED.get(self.precision, "float32"),
@@ -304,6 +319,15 @@ class Recipe(CommonRecipe):
     def __post_init__(self) -> None:
         CommonRecipe.__post_init__(self)
         _check_word("crop", self.crop, ("shift", "random_resized"))
+        changes = ("policy", "color_jitter", "erase", "mixup", "cutmix")
+        asked = [key for key in changes if getattr(self, key)]
+        asked += ["crop"] if self.crop != "shift" else []
+        if asked and not self.augment:
+            raise UserError(
+                f"images are not changed at random with augment: false, and {asked[0]} asks for it",
+                key=asked[0],
+                hint="leave one of the two out",
+            )
         least, most = self.crop_scale
         pair = "two numbers above 0, the smaller first"
         _check("crop_scale", self.crop_scale, 0 < least <= most <= 1, f"{pair}, 1 at most")
@@ -364,10 +388,10 @@ class DetectionRecipe(CommonRecipe):
         norm (`batch`, `group`), in words.
         """
         noisy = not self.frozen_norm or norm == "batch"
-        if self.batch_size >= ENOUGH or not noisy:
+        if self.step_batch >= ENOUGH or not noisy:
             return ()
         return (
-            f"batch norms of {self.batch_size} images at a time are noisy: take a batch_size of "
+            f"batch norms of {self.step_batch} images at a time are noisy: take a batch_size of "
             f"{ENOUGH} or more, or, with pretrained weights, `frozen_norm: true` and detectors "
             "with `norm: group`",
         )

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scalesearch.arch.detector import Architecture
 from scalesearch.errors import UserError
 from scalesearch.files.architecture import architecture
 from scalesearch.nn.build import build
-from scalesearch.nn.weights import load_weights
+from scalesearch.nn.weight_files import read_weights
+from scalesearch.nn.weights import LoadReport, load_weights, matched, needed_by
 from scalesearch.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -26,19 +28,40 @@ def load_teacher(recipe: Recipe, data: ImageData, device: torch.device) -> nn.Mo
     """
     if recipe.teacher is None or recipe.teacher_weights is None:
         return None
-    images = {"num_classes": len(data.classes), "in_channels": data.channels}
-    try:
-        network = architecture(recipe.teacher, **images)
-    except UserError as error:
-        raise error.at(under="teacher") from None
+    net, _ = _taken(recipe, len(data.classes), data.channels)
     with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and thrown away
-        model = build(network)
-    try:
-        load_weights(model, recipe.teacher_weights)
-    except UserError as error:
-        raise error.at(under="teacher_weights") from None
+        model = build(net)
+    load_weights(model, recipe.teacher_weights)
     model.requires_grad_(False)
     return model.to(device).to(memory_format=torch.channels_last).eval()
+
+
+def teacher_notes(recipe: Recipe, net: Architecture) -> tuple[str, ...]:
+    """What the teacher is, for networks such as this one.
+
+    Raises:
+        UserError: as of `load_teacher`.
+    """
+    if recipe.teacher is None or recipe.teacher_weights is None:
+        return ()
+    _, report = _taken(recipe, net.num_classes, net.in_channels)
+    return (f"teacher {recipe.teacher}: {report} from {recipe.teacher_weights.name}",)
+
+
+def _taken(recipe: Recipe, num_classes: int, in_channels: int) -> tuple[Architecture, LoadReport]:
+    """The teacher's network, and what of it the file has: all."""
+    assert recipe.teacher is not None
+    assert recipe.teacher_weights is not None
+    try:
+        net = architecture(recipe.teacher, num_classes=num_classes, in_channels=in_channels)
+    except UserError as error:
+        raise error.at(under="teacher") from None
+    try:
+        _, report = matched(needed_by(net), read_weights(recipe.teacher_weights))
+        report.check()
+    except UserError as error:
+        raise error.at(under="teacher_weights") from None
+    return net, report
 
 
 def distillation(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:

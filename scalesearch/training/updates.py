@@ -69,7 +69,7 @@ def learning_rate(recipe: CommonRecipe, step: int, steps: int) -> float:
     if step < rising:
         share = (step + 1) / (rising + 1)
     elif recipe.rate_decay == "step":
-        share = recipe.decay_factor ** (step * recipe.epochs // (steps * recipe.decay_epochs))
+        share = recipe.decay_factor ** int(step / steps / recipe.decay_every)
     else:
         share = 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
     return recipe.peak_learning_rate * share

@@ -825,3 +825,21 @@ def test_the_processes_that_read_decide_nothing(study):
     assert ours == theirs
     assert "epochs" in ours["search"]["evaluator"]
     assert "loaders" not in ours["search"]["evaluator"]
+
+
+def test_a_share_of_a_gpu_is_no_memory_to_fit_into(study):
+    text = STUDY.replace("epochs: 2", "epochs: 2, micro_batch: auto")
+    with pytest.raises(UserError, match=r"workers with 0\.5 of a GPU would each take") as caught:
+        load_study(study(text, "execution: {executor: ray, gpus: 0.5}\n"))
+    assert caught.value.key.endswith("evaluator.micro_batch")
+    load_study(study(text, "execution: {executor: ray, gpus: 1}\n"))
+
+
+def test_files_of_phases_are_asked_for_before_the_first(study, tmp_path):
+    more = "grid: {evaluator: {weights: begin.pth}}\n"
+    made = load_study(study(more=more))
+    with pytest.raises(UserError, match=r"there is no file .*begin\.pth") as caught:
+        made.require_files()
+    assert caught.value.key == "grid.evaluator.weights"
+    (tmp_path / "begin.pth").write_bytes(b"x")
+    made.require_files()

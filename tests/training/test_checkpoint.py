@@ -35,7 +35,8 @@ RECIPES = {
     "few validations": {"validate_every": 3},
     "micro-batches": {"micro_batch": 5},
     "the best": {"checkpoint": "best"},
-    "steps": {"rate_decay": "step", "decay_epochs": 1.0, "decay_factor": 0.5},
+    "the best of the average": {"checkpoint": "best", "ema": 0.9},
+    "steps": {"rate_decay": "step", "decay_every": 0.25, "decay_factor": 0.5},
 }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +20,8 @@ from scalesearch.arch.backbone import Backbone, Head, Stem
 from scalesearch.arch.stage import Stage
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.errors import TrialError, UserError
+from scalesearch.executors._failures import failure_of
 from scalesearch.nn.build import build
-from scalesearch.training import loading
 from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection
 from scalesearch.training.loading import Request, close_loaders, loader_pool
@@ -80,7 +83,6 @@ def test_weights_do_not_depend_on_how_many_processes_read(photographs):
         again, others = trained(NET, photographs, replace(RECIPE, loaders=count))
         assert again == scores
         assert torch.equal(others, weights)
-    assert loading._pool.count == 2
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -103,11 +105,11 @@ def test_processes_are_kept_for_the_next_training_even_if_this_one_was_given_up(
     training = train(build(NET), task, 3)
     next(training)
     training.close()
-    first = loading._pool
-    pids = [worker.pid for worker in first._loader._iterator._workers]
+    first = loader_pool((photographs.train, photographs.validation), 1, pinned=False)
+    pids = first.pids
     scores, _ = trained(NET, photographs, replace(RECIPE, loaders=1))
-    assert loading._pool is first
-    assert [worker.pid for worker in first._loader._iterator._workers] == pids
+    assert loader_pool((photographs.train, photographs.validation), 1, pinned=False) is first
+    assert first.pids == pids
     assert scores == trained(NET, photographs, RECIPE)[0]
 
 
@@ -124,10 +126,40 @@ def test_an_error_of_a_process_is_the_users_own(photographs):
 @pytest.mark.slow
 def test_a_process_that_dies_fails_the_trial_and_the_next_one_has_new_processes(photographs):
     pool = loader_pool((photographs.train,), 1, pinned=False)
-    with pytest.raises(TrialError, match="a process that reads images died"):
+    with pytest.raises(TrialError, match="the processes that read images are lost") as caught:
         list(pool.read([Request(0, die, np.arange(2))]))
+    assert failure_of(caught.value).kind == "machine"  # which is tried again elsewhere
     pool = loader_pool((photographs.train,), 1, pinned=False)
     assert len(list(pool.read([Request(0, read_whole, np.arange(3))]))) == 1
+
+
+@pytest.mark.slow
+def test_whose_fault_an_error_is_survives_the_way_from_a_process(photographs):
+    pool = loader_pool((photographs.train,), 1, pinned=False)
+    with pytest.raises(TrialError, match="the disk answers no more") as caught:
+        list(pool.read([Request(0, no_disk, np.arange(2))]))
+    assert failure_of(caught.value).kind == "machine"
+    with pytest.raises(RuntimeError, match="holds a lock"):  # and one that cannot be pickled
+        list(pool.read([Request(0, locked, np.arange(2))]))
+    assert len(list(pool.read([Request(0, read_whole, np.arange(3))]))) == 1
+
+
+def test_a_batch_of_detections_is_pickled_as_a_few_arrays():
+    """A tensor that comes from another process takes an open file, of which there are 1,024."""
+    data = squares(40, 2)
+    read = Detection(architecture=detector(), data=data, recipe=DetectionRecipe()).reader(0, 32)
+    batch = read(data.train, np.arange(40))
+    again = pickle.loads(pickle.dumps(batch))
+    _, arguments = batch.__reduce__()
+    assert sum(isinstance(each, torch.Tensor) for each in arguments) == 1
+    assert torch.equal(again.pixels, batch.pixels)
+    for one, other in zip(again.samples, batch.samples, strict=True):
+        assert (one.index, one.letterbox) == (other.index, other.letterbox)
+        for name in ("boxes", "labels", "crowd"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+    for name in ("boxes", "labels", "crowds"):
+        ours, theirs = getattr(again.objects, name), getattr(batch.objects, name)
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.slow
@@ -144,7 +176,7 @@ def test_processes_end_with_the_one_that_reads(tmp_path):
         f"print('begun', flush=True)\ndata = Dataset(path={str(tmp_path / 'images')!r}).load(0)\n"
         "pool = loader_pool((data.train,), 2, pinned=False)\n"
         "print(len(list(pool.read([Request(0, read_whole, np.arange(2))]))), flush=True)\n"
-        "print(*[worker.pid for worker in pool._loader._iterator._workers], flush=True)\n"
+        "print(*pool.pids, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(
@@ -163,8 +195,6 @@ def test_processes_end_with_the_one_that_reads(tmp_path):
 
 
 def ended(pid, seconds=30):
-    import time
-
     for _ in range(10 * seconds):
         if not Path(f"/proc/{pid}").exists():
             return True
@@ -178,3 +208,13 @@ def read_whole(images, indices):
 
 def die(images, indices):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_disk(images, indices):
+    raise TrialError("the disk answers no more") from OSError(5, "Input/output error")
+
+
+def locked(images, indices):
+    error = ValueError("holds a lock")
+    error.lock = threading.Lock()
+    raise error

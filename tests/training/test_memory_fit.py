@@ -8,7 +8,7 @@ import pytest
 
 import scalesearch as ss
 from scalesearch.cost.cost import Workload
-from scalesearch.errors import TrialError
+from scalesearch.errors import TrialError, UserError
 from scalesearch.training.memory_fit import largest_micro_batch, with_micro_batch
 from scalesearch.training.recipe import DetectionRecipe, Recipe
 
@@ -58,8 +58,9 @@ def test_on_a_cpu_and_where_a_number_is_given_nothing_is_fitted():
     assert with_micro_batch(Recipe(device="cpu", micro_batch="auto"), B0).micro_batch is None
     given = Recipe(micro_batch=16)
     assert with_micro_batch(given, B0) is given
+    # What a limit on memory is held against: as few as batch norms are fit for.
     assert Recipe(micro_batch="auto").workload == Workload(
-        training_batch=128, optimizer_copies=2, ema=False
+        training_batch=8, optimizer_copies=2, ema=False
     )
 
 
@@ -75,3 +76,6 @@ def test_on_a_gpu_it_follows_its_free_memory(monkeypatch):
     assert fitted.micro_batch == largest_micro_batch(recipe, B0, 0.85 * 2 * GIB, "float32")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70 * GIB, 80 * GIB))
     assert with_micro_batch(recipe, B0).micro_batch is None
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    with pytest.raises(UserError, match="how many images fit may differ from run to run"):
+        with_micro_batch(recipe, B0)

@@ -117,7 +117,8 @@ def test_half_of_the_images_at_once_is_half_in_validation_too():
     [
         (Recipe, "micro_batch", 1),
         (Recipe, "rate_decay", "linear"),
-        (Recipe, "decay_epochs", 0.0),
+        (Recipe, "decay_every", 0.0),
+        (Recipe, "learning_rate_for", 0),
         (Recipe, "decay_factor", 1.5),
         (Recipe, "loaders", -1),
         (Recipe, "checkpoint", "first"),
@@ -155,8 +156,9 @@ def test_the_recipe_of_efficientnet_is_the_papers():
     """Section 5.2 of Tan & Le 2019, and the authors' code for what it leaves out."""
     recipe = Recipe.named("efficientnet_imagenet")
     assert (recipe.optimizer, recipe.peak_learning_rate) == ("rmsprop", pytest.approx(0.256))
-    assert (recipe.decay_factor, recipe.decay_epochs, recipe.decay) == (0.97, 2.4, 1e-5)
+    assert (recipe.decay_factor, recipe.decay) == (0.97, 1e-5)
     assert (recipe.epochs, recipe.warmup * recipe.epochs) == (350, pytest.approx(5))
+    assert recipe.decay_every * recipe.epochs == pytest.approx(2.4)
     assert (recipe.ema, recipe.label_smoothing, recipe.clip) == (0.9999, 0.1, None)
     assert (recipe.policy, recipe.validation_crop) == ("auto_augment", 224 / 256)
     # 0.256 is for 4,096 images: one card of 256 takes 0.016.
@@ -184,3 +186,42 @@ def test_a_recipe_that_is_none_is_named_with_those_that_are():
         Recipe.named("finetuning")
     assert caught.value.allowed == "quick, finetune, efficientnet_imagenet"
     assert "finetune" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, n) for kind in (Recipe, DetectionRecipe) for n in kind.presets]
+)
+def test_half_the_batch_has_the_rate_of_half_the_batch(kind, name):
+    recipe = kind.named(name)
+    half = kind.named(name, batch_size=recipe.batch_size // 2)
+    growth = 2**0.5 if recipe.optimizer == "adamw" else 2
+    assert half.peak_learning_rate == pytest.approx(recipe.peak_learning_rate / growth)
+
+
+def test_a_given_rate_may_be_for_another_batch():
+    assert Recipe(learning_rate=0.1, batch_size=64).peak_learning_rate == 0.1
+    given = Recipe(optimizer="sgd", learning_rate=0.1, learning_rate_for=256, batch_size=64)
+    assert given.peak_learning_rate == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("option", [{"mixup": 0.2}, {"policy": "rand_augment"}, {"erase": 0.1}])
+def test_changes_of_images_that_are_not_to_be_changed(option):
+    with pytest.raises(UserError, match="not changed at random with augment: false") as caught:
+        Recipe(augment=False, **option)
+    assert caught.value.key in option
+    with pytest.raises(UserError, match="crop asks for it"):
+        Recipe(augment=False, crop="random_resized")
+
+
+def test_noisy_batch_norms_are_those_of_what_is_seen_at_once():
+    assert DetectionRecipe(batch_size=64).notes("batch") == ()
+    (note,) = DetectionRecipe(batch_size=64, micro_batch=2).notes("batch")
+    assert note.startswith("batch norms of 2 images at a time are noisy")
+
+
+def test_files_that_are_not_there(tmp_path):
+    for key, more in (("weights", {}), ("teacher_weights", {"teacher": "resnet18"})):
+        with pytest.raises(UserError, match=r"there is no file .*no\.pth") as caught:
+            Recipe(**{key: tmp_path / "no.pth"}, **more).require_files()
+        assert caught.value.key == key
+    Recipe().require_files()

@@ -11,7 +11,7 @@ from scalesearch.files.architecture import save_architecture
 from scalesearch.nn.build import build
 from scalesearch.training.classify import Classification, ClassReader
 from scalesearch.training.recipe import Recipe
-from scalesearch.training.teacher import distillation, load_teacher
+from scalesearch.training.teacher import distillation, load_teacher, teacher_notes
 from scalesearch.view import View
 from tests.evaluators.test_training import data as images
 from tests.evaluators.test_training import network as classifier
@@ -69,3 +69,7 @@ def test_a_teacher_that_cannot_be_had_is_the_users_to_mend(taught, tmp_path):
         with pytest.raises(UserError, match=text):
             load_teacher(wrong, images(), device)
     assert load_teacher(Recipe(), images(), device) is None
+    assert teacher_notes(Recipe(), classifier()) == ()
+    (note,) = teacher_notes(recipe, classifier())
+    assert note.startswith(f"teacher {recipe.teacher}: ")
+    assert note.endswith("weights are taken from teacher.safetensors")

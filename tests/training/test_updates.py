@@ -241,7 +241,10 @@ def test_a_rate_that_falls_in_steps_is_efficientnets():
     recipe = Recipe.named("efficientnet_imagenet")
     per_epoch = 10
     steps = recipe.epochs * per_epoch
-    for epoch in (5, 7, 24, 100, 349):
+    for epoch in (6, 8, 25, 100, 349):
         rate = learning_rate(recipe, epoch * per_epoch, steps)
         assert rate == pytest.approx(0.256 * 0.97 ** math.floor(epoch / 2.4))
     assert learning_rate(recipe, 24, steps) == pytest.approx(0.256 * 25 / 51)
+    # A shortened one ends as low: 145 times .97.
+    short = Recipe.named("efficientnet_imagenet", epochs=90)
+    assert learning_rate(short, 899, 900) == pytest.approx(0.256 * 0.97**145)
