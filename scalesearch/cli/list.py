@@ -16,6 +16,7 @@ from scalesearch.cost.counts import counts
 from scalesearch.history.objective import METRICS
 from scalesearch.scaling.family import DETECTOR_STRATEGIES
 from scalesearch.scaling.strategies import STRATEGIES
+from scalesearch.training.presets import CLASSIFICATION_PRESETS, DETECTION_PRESETS
 from scalesearch.units import format_count
 
 _COUNTS = ("params", "flops", "activations")
@@ -61,6 +62,7 @@ def words() -> dict[str, tuple[str, ...]]:
         "task": tuple(METRICS),
         "dataset": plugins.names("datasets"),
         "evaluator": plugins.names("evaluators"),
+        "evaluator.recipe": tuple(dict.fromkeys((*CLASSIFICATION_PRESETS, *DETECTION_PRESETS))),
         "search.sampler": plugins.names("samplers"),
         "limits": tuple(UNITS),
         "family.strategies": tuple(dict.fromkeys((*STRATEGIES, *DETECTOR_STRATEGIES))),

@@ -7,6 +7,8 @@ import sys
 from scalesearch import plugins
 from scalesearch.arch.published import names
 from scalesearch.cli.list import words
+from scalesearch.evaluators.detection import Evaluator as DetectionEvaluator
+from scalesearch.evaluators.training import Evaluator
 from scalesearch.study.schema import Family, Search, Study
 
 
@@ -48,9 +50,12 @@ def test_words_are_keys_of_a_study_or_a_network():
         *(f"neck.{key}" for key in Neck.__dataclass_fields__),
         "limits",
         "execution.executor",
+        "evaluator.recipe",
     }
     assert set(words()) <= known
     assert all(words().values())
+    presets = {*Evaluator.presets, *DetectionEvaluator.presets}
+    assert set(words()["evaluator.recipe"]) == presets
 
 
 def test_on_a_narrow_screen_words_are_wrapped_below_each_other(monkeypatch, capsys):
