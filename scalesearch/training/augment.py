@@ -31,7 +31,8 @@ def draw_moves(indices: np.ndarray, side: int, seed: int, *, shift: bool, flip: 
     The moves of each follow from the seed and its index alone.
     """
     draws, reach = uniforms(seed, indices, 3), side // _REACH
-    steps = np.floor(draws[:, :2].T * (2 * reach + 1)).astype(np.int64) - reach
+    # Contiguous: what images are looked up by takes half the time then.
+    steps = np.floor(draws[:, :2].T * (2 * reach + 1)).astype(np.int64, order="C") - reach
     return Moves(
         torch.from_numpy(steps)[..., None] if shift and reach else None,
         torch.from_numpy(draws[:, 2:] < 0.5) if flip else None,
