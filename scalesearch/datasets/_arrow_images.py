@@ -157,10 +157,7 @@ def read_images(
     ]
     counts, labels = [], list[Any]()
     for file, stream in zip(files, streams, strict=True):
-        table = _table(stream, file)
-        for name in (columns.image, columns.label):
-            if name not in table.column_names:
-                raise UserError(f"{file} has no column {name!r}, as others have", key="path")
+        table = _table(stream, file, columns)
         absent = _bytes_of(table.column(columns.image)).null_count
         if absent:
             raise UserError(
@@ -245,7 +242,9 @@ def _write_stream(file: Path, columns: Columns, path: Path) -> None:
 def _mapped(path: str, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
     """The chunks of the bytes of a column, and the row after each; mapped, once a process."""
     try:
-        chunks = _bytes_of(pa.ipc.open_stream(pa.memory_map(path)).read_all().column(column)).chunks
+        whole = pa.ipc.open_stream(pa.memory_map(path)).read_all().column(column)
+        whole.validate(full=True)  # else an offset that is damaged leads out of the map: SIGBUS
+        chunks = _bytes_of(whole).chunks
     except pa.ArrowException as error:
         raise OSError(f"{path} was changed: {shortened(str(error))}") from error
     return tuple(chunks), np.cumsum([len(chunk) for chunk in chunks])
@@ -259,13 +258,18 @@ def _bytes_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.flatten()[position]  # null where the struct is
 
 
-def _table(stream: Path, file: Path) -> pa.Table:
-    """An Arrow stream, mapped into memory."""
+def _table(stream: Path, file: Path, columns: Columns) -> pa.Table:
+    """The two columns of an Arrow stream, mapped into memory and of sound structure."""
     try:
         with stream.open("rb") as content:
             content.seek(max(0, stream.stat().st_size - len(_END)))
             whole = content.read() == _END
         table = pa.ipc.open_stream(pa.memory_map(str(stream))).read_all()
+        for name in (columns.image, columns.label):
+            if name not in table.column_names:
+                raise UserError(f"{file} has no column {name!r}, as others have", key="path")
+        table = table.select([columns.image, columns.label])
+        table.validate(full=True)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(file, error) from error
     if not whole:

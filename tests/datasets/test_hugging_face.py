@@ -168,6 +168,7 @@ def test_two_columns_of_classes(tmp_path):
 
 MISTAKES = {
     "torn": "cannot be read as an Arrow stream",
+    "offsets": "cannot be read as an Arrow stream: .*[Oo]ffset",
     "closed early": "it breaks off before its end",
     "unlabelled": "8 of 8 images have no label, or one like -1 that is none of the 2 classes",
     "paths": "2 of 2 images are not in .*, at most their paths",
@@ -186,6 +187,11 @@ def test_mistakes(tmp_path, kind):
     content = stream(tmp_path / "y" / "x.arrow", table(range(8))).read_bytes()
     if kind in ("torn", "closed early"):
         path.write_bytes(content[: len(content) // 2 if kind == "torn" else -8])
+    elif kind == "offsets":
+        # An image that would lie far behind the end of the file.
+        starts = np.cumsum([0, *(len(encoded(seed)) for seed in range(3))]).astype("<i4")
+        damaged = starts + np.array([0, 0, 2_000_000_000, 2_000_000_000], "<i4")
+        path.write_bytes(content.replace(starts.tobytes(), damaged.tobytes()))
     elif kind == "unlabelled":
         stream(path, table(range(8), labels=[-1] * 8))
     elif kind == "paths":
