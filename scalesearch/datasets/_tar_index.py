@@ -16,6 +16,8 @@ _END = bytes(_BLOCK)
 # Of names and other attributes of a member; a header that claims more is damaged.
 _MOST_ATTRIBUTES = 1 << 20
 _REGULAR = (b"0", b"\0", b"7")
+# Links, devices, folders and pipes, whatever their headers say of a size.
+_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip"),
     b"BZh": ("bzip2", "bunzip2"),
@@ -127,6 +129,8 @@ def read_members(file: ArchiveFile) -> Iterator[Member]:
         start = position if first is None else first
         name = attributes.get("path", header.name)
         size = _size(attributes, header.size, position)
+        if header.type in _WITHOUT_CONTENT:
+            size = 0
         data, position = position + _BLOCK, position + _BLOCK + -(-size // _BLOCK) * _BLOCK
         if data + size > file.size:
             raise Torn(f"breaks off within {name!r}, which has {size:,} bytes from byte {data:,}")
