@@ -32,13 +32,8 @@ _STARTS = (
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream that was closed
 _BATCH = 64  # images that are unpacked at once
 _USUAL_LABELS = ("label", "labels", "class", "category", "target", "y")
-_WORDS_OR_NUMBERS = (
-    pa.types.is_integer,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_boolean,
-    pa.types.is_floating,
-)
+_WORDS = (pa.types.is_string, pa.types.is_large_string)
+_NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_floating)
 
 
 @dataclass(frozen=True)
@@ -100,10 +95,17 @@ class ArrowImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns are images and labels, and the names of the classes if the features say."""
+    """Which columns are images and labels, and the names of the classes if the features say.
+
+    Attributes:
+        image, label: names of columns.
+        words: whether labels are words.
+        classes: of which labels are positions.
+    """
 
     image: str
     label: str
+    words: bool
     classes: tuple[str, ...]
 
 
@@ -130,7 +132,7 @@ def find_columns(file: Path, image: str | None, label: str | None) -> Columns:
     ][:1]
     of_label = _one(labels, label, "label", schema, file)
     kind = schema.field(of_label).type
-    if not any(is_one(kind) for is_one in _WORDS_OR_NUMBERS):
+    if not any(is_one(kind) for is_one in (*_WORDS, *_NUMBERS)):
         raise UserError(
             f"the column {of_label!r} of {file} is {kind}: an image has one class",
             key="label",
@@ -138,25 +140,34 @@ def find_columns(file: Path, image: str | None, label: str | None) -> Columns:
         )
     names = features.get(of_label, {}).get("names") if _kind(features, of_label) else None
     classes = tuple(map(str, names)) if isinstance(names, list) else ()
-    return Columns(image=chosen, label=of_label, classes=classes)
+    words = any(is_one(kind) for is_one in _WORDS)
+    return Columns(image=chosen, label=of_label, words=words, classes=classes)
 
 
 def read_images(
-    files: Sequence[Path], columns: Columns, folder: Path | None
+    files: Sequence[Path], every: Sequence[Columns], folder: Path | None
 ) -> tuple[ArrowImages, list[Any]]:
-    """The images of some files and the label of each.
+    """The images of some files and the label of each, a position in the classes of the first file.
 
     Parquet files are unpacked into a folder once, as no row of theirs can be read alone.
 
+    Args:
+        files: with images and labels of one kind.
+        every: the columns of each file.
+        folder: into which Parquet files are unpacked; None for the cache.
+
     Raises:
-        UserError: a file cannot be read, or images are not in it.
+        UserError: a file cannot be read, images are not in it, or files do not go together.
     """
+    columns = every[0]
+    for file, of_file in zip(files, every, strict=True):
+        _check_alike(columns, of_file, files[0], file)
     streams = [
         unpack(file, columns, folder or cache_folder() / "parquet") if is_parquet(file) else file
         for file in files
     ]
     counts, labels = [], list[Any]()
-    for file, stream in zip(files, streams, strict=True):
+    for file, stream, of_file in zip(files, streams, every, strict=True):
         table = _table(stream, file, columns)
         absent = _bytes_of(table.column(columns.image)).null_count
         if absent:
@@ -166,7 +177,7 @@ def read_images(
                 hint="write the data set with `save_to_disk`, which stores the images themselves",
             )
         counts.append(table.num_rows)
-        labels += table.column(columns.label).to_pylist()
+        labels += _renumbered(table.column(columns.label).to_pylist(), of_file, columns)
     images = ArrowImages(
         files=tuple(map(str, streams)),
         names=tuple(file.name for file in files),
@@ -175,6 +186,43 @@ def read_images(
         row=np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
     )
     return images, labels
+
+
+def _check_alike(first: Columns, other: Columns, first_file: Path, file: Path) -> None:
+    """Rejects files whose images or labels do not go together; the order of names is free."""
+    for key in ("image", "label"):
+        if getattr(first, key) != getattr(other, key):
+            raise UserError(
+                f"the {key} is the column {getattr(first, key)!r} in {first_file} and "
+                f"{getattr(other, key)!r} in {file}",
+                key=key,
+                hint=f"say which one it is in all: `{key}: NAME`, or write the files alike",
+            )
+    if first.words != other.words:
+        words, numbers = (first_file, file) if first.words else (file, first_file)
+        raise UserError(
+            f"labels are words in {words} and numbers in {numbers}",
+            key="label",
+            hint="write the files with labels of one type",
+        )
+    if set(first.classes) != set(other.classes):
+        only = [name for name in first.classes if name not in other.classes]
+        only += [name for name in other.classes if name not in first.classes]
+        raise UserError(
+            f"the classes of {file} have other names than those of {first_file}: "
+            f"{first_few(only)} in one of them only",
+            key="label",
+            hint="write the files with one `ClassLabel`: what another number means is not known",
+        )
+
+
+def _renumbered(labels: list[Any], own: Columns, columns: Columns) -> list[Any]:
+    """Labels of a file as positions in the classes of all; those that are none as they are."""
+    if own.classes == columns.classes:
+        return labels
+    position = {name: number for number, name in enumerate(columns.classes)}
+    numbers = {number: position[name] for number, name in enumerate(own.classes)}
+    return [numbers.get(label, label) for label in labels]
 
 
 def is_parquet(file: Path) -> bool:

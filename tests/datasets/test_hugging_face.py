@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -164,6 +166,45 @@ def test_two_columns_of_classes(tmp_path):
     data = Dataset(path=path, label="fine").load(0)
     assert data.classes == ("2", "3")
     assert "1 classes have no image and are left out: 1" in data.notes
+
+
+def named(*names):
+    return {**FEATURES, "label": {"names": names, "_type": "ClassLabel"}}
+
+
+def parts(tmp_path, validation):
+    for name, content in (("train", table(range(8))), ("validation", validation)):
+        pq.write_table(content, tmp_path / f"{name}-0.parquet")
+    return Dataset(path=tmp_path, unpacked=tmp_path / "cache")
+
+
+def test_parts_whose_classes_are_numbered_otherwise(tmp_path):
+    # Seed 11 is a dog, which has the number 0 there.
+    other = table(range(10, 14), named("dog", "cat"), [1, 0, 1, 0])
+    data = parts(tmp_path, other).load(0)
+    assert data.classes == ("cat", "dog")
+    assert data.validation.labels.tolist() == [0, 1, 0, 1]
+    check(data)
+    unlabelled = table(range(10, 14), named("dog", "cat"), [1, 0, 1, -1])
+    with pytest.raises(UserError, match=r"1 of 12 images have no label, or one like -1"):
+        parts(tmp_path, unlabelled).load(0)
+
+
+def test_parts_that_do_not_go_together(tmp_path):
+    def error(validation, **options):
+        with pytest.raises(UserError) as caught:
+            replace(parts(tmp_path, validation), **options).load(0)
+        return str(caught.value)
+
+    words = table(range(4), labels=["cat", "dog"] * 2)
+    assert re.search(r"labels are words in .*validation-0.* and numbers in .*train-0", error(words))
+    text = error(table(range(4), named("cat", "dog", "owl")))
+    assert re.search(r"validation-0.parquet have other names than .*: owl in one of them", text)
+    assert "have other names than" in error(table(range(4), {}))
+    other = table(range(4)).rename_columns(["picture", "label"])
+    text = error(other)
+    assert re.search(r"image is the column 'image' in .*train-0.* and 'picture' in .*val", text)
+    assert "has no column 'image'" in error(other, image="image")
 
 
 MISTAKES = {
