@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.errors import UserError
-from scalesearch.files.large import one_at_a_time
+from scalesearch.files.large import one_at_a_time, remove_abandoned
 from scalesearch.files.paths import is_file
 from scalesearch.interfaces import BoxData, Data, hook
 from scalesearch.pack.file import VERSION, PackFile, open_pack
@@ -61,7 +61,8 @@ class Cache:
             return data
         file = self.file(data, source)
         if (pack := _whole(file, note)) is None:
-            with one_at_a_time(file.with_suffix(".lock")):
+            waiting = f"cache: waiting for the process that packs {file}"
+            with one_at_a_time(file.with_suffix(".lock"), lambda: note(waiting)):
                 if (pack := _whole(file, note)) is None:
                     pack = self._pack(data, file, source, note, progress)
         return with_images(data, pack)
@@ -77,6 +78,7 @@ class Cache:
         count, started = sum(map(len, parts_of(data).values())), time.monotonic()
         size = format_bytes(needed_bytes(data, self.side))
         note(f"cache: packing {count:,} images at {self.side} pixels into {file}, about {size}")
+        remove_abandoned(self.folder, "*.pack")  # also of data sets that nobody packs again
         pack = write_pack(data, file, self.side, source, progress)
         seconds = format_seconds(time.monotonic() - started)
         note(f"cache: {_described(pack)}, packed in {seconds}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import torch
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.datasets.mnist5k import Dataset as Mnist5k
 from scalesearch.errors import UserError
+from scalesearch.files.large import one_at_a_time
 from scalesearch.pack.cache import Cache, lies_in_memory
 from scalesearch.pack.images import PackedBoxes, PackedImages
 from scalesearch.pack.listing import listing
@@ -161,6 +165,34 @@ def test_of_two_processes_one_packs_and_the_other_waits(tmp_path):
     assert all("cache: 13 images are read at 8 pixels from" in text for text in said)
     assert len([*tmp_path.glob("*.pack")]) == 1
     assert [*tmp_path.glob(".*.part")] == []
+
+
+def test_a_process_that_waits_says_so(packed, cache):
+    data, file, said = squares(9, 4), cache.file(squares(9, 4), SOURCE), []
+
+    def pack():
+        cache.packed(data, SOURCE, said.append, lambda done, total: None)
+
+    waiting = threading.Thread(target=pack)
+    with one_at_a_time(file.with_suffix(".lock")):
+        waiting.start()
+        while not said:
+            time.sleep(0.01)
+    waiting.join()
+    assert said[0] == f"cache: waiting for the process that packs {file}"
+    assert said[1].startswith("cache: packing 13 images")
+
+
+def test_what_killed_processes_left_is_removed_whatever_they_packed(packed, cache):
+    cache.folder.mkdir()
+    left = [cache.folder / name for name in (".a-8-0.pack.1.part", ".b-8-0.pack.2.part")]
+    kept = [cache.folder / name for name in (".run.yaml.1.part", "c.pack.3.part")]
+    for file in (*left, *kept):
+        file.write_bytes(b"begun")
+    with left[1].open("rb") as written:
+        fcntl.flock(written.fileno(), fcntl.LOCK_EX)
+        packed(squares(9, 4))
+    assert [file.exists() for file in (*left, *kept)] == [False, True, True, True]
 
 
 def test_what_a_data_set_of_ones_own_raises_names_it(packed, monkeypatch):
