@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from scalesearch.errors import UserError
+from scalesearch.files.version import FileVersion
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
@@ -98,9 +99,16 @@ class Part(io.RawIOBase):
 
 
 @lru_cache(maxsize=128)
-def archive(path: str) -> ArchiveFile:
-    """An archive that this process keeps open, one of the last few; `OSError` if it cannot."""
-    return ArchiveFile(path)
+def archive(version: FileVersion) -> ArchiveFile:
+    """An archive that this process keeps open, one of the last few.
+
+    Raises:
+        OSError: it cannot be opened, or has another size by now.
+    """
+    file = ArchiveFile(version.path)
+    if file.size != version.size:
+        raise OSError(f"{version.path} was changed since its headers were read")
+    return file
 
 
 def check_uncompressed(path: str, file: ArchiveFile) -> None:
