@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from scalesearch.datasets._listing import first_few
 from scalesearch.errors import UserError
 from scalesearch.files.cache import cache_folder
+from scalesearch.files.large import large_file, one_at_a_time
+from scalesearch.files.version import FileVersion
 from scalesearch.text import shortened
 
 # What a file begins with, where a format has nothing else to be told by.
@@ -41,13 +43,13 @@ class ArrowImages:
     """Encoded images of a column of Arrow streams, which are mapped into memory; a `Store`.
 
     Attributes:
-        files: paths of the streams.
+        files: the streams, as they were when their rows were counted.
         names: of the same, for messages.
         column: of the images, bytes or a struct that holds them.
         file, row: of each image: a position in `files`, and a row of that, int [N].
     """
 
-    files: tuple[str, ...]
+    files: tuple[FileVersion, ...]
     names: tuple[str, ...]
     column: str
     file: np.ndarray
@@ -162,13 +164,10 @@ def read_images(
     columns = every[0]
     for file, of_file in zip(files, every, strict=True):
         _check_alike(columns, of_file, files[0], file)
-    streams = [
-        unpack(file, columns, folder or cache_folder() / "parquet") if is_parquet(file) else file
-        for file in files
-    ]
-    counts, labels = [], list[Any]()
-    for file, stream, of_file in zip(files, streams, every, strict=True):
-        table = _table(stream, file, columns)
+    versions, counts, labels = list[FileVersion](), [], list[Any]()
+    for file, of_file in zip(files, every, strict=True):
+        stream, table = _opened(file, columns, folder)
+        versions.append(FileVersion.of(str(stream)))
         absent = _bytes_of(table.column(columns.image)).null_count
         if absent:
             raise UserError(
@@ -179,7 +178,7 @@ def read_images(
         counts.append(table.num_rows)
         labels += _renumbered(table.column(columns.label).to_pylist(), of_file, columns)
     images = ArrowImages(
-        files=tuple(map(str, streams)),
+        files=tuple(versions),
         names=tuple(file.name for file in files),
         column=columns.image,
         file=np.repeat(np.arange(len(files), dtype=np.int32), counts),
@@ -230,42 +229,54 @@ def is_parquet(file: Path) -> bool:
     return file.suffix.lower() == ".parquet"
 
 
+def _opened(file: Path, columns: Columns, folder: Path | None) -> tuple[Path, pa.Table]:
+    """The Arrow stream of a file's images and labels, and its table."""
+    if not is_parquet(file):
+        return file, _table(file, file, columns)
+    stream = unpack(file, columns, folder or cache_folder() / "parquet")
+    return stream, _table(stream, file, columns)
+
+
 def unpack(file: Path, columns: Columns, folder: Path) -> Path:
-    """An Arrow stream of the images and labels of a Parquet file, written if it is not there yet.
+    """An Arrow stream of the images and labels of a Parquet file, written if none is there.
+
+    Of several processes one writes it and the others wait.
 
     Raises:
         UserError: the file cannot be read, or the stream cannot be written.
     """
-    status = file.stat()
-    identity = (
-        str(file.resolve()),
-        status.st_size,
-        status.st_mtime_ns,
-        columns.image,
-        columns.label,
-    )
+    version = FileVersion.of(str(file.resolve()))
+    # Without the inode: a copy that takes the place of the file, as of `rsync`, is the same.
+    identity = (version.path, version.size, version.mtime_ns, columns.image, columns.label)
     digest = hashlib.blake2b(repr(identity).encode(errors="surrogateescape"), digest_size=16)
     stream = folder / f"{digest.hexdigest()}.arrow"
-    if stream.exists():
+    if _is_sound(stream, columns):
         return stream
-    # Of this process alone: several may unpack the same file at once.
-    part = folder / f"{stream.name}.{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            _write_stream(file, columns, part)
-            part.replace(stream)
-        finally:
-            part.unlink(missing_ok=True)
+        with one_at_a_time(stream.with_suffix(".lock")):
+            if not _is_sound(stream, columns):  # missing, or damaged since it was written
+                _write_stream(file, columns, stream)
     except pa.ArrowException as error:
         raise _unreadable(file, error) from error
     except OSError as error:
         raise UserError(
-            f"cannot unpack {file} into {folder}: {error.strerror or error}",
+            f"cannot unpack {file} into {folder}: {error.strerror or error}", key="unpacked"
+        ) from error
+    except UserError as error:
+        raise UserError(
+            f"cannot unpack {file} into {folder}: {error.problem}",
             key="unpacked",
-            hint=f"{status.st_size:,} bytes or more are needed; `unpacked` names another folder",
+            hint="free some space, or name another folder by `unpacked`",
         ) from error
     return stream
+
+
+def _is_sound(stream: Path, columns: Columns) -> bool:
+    try:
+        _table(stream, stream, columns)
+    except UserError:
+        return False
+    return True
 
 
 def _write_stream(file: Path, columns: Columns, path: Path) -> None:
@@ -275,7 +286,8 @@ def _write_stream(file: Path, columns: Columns, path: Path) -> None:
             for each in (parquet.schema.column(n) for n in range(len(parquet.schema)))
             if each.path in (columns.image, f"{columns.image}.bytes", columns.label)
         ]
-        with pa.OSFile(str(path), "wb") as sink:
+        size = _unpacked_bytes(parquet.metadata, wanted)
+        with large_file(path, size) as large, os.fdopen(os.dup(large.descriptor), "wb") as sink:
             writer = None
             for batch in parquet.iter_batches(batch_size=_BATCH, columns=wanted):
                 writer = writer or pa.ipc.new_stream(sink, batch.schema)
@@ -286,15 +298,25 @@ def _write_stream(file: Path, columns: Columns, path: Path) -> None:
             writer.close()
 
 
+def _unpacked_bytes(metadata: Any, columns: Sequence[str]) -> int:
+    """About how many bytes the columns of a Parquet file take without compression."""
+    chunks = [
+        group.column(n)
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+        for n in range(group.num_columns)
+    ]
+    return sum(one.total_uncompressed_size for one in chunks if one.path_in_schema in columns)
+
+
 @lru_cache(maxsize=256)
-def _mapped(path: str, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
+def _mapped(file: FileVersion, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
     """The chunks of the bytes of a column, and the row after each; mapped, once a process."""
     try:
-        whole = pa.ipc.open_stream(pa.memory_map(path)).read_all().column(column)
+        whole = pa.ipc.open_stream(pa.memory_map(file.path)).read_all().column(column)
         whole.validate(full=True)  # else an offset that is damaged leads out of the map: SIGBUS
         chunks = _bytes_of(whole).chunks
     except pa.ArrowException as error:
-        raise OSError(f"{path} was changed: {shortened(str(error))}") from error
+        raise OSError(f"{file.path} was changed: {shortened(str(error))}") from error
     return tuple(chunks), np.cumsum([len(chunk) for chunk in chunks])
 
 

@@ -54,7 +54,7 @@ class Dataset(ImageOptions):
         images, labels = read_images(files, columns, self.unpacked)
         if any(map(is_parquet, files)):
             notes.append(
-                f"Parquet is read from where it was unpacked: {Path(images.files[0]).parent}"
+                f"Parquet is read from where it was unpacked: {Path(images.files[0].path).parent}"
             )
         ends = np.cumsum([len(each) for each in parts.values()])
         of_part = np.bincount(

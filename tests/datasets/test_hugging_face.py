@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
 import pickle
 import re
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from scalesearch.datasets import _arrow_images
 from scalesearch.datasets.hugging_face import Dataset
 from scalesearch.errors import UserError
 from scalesearch.view import View
@@ -120,16 +125,66 @@ def test_parquet_is_unpacked_once(tmp_path, compression):
     data = Dataset(path=tmp_path / "p", unpacked=cache).load(0)
     assert (len(data.train), len(data.validation), len(data.test)) == (8, 4, 2)
     check(data)
-    files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+    files = {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")}
     assert len(files) == 3
     assert any(f"unpacked: {cache}" in note for note in data.notes)
     Dataset(path=tmp_path / "p", unpacked=cache).load(0)
-    assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files
+    assert {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")} == files
+    assert {file.suffix for file in cache.iterdir()} == {".arrow", ".lock"}
     # A changed file is unpacked anew.
     pq.write_table(table(range(14, 22)), data_folder / "train-00000-of-00001.parquet")
     check(Dataset(path=tmp_path / "p", unpacked=cache).load(0))
     one = Dataset(path=data_folder / "train-*.parquet", unpacked=cache, validation=0.26).load(0)
     assert (len(one.train), len(one.validation)) == (6, 2)
+
+
+def test_a_damaged_stream_is_unpacked_again(tmp_path):
+    pq.write_table(table(range(8)), tmp_path / "x.parquet")
+    wanted = Dataset(path=tmp_path / "x.parquet", unpacked=tmp_path / "cache", validation=0.26)
+    wanted.load(0)
+    (unpacked,) = (tmp_path / "cache").glob("*.arrow")
+    os.truncate(unpacked, unpacked.stat().st_size - 300)
+    check(wanted.load(0))
+    assert unpacked.stat().st_size > 8 * 1200
+
+
+def test_of_several_that_unpack_a_file_one_writes(tmp_path, monkeypatch):
+    path = tmp_path / "x.parquet"
+    pq.write_table(table(range(8)), path)
+    columns, written = _arrow_images.find_columns(path, None, None), []
+    iterate = pq.ParquetFile.iter_batches
+
+    def counted(self, **options):
+        written.append(threading.get_ident())
+        return iterate(self, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    monkeypatch.setattr(os, "getpid", lambda: 7)  # as in two containers
+    with ThreadPoolExecutor(4) as pool:
+        streams = [
+            pool.submit(_arrow_images.unpack, path, columns, tmp_path / "cache") for _ in range(4)
+        ]
+    assert len({one.result() for one in streams}) == 1
+    assert len(written) == 1
+
+
+def test_without_room_nothing_is_unpacked(tmp_path, monkeypatch):
+    # Eight pictures of 1.5 kB need more than 9 kB.
+    pq.write_table(table(range(8)), tmp_path / "x.parquet")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 9000))
+    with pytest.raises(UserError, match=r"cannot unpack .*x.parquet into .*KiB are needed") as got:
+        Dataset(path=tmp_path / "x.parquet", unpacked=tmp_path / "cache").load(0)
+    assert got.value.key == "unpacked"
+    assert [*(tmp_path / "cache").glob("*.arrow")] == []
+
+
+def test_a_replaced_file_is_read_anew(tmp_path):
+    path = stream(tmp_path / "x.arrow", table(range(8)))
+    Dataset(path=path, validation=0.26).load(0).train.batch(np.array([0]), View(20))
+    stream(tmp_path / "y.arrow", table(range(10, 22))).replace(path)
+    data = Dataset(path=path, validation=0.26).load(0)
+    assert len(data.train) + len(data.validation) == 12
+    check(data)
 
 
 def test_columns_by_type_and_name_where_no_features_are_noted(tmp_path):
