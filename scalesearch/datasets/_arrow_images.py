@@ -44,13 +44,13 @@ class ArrowImages:
 
     Attributes:
         files: the streams, as they were when their rows were counted.
-        names: of the same, for messages.
+        containers: paths of the files that were read or unpacked as these streams.
         column: of the images, bytes or a struct that holds them.
         file, row: of each image: a position in `files`, and a row of that, int [N].
     """
 
     files: tuple[FileVersion, ...]
-    names: tuple[str, ...]
+    containers: tuple[str, ...]
     column: str
     file: np.ndarray
     row: np.ndarray
@@ -60,7 +60,7 @@ class ArrowImages:
 
     def name(self, index: int) -> str:
         """`train-00000-of-00002.parquet, row 17`, from 1."""
-        return f"{self.names[self.file[index]]}, row {self.row[index] + 1}"
+        return f"{Path(self.containers[self.file[index]]).name}, row {self.row[index] + 1}"
 
     def ending(self, index: int) -> str:
         """Of the format of an image, such as `.jpg`."""
@@ -179,7 +179,7 @@ def read_images(
         labels += _renumbered(table.column(columns.label).to_pylist(), of_file, columns)
     images = ArrowImages(
         files=tuple(versions),
-        names=tuple(file.name for file in files),
+        containers=tuple(map(str, files)),
         column=columns.image,
         file=np.repeat(np.arange(len(files), dtype=np.int32), counts),
         row=np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),

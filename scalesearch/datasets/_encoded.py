@@ -44,6 +44,10 @@ class Store(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def containers(self) -> Sequence[str]:
+        """Paths of the files in which the images lie, as a user has them."""
+
     def name(self, index: int) -> str:
         """Where an image lies, for messages: `train-000.tar/0001.jpg`."""
 
@@ -79,6 +83,11 @@ class EncodedImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def containers(self) -> Sequence[str]:
+        """Paths of the files in which the images lie."""
+        return self.store.containers
 
     def choose(self, indices: np.ndarray) -> EncodedImages:
         """Some of the images, in the order of the indices."""

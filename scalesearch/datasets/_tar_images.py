@@ -57,6 +57,11 @@ class TarImages:
     def __len__(self) -> int:
         return len(self.shard)
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Paths of the shards."""
+        return tuple(shard.path for shard in self.shards)
+
     def name(self, index: int) -> str:
         """`train-000.tar/0001.jpg`."""
         shard = self.shards[self.shard[index]]

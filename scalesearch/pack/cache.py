@@ -20,7 +20,7 @@ from scalesearch.files.paths import is_file
 from scalesearch.interfaces import BoxData, Data, hook
 from scalesearch.pack.file import VERSION, PackFile, open_pack
 from scalesearch.pack.images import data_of
-from scalesearch.pack.listing import listing
+from scalesearch.pack.listing import has_files, listing
 from scalesearch.pack.manifest import Source, parts_of
 from scalesearch.pack.write import Progress, needed_bytes, reading, write_pack
 from scalesearch.units import format_bytes, format_seconds
@@ -157,7 +157,7 @@ def _contents(images: Any, data: Data) -> str:
     digest = hashlib.blake2b(digest_size=8)
     count = len(images)
     look = np.unique(np.linspace(0, count - 1, _LOOKS).astype(int))
-    if hook(images, "paths") is not None:
+    if has_files(images):
         look = look[:0]
     if isinstance(data, BoxData):
         digest.update(np.array(images.ids, np.int64).tobytes())
