@@ -61,7 +61,7 @@ def large_file(path: Path, size: int) -> Iterator[LargeFile]:
     Raises:
         UserError: the disk is full, or the place cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    beside = _beside(path)
     try:
         with _placing(path, size):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +76,19 @@ def large_file(path: Path, size: int) -> Iterator[LargeFile]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def require_writable(path: Path) -> None:
+    """Tries whether a file can be made there, before long work; nothing stays of it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    with _placing(path, 0):
+        folder = next(each for each in path.absolute().parents if each.exists())
+        probe = folder / _beside(path).name
+        probe.open("xb").close()
+        probe.unlink()
 
 
 @contextmanager
@@ -107,6 +120,11 @@ def remove_abandoned(folder: Path, pattern: str) -> None:
         with contextlib.suppress(OSError), part.open("r+b") as file:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """A name that the file has while it is written."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager
