@@ -178,6 +178,16 @@ def test_without_room_nothing_is_unpacked(tmp_path, monkeypatch):
     assert [*(tmp_path / "cache").glob("*.arrow")] == []
 
 
+def test_so_many_unreadable_images_are_left_out(tmp_path):
+    content = table(range(8)).to_pydict()
+    content["image"][3]["bytes"] = b"text"
+    path = stream(tmp_path / "x.arrow", pa.table(content, table([0]).schema))
+    data = Dataset(path=path, validation=0.26, skip_unreadable=1).load(0)
+    assert len(data.train) + len(data.validation) == 7
+    check(data)
+    assert "1 unreadable files are left out: x.arrow, row 4 (not an image)" in data.notes
+
+
 def test_a_replaced_file_is_read_anew(tmp_path):
     path = stream(tmp_path / "x.arrow", table(range(8)))
     Dataset(path=path, validation=0.26).load(0).train.batch(np.array([0]), View(20))
