@@ -56,6 +56,8 @@ class Hooks:
         gives_latency: of an evaluator: whether it knows the latency of networks (`latency_of`), so
             that none is measured.
         paths: of the images of a data set: their files. By default a report cannot show them.
+        containers: of images without `paths`: the files that they lie in, in any number, such as
+            archives. By default a pack of them is known by the pixels of a few.
         in_memory: of the images of a data set: they are read at the speed of memory, as they are
             arrays or mapped into it; no process of its own is worth its start for that, and no
             pack.
@@ -76,6 +78,7 @@ class Hooks:
     minimizes: bool = False
     gives_latency: bool = False
     paths: Sequence[str] | None = None
+    containers: Sequence[str] | None = None
     in_memory: bool = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     sources: ClassVar[Sequence[str]] = ()

@@ -66,11 +66,12 @@ def _findings(study: Study, samples: int) -> list[str]:
         images = f"{', '.join(counts[:-1])} and {counts[-1]} images"
         lines = [f"data          {study.dataset.name}: {images}, {len(data.classes)} classes"]
         notes += data_notes(data, study.objective.metric)
-        data = replace(data, test=None)  # of no use to what follows
     anchors, fitted = anchors_of(study, data)
     notes += [fitted] if fitted else []
-    if data is not None and study.cache is not None:
-        data = cached_if_there(study, data, notes.append)
+    if data is not None:
+        if study.cache is not None:  # of all images, as the run has them
+            data = cached_if_there(study, data, notes.append)
+        data = replace(data, test=None)  # of no use to what follows
     lines += [f"note          {note}" for note in notes]
     shares = []
     executor: Executor = study.execution.executor.make()

@@ -13,6 +13,7 @@ from scalesearch.cli.progress import counting, interruptible
 from scalesearch.cli.tables import print_table
 from scalesearch.contracts import check_data
 from scalesearch.errors import UserError
+from scalesearch.files.large import require_writable
 from scalesearch.files.paths import is_dir
 from scalesearch.files.strict import parse_value
 from scalesearch.interfaces import BoxData, Data, hook
@@ -45,6 +46,7 @@ def pack_dataset(
     if output.is_dir():
         raise UserError(f"{output} is a folder", key="output", allowed="a file, such as train.pack")
     dataset, own_seed = _chosen(source, options)
+    require_writable(output)  # to read the data set may take hours
     seed = own_seed if seed is None else seed
     started = time.monotonic()
     data = _loaded(dataset, seed)

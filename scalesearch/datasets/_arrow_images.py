@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from scalesearch.datasets._listing import first_few
 from scalesearch.errors import UserError
 from scalesearch.files.cache import cache_folder
+from scalesearch.files.large import large_file, one_at_a_time
+from scalesearch.files.version import FileVersion
 from scalesearch.text import shortened
 
 # What a file begins with, where a format has nothing else to be told by.
@@ -32,13 +34,8 @@ _STARTS = (
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # of a stream that was closed
 _BATCH = 64  # images that are unpacked at once
 _USUAL_LABELS = ("label", "labels", "class", "category", "target", "y")
-_WORDS_OR_NUMBERS = (
-    pa.types.is_integer,
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_boolean,
-    pa.types.is_floating,
-)
+_WORDS = (pa.types.is_string, pa.types.is_large_string)
+_NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_floating)
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,14 @@ class ArrowImages:
     """Encoded images of a column of Arrow streams, which are mapped into memory; a `Store`.
 
     Attributes:
-        files: paths of the streams.
-        names: of the same, for messages.
+        files: the streams, as they were when their rows were counted.
+        containers: paths of the files that were read or unpacked as these streams.
         column: of the images, bytes or a struct that holds them.
         file, row: of each image: a position in `files`, and a row of that, int [N].
     """
 
-    files: tuple[str, ...]
-    names: tuple[str, ...]
+    files: tuple[FileVersion, ...]
+    containers: tuple[str, ...]
     column: str
     file: np.ndarray
     row: np.ndarray
@@ -63,7 +60,7 @@ class ArrowImages:
 
     def name(self, index: int) -> str:
         """`train-00000-of-00002.parquet, row 17`, from 1."""
-        return f"{self.names[self.file[index]]}, row {self.row[index] + 1}"
+        return f"{Path(self.containers[self.file[index]]).name}, row {self.row[index] + 1}"
 
     def ending(self, index: int) -> str:
         """Of the format of an image, such as `.jpg`."""
@@ -100,10 +97,17 @@ class ArrowImages:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns are images and labels, and the names of the classes if the features say."""
+    """Which columns are images and labels, and the names of the classes if the features say.
+
+    Attributes:
+        image, label: names of columns.
+        words: whether labels are words.
+        classes: of which labels are positions.
+    """
 
     image: str
     label: str
+    words: bool
     classes: tuple[str, ...]
 
 
@@ -130,7 +134,7 @@ def find_columns(file: Path, image: str | None, label: str | None) -> Columns:
     ][:1]
     of_label = _one(labels, label, "label", schema, file)
     kind = schema.field(of_label).type
-    if not any(is_one(kind) for is_one in _WORDS_OR_NUMBERS):
+    if not any(is_one(kind) for is_one in (*_WORDS, *_NUMBERS)):
         raise UserError(
             f"the column {of_label!r} of {file} is {kind}: an image has one class",
             key="label",
@@ -138,29 +142,32 @@ def find_columns(file: Path, image: str | None, label: str | None) -> Columns:
         )
     names = features.get(of_label, {}).get("names") if _kind(features, of_label) else None
     classes = tuple(map(str, names)) if isinstance(names, list) else ()
-    return Columns(image=chosen, label=of_label, classes=classes)
+    words = any(is_one(kind) for is_one in _WORDS)
+    return Columns(image=chosen, label=of_label, words=words, classes=classes)
 
 
 def read_images(
-    files: Sequence[Path], columns: Columns, folder: Path | None
+    files: Sequence[Path], every: Sequence[Columns], folder: Path | None
 ) -> tuple[ArrowImages, list[Any]]:
-    """The images of some files and the label of each.
+    """The images of some files and the label of each, a position in the classes of the first file.
 
     Parquet files are unpacked into a folder once, as no row of theirs can be read alone.
 
+    Args:
+        files: with images and labels of one kind.
+        every: the columns of each file.
+        folder: into which Parquet files are unpacked; None for the cache.
+
     Raises:
-        UserError: a file cannot be read, or images are not in it.
+        UserError: a file cannot be read, images are not in it, or files do not go together.
     """
-    streams = [
-        unpack(file, columns, folder or cache_folder() / "parquet") if is_parquet(file) else file
-        for file in files
-    ]
-    counts, labels = [], list[Any]()
-    for file, stream in zip(files, streams, strict=True):
-        table = _table(stream, file)
-        for name in (columns.image, columns.label):
-            if name not in table.column_names:
-                raise UserError(f"{file} has no column {name!r}, as others have", key="path")
+    columns = every[0]
+    for file, of_file in zip(files, every, strict=True):
+        _check_alike(columns, of_file, files[0], file)
+    versions, counts, labels = list[FileVersion](), [], list[Any]()
+    for file, of_file in zip(files, every, strict=True):
+        stream, table = _opened(file, columns, folder)
+        versions.append(FileVersion.of(str(stream)))
         absent = _bytes_of(table.column(columns.image)).null_count
         if absent:
             raise UserError(
@@ -169,10 +176,10 @@ def read_images(
                 hint="write the data set with `save_to_disk`, which stores the images themselves",
             )
         counts.append(table.num_rows)
-        labels += table.column(columns.label).to_pylist()
+        labels += _renumbered(table.column(columns.label).to_pylist(), of_file, columns)
     images = ArrowImages(
-        files=tuple(map(str, streams)),
-        names=tuple(file.name for file in files),
+        files=tuple(versions),
+        containers=tuple(map(str, files)),
         column=columns.image,
         file=np.repeat(np.arange(len(files), dtype=np.int32), counts),
         row=np.concatenate([np.arange(count, dtype=np.int64) for count in counts]),
@@ -180,47 +187,96 @@ def read_images(
     return images, labels
 
 
+def _check_alike(first: Columns, other: Columns, first_file: Path, file: Path) -> None:
+    """Rejects files whose images or labels do not go together; the order of names is free."""
+    for key in ("image", "label"):
+        if getattr(first, key) != getattr(other, key):
+            raise UserError(
+                f"the {key} is the column {getattr(first, key)!r} in {first_file} and "
+                f"{getattr(other, key)!r} in {file}",
+                key=key,
+                hint=f"say which one it is in all: `{key}: NAME`, or write the files alike",
+            )
+    if first.words != other.words:
+        words, numbers = (first_file, file) if first.words else (file, first_file)
+        raise UserError(
+            f"labels are words in {words} and numbers in {numbers}",
+            key="label",
+            hint="write the files with labels of one type",
+        )
+    if set(first.classes) != set(other.classes):
+        only = [name for name in first.classes if name not in other.classes]
+        only += [name for name in other.classes if name not in first.classes]
+        raise UserError(
+            f"the classes of {file} have other names than those of {first_file}: "
+            f"{first_few(only)} in one of them only",
+            key="label",
+            hint="write the files with one `ClassLabel`: what another number means is not known",
+        )
+
+
+def _renumbered(labels: list[Any], own: Columns, columns: Columns) -> list[Any]:
+    """Labels of a file as positions in the classes of all; those that are none as they are."""
+    if own.classes == columns.classes:
+        return labels
+    position = {name: number for number, name in enumerate(columns.classes)}
+    numbers = {number: position[name] for number, name in enumerate(own.classes)}
+    return [numbers.get(label, label) for label in labels]
+
+
 def is_parquet(file: Path) -> bool:
     """Whether a file is named as Parquet."""
     return file.suffix.lower() == ".parquet"
 
 
+def _opened(file: Path, columns: Columns, folder: Path | None) -> tuple[Path, pa.Table]:
+    """The Arrow stream of a file's images and labels, and its table."""
+    if not is_parquet(file):
+        return file, _table(file, file, columns)
+    stream = unpack(file, columns, folder or cache_folder() / "parquet")
+    return stream, _table(stream, file, columns)
+
+
 def unpack(file: Path, columns: Columns, folder: Path) -> Path:
-    """An Arrow stream of the images and labels of a Parquet file, written if it is not there yet.
+    """An Arrow stream of the images and labels of a Parquet file, written if none is there.
+
+    Of several processes one writes it and the others wait.
 
     Raises:
         UserError: the file cannot be read, or the stream cannot be written.
     """
-    status = file.stat()
-    identity = (
-        str(file.resolve()),
-        status.st_size,
-        status.st_mtime_ns,
-        columns.image,
-        columns.label,
-    )
+    version = FileVersion.of(str(file.resolve()))
+    # Without the inode: a copy that takes the place of the file, as of `rsync`, is the same.
+    identity = (version.path, version.size, version.mtime_ns, columns.image, columns.label)
     digest = hashlib.blake2b(repr(identity).encode(errors="surrogateescape"), digest_size=16)
     stream = folder / f"{digest.hexdigest()}.arrow"
-    if stream.exists():
+    if _is_sound(stream, columns):
         return stream
-    # Of this process alone: several may unpack the same file at once.
-    part = folder / f"{stream.name}.{os.getpid()}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            _write_stream(file, columns, part)
-            part.replace(stream)
-        finally:
-            part.unlink(missing_ok=True)
+        with one_at_a_time(stream.with_suffix(".lock")):
+            if not _is_sound(stream, columns):  # missing, or damaged since it was written
+                _write_stream(file, columns, stream)
     except pa.ArrowException as error:
         raise _unreadable(file, error) from error
     except OSError as error:
         raise UserError(
-            f"cannot unpack {file} into {folder}: {error.strerror or error}",
+            f"cannot unpack {file} into {folder}: {error.strerror or error}", key="unpacked"
+        ) from error
+    except UserError as error:
+        raise UserError(
+            f"cannot unpack {file} into {folder}: {error.problem}",
             key="unpacked",
-            hint=f"{status.st_size:,} bytes or more are needed; `unpacked` names another folder",
+            hint="free some space, or name another folder by `unpacked`",
         ) from error
     return stream
+
+
+def _is_sound(stream: Path, columns: Columns) -> bool:
+    try:
+        _table(stream, stream, columns)
+    except UserError:
+        return False
+    return True
 
 
 def _write_stream(file: Path, columns: Columns, path: Path) -> None:
@@ -230,7 +286,8 @@ def _write_stream(file: Path, columns: Columns, path: Path) -> None:
             for each in (parquet.schema.column(n) for n in range(len(parquet.schema)))
             if each.path in (columns.image, f"{columns.image}.bytes", columns.label)
         ]
-        with pa.OSFile(str(path), "wb") as sink:
+        size = _unpacked_bytes(parquet.metadata, wanted)
+        with large_file(path, size) as large, os.fdopen(os.dup(large.descriptor), "wb") as sink:
             writer = None
             for batch in parquet.iter_batches(batch_size=_BATCH, columns=wanted):
                 writer = writer or pa.ipc.new_stream(sink, batch.schema)
@@ -241,13 +298,25 @@ def _write_stream(file: Path, columns: Columns, path: Path) -> None:
             writer.close()
 
 
+def _unpacked_bytes(metadata: Any, columns: Sequence[str]) -> int:
+    """About how many bytes the columns of a Parquet file take without compression."""
+    chunks = [
+        group.column(n)
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+        for n in range(group.num_columns)
+    ]
+    return sum(one.total_uncompressed_size for one in chunks if one.path_in_schema in columns)
+
+
 @lru_cache(maxsize=256)
-def _mapped(path: str, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
+def _mapped(file: FileVersion, column: str) -> tuple[tuple[Any, ...], np.ndarray]:
     """The chunks of the bytes of a column, and the row after each; mapped, once a process."""
     try:
-        chunks = _bytes_of(pa.ipc.open_stream(pa.memory_map(path)).read_all().column(column)).chunks
+        whole = pa.ipc.open_stream(pa.memory_map(file.path)).read_all().column(column)
+        whole.validate(full=True)  # else an offset that is damaged leads out of the map: SIGBUS
+        chunks = _bytes_of(whole).chunks
     except pa.ArrowException as error:
-        raise OSError(f"{path} was changed: {shortened(str(error))}") from error
+        raise OSError(f"{file.path} was changed: {shortened(str(error))}") from error
     return tuple(chunks), np.cumsum([len(chunk) for chunk in chunks])
 
 
@@ -259,13 +328,18 @@ def _bytes_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.flatten()[position]  # null where the struct is
 
 
-def _table(stream: Path, file: Path) -> pa.Table:
-    """An Arrow stream, mapped into memory."""
+def _table(stream: Path, file: Path, columns: Columns) -> pa.Table:
+    """The two columns of an Arrow stream, mapped into memory and of sound structure."""
     try:
         with stream.open("rb") as content:
             content.seek(max(0, stream.stat().st_size - len(_END)))
             whole = content.read() == _END
         table = pa.ipc.open_stream(pa.memory_map(str(stream))).read_all()
+        for name in (columns.image, columns.label):
+            if name not in table.column_names:
+                raise UserError(f"{file} has no column {name!r}, as others have", key="path")
+        table = table.select([columns.image, columns.label])
+        table.validate(full=True)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(file, error) from error
     if not whole:

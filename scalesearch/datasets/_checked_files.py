@@ -77,7 +77,7 @@ def check_files(
     changes = [note for one in folders for note in one.changes(len(folders) > 1)]
     try:
         unreadable = {path: reason for one in folders for path, reason in one.unreadable()}
-        left = _left_out(unreadable, sum(map(len, folders)), skip_unreadable)
+        left = unreadable_notes(unreadable, sum(map(len, folders)), skip_unreadable)
         groups = _groups(folders)
     finally:
         failures = [note for one in folders for note in one.keep()]
@@ -94,7 +94,14 @@ def check_files(
     )
 
 
-def _left_out(unreadable: Mapping[str, str], total: int, allowed: int | None) -> list[str]:
+def unreadable_notes(
+    unreadable: Mapping[str, str], total: int, allowed: int | None
+) -> Sequence[str]:
+    """What is to be said of files, name to reason, that are left out of so many.
+
+    Raises:
+        UserError: more than are allowed; their number and the first of them are named.
+    """
     if not unreadable:
         return []
     named = [f"{path} ({reason})" for path, reason in unreadable.items()]
@@ -107,6 +114,35 @@ def _left_out(unreadable: Mapping[str, str], total: int, allowed: int | None) ->
             + ("" if allowed is None else ", or leave out as many by `skip_unreadable`"),
         )
     return [f"{len(unreadable):,} unreadable files are left out: {first_few(named, _NAMED)}"]
+
+
+def readable_counts(
+    numbers: np.ndarray, classes: Sequence[str], places: np.ndarray, counts: Mapping[str, int]
+) -> dict[str, int]:
+    """How many images each part has of those at some places, in ascending order.
+
+    Args:
+        numbers: int64 [N], the class of each image, in the order of the parts.
+        classes: their names.
+        places: int64 [M], of images that can be read.
+        counts: of all images of each part; nothing of a whole.
+
+    Raises:
+        UserError: a part has none left of a class.
+    """
+    parts, left, start = counts or {"": len(numbers)}, {}, 0
+    for name, count in parts.items():
+        of_part = places[(places >= start) & (places < start + count)]
+        gone = np.setdiff1d(numbers[start : start + count], numbers[of_part]).tolist()
+        if gone:
+            raise UserError(
+                f"no {name and name + ' '}image of "
+                f"{first_few(classes[label] for label in gone)} can be read",
+                key="path",
+                hint="mend the files, or leave the class out",
+            )
+        left[name], start = len(of_part), start + count
+    return {name: left[name] for name in counts}
 
 
 @dataclass

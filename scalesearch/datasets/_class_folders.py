@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scalesearch.datasets._checked_files import readable_counts
 from scalesearch.datasets._listing import (
     LeftOutFiles,
     Listing,
@@ -74,23 +75,13 @@ class LabelledFiles:
         `counts` are those of the parts, which follow each other; of a whole there are none.
 
         Raises:
-            UserError: a part has none of a class.
+            UserError: a part has none left of a class.
         """
         if len(places) == len(self.labels):
             return self, counts
-        ends = np.searchsorted(places, np.cumsum([*counts.values()])[:-1])
-        parts = dict(zip(counts or [""], np.split(places, ends), strict=True))
-        for name, part in parts.items():
-            missing = np.setdiff1d(np.arange(len(self.classes)), self.labels[part]).tolist()
-            if missing:
-                raise UserError(
-                    f"no {name and name + ' '}image of "
-                    f"{first_few(self.classes[label] for label in missing)} can be read",
-                    key="path",
-                    hint="mend the files, or leave the class out",
-                )
+        left = readable_counts(self.labels, self.classes, places, counts)
         files = replace(self, listing=self.listing.choose(places), labels=self.labels[places])
-        return files, {name: len(parts[name]) for name in counts}
+        return files, left
 
 
 def parts_of(folders: Sequence[Path]) -> dict[str, list[Path]]:

@@ -12,9 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from scalesearch.datasets._checked_files import readable_counts, unreadable_notes
 from scalesearch.datasets._image_files import (
     Header,
-    checked,
     groups_of,
     in_parallel,
     read_header,
@@ -43,6 +43,10 @@ class Store(Protocol):
     """Images in their encoded form; small to pickle, its files are opened in each process."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def containers(self) -> Sequence[str]:
+        """Paths of the files in which the images lie, as a user has them."""
 
     def name(self, index: int) -> str:
         """Where an image lies, for messages: `train-000.tar/0001.jpg`."""
@@ -79,6 +83,11 @@ class EncodedImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def containers(self) -> Sequence[str]:
+        """Paths of the files in which the images lie."""
+        return self.store.containers
 
     def choose(self, indices: np.ndarray) -> EncodedImages:
         """Some of the images, in the order of the indices."""
@@ -140,26 +149,55 @@ def load_encoded(
         labels = positions(encoded.labels, encoded.names, encoded.key)
     else:
         labels = read_labels(encoded.labels, options.classes, store.name, encoded.key)
-    headers = check_encoded(store)
+    checked = check_encoded(store, options.skip_unreadable)
+    for name in checked.unreadable:
+        left_out.add("unreadable", str(folder / name))
+    own = readable_counts(labels.numbers, labels.classes, checked.places, encoded.own)
+    store, headers = store.choose(checked.places), checked.headers
     levels, of_levels = _choose_levels(options.levels, store, headers)
     reading = Reading(channels=options.channels, levels=levels, fit=options.fit)
     labelled = Labelled(
-        images=EncodedImages(store, labels.numbers, reading),
+        images=EncodedImages(store, labels.numbers[checked.places], reading),
         classes=labels.classes,
         groups=encoded_groups(store, headers),
-        own=encoded.own,
+        own=own,
         name=lambda index: str(folder / store.name(index)),
         ending=store.ending,
-        notes=(*encoded.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
+        notes=(
+            *checked.notes,
+            *encoded.notes,
+            *labels.notes,
+            *of_levels,
+            *notes_on(headers, reading),
+        ),
     )
     return split_labelled(labelled, options, seed, left_out)
 
 
-def check_encoded(store: Store) -> list[Header]:
+@dataclass(frozen=True, kw_only=True)
+class CheckedImages:
+    """Those of a store that are images.
+
+    Attributes:
+        places: int64 [N], of the images in the store.
+        headers: of the images.
+        unreadable: name to reason of what is left out.
+        notes: the same in sentences.
+    """
+
+    places: np.ndarray
+    headers: Sequence[Header]
+    unreadable: Mapping[str, str]
+    notes: Sequence[str]
+
+
+def check_encoded(store: Store, skip_unreadable: int | None = None) -> CheckedImages:
     """Opens every image once; one that breaks off early is found by its end.
 
+    At most `skip_unreadable` that are no images are left out; None where that is no option.
+
     Raises:
-        UserError: some are not images; their number and the first of them are named.
+        UserError: more are not images; their number and the first of them are named.
     """
 
     def header(index: int) -> Header | str:
@@ -169,7 +207,16 @@ def check_encoded(store: Store) -> list[Header]:
             return error.strerror or str(error)
         return read_header(file, size)
 
-    return checked(in_parallel(header, range(len(store))), store.name)
+    found = in_parallel(header, range(len(store)))
+    reasons = {
+        store.name(index): each for index, each in enumerate(found) if not isinstance(each, Header)
+    }
+    return CheckedImages(
+        places=np.array([n for n, each in enumerate(found) if isinstance(each, Header)], np.int64),
+        headers=[each for each in found if isinstance(each, Header)],
+        unreadable=reasons,
+        notes=unreadable_notes(reasons, len(found), skip_unreadable),
+    )
 
 
 def encoded_groups(store: Store, headers: Sequence[Header]) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from scalesearch.datasets._listing import first_few, formats
+from scalesearch.datasets._listing import formats
 from scalesearch.errors import UserError
 
 One = TypeVar("One")
@@ -70,25 +70,6 @@ def in_parallel(function: Callable[[One], Other], values: Sequence[One]) -> list
     chunks = [values[start : start + step] for start in range(0, len(values), step)]
     with ThreadPoolExecutor(_THREADS) as pool:
         return [one for each in pool.map(lambda c: list(map(function, c)), chunks) for one in each]
-
-
-def checked(found: Sequence[Header | str], name: Callable[[int], str]) -> list[Header]:
-    """The headers of images, of which each index has a name.
-
-    Raises:
-        UserError: some are not images, but reasons; their number and the first are named.
-    """
-    headers = [each for each in found if isinstance(each, Header)]
-    if len(headers) < len(found):
-        reasons = (each for each in enumerate(found) if not isinstance(each[1], Header))
-        unreadable = [f"{name(index)} ({reason})" for index, reason in reasons]
-        raise UserError(
-            f"{len(unreadable):,} of {len(found):,} files cannot be read as images: "
-            f"{first_few(unreadable)}",
-            key="path",
-            hint="mend or remove them",
-        )
-    return headers
 
 
 def find_undecodable(paths: Sequence[str]) -> list[str]:

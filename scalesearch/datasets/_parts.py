@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
+from scalesearch.datasets._checked_files import check_skip
 from scalesearch.datasets._class_folders import copies_note
 from scalesearch.datasets._image_files import check_channels, imagenet_statistics
 from scalesearch.datasets._labels import check_names
@@ -79,6 +80,7 @@ class ImageOptions:
             bars, `stretch` changes its shape.
         levels: the values that become black and white in images of more than 8 bits a pixel; by
             default 0 and 65535, or those that the images use if that is less than half of it.
+        skip_unreadable: so many files that are no images are left out; more are an error.
     """
 
     validation: float | None = None
@@ -89,12 +91,14 @@ class ImageOptions:
     flip: bool = True
     fit: Fit = "crop"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self.validation, self.limit, self.test)
         check_channels(self.channels)
         check_levels(self.levels)
         check_names(self.classes)
+        check_skip(self.skip_unreadable)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from scalesearch.datasets._tar_index import (
     read_members,
 )
 from scalesearch.errors import UserError, nearest
+from scalesearch.files.version import FileVersion
 
 # A sample's key and the name of a field: all before and behind the first point of the last part.
 _KEY_AND_FIELD = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
@@ -39,13 +40,13 @@ class TarImages:
     """Encoded images of uncompressed tar files, read by their place; a `Store`.
 
     Attributes:
-        shards: paths of the files.
+        shards: the files, as they were when their headers were read.
         endings: of images, such as `.jpg`.
         shard, ending: of each image, positions in these, int [N].
         header, data, size: bytes before its header and its content, and of its content, int64 [N].
     """
 
-    shards: tuple[str, ...]
+    shards: tuple[FileVersion, ...]
     endings: tuple[str, ...]
     shard: np.ndarray
     ending_of: np.ndarray
@@ -56,6 +57,11 @@ class TarImages:
     def __len__(self) -> int:
         return len(self.shard)
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """Paths of the shards."""
+        return tuple(shard.path for shard in self.shards)
+
     def name(self, index: int) -> str:
         """`train-000.tar/0001.jpg`."""
         shard = self.shards[self.shard[index]]
@@ -63,7 +69,7 @@ class TarImages:
             member = member_name(archive(shard), int(self.header[index]))
         except (OSError, Torn):  # it was changed since
             member = f"byte {self.header[index]}"
-        return f"{Path(shard).name}/{member}"
+        return f"{Path(shard.path).name}/{member}"
 
     def ending(self, index: int) -> str:
         """Of the image's name, such as `.jpg`."""
@@ -157,7 +163,7 @@ def index_shards(paths: Sequence[Path], fields: Fields) -> Indexed:
         return np.concatenate([np.array(column, dtype=np.int64) for column in columns])
 
     images = TarImages(
-        shards=shards,
+        shards=tuple(index.version for index in indexes),
         endings=known,
         shard=np.repeat(np.arange(len(shards), dtype=np.int32), count),
         ending_of=np.array(
@@ -176,7 +182,7 @@ def index_shards(paths: Sequence[Path], fields: Fields) -> Indexed:
 class _Index:
     """Of one shard: columns of its images, and what else it holds."""
 
-    path: str
+    version: FileVersion
     header: list[int] = field(default_factory=list)
     data: list[int] = field(default_factory=list)
     size: list[int] = field(default_factory=list)
@@ -187,15 +193,15 @@ class _Index:
 
 
 def _notes(indexes: Sequence[_Index]) -> list[str]:
-    empty = [Path(index.path).name for index in indexes if not index.labels]
+    empty = [Path(index.version.path).name for index in indexes if not index.labels]
     return [f"{len(empty):,} shards hold no image: {first_few(empty, 3)}"] if empty else []
 
 
 def _index(path: str, fields: Fields) -> _Index | str:
     """The images of one shard, or why it cannot be read."""
-    index = _Index(path)
     try:
-        file = archive(path)
+        index = _Index(FileVersion.of(path))
+        file = archive(index.version)
         check_uncompressed(path, file)
         samples = _samples(file, index)
     except Torn as error:

@@ -10,12 +10,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from scalesearch.errors import UserError
+from scalesearch.files.version import FileVersion
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
 # Of names and other attributes of a member; a header that claims more is damaged.
 _MOST_ATTRIBUTES = 1 << 20
 _REGULAR = (b"0", b"\0", b"7")
+# Links, devices, folders and pipes, whatever their headers say of a size.
+_WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip"),
     b"BZh": ("bzip2", "bunzip2"),
@@ -96,9 +99,16 @@ class Part(io.RawIOBase):
 
 
 @lru_cache(maxsize=128)
-def archive(path: str) -> ArchiveFile:
-    """An archive that this process keeps open, one of the last few; `OSError` if it cannot."""
-    return ArchiveFile(path)
+def archive(version: FileVersion) -> ArchiveFile:
+    """An archive that this process keeps open, one of the last few.
+
+    Raises:
+        OSError: it cannot be opened, or has another size by now.
+    """
+    file = ArchiveFile(version.path)
+    if file.size != version.size:
+        raise OSError(f"{version.path} was changed since its headers were read")
+    return file
 
 
 def check_uncompressed(path: str, file: ArchiveFile) -> None:
@@ -127,6 +137,8 @@ def read_members(file: ArchiveFile) -> Iterator[Member]:
         start = position if first is None else first
         name = attributes.get("path", header.name)
         size = _size(attributes, header.size, position)
+        if header.type in _WITHOUT_CONTENT:
+            size = 0
         data, position = position + _BLOCK, position + _BLOCK + -(-size // _BLOCK) * _BLOCK
         if data + size > file.size:
             raise Torn(f"breaks off within {name!r}, which has {size:,} bytes from byte {data:,}")

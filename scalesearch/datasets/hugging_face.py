@@ -50,11 +50,11 @@ class Dataset(ImageOptions):
         left_out = LeftOutFiles(self.path.parent)
         parts, notes = self._files(left_out)
         files = [file for each in parts.values() for file in each]
-        columns = find_columns(files[0], self.image, self.label)
+        columns = [find_columns(file, self.image, self.label) for file in files]
         images, labels = read_images(files, columns, self.unpacked)
         if any(map(is_parquet, files)):
             notes.append(
-                f"Parquet is read from where it was unpacked: {Path(images.files[0]).parent}"
+                f"Parquet is read from where it was unpacked: {Path(images.files[0].path).parent}"
             )
         ends = np.cumsum([len(each) for each in parts.values()])
         of_part = np.bincount(
@@ -65,7 +65,7 @@ class Dataset(ImageOptions):
             labels=labels,
             own=counted(dict(zip(parts, of_part.tolist(), strict=True))),
             key="label",
-            names=columns.classes,
+            names=columns[0].classes,
             notes=notes,
         )
         return load_encoded(encoded, self, seed, left_out, self.path.parent)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from scalesearch.datasets._checked_files import Source, check_files
+from scalesearch.datasets._checked_files import Source, check_files, readable_counts
 from scalesearch.datasets._labels import read_labels
 from scalesearch.datasets._listing import LeftOutFiles, Listing, endings, first_few
 from scalesearch.datasets._manifest import open_manifest
@@ -90,17 +90,19 @@ class Dataset(ImageOptions):
         values = [row.label for row in rows]
         labels = read_labels(values, self.classes, lambda n: rows[n].place, "columns.label")
         known = open_manifest(self.folder or self.path.parent)
-        checked = check_files([Source(Listing.of(paths), known)], left_out)
-        headers = checked.headers
-        levels, of_levels = choose_levels(self.levels, paths, headers)
+        checked = check_files([Source(Listing.of(paths), known)], left_out, self.skip_unreadable)
+        counts = counted({part: len(each) for part, each in parts.items()})
+        own = readable_counts(labels.numbers, labels.classes, checked.places, counts)
+        files, headers = checked.paths, checked.headers
+        levels, of_levels = choose_levels(self.levels, files, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
         labelled = Labelled(
-            images=FolderImages(Paths(paths), labels.numbers, reading),
+            images=FolderImages(Paths(files), labels.numbers[checked.places], reading),
             classes=labels.classes,
             groups=checked.groups,
-            own=counted({part: len(each) for part, each in parts.items()}),
-            name=lambda index: paths[index],
-            ending=lambda index: Path(paths[index]).suffix,
+            own=own,
+            name=lambda index: files[index],
+            ending=lambda index: Path(files[index]).suffix,
             notes=(*checked.notes, *notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
         return split_labelled(labelled, self, seed, left_out)

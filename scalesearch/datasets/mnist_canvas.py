@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +18,7 @@ from scalesearch.datasets._array_images import ArrayImages, channel_statistics
 from scalesearch.datasets._split import draw_parts
 from scalesearch.datasets.coco import Dataset as Coco
 from scalesearch.errors import UserError
+from scalesearch.files.cache import cache_folder
 from scalesearch.interfaces import BoxData
 
 _FORMAT = 1  # raised when the same options give other files
@@ -38,7 +38,7 @@ class Dataset:
     """Handwritten digits at random places and sizes, written once as COCO files.
 
     Canvases of different parts share no digit. The files are in `path`, or in the user's
-    cache folder ($XDG_CACHE_HOME, by default ~/.cache), and are read as any COCO data set is.
+    cache folder (as of `cache_folder`), and are read as any COCO data set is.
 
     Attributes:
         train, validation: how many canvases.
@@ -85,7 +85,7 @@ class Dataset:
             raise UserError(
                 f"cannot write to {folder.parent}: {error}",
                 key="path",
-                hint="give a folder that can be written to, or set XDG_CACHE_HOME",
+                hint="give a folder that can be written to, or set SCALESEARCH_CACHE",
             ) from error
         coco = Coco(
             images=folder / "train",
@@ -111,10 +111,7 @@ class Dataset:
         name = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
         if self.path is not None:
             return self.path / name
-        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        if not cache.is_absolute():  # to be ignored, says the XDG Base Directory Specification
-            cache = Path.home() / ".cache"
-        return cache / "scalesearch" / "mnist_canvas" / name
+        return cache_folder() / "mnist_canvas" / name
 
     def _write(self, folder: Path) -> None:
         """Writes the files unless all are there, one process at a time."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from scalesearch.datasets._array_images import ArrayImages, channel_statistics
-from scalesearch.datasets._checked_files import Source, check_files
+from scalesearch.datasets._checked_files import Source, check_files, check_skip, readable_counts
 from scalesearch.datasets._labels import Labels, positions
 from scalesearch.datasets._listing import LeftOutFiles, Listing
 from scalesearch.datasets._manifest import open_manifest
@@ -115,6 +115,8 @@ class Dataset:
         fit: how a square comes of an oblong image: `crop` cuts out the middle, `pad` adds black
             bars, `stretch` changes its shape.
         levels: the values that become black and white in images of more than 8 bits a pixel.
+        skip_unreadable: so many files that are no images are left out; more are an error. Of data
+            sets that torchvision holds in memory there are none.
     """
 
     task: ClassVar[str] = "classification"
@@ -130,6 +132,7 @@ class Dataset:
     flip: bool | None = None
     fit: Fit = "crop"
     levels: Levels | None = None
+    skip_unreadable: int = 0
 
     def __post_init__(self) -> None:
         check_split(self._share, self.limit, self.test)
@@ -148,6 +151,13 @@ class Dataset:
                 key="dataset",
                 allowed=", ".join(_SOURCES),
                 hint=nearest(self.dataset, _SOURCES),
+            )
+        check_skip(self.skip_unreadable)
+        if self.skip_unreadable and not _SOURCES[self.dataset].files:
+            raise UserError(
+                f"the images of {self.dataset} are no files: torchvision reads them at once",
+                key="skip_unreadable",
+                allowed="0",
             )
         for name, value in self.options.items():
             if name in _OURS or not isinstance(value, _SIMPLE):
@@ -230,9 +240,11 @@ class Dataset:
             values += map(int, of_part)
         labels = _named(values, parts["train"])
         left_out = LeftOutFiles(self.root)
-        checked = check_files([Source(Listing.of(files), open_manifest(self.root))], left_out)
-        headers = checked.headers
-        levels, of_levels = choose_levels(self.levels, files, headers)
+        listed_files = Source(Listing.of(files), open_manifest(self.root))
+        checked = check_files([listed_files], left_out, self.skip_unreadable)
+        left = readable_counts(labels.numbers, labels.classes, checked.places, counted(own))
+        paths, headers = checked.paths, checked.headers
+        levels, of_levels = choose_levels(self.levels, paths, headers)
         options = ImageOptions(
             validation=self._share,
             test=None if self.test == PUBLISHED else self.test,
@@ -243,12 +255,12 @@ class Dataset:
         )
         reading = Reading(channels=options.channels, levels=levels, fit=self.fit)
         labelled = Labelled(
-            images=FolderImages(Paths(files), labels.numbers, reading),
+            images=FolderImages(Paths(paths), labels.numbers[checked.places], reading),
             classes=labels.classes,
             groups=checked.groups,
-            own=counted(own),
-            name=lambda index: files[index],
-            ending=lambda index: Path(files[index]).suffix,
+            own=left,
+            name=lambda index: paths[index],
+            ending=lambda index: Path(paths[index]).suffix,
             notes=(*checked.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
         )
         return split_labelled(labelled, options, seed, left_out)

@@ -9,16 +9,18 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from scalesearch.errors import UserError
 from scalesearch.files.write import UNSUPPORTED
 from scalesearch.units import format_bytes
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_TAKEN = (errno.EAGAIN, errno.EACCES)  # of a lock that another process holds
 _ELSEWHERE = "free some space, or write to another disk"
 
 
@@ -59,16 +61,14 @@ def large_file(path: Path, size: int) -> Iterator[LargeFile]:
     Raises:
         UserError: the disk is full, or the place cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    beside = _beside(path)
     try:
         with _placing(path, size):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(path)
+            remove_abandoned(path.parent, glob.escape(path.name))
             _require_space(path, size)
-            file = beside.open("xb")
+            file = _locked(beside)
         with file:
-            with _placing(path, size):
-                _lock(file.fileno())
             yield LargeFile(path, size, file.fileno())
             with _placing(path, size):
                 _flush(file.fileno())
@@ -78,11 +78,28 @@ def large_file(path: Path, size: int) -> Iterator[LargeFile]:
             beside.unlink()
 
 
+def require_writable(path: Path) -> None:
+    """Tries whether a file can be made there, before long work; nothing stays of it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    with _placing(path, 0):
+        folder = next(each for each in path.absolute().parents if each.exists())
+        probe = folder / _beside(path).name
+        probe.open("xb").close()
+        probe.unlink()
+
+
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def one_at_a_time(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Waits until no other process is in such a block of the same path; a killed one is in none.
 
     Where files cannot be locked, nothing waits.
+
+    Args:
+        path: of the file that is locked, in a folder that is made.
+        waiting: called once if there is such a process.
 
     Raises:
         UserError: the place cannot be written.
@@ -92,8 +109,22 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         file = path.open("w")
     with file:
         with _placing(path, 0):
-            _lock(file.fileno())
+            _lock(file.fileno(), waiting)
         yield  # the lock goes when the file is closed
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Removes what killed processes left of files whose names match: what is written is locked."""
+    for part in folder.glob(f".{pattern}.*.part"):
+        # Opened for writing, as NFS locks no other files.
+        with contextlib.suppress(OSError), part.open("r+b") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """A name that the file has while it is written."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager
@@ -121,18 +152,30 @@ def _require_space(path: Path, size: int) -> None:
         )
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes what killed processes left of the same file: what is still written is locked."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with contextlib.suppress(OSError), part.open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
+def _locked(path: Path) -> BinaryIO:
+    """A new file that is open and locked."""
+    while True:
+        file = path.open("xb")
+        try:
+            _lock(file.fileno())
+            if path.exists():
+                return file
+        except OSError:
+            file.close()
+            raise
+        file.close()  # before it was locked, another process took it for an abandoned one
 
 
-def _lock(descriptor: int) -> None:
-    """Waits for a lock that is held until the file is closed."""
+def _lock(descriptor: int, waiting: Callable[[], None] = lambda: None) -> None:
+    """Waits for a lock that is held until the file is closed; `waiting` is called if it must."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise

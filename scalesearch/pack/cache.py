@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from scalesearch.errors import UserError
-from scalesearch.files.large import one_at_a_time
+from scalesearch.files.large import one_at_a_time, remove_abandoned
 from scalesearch.files.paths import is_file
 from scalesearch.interfaces import BoxData, Data, hook
 from scalesearch.pack.file import VERSION, PackFile, open_pack
 from scalesearch.pack.images import data_of
-from scalesearch.pack.listing import listing
+from scalesearch.pack.listing import has_files, listing
 from scalesearch.pack.manifest import Source, parts_of
 from scalesearch.pack.write import Progress, needed_bytes, reading, write_pack
 from scalesearch.units import format_bytes, format_seconds
@@ -61,7 +61,8 @@ class Cache:
             return data
         file = self.file(data, source)
         if (pack := _whole(file, note)) is None:
-            with one_at_a_time(file.with_suffix(".lock")):
+            waiting = f"cache: waiting for the process that packs {file}"
+            with one_at_a_time(file.with_suffix(".lock"), lambda: note(waiting)):
                 if (pack := _whole(file, note)) is None:
                     pack = self._pack(data, file, source, note, progress)
         return with_images(data, pack)
@@ -77,6 +78,7 @@ class Cache:
         count, started = sum(map(len, parts_of(data).values())), time.monotonic()
         size = format_bytes(needed_bytes(data, self.side))
         note(f"cache: packing {count:,} images at {self.side} pixels into {file}, about {size}")
+        remove_abandoned(self.folder, "*.pack")  # also of data sets that nobody packs again
         pack = write_pack(data, file, self.side, source, progress)
         seconds = format_seconds(time.monotonic() - started)
         note(f"cache: {_described(pack)}, packed in {seconds}")
@@ -155,7 +157,7 @@ def _contents(images: Any, data: Data) -> str:
     digest = hashlib.blake2b(digest_size=8)
     count = len(images)
     look = np.unique(np.linspace(0, count - 1, _LOOKS).astype(int))
-    if hook(images, "paths") is not None:
+    if has_files(images):
         look = look[:0]
     if isinstance(data, BoxData):
         digest.update(np.array(images.ids, np.int64).tobytes())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from scalesearch.errors import UserError
 from scalesearch.interfaces import Data, hook
@@ -14,14 +16,14 @@ _AT_ONCE, _IN_A_ROW = 16, 512  # files that are looked at: disks may be far away
 
 
 def listing(data: Data, *, times: bool = False) -> str:
-    """A digest of the names and sizes of a data set's files; of images without files nothing.
+    """A digest of the names and sizes of a data set's files; nothing if some images have none.
 
     With `times` also of when they were changed. Names are relative to the folder that holds all.
     """
-    parts = [hook(images, "paths") for images in parts_of(data).values()]
+    parts = [_files(images) for images in parts_of(data).values()]
     if any(paths is None for paths in parts):
         return ""
-    every = [path for paths in parts for path in paths]
+    every = list(dict.fromkeys(path for paths in parts if paths for path in paths))
     root = os.path.commonpath([os.path.dirname(path) for path in every])  # noqa: PTH120
 
     def look(start: int) -> str:
@@ -32,6 +34,19 @@ def listing(data: Data, *, times: bool = False) -> str:
         for lines in pool.map(look, range(0, len(every), _IN_A_ROW)):
             digest.update(lines.encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def has_files(images: Any) -> bool:
+    """Whether files stand for the images of a part."""
+    return _files(images) is not None
+
+
+def _files(images: Any) -> Sequence[str] | None:
+    """The files that images lie in; None of those in memory, whose files may be gone."""
+    if hook(images, "in_memory"):
+        return None
+    paths: Sequence[str] | None = hook(images, "paths")
+    return hook(images, "containers") if paths is None else paths
 
 
 def _line(path: str, root: str, times: bool) -> str:

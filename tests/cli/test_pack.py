@@ -71,3 +71,17 @@ def test_mistakes(wrong, tmp_path):
     (tmp_path / "file").write_text("")
     said = wrong("pack", "mnist5k", "limit=100", "-o", tmp_path / "file" / "a", "--side", "8")
     assert "cannot be written" in said
+
+
+def test_the_place_is_tried_before_the_data_set_is_read(scalesearch, tmp_path):
+    images = classes(tmp_path / "images")
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "sub" / "a.pack", tmp_path / ("n" * 250 + ".pack")):
+        done = scalesearch("pack", images, "-o", out, "--side", "8")
+        assert done.code == 2
+        assert "cannot be written: " in done.err
+        assert "files seen" not in done.out
+    out = ("-o", tmp_path / "a" / "b" / "c.pack", "--side", "8")
+    done = scalesearch("pack", images, "validation=0.5", *out)
+    assert done.code == 0
+    assert [*(tmp_path / "a").rglob(".*")] == []

@@ -57,7 +57,7 @@ def test_pixels_headers_and_groups_equal_those_of_files(tmp_path, view):
     noise(9, (300, 420)).save(large)  # which is decoded at a part of its size
     paths += [str(large), str(save(tmp_path / "again.png", 0))]
     store, reading = Files(paths), Reading()
-    headers = check_encoded(store)
+    headers = check_encoded(store).headers
     assert headers == [header_of(path) for path in paths]
     assert np.array_equal(encoded_groups(store, headers), checked(tmp_path, paths).groups)
     assert encoded_groups(store, headers).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0]

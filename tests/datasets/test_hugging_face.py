@@ -2,7 +2,13 @@
 
 import io
 import json
+import os
 import pickle
+import re
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from scalesearch.datasets import _arrow_images
 from scalesearch.datasets.hugging_face import Dataset
 from scalesearch.errors import UserError
 from scalesearch.view import View
@@ -118,16 +125,76 @@ def test_parquet_is_unpacked_once(tmp_path, compression):
     data = Dataset(path=tmp_path / "p", unpacked=cache).load(0)
     assert (len(data.train), len(data.validation), len(data.test)) == (8, 4, 2)
     check(data)
-    files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+    files = {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")}
     assert len(files) == 3
     assert any(f"unpacked: {cache}" in note for note in data.notes)
     Dataset(path=tmp_path / "p", unpacked=cache).load(0)
-    assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == files
+    assert {file: file.stat().st_mtime_ns for file in cache.glob("*.arrow")} == files
+    assert {file.suffix for file in cache.iterdir()} == {".arrow", ".lock"}
     # A changed file is unpacked anew.
     pq.write_table(table(range(14, 22)), data_folder / "train-00000-of-00001.parquet")
     check(Dataset(path=tmp_path / "p", unpacked=cache).load(0))
     one = Dataset(path=data_folder / "train-*.parquet", unpacked=cache, validation=0.26).load(0)
     assert (len(one.train), len(one.validation)) == (6, 2)
+
+
+def test_a_damaged_stream_is_unpacked_again(tmp_path):
+    pq.write_table(table(range(8)), tmp_path / "x.parquet")
+    wanted = Dataset(path=tmp_path / "x.parquet", unpacked=tmp_path / "cache", validation=0.26)
+    wanted.load(0)
+    (unpacked,) = (tmp_path / "cache").glob("*.arrow")
+    os.truncate(unpacked, unpacked.stat().st_size - 300)
+    check(wanted.load(0))
+    assert unpacked.stat().st_size > 8 * 1200
+
+
+def test_of_several_that_unpack_a_file_one_writes(tmp_path, monkeypatch):
+    path = tmp_path / "x.parquet"
+    pq.write_table(table(range(8)), path)
+    columns, written = _arrow_images.find_columns(path, None, None), []
+    iterate = pq.ParquetFile.iter_batches
+
+    def counted(self, **options):
+        written.append(threading.get_ident())
+        return iterate(self, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    monkeypatch.setattr(os, "getpid", lambda: 7)  # as in two containers
+    with ThreadPoolExecutor(4) as pool:
+        streams = [
+            pool.submit(_arrow_images.unpack, path, columns, tmp_path / "cache") for _ in range(4)
+        ]
+    assert len({one.result() for one in streams}) == 1
+    assert len(written) == 1
+
+
+def test_without_room_nothing_is_unpacked(tmp_path, monkeypatch):
+    # Eight pictures of 1.5 kB need more than 9 kB.
+    pq.write_table(table(range(8)), tmp_path / "x.parquet")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 9000))
+    with pytest.raises(UserError, match=r"cannot unpack .*x.parquet into .*KiB are needed") as got:
+        Dataset(path=tmp_path / "x.parquet", unpacked=tmp_path / "cache").load(0)
+    assert got.value.key == "unpacked"
+    assert [*(tmp_path / "cache").glob("*.arrow")] == []
+
+
+def test_so_many_unreadable_images_are_left_out(tmp_path):
+    content = table(range(8)).to_pydict()
+    content["image"][3]["bytes"] = b"text"
+    path = stream(tmp_path / "x.arrow", pa.table(content, table([0]).schema))
+    data = Dataset(path=path, validation=0.26, skip_unreadable=1).load(0)
+    assert len(data.train) + len(data.validation) == 7
+    check(data)
+    assert "1 unreadable files are left out: x.arrow, row 4 (not an image)" in data.notes
+
+
+def test_a_replaced_file_is_read_anew(tmp_path):
+    path = stream(tmp_path / "x.arrow", table(range(8)))
+    Dataset(path=path, validation=0.26).load(0).train.batch(np.array([0]), View(20))
+    stream(tmp_path / "y.arrow", table(range(10, 22))).replace(path)
+    data = Dataset(path=path, validation=0.26).load(0)
+    assert len(data.train) + len(data.validation) == 12
+    check(data)
 
 
 def test_columns_by_type_and_name_where_no_features_are_noted(tmp_path):
@@ -166,8 +233,48 @@ def test_two_columns_of_classes(tmp_path):
     assert "1 classes have no image and are left out: 1" in data.notes
 
 
+def named(*names):
+    return {**FEATURES, "label": {"names": names, "_type": "ClassLabel"}}
+
+
+def parts(tmp_path, validation):
+    for name, content in (("train", table(range(8))), ("validation", validation)):
+        pq.write_table(content, tmp_path / f"{name}-0.parquet")
+    return Dataset(path=tmp_path, unpacked=tmp_path / "cache")
+
+
+def test_parts_whose_classes_are_numbered_otherwise(tmp_path):
+    # Seed 11 is a dog, which has the number 0 there.
+    other = table(range(10, 14), named("dog", "cat"), [1, 0, 1, 0])
+    data = parts(tmp_path, other).load(0)
+    assert data.classes == ("cat", "dog")
+    assert data.validation.labels.tolist() == [0, 1, 0, 1]
+    check(data)
+    unlabelled = table(range(10, 14), named("dog", "cat"), [1, 0, 1, -1])
+    with pytest.raises(UserError, match=r"1 of 12 images have no label, or one like -1"):
+        parts(tmp_path, unlabelled).load(0)
+
+
+def test_parts_that_do_not_go_together(tmp_path):
+    def error(validation, **options):
+        with pytest.raises(UserError) as caught:
+            replace(parts(tmp_path, validation), **options).load(0)
+        return str(caught.value)
+
+    words = table(range(4), labels=["cat", "dog"] * 2)
+    assert re.search(r"labels are words in .*validation-0.* and numbers in .*train-0", error(words))
+    text = error(table(range(4), named("cat", "dog", "owl")))
+    assert re.search(r"validation-0.parquet have other names than .*: owl in one of them", text)
+    assert "have other names than" in error(table(range(4), {}))
+    other = table(range(4)).rename_columns(["picture", "label"])
+    text = error(other)
+    assert re.search(r"image is the column 'image' in .*train-0.* and 'picture' in .*val", text)
+    assert "has no column 'image'" in error(other, image="image")
+
+
 MISTAKES = {
     "torn": "cannot be read as an Arrow stream",
+    "offsets": "cannot be read as an Arrow stream: .*[Oo]ffset",
     "closed early": "it breaks off before its end",
     "unlabelled": "8 of 8 images have no label, or one like -1 that is none of the 2 classes",
     "paths": "2 of 2 images are not in .*, at most their paths",
@@ -186,6 +293,11 @@ def test_mistakes(tmp_path, kind):
     content = stream(tmp_path / "y" / "x.arrow", table(range(8))).read_bytes()
     if kind in ("torn", "closed early"):
         path.write_bytes(content[: len(content) // 2 if kind == "torn" else -8])
+    elif kind == "offsets":
+        # An image that would lie far behind the end of the file.
+        starts = np.cumsum([0, *(len(encoded(seed)) for seed in range(3))]).astype("<i4")
+        damaged = starts + np.array([0, 0, 2_000_000_000, 2_000_000_000], "<i4")
+        path.write_bytes(content.replace(starts.tobytes(), damaged.tobytes()))
     elif kind == "unlabelled":
         stream(path, table(range(8), labels=[-1] * 8))
     elif kind == "paths":

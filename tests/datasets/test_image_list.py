@@ -161,6 +161,26 @@ def test_files_that_are_no_images_and_pictures_in_two_classes(images):
     assert any("pictures in several classes" in note for note in notes)
 
 
+def test_so_many_unreadable_files_are_left_out(images):
+    for seed in (2, 5):
+        (images / "im" / f"{seed}.png").write_bytes(b"no image")
+    rows = [(*row, "val" if n < 4 else "train") for n, row in enumerate(ROWS)]
+    path = listed(images, rows, ("path", "label", "split"))
+    data = Dataset(path=path, skip_unreadable=2).load(0)
+    for part, seeds in ((data.train, [4, 6, 7, 8, 9, 10, 11]), (data.validation, [0, 1, 3])):
+        assert [path.rpartition("/")[2] for path in part.paths] == [f"{n}.png" for n in seeds]
+        assert part.labels.tolist() == [seed % 2 for seed in seeds]
+    assert any(note.startswith("2 unreadable files are left out: ") for note in data.notes)
+    (left,) = data.files.left_out
+    assert (left.reason, left.names) == ("unreadable", ("im/5.png", "im/2.png"))
+    said = mistake(path, skip_unreadable=1)
+    assert "2 of 12 files cannot be read as images" in said
+    assert "allowed: 1 of them, by `skip_unreadable`" in said
+    (images / "im" / "0.png").write_bytes(b"no image")
+    assert "no validation image of cat can be read" in mistake(path, skip_unreadable=3)
+    assert "skip_unreadable: -1 cannot be used" in mistake(path, skip_unreadable=-1)
+
+
 def test_an_unknown_name_of_a_column_is_not_passed_over(tmp_path):
     study = "name: s\ndataset: {name: image_list, path: a.csv, columns: {lable: kind}}\n"
     (tmp_path / "study.yaml").write_text(study + "baseline: efficientnet_b0\ngrid: {step: 0.2}\n")

@@ -212,12 +212,16 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
         Dataset(**FEW, path=file / "below").load(0)
     problem = f"path: cannot write to {file / 'below'}: [Errno 20] Not a directory: "
     assert str(raised.value).startswith(problem)
-    assert raised.value.hint == "give a folder that can be written to, or set XDG_CACHE_HOME"
+    assert raised.value.hint == "give a folder that can be written to, or set SCALESEARCH_CACHE"
 
 
 def test_lies_in_the_users_cache_by_default(monkeypatch, tmp_path):
     (tmp_path / "cache").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path / "own"))
+    Dataset(**FEW).load(0)
+    assert len([*(tmp_path / "own" / "mnist_canvas").iterdir()]) == 1
+    monkeypatch.delenv("SCALESEARCH_CACHE")
     # What XDG_CACHE_HOME holds, and the folder that is used: one that is not absolute is ignored.
     for given, cache in (
         (str(tmp_path / "cache"), tmp_path / "cache"),

@@ -49,6 +49,21 @@ def test_folders_links_and_sparse_files_are_no_files(tmp_path):
     assert [m.is_file for m in members] == [False] * 4
 
 
+def test_links_have_no_content_whatever_size_they_claim(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number in range(1, 7):
+            info = tarfile.TarInfo(f"l{number}")
+            info.type, info.linkname, info.size = str(number).encode(), "a.jpg", 700
+            tar.addfile(info)
+        info = tarfile.TarInfo("b.jpg")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"abc"))
+    file = ArchiveFile(str(tmp_path / "a.tar"))
+    *links, picture = read_members(file)
+    assert [(m.size, m.is_file) for m in links] == [(0, False)] * 6
+    assert file.read(picture.data, picture.size) == b"abc"
+
+
 def test_large_sizes_and_binary_numbers():
     """A size of 2^33 in binary, as GNU tar writes it, which the file does not have."""
     info = tarfile.TarInfo("a.jpg")

@@ -101,6 +101,22 @@ def photographs(root, name):
             save(root / "imagenette2" / split / wnid / f"{n}.JPEG", n)
 
 
+def test_so_many_unreadable_files_are_left_out(tmp_path):
+    photographs(tmp_path, "Imagenette")
+    broken = next((tmp_path / "imagenette2" / "train").rglob("3.JPEG"))
+    broken.write_bytes(b"")
+    options = {"dataset": "Imagenette", "root": tmp_path, "validation": "published"}
+    data = Dataset(**options, skip_unreadable=1).load(0)
+    assert (len(data.train), len(data.validation)) == (11, 4)
+    for path, label in zip(data.train.paths, data.train.labels, strict=True):
+        assert int(path.rpartition("/")[2].removesuffix(".JPEG")) % 2 == label
+    assert f"1 unreadable files are left out: {broken} (empty)" in data.notes
+    with pytest.raises(UserError, match=r"1 of 16 files cannot be read as images"):
+        Dataset(**options).load(0)
+    with pytest.raises(UserError, match=r"skip_unreadable: the images of MNIST are no files"):
+        Dataset(dataset="MNIST", root=tmp_path, skip_unreadable=1)
+
+
 @pytest.mark.parametrize("name", ["EuroSAT", "Imagenette"])
 def test_files_are_torchvisions_items(tmp_path, name):
     photographs(tmp_path, name)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scalesearch.datasets import _tar_index
 from scalesearch.datasets.webdataset import Dataset
 from scalesearch.errors import TrialError, UserError
 from scalesearch.view import RandomCrop, View
@@ -75,6 +76,42 @@ def test_a_view_depends_on_index_and_seed_alone_in_every_process(shards):
     two = copy.batch(np.array([1, 6]), view)
     assert (one[0] == two[1]).all()
     assert (one[1] == two[0]).all()
+
+
+def test_so_many_unreadable_images_are_left_out(tmp_path):
+    for part, seeds in (("train", range(8)), ("val", range(10, 14))):
+        members = []
+        for seed in seeds:
+            content = b"<html>" if seed in (2, 11) else encoded(seed)
+            members += [(f"{seed:04d}.png", content), (f"{seed:04d}.cls", str(seed % 2).encode())]
+        write(tmp_path / f"{part}-0.tar", members)
+    data = Dataset(path=tmp_path, skip_unreadable=2).load(0)
+    for images, seeds in ((data.train, [0, 1, 3, 4, 5, 6, 7]), (data.validation, [10, 12, 13])):
+        names = [images.store.name(n).split("/")[1] for n in range(len(images))]
+        assert names == [f"{seed:04d}.png" for seed in seeds]
+        assert images.labels.tolist() == [seed % 2 for seed in seeds]
+    assert any("2 unreadable files are left out: train-0.tar/0002.png" in n for n in data.notes)
+    assert "2 unreadable" in data.notes[0]
+    assert (data.files.seen, data.files.taken) == (12, {".png": 10})
+    with pytest.raises(UserError, match=r"2 of 12 files .*(\n.*)*1 of them, by `skip_unreadable`"):
+        Dataset(path=tmp_path, skip_unreadable=1).load(0)
+
+
+def test_a_replaced_shard_is_read_anew(shards):
+    path = shards / "a-000.tar"
+    old = Dataset(path=path, validation=0.5).load(0).train
+    before = pixels(old)
+    other = shard(shards / "other.tar", range(20, 28))
+    other.replace(path)
+    data = Dataset(path=path).load(0)
+    assert len(data.train) + len(data.validation) == 8
+    seeds = [int(data.train.store.name(n).split("/")[1][:4]) for n in range(len(data.train))]
+    assert min(seeds) >= 20
+    assert (pixels(old) == before).all()  # of the file that is open still
+    elsewhere = pickle.loads(pickle.dumps(old))
+    _tar_index.archive.cache_clear()  # as in another process, which opens what lies there now
+    with pytest.raises(TrialError, match=r"a-000.tar was changed since its headers were read"):
+        elsewhere.batch(np.arange(2), View(20))
 
 
 def test_an_index_is_small(tmp_path):

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from scalesearch.datasets import hugging_face, webdataset
 from scalesearch.datasets.image_folder import Dataset
 from scalesearch.datasets.mnist5k import Dataset as Mnist5k
 from scalesearch.errors import UserError
+from scalesearch.files.large import one_at_a_time
 from scalesearch.pack.cache import Cache, lies_in_memory
-from scalesearch.pack.images import PackedBoxes, PackedImages
+from scalesearch.pack.images import PackedBoxes, PackedImages, data_of
 from scalesearch.pack.listing import listing
+from scalesearch.pack.write import write_pack
 from scalesearch.view import View
 from tests.packs import SOURCE, boxes, objects, squares
 from tests.pictures import classes, noise
@@ -97,6 +107,59 @@ def test_a_changed_file_is_noticed(tmp_path, cache):
         listing(data)
 
 
+def encoded(seed):
+    file = io.BytesIO()
+    noise(seed, (8, 8)).save(file, "BMP")  # of one size, whatever it shows
+    return file.getvalue()
+
+
+def write_shard(path, seeds):
+    with tarfile.open(path, "w") as tar:
+        for number, seed in enumerate(seeds):
+            for name, content in (("bmp", encoded(seed)), ("cls", str(number % 2).encode())):
+                info = tarfile.TarInfo(f"{number:03}.{name}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return webdataset.Dataset(path=path)
+
+
+def write_parquet(path, seeds):
+    images = pa.array([encoded(seed) for seed in seeds], pa.binary())
+    labels = [number % 2 for number in range(len(seeds))]
+    pq.write_table(pa.table({"image": images, "label": labels}), path, compression="none")
+    return hugging_face.Dataset(path=path, unpacked=path.parent / "unpacked")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(write_shard, "a.tar"), (write_parquet, "a.parquet")], ids=["tar", "arrow"]
+)
+def test_a_changed_image_in_an_archive_is_noticed(tmp_path, cache, write, name):
+    path, seeds = tmp_path / name, list(range(100))
+    data = write(path, seeds).load(0)
+    before = cache.file(data, SOURCE), listing(data)
+    assert data.train.containers == (str(path),)
+    assert before[1]
+    assert cache.file(write(path, seeds).load(0), SOURCE) != before[0]  # by its time
+    seeds[50] = 100  # hardly one of the few that are looked at where there are no files
+    data = write(path, seeds).load(0)
+    assert cache.file(data, SOURCE) != before[0]
+    assert listing(data) == before[1]  # names and sizes are what they were
+
+
+def test_files_of_what_lies_in_memory_may_be_gone(tmp_path):
+    data = boxes([((16, 12), objects([1, 2, 5, 8]))], [((8, 8), objects([0, 0, 2, 2]))])
+    for part in (data.train, data.validation):
+        part.paths = [tmp_path / "gone.png"]
+    (tmp_path / "gone.png").write_bytes(b"x")
+    pack = write_pack(data, tmp_path / "a.pack", 8, SOURCE)
+    assert pack.manifest.source.listing
+    (tmp_path / "gone.png").unlink()
+    packed = data_of(pack)
+    assert packed.train.paths == (str(tmp_path / "gone.png"),)
+    assert listing(packed) == ""
+    write_pack(packed, tmp_path / "b.pack", 4, SOURCE)
+
+
 def test_objects_are_part_of_what_is_packed(packed, cache):
     def data(*corners):
         return boxes([((16, 12), objects(corners))], [((8, 8), objects([0, 0, 2, 2]))])
@@ -161,6 +224,34 @@ def test_of_two_processes_one_packs_and_the_other_waits(tmp_path):
     assert all("cache: 13 images are read at 8 pixels from" in text for text in said)
     assert len([*tmp_path.glob("*.pack")]) == 1
     assert [*tmp_path.glob(".*.part")] == []
+
+
+def test_a_process_that_waits_says_so(packed, cache):
+    data, file, said = squares(9, 4), cache.file(squares(9, 4), SOURCE), []
+
+    def pack():
+        cache.packed(data, SOURCE, said.append, lambda done, total: None)
+
+    waiting = threading.Thread(target=pack)
+    with one_at_a_time(file.with_suffix(".lock")):
+        waiting.start()
+        while not said:
+            time.sleep(0.01)
+    waiting.join()
+    assert said[0] == f"cache: waiting for the process that packs {file}"
+    assert said[1].startswith("cache: packing 13 images")
+
+
+def test_what_killed_processes_left_is_removed_whatever_they_packed(packed, cache):
+    cache.folder.mkdir()
+    left = [cache.folder / name for name in (".a-8-0.pack.1.part", ".b-8-0.pack.2.part")]
+    kept = [cache.folder / name for name in (".run.yaml.1.part", "c.pack.3.part")]
+    for file in (*left, *kept):
+        file.write_bytes(b"begun")
+    with left[1].open("rb") as written:
+        fcntl.flock(written.fileno(), fcntl.LOCK_EX)
+        packed(squares(9, 4))
+    assert [file.exists() for file in (*left, *kept)] == [False, True, True, True]
 
 
 def test_what_a_data_set_of_ones_own_raises_names_it(packed, monkeypatch):

@@ -14,7 +14,9 @@ from scalesearch.files.architecture import save_architecture
 from scalesearch.files.write import format_yaml
 from scalesearch.history.table import TIMES
 from scalesearch.study import run as running
+from scalesearch.study.cache import cached_data
 from scalesearch.study.folder import deciding
+from scalesearch.study.inputs import load_data
 from scalesearch.study.load import load_study, resolved
 from scalesearch.study.run import run
 from tests.fakes import write_study
@@ -159,3 +161,10 @@ def test_check_says_what_a_run_would_pack(write, tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"cache: the run will pack 24 images at 16 pixels into {where}" in said
     assert not where.exists() or not list(where.glob("image_folder-16-*"))
+    # The same file as the run's, whose data set has its test images, too.
+    notes, study = [], load_study(file)
+    cached_data(study, load_data(study), notes.append)
+    (pack,) = where.glob("image_folder-16-*.pack")
+    assert f"into {pack}: " in said
+    assert f"into {pack}, " in notes[0]
+    pack.unlink()
