@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from scalesearch.datasets._own_parts import limits_of
+from scalesearch.datasets._class_folders import copies_note
+from scalesearch.datasets._listing import LeftOutFiles
+from scalesearch.datasets._own_parts import limits_of, ranges, without_copies
 from scalesearch.datasets._split import Split, limited, notes_on_test
 from scalesearch.interfaces import ImageData, View
 
@@ -59,15 +63,25 @@ def split_arrays(
 ) -> ImageData:
     """The images in their parts, with the statistics of the training part.
 
-    `published` are test images that are apart already; a limit takes of them in proportion.
+    `published` are test images that are apart already; a limit takes of them in proportion. Equal
+    images stay together, and training images that are among the published ones are left out.
     """
+    own = {"train": len(images)} | ({} if published is None else {"test": len(published)})
+    every = [images] if published is None else [images, published]
+    groups = equal_groups([each.pixels for each in every])
+    labels, names = np.concatenate([each.labels for each in every]), numbered(own)
+    about_copies, left_out = copies_note(names, labels, groups, "images"), LeftOutFiles(Path())
     if published is not None:
+        train = without_copies(ranges(own), groups, names, left_out)["train"]
+        if len(train) < len(images):
+            images = images.choose(train)
+        groups = groups[train]
         total = len(images) + len(published)
         limit = None if split.limit is None or split.limit >= total else split.limit
-        own, of_test = limits_of([len(images), len(published)], limit, len(classes))
+        of_train, of_test = limits_of([len(images), len(published)], limit, len(classes))
         published = published.choose(limited(published.labels, of_test, seed))
-        split = replace(split, limit=own)
-    parts = split.indices(images.labels, classes, seed)
+        split = replace(split, limit=of_train)
+    parts = split.indices(images.labels, classes, seed, groups)
     training_images = images.choose(parts.train)
     test = published if parts.test is None else images.choose(parts.test)
     mean, std = channel_statistics(training_images.pixels)
@@ -80,8 +94,33 @@ def split_arrays(
         mean=mean,
         std=std,
         flip=flip,
-        notes=tuple(notes_on_test(test)),
+        notes=(*notes_on_left_out(left_out), *notes_on_test(test), *about_copies),
     )
+
+
+def equal_groups(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """A number for each image, the same for equal ones and for no others, int64 [N].
+
+    Args:
+        parts: uint8 [n, H, W, C] each, which may have copies of each other's; N images in all.
+    """
+    first: dict[bytes, int] = {}
+    groups = [
+        first.setdefault(hashlib.blake2b(pixels, digest_size=16).digest(), len(first))
+        for part in parts
+        for pixels in np.ascontiguousarray(part)
+    ]
+    return np.array(groups, np.int64)
+
+
+def numbered(own: Mapping[str, int]) -> list[str]:
+    """What images are called in notes, which have no names: `train 17`, from 0 in each part."""
+    return [f"{part} {number}" for part, count in own.items() for number in range(count)]
+
+
+def notes_on_left_out(left_out: LeftOutFiles) -> list[str]:
+    """What is said of images that are in no part, if there are some."""
+    return [f"left out are {left_out}"] if str(left_out) else []
 
 
 def channel_statistics(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

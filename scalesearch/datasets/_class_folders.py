@@ -217,8 +217,13 @@ def note_parts(folders: Sequence[Path]) -> list[str]:
     return [f"taken as classes, not as parts of a split: {', '.join(named)}"] if named else []
 
 
-def copies_note(paths: Sequence[str], labels: np.ndarray, groups: np.ndarray) -> list[str]:
-    """What is to be said of files that are equal byte for byte, by the group of each."""
+def copies_note(
+    paths: Sequence[str], labels: np.ndarray, groups: np.ndarray, kind: str = "files"
+) -> list[str]:
+    """What is to be said of files that are equal byte for byte, by the group of each.
+
+    `kind` says what they are, if they are no files.
+    """
     names, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
     if len(names) == len(groups):
         return []
@@ -228,7 +233,7 @@ def copies_note(paths: Sequence[str], labels: np.ndarray, groups: np.ndarray) ->
         for index in np.flatnonzero(labels != labels[first]).tolist()
     ]
     notes = [
-        f"{len(groups) - len(names):,} files are copies of others: none of them validates what "
+        f"{len(groups) - len(names):,} {kind} are copies of others: none of them validates what "
         "another one trains"
     ]
     if mixed:

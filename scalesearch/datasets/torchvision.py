@@ -10,8 +10,15 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from scalesearch.datasets._array_images import ArrayImages, channel_statistics
+from scalesearch.datasets._array_images import (
+    ArrayImages,
+    channel_statistics,
+    equal_groups,
+    notes_on_left_out,
+    numbered,
+)
 from scalesearch.datasets._checked_files import Source, check_files, check_skip, readable_counts
+from scalesearch.datasets._class_folders import copies_note
 from scalesearch.datasets._labels import Labels, positions
 from scalesearch.datasets._listing import LeftOutFiles, Listing
 from scalesearch.datasets._manifest import open_manifest
@@ -166,6 +173,25 @@ class Dataset:
                     key=f"options.{name}",
                     allowed="further arguments of the class, which are numbers or words",
                 )
+        self._check_against(_SOURCES[self.dataset])
+
+    def _check_against(self, source: _Source) -> None:
+        """Rejects options that would change nothing."""
+        if "split" in self.options and isinstance(source.train, str):
+            raise UserError(
+                f"the published parts of {self.dataset} are chosen by `validation` and `test`",
+                key="options.split",
+                hint=f"leave it out; `validation: {PUBLISHED}` and `test: {PUBLISHED}` take parts "
+                "beside the training images",
+            )
+        for key, value, usual in (("fit", self.fit, "crop"), ("levels", self.levels, None)):
+            if not source.files and value != usual:
+                raise UserError(
+                    f"the images of {self.dataset} are square and of 8 bits: it changes nothing",
+                    key=key,
+                    allowed=usual or "null",
+                    hint="leave it out",
+                )
 
     @property
     def _share(self) -> float | None:
@@ -261,14 +287,21 @@ class Dataset:
             own=left,
             name=lambda index: paths[index],
             ending=lambda index: Path(paths[index]).suffix,
-            notes=(*checked.notes, *labels.notes, *of_levels, *notes_on(headers, reading)),
+            notes=(
+                *checked.notes,
+                *labels.notes,
+                *self._notes_on_choice(source),
+                *of_levels,
+                *notes_on(headers, reading),
+            ),
         )
         return split_labelled(labelled, options, seed, left_out)
 
     def _of_arrays(self, parts: Mapping[str, Any], source: _Source, seed: int) -> ImageData:
         pixels = [_pixels(part) for part in parts.values()]
         values = [np.asarray(getattr(part, source.labels), np.int64) for part in parts.values()]
-        labels = _named(np.concatenate(values).tolist(), parts["train"])
+        own = {part: len(of_part) for part, of_part in zip(parts, values, strict=True)}
+        labels, names = _named(np.concatenate(values).tolist(), parts["train"]), numbered(own)
         every = ArrayImages(np.concatenate(pixels), labels.numbers)
         channels = every.pixels.shape[-1]
         if self.channels not in (None, channels):
@@ -285,13 +318,14 @@ class Dataset:
         labelled = Labelled(
             images=every,
             classes=labels.classes,
-            groups=np.arange(len(every)),
-            own=counted({part: len(of_part) for part, of_part in zip(parts, values, strict=True)}),
-            name=str,
+            groups=equal_groups(pixels),
+            own=counted(own),
+            name=names.__getitem__,
             ending=str,
             notes=labels.notes,
         )
-        indices = parts_of_labelled(labelled, options, seed, LeftOutFiles(self.root))
+        left_out = LeftOutFiles(Path())
+        indices = parts_of_labelled(labelled, options, seed, left_out)
         train = every.choose(indices.train)
         mean, std = channel_statistics(train.pixels)
         return ImageData(
@@ -303,8 +337,23 @@ class Dataset:
             mean=mean,
             std=std,
             flip=self._flip(source),
-            notes=(*notes_on_test(indices.test), *labels.notes),
+            notes=(
+                *notes_on_left_out(left_out),
+                *notes_on_test(indices.test),
+                *labels.notes,
+                *self._notes_on_choice(source),
+                *copies_note(names, labels.numbers, labelled.groups, "images"),
+            ),
         )
+
+    def _notes_on_choice(self, source: _Source) -> list[str]:
+        """What is said where networks are selected on the test images."""
+        if self.validation != PUBLISHED or source.validation is not None:
+            return []
+        return [
+            "networks are selected on the published test images: `test: published` keeps them for "
+            "the end, and a share of the training images validates (`validation: 0.1`)"
+        ]
 
     def _flip(self, source: _Source) -> bool:
         return source.mirrored if self.flip is None else self.flip

@@ -12,6 +12,7 @@ from scalesearch.history.trials import COSTS, FATE, OBJECTIVES, PLACES, TIMES, T
 
 # Columns of studies that measure latency; the tables of others go without.
 _TIMED = ("latency", "predicted_latency")
+_SCORED = "weights_of"  # of studies with test images
 _COUNTED = ("peak_memory", "micro_batch")  # of trials on GPUs
 
 
@@ -28,7 +29,8 @@ def table(phases: Mapping[str, Sequence[Trial]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
     whole = [name for name in dict.fromkeys(parameters) if _is_whole(name, every)]
     counted = [name for name in _COUNTED if frame[name].notna().any()]
-    frame = frame.drop(columns=[n for n in PLACES if not frame[n].notna().any()])
+    unknown = [n for n in (*PLACES, _SCORED) if not frame[n].notna().any()]
+    frame = frame.drop(columns=unknown)
     whole = ["reused_from", "attempts", *whole, *counted]
     frame[whole] = frame[whole].astype("Int64")
     return frame
@@ -52,6 +54,7 @@ def _row(phase: str, trial: Trial) -> dict[str, Any]:
         "reason": trial.reason,
         "digest": trial.digest,
         "reused_from": trial.source,
+        "weights_of": trial.weights_of or None,
         **dict(zip(OBJECTIVES, trial.objective, strict=False)),
         **trial.scores,
         **trial.cost.known(),

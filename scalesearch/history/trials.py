@@ -21,7 +21,7 @@ _RENAMED = {"refused": "infeasible", "excess": "violations"}
 
 
 # The columns of `trials.csv` beside scores and parameters.
-FATE = ("phase", "number", "state", "reason", "digest", "reused_from")
+FATE = ("phase", "number", "state", "reason", "digest", "reused_from", "weights_of")
 OBJECTIVES = ("objective", "objective_2")
 COSTS = (*UNITS, "predicted_latency", "violation")
 # They differ when the same study is run again, and stand last.
@@ -53,6 +53,7 @@ class Trial:
         objective: the values that the sampler optimises.
         reason: why it was infeasible or failed.
         source: number of the trial whose result was reused.
+        weights_of: of the phase `test`, the trial whose weights it scores: `family 3`.
         curve: the objective's metric after each step.
         seconds: on the worker.
         where: it ran, and what it took there.
@@ -70,6 +71,7 @@ class Trial:
     objective: tuple[float, ...] = ()
     reason: str = ""
     source: int | None = None
+    weights_of: str = ""
     curve: Mapping[int, float] = field(default_factory=dict)
     seconds: float = 0.0
     where: Whereabouts = NOWHERE
@@ -100,10 +102,12 @@ class Trial:
 
     def proposed(self) -> dict[str, Any]:
         """What is known when it is proposed, flat, so that dashboards can plot it."""
-        known = self.cost.known()
+        known: dict[str, Any] = dict(self.cost.known())
         known.pop("latency", None)  # it belongs to the outcome
         if self.predicted_latency is not None:
             known["predicted_latency"] = self.predicted_latency
+        if self.weights_of:
+            known["weights_of"] = self.weights_of
         return {"digest": self.digest, **known, "violation": worst(self.violations)}
 
     def outcome(self) -> dict[str, Any]:
@@ -150,6 +154,7 @@ def from_record(
         digest=attributes["digest"],
         cost=cost,
         predicted_latency=attributes.get("predicted_latency"),
+        weights_of=attributes.get("weights_of", ""),
         violations={**violations, **outcome.pop("violations", {})},
         curve={step: curve[step] for step in steps},
         where=Whereabouts(**{**where, "attempts": attempts}),

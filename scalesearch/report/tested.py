@@ -52,11 +52,14 @@ def sentences(contents: Contents) -> list[str]:
     test, metric = contents.test_score(row), contents.metric
     gap = row[metric] - test
     word, unit = metric_word(metric), _points(abs(gap), metric)
+    cost = (
+        "which is what selection cost" if gap > 0 else "so that selection cost nothing that shows"
+    )
+    differs = f"{unit} {'less' if gap > 0 else 'more'}" if gap else "no difference"
     found = (
         f"{name_of(row).capitalize()} has {word} {score(row[metric], metric)} on the validation "
-        f"images and {score(test, metric)} on the test images: {unit} "
-        f"{'less' if gap >= 0 else 'more'}, which is what selection cost, with the chance of both "
-        "samples."
+        f"images and {score(test, metric)} on the test images: {differs}, {cost}, with the chance "
+        "of both samples."
     )
     if (error := standard_error(contents, test)) is not None:
         found += f" The standard error of the test score is {_points(error, metric)}."

@@ -25,7 +25,8 @@ class GrowingRate:
     Attributes:
         per_phi: what is added for each phi.
         most: the largest rate.
-        step: the rate is rounded to a multiple of it, halves upwards.
+        step: the rate is rounded to a multiple of it, halves upwards; but not below the baseline's
+            for a phi above 0, nor above it for one below 0.
     """
 
     per_phi: float
@@ -57,7 +58,9 @@ class GrowingRate:
             return base
         steps = (base + self.per_phi * phi) / self.step
         rounded = math.floor(steps + 0.5 + 1e-9) * self.step  # 0.35 / 0.1 is a hair below 3.5
-        return round(min(self.most, max(0.0, rounded)), 10)
+        rate = round(min(self.most, max(0.0, rounded)), 10)
+        # A base between two steps would else shrink with a small phi, of which it is to grow.
+        return max(base, rate) if phi > 0 else min(base, rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -356,8 +356,9 @@ def _changes(folder: RunFolder, settings: Mapping[str, Any]) -> list[str]:
         before = dict(folder.settings)
     changed = differences(deciding(before), deciding(settings))
     if changed and all(each.startswith("search.confirm") for each in changed):
-        # The search is the same without it: what was confirmed or scaled is another matter.
-        later = folder.read().keys() & {"confirm", "grid", "family"}
+        # The search is the same without it: what was confirmed, scaled or scored on test images
+        # is another matter.
+        later = folder.read().keys() & {"confirm", "grid", "family", "test"}
         return changed if later else []
     return changed
 

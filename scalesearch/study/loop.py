@@ -122,7 +122,7 @@ class Loop:
         What was published is the jobs up to the result lag. Trials that are still `running` become
         jobs again, under their numbers and seeds.
         """
-        _require_same_networks(self.plan, trials)
+        self._require_same_networks(trials)
         first = {self._identity(trial): trial for trial in reversed(trials) if trial.was_job}
         self._jobs = sorted(trial.number for trial in first.values())
         self._interrupted = deque(trial for trial in trials if trial.state == "running")
@@ -141,6 +141,9 @@ class Loop:
                 self._imported += 1
         unpublished = [n for n in self._unpublished if self.record.trials[n].state != "running"]
         self.record.open_sampler_study(unpublished)
+
+    def _require_same_networks(self, trials: Sequence[Trial]) -> None:
+        require_same_networks(self.plan, trials)
 
     def ask(self) -> Job | None:
         """The next job, or None: no more, or not before another outcome is there."""
@@ -234,7 +237,7 @@ class Loop:
             parameters = self.record.propose(sampler)
         return self._admit(parameters)
 
-    def _admit(self, parameters: Parameters) -> Job | None:
+    def _admit(self, parameters: Parameters, weights_of: str = "") -> Job | None:
         """Records a proposal; None unless it becomes a job."""
         plan, number = self.plan, self.record.next_number
         architecture = plan.space.decode(parameters)
@@ -249,6 +252,7 @@ class Loop:
             cost=spent,
             predicted_latency=predicted,
             violations=over,
+            weights_of=weights_of,
         )
         self._note(trial)
         if worst(over) > 0:
@@ -372,7 +376,7 @@ class Loop:
         self.listener.trial(trial)
 
 
-def _require_same_networks(plan: Plan, trials: Sequence[Trial]) -> None:
+def require_same_networks(plan: Plan, trials: Sequence[Trial]) -> None:
     """Raises if the parameters of recorded trials have come to mean other networks."""
     built: dict[str, list[Trial]] = {}
     for trial in trials:

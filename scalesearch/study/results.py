@@ -15,6 +15,7 @@ from scalesearch.errors import UserError
 from scalesearch.files.strict import load_yaml
 from scalesearch.history.confirmed import confirmed
 from scalesearch.history.drift import drift
+from scalesearch.history.final_scores import current, weights_name
 from scalesearch.history.points import points
 from scalesearch.history.ranking import ranked
 from scalesearch.history.stopping import schedule_of
@@ -47,6 +48,11 @@ class Winner:
         return not self.trial.is_imported and "looked_up" not in self.trial.scores
 
     @property
+    def weights_of(self) -> str:
+        """Which weights it has, as `Trial.weights_of` says."""
+        return weights_name(self.phase, self.trial)
+
+    @property
     def file(self) -> str:
         """Its description in the run folder."""
         return f"family/{self.name}.yaml" if self.phase == "family" else "baseline.yaml"
@@ -75,10 +81,10 @@ def export_winners(folder: RunFolder, exporters: tuple[Plugin, ...]) -> list[Pat
     """Writes every winner into `export/` in each form and returns the paths."""
     paths: list[Path] = []
     phases = folder.read()
-    tested = {trial.digest: trial for trial in phases.get("test", ()) if trial.has_result}
+    tested = {trial.weights_of: trial for trial in phases.get("test", ()) if trial.has_result}
     for winner in winners(folder, phases):
         weights = _weights(folder, winner) if winner.has_weights else None
-        about = _about(folder, winner, tested.get(winner.trial.digest))
+        about = _about(folder, winner, tested.get(winner.weights_of))
         for plugin in exporters:
             exporter = plugin.make()
             name = winner.name.replace("-", "minus").replace(".", "_") + exporter.suffix
@@ -141,6 +147,8 @@ def report(folder: RunFolder) -> list[Path]:
         if (file := folder.detections(winner.phase, winner.trial.number)).exists()
     ]
     folder.write_trials(trials)
+    phases = current(phases)
+    trials = table(phases)
     metric = objective.metric
     found = [each for each in points(phases.get("grid", ()), metric) if each.trainings]
     surface, grid = GridSurface(), settings.get("grid") or {}

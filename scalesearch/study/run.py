@@ -120,12 +120,16 @@ def carry_out(context: Context) -> None:
     context.study.require_files()
     context.tidy_unfinished()
     describe_data(context)
+    unscored: UserError | None = None
     with context.executor.connect():
         network = baseline(context)
         check_lines(context.study, network, context.data)
         triple = coefficients(context, network)
         scaled = () if context.study.family is None else family(context, network, triple)
-        score_reported(context, scaled)
+        try:
+            score_reported(context, scaled)
+        except UserError as error:  # all are trained, which is worth their export and a page
+            unscored = error
     context.tidy_unfinished()
     note_workers(context.folder)
     try:
@@ -135,6 +139,8 @@ def carry_out(context: Context) -> None:
     finally:  # the results are worth a page, even if a missing checkpoint ends the export
         report(context.folder)
     context.watch.note(f"report: {context.folder.path / 'report.html'}")
+    if unscored is not None:
+        raise unscored
 
 
 def note_workers(folder: RunFolder) -> None:

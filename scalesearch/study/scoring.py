@@ -27,7 +27,7 @@ from scalesearch.scaling.family import Member
 from scalesearch.spaces.family import FamilySpace
 from scalesearch.spaces.named import NamedSpace
 from scalesearch.study.context import Context
-from scalesearch.study.loop import Listener, Loop, Plan
+from scalesearch.study.loop import Listener, Loop, Plan, require_same_networks
 from scalesearch.study.results import Winner, winners
 
 PHASE = "test"
@@ -74,18 +74,26 @@ class Scorer:
         yield Score(1, scores)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The kept weights of a network: the trial that they are of, `family 3`, and their file."""
+
+    name: str
+    path: Path
+
+
 class Scoring(Loop):
-    """Hands out the networks that have weights and no test score yet, each with its weights.
+    """Hands out the networks that have weights and no test score of them, each with its weights.
 
     Args:
         plan: its space has all that are reported, also those whose training has failed.
         record: of the phase.
         listener: as of `Loop`.
-        weights: the file of each network with a result, by its digest.
+        weights: of each network with a result, by its digest.
     """
 
     def __init__(
-        self, plan: Plan, record: Record, listener: Listener, weights: Mapping[str, Path]
+        self, plan: Plan, record: Record, listener: Listener, weights: Mapping[str, Weights]
     ) -> None:
         self._weights = weights
         super().__init__(plan, record, listener)
@@ -93,23 +101,41 @@ class Scoring(Loop):
     def ask(self) -> Job | None:
         """The next network; one whose weights are gone has failed."""
         while (job := super().ask()) is not None:
-            path = self._weights[digest(job.architecture)]
-            if path.exists():
-                return replace(job, weights=path.read_bytes())
-            self.tell(job, Failure("error", f"its weights are missing: there is no {path}"))
+            weights = self._weights[digest(job.architecture)]
+            scored = self.record.trials[job.number].weights_of
+            if scored != weights.name:
+                why = f"the weights of {scored or 'another training'} are not reported any more"
+            elif not weights.path.exists():
+                why = f"its weights are missing: there is no {weights.path}"
+            else:
+                return replace(job, weights=weights.path.read_bytes())
+            self.tell(job, Failure("error", why))
         return None
+
+    @property
+    def done(self) -> int:
+        """How many networks were scored, or could not be, with the weights that are reported."""
+        every = [self.record.trials[number] for number in self._jobs]
+        return sum(self._is_current(trial) and trial.state != "running" for trial in every)
+
+    def _require_same_networks(self, trials: Sequence[Trial]) -> None:
+        # What was scored with weights of another network, or of another training, stays recorded.
+        require_same_networks(self.plan, [trial for trial in trials if self._is_current(trial)])
 
     def _propose(self) -> Job | None:
         parameters = self._next()
         assert parameters is not None  # else it was enough
         self.record.take(parameters)
-        return self._admit(parameters)
+        weights = self._weights[digest(self.plan.space.decode(parameters))]
+        return self._admit(parameters, weights.name)
 
     def _is_enough(self) -> bool:
         return self._next() is None
 
     def _next(self) -> Parameters | None:
-        recorded = [trial.parameters for trial in self.record.trials.values()]
+        recorded = [
+            trial.parameters for trial in self.record.trials.values() if self._is_current(trial)
+        ]
         return next(
             (
                 point
@@ -118,6 +144,14 @@ class Scoring(Loop):
             ),
             None,
         )
+
+    def _identity(self, trial: Trial) -> str:
+        return f"{trial.digest}/{trial.weights_of}"
+
+    def _is_current(self, trial: Trial) -> bool:
+        """Whether a trial is of weights that are reported."""
+        weights = self._weights.get(digest(self.plan.space.decode(trial.parameters)))
+        return weights is not None and trial.weights_of == weights.name
 
 
 def score_reported(context: Context, members: tuple[Member, ...] = ()) -> None:
@@ -141,7 +175,9 @@ def score_reported(context: Context, members: tuple[Member, ...] = ()) -> None:
     section = _section(context, reported[0])
     evaluator: Evaluator = section.evaluator.make()
     trained = {
-        digest(one.architecture): context.folder.checkpoint(one.phase, one.trial.number)
+        digest(one.architecture): Weights(
+            name=one.weights_of, path=context.folder.checkpoint(one.phase, one.trial.number)
+        )
         for one in reported
         if one.has_weights
     }
@@ -173,9 +209,9 @@ def score_reported(context: Context, members: tuple[Member, ...] = ()) -> None:
 
 def _write_scores(context: Context, reported: Sequence[Winner], trials: Sequence[Trial]) -> None:
     """Adds test scores to the files of the networks."""
-    scored = {trial.digest: trial for trial in trials if trial.has_result}
+    scored = {trial.weights_of: trial for trial in trials if trial.has_result}
     for one in reported:
-        if (trial := scored.get(digest(one.architecture))) is not None:
+        if (trial := scored.get(one.weights_of)) is not None:
             about = {f"test_{k}": round(v, 6) for k, v in overall(trial.scores).items()}
             add_comments(context.folder.path / one.file, about)
 

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scalesearch.datasets._array_images import ArrayImages, channel_statistics, split_arrays
+from scalesearch.datasets._array_images import (
+    ArrayImages,
+    channel_statistics,
+    equal_groups,
+    split_arrays,
+)
 from scalesearch.datasets._split import Split
 from scalesearch.view import View
 
@@ -86,3 +91,64 @@ def test_statistics_are_those_of_the_training_images_alone():
     assert (data.channels, data.flip, data.classes) == (1, True, ("a", "b"))
     both = np.concatenate([data.train.pixels, data.validation.pixels])
     assert sorted(map(bytes, both)) == sorted(map(bytes, images.pixels))
+
+
+def among(some, others):
+    """How many images of a part stand in another, too."""
+    known = set(map(bytes, others.pixels))
+    return sum(bytes(image) in known for image in some.pixels)
+
+
+def test_equal_images_have_one_group_through_all_parts():
+    images = noise(6).pixels
+    assert equal_groups([images[[0, 1, 0]], images[[1, 2, 0]]]).tolist() == [0, 1, 0, 1, 2, 0]
+    channels_first = images[[0, 0]].transpose(0, 3, 1, 2)  # not contiguous
+    assert equal_groups([channels_first[..., ::2]]).tolist() == [0, 0]
+
+
+def test_equal_images_stay_in_one_part():
+    images = noise(40, 4)
+    twice = images.choose(np.tile(np.arange(40), 2))
+    data = split_arrays(twice, ("a", "b"), split=Split(test=0.2), flip=True, seed=0)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [48, 16, 16]
+    for one, other in (
+        (data.train, data.test),
+        (data.train, data.validation),
+        (data.validation, data.test),
+    ):
+        assert among(one, other) == 0
+    assert data.notes[1:] == (
+        "40 images are copies of others: none of them validates what another one trains",
+    )
+
+
+def test_images_of_two_classes_are_named_and_train():
+    images = noise(40, 4)
+    pixels = np.concatenate([images.pixels, images.pixels[:1]])
+    both = ArrayImages(pixels, np.append(images.labels, 1))
+    data = split_arrays(both, ("a", "b"), split=Split(), flip=True, seed=0)
+    assert among(both.choose(np.array([0])), data.train) == 1
+    assert data.notes[1] == "pictures in several classes: train 40 and train 0"
+
+
+def test_training_images_that_are_among_the_published_test_images_are_left_out():
+    images = noise(40, 4)
+    published = images.choose(np.array([3, 4, 11]))
+    data = split_arrays(images, ("a", "b"), split=Split(), flip=True, seed=0, published=published)
+    assert (len(data.train), len(data.validation), len(data.test)) == (29, 8, 3)
+    assert among(data.train, data.test) == among(data.validation, data.test) == 0
+    assert data.notes == (
+        "left out are 3 of the training images that test, too",
+        "3 images are kept for a test: no phase sees them, and the networks that are reported "
+        "are scored on them once, at the end",
+        "3 images are copies of others: none of them validates what another one trains",
+    )
+
+
+@pytest.mark.parametrize("limit", [None, 30])
+def test_a_split_without_copies_is_that_of_labels_alone(limit):
+    images, split = noise(60, 4), Split(validation=0.3, test=0.2, limit=limit)
+    data = split_arrays(images, ("a", "b"), split=split, flip=True, seed=5)
+    parts = split.indices(images.labels, ("a", "b"), 5)
+    for part, indices in zip((data.train, data.validation, data.test), parts, strict=True):
+        assert np.array_equal(part.pixels, images.pixels[indices])

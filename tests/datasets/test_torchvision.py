@@ -89,6 +89,64 @@ def test_grey_images_in_memory(tmp_path):
         Dataset(dataset="MNIST", root=tmp_path, channels=3).load(0)
 
 
+def test_training_images_in_memory_that_test_or_validate_are_left_out(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    labels = (np.arange(60) % 10).astype(np.uint8)
+    for name, count in (("train", 60), ("t10k", 20)):
+        head = struct.pack(">IIII", 2051, count, 28, 28)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels[:count].tobytes())
+        head = struct.pack(">II", 2049, count)
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(head + labels[:count].tobytes())
+    for part, options in (
+        ("test", {"test": "published", "validation": 0.25}),
+        ("validation", {"validation": "published"}),
+    ):
+        data = Dataset(dataset="MNIST", root=tmp_path, **options).load(0)
+        kept = {p for p, _ in items_of(getattr(data, part))}
+        assert len(kept) == 20
+        assert not kept & {p for p, _ in items_of(data.train)}
+        does = "test" if part == "test" else "validate"
+        assert data.notes[0] == f"left out are 20 of the training images that {does}, too"
+        assert any("20 images are copies of others" in note for note in data.notes)
+
+
+def test_selection_on_test_images_is_said(cifar):
+    note = (
+        "networks are selected on the published test images: `test: published` keeps them for the "
+        "end, and a share of the training images validates (`validation: 0.1`)"
+    )
+    for options, said in (
+        ({"validation": "published"}, True),
+        ({"test": "published"}, False),
+        ({}, False),
+    ):
+        assert (note in Dataset(dataset="CIFAR100", root=cifar, **options).load(0).notes) is said
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fit": "pad"}, "fit: the images of CIFAR10 are square and of 8 bits"),
+        ({"levels": (0, 10)}, "levels: the images of CIFAR10 are square and of 8 bits"),
+        (
+            {"dataset": "STL10", "options": {"split": "unlabeled"}},
+            "options.split: the published parts of STL10 are chosen by `validation` and `test`",
+        ),
+    ],
+)
+def test_options_that_would_change_nothing(tmp_path, options, told):
+    with pytest.raises(UserError) as caught:
+        Dataset(**{"dataset": "CIFAR10", "root": tmp_path} | options)
+    assert str(caught.value).startswith(told)
+
+
+def test_options_that_change_something_are_taken(tmp_path):
+    Dataset(dataset="EMNIST", root=tmp_path, options={"split": "letters"})
+    Dataset(dataset="Food101", root=tmp_path, fit="pad", levels=(0, 4095))
+
+
 def photographs(root, name):
     """A data set of files in the layout of torchvision's class."""
     if name == "EuroSAT":
@@ -137,6 +195,7 @@ def test_files_are_torchvisions_items(tmp_path, name):
         assert whole.classes == ("tench, Tinca tinca", "English springer, English springer spaniel")
         own = Dataset(dataset=name, root=tmp_path, validation="published").load(0)
         assert (len(own.train), len(own.validation)) == (12, 4)
+        assert not any("selected on the published" in note for note in own.notes)
         both = Dataset(dataset=name, root=tmp_path, validation="published", test=0.3).load(0)
         assert (len(both.train), len(both.validation), len(both.test)) == (8, 4, 4)
     else:

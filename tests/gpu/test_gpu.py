@@ -21,9 +21,10 @@ from scalesearch.datasets.mnist5k import Dataset
 from scalesearch.errors import UserError
 from scalesearch.evaluators.detection import Evaluator as DetectionEvaluator
 from scalesearch.evaluators.training import Evaluator
+from scalesearch.history.jobs import seed_for
 from scalesearch.nn.build import build
 from scalesearch.training import loop
-from scalesearch.training.augment import augment
+from scalesearch.training.augment import draw_moves, moved
 from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection, loss_without_objects
 from scalesearch.training.device import autocast_dtype, reproducible_cudnn
@@ -136,7 +137,7 @@ def synchronisation(mode):
 def steps(task, model, count, mode="default"):
     """The losses of so many steps, whose batches were read ahead as a thread would."""
     side, size = task.architecture.resolution, task.recipe.batch_size
-    read = task.reader(torch.Generator().manual_seed(0), 0, side)
+    read = task.reader(0, side)
     batches = [read(np.arange(size) + start) for start in range(count)]
     state = loop.State.begin(model, task)
     task.train_mode(model)
@@ -181,17 +182,18 @@ def test_images_are_moved_on_the_gpu_as_on_the_cpu():
     data, net = replace(Dataset(limit=64).load(0), flip=True), classifier()
     recipe = Recipe(batch_size=16, device="cuda", precision="float32")
     task = Classification(architecture=net, data=data, recipe=recipe)
-    batch = task.reader(torch.Generator().manual_seed(3), 0, net.resolution)(np.arange(16))
+    order, read = np.arange(16), task.reader(3, net.resolution)
+    (batch,) = task.batches(loop.TRAIN, read, [order])
     assert batch.pixels.is_pinned()
     assert batch.labels.is_pinned()
     seen = []
     model = build(net).cuda()
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].cpu()))
     task.loss(model, batch)
-    pixels = data.train.batch(np.arange(16), View(net.resolution))
-    moved = augment(pixels, data.flip, torch.Generator().manual_seed(3))
+    pixels = data.train.batch(order, View(net.resolution))
+    moves = draw_moves(order, net.resolution, seed_for(3, "move", 0), shift=True, flip=data.flip)
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(seen[0], task.normalised(moved).cpu())
+    torch.testing.assert_close(seen[0], task.normalised(moved(pixels, moves)).cpu())
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "rmsprop"])
@@ -206,7 +208,7 @@ def test_a_step_that_fp16_cannot_take_is_skipped_and_is_no_error(optimizer):
     state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 2.0**120})
     before = [p.detach().clone() for p in model.parameters()]
     task.train_mode(model)
-    batch = task.reader(torch.Generator(), 0, net.resolution)(np.arange(16))
+    batch = task.reader(0, net.resolution)(data.train, np.arange(16))
     loss = loop._step(state, task, batch)
     assert loss.total.isfinite()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

@@ -58,6 +58,19 @@ def test_what_selection_cost_is_said_of_the_largest_compound_member(family):
     assert math.isclose(tested.standard_error(family, 0.97), 0.005686, rel_tol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        (0.96, "1.80 points less, which is what selection cost, with"),
+        (0.99, "1.20 points more, so that selection cost nothing that shows, with"),
+        (0.978, "no difference, so that selection cost nothing that shows, with"),
+    ],
+)
+def test_selection_cost_something_only_where_the_test_score_is_smaller(small, test, said):
+    _, found = tested.sentences(with_test(small, [0.95, 0.96, test]))  # the third has phi 2
+    assert said in found
+
+
 def test_the_familys_table_has_both_scores_side_by_side(family, small):
     table = tables.family(family)
     assert table.head[:5] == ["strategy", "phi", "accuracy", "test accuracy", "FLOPs"]

@@ -41,6 +41,9 @@ def test_a_twentieth_for_each_phi_is_the_official_table():
         (TWENTIETH, 0.2, -2, 0.1),
         (TWENTIETH, 0.0, -3, 0.0),  # no rate is below 0
         (TWENTIETH, 0.25, 0, 0.25),  # the baseline's own
+        (TWENTIETH, 0.24, 0.1, 0.24),  # 0.245 is nearer to 0.2, which is less than at phi = 0
+        (TWENTIETH, 0.24, 1, 0.3),
+        (TWENTIETH, 0.26, -0.1, 0.26),  # 0.255 is nearer to 0.3, which is more than at phi = 0
         (GrowingRate(per_phi=0.02, most=0.35, step=0.01), 0.2, 3, 0.26),
         (GrowingRate(per_phi=0.02, most=0.35, step=0.01), 0.2, 9, 0.35),
         (GrowingRate(per_phi=0.1, step=0.25), 0.2, 2, 0.5),  # 0.4 is nearer to 0.5 than to 0.25
@@ -50,13 +53,14 @@ def test_rates_by_hand(rate, base, phi, expected):
     assert rate.at(base, phi) == expected
 
 
-@given(st.floats(0.01, 0.2), st.floats(0, 0.5), st.floats(0, 20), st.floats(0, 20))
+@given(st.floats(0.01, 0.2), st.floats(0, 0.5), st.floats(-20, 20), st.floats(-20, 20))
 def test_a_larger_phi_has_no_smaller_rate(per_phi, base, one, other):
     rate = GrowingRate(per_phi=per_phi)
     low, high = sorted((one, other))
-    assert 0 <= rate.at(base, low) <= 0.5
-    if low > 0:
-        assert rate.at(base, low) <= rate.at(base, high)
+    assert 0 <= rate.at(base, low) <= rate.at(base, 0.5 * (low + high)) <= rate.at(base, high)
+    assert rate.at(base, high) <= 0.5
+    for phi in (low, high):
+        assert (rate.at(base, phi) - base) * phi >= 0
 
 
 def test_a_member_has_the_rates_of_its_phi_and_costs_the_same():

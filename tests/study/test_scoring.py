@@ -24,6 +24,8 @@ from scalesearch.errors import TrialError, UserError
 from scalesearch.files.architecture import load_architecture, save_architecture
 from scalesearch.history import final_scores
 from scalesearch.history.fidelity import Fidelity, Schedule
+from scalesearch.history.jobs import seed_for
+from scalesearch.history.ranking import ranked
 from scalesearch.interfaces import ImageData, View
 from scalesearch.nn.build import build
 from scalesearch.spaces.backbone import BackboneSpace
@@ -73,13 +75,20 @@ class Evaluator(fakes.Evaluator):
         kill: file that is not there yet: the process is killed when it scores a second network on
             test images.
         fail_unless: file without which networks of more than 8 pixels fail.
+        fail_seed: of the training that fails without that file, in place of these.
+        refuse: whether `score` is wrong.
     """
 
     kill: Path | None = None
     fail_unless: Path | None = None
+    fail_seed: int | None = None
+    refuse: bool = False
 
     def evaluate(self, model, architecture, data, seed):
-        if self.fail_unless and architecture.resolution > 8 and not self.fail_unless.exists():
+        if self.fail_seed == seed and not self.fail_unless.exists():
+            raise TrialError("made to fail")
+        too_large = self.fail_seed is None and architecture.resolution > 8
+        if self.fail_unless and too_large and not self.fail_unless.exists():
             raise TrialError("made to fail")
         for part in (data.train, data.validation, data.test):
             if part is not None:
@@ -91,6 +100,8 @@ class Evaluator(fakes.Evaluator):
 
     def score(self, model, architecture, data):
         assert data.train is data.validation is data.test
+        if self.refuse:
+            raise UserError("this evaluator does not score")
         is_second = data.test.log.read_text().count("test") == 2  # after the look at the data set
         if self.kill is not None and is_second and not self.kill.exists():
             self.kill.touch()
@@ -284,6 +295,93 @@ def test_a_confirmed_baseline_is_scored_with_the_weights_of_its_best_training(st
     weights = load_file(folder.checkpoint("confirm", best.number))
     (trial,) = phases["test"]
     assert trial.scores["weight"] in {float(weight.flatten()[0]) for weight in weights.values()}
+
+
+def scored_weights(folder):
+    """Of each test trial the weights that it says it scored, if its score is of those."""
+    names = []
+    for trial in folder.read()["test"]:
+        phase, number = trial.weights_of.split()
+        assert trial.scores["weight"] == seed_for(0, phase, int(number)) % 97
+        names.append(trial.weights_of)
+    return names
+
+
+def test_a_test_score_is_never_shown_beside_other_weights_than_it_is_of(study, tmp_path):
+    search = SMALL["search"] | {"confirm": {"top": 2, "seeds": 3}}
+    shape = {"without": ("coefficients", "family"), "search": search}
+    # A training that fails at first, and is the best of its network when it is tried again.
+    network = study(**shape).baseline
+    confirm = RunFolder(tmp_path / "run").read()["confirm"]
+    best, second, _ = ranked(trial for trial in confirm if trial.digest == digest(network))
+    shutil.rmtree(tmp_path / "run")
+    options = {
+        "fail_unless": str(tmp_path / "mended"),
+        "fail_seed": seed_for(0, "confirm", best.number),
+    }
+    folder = study(options=options, **shape)
+    assert folder.baseline == network
+    before, after = f"confirm {second.number}", f"confirm {best.number}"
+    assert scored_weights(folder) == [before]
+    (tmp_path / "mended").touch()
+    # Trained again, and not scored again yet: no score is shown.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "score_reported", lambda context, members: None)
+        study(options=options, retry_failed=True, **shape)
+    assert final_scores.final_scores(folder.read()) == []
+    assert [trial.state for trial in final_scores.current(folder.read())["test"]] == []
+    export_winners(folder, (read_plugin("exporters", "python", Path()),))
+    assert "test_accuracy" not in (folder.path / "export" / "baseline.py").read_text()
+    study(options=options, **shape)
+    assert scored_weights(folder) == [before, after]
+    (final,) = final_scores.final_scores(folder.read())
+    assert (final.test.weights_of, final.chosen.number) == (after, best.number)
+    assert (tmp_path / "run" / "log.txt").read_text().count(
+        "test: 1 trials to assess, 0 there already"
+    ) == 2
+    rows = folder.trials
+    assert rows[rows["phase"] == "test"]["weights_of"].tolist() == [before, after]
+    text = (folder.path / "baseline.yaml").read_text()
+    assert f"# test_accuracy: {round(final.test.scores['accuracy'], 6)}" in text
+    # Nothing is left to score.
+    study(options=options, **shape)
+    assert len(folder.read()["test"]) == 2
+
+
+def test_another_baseline_by_a_failed_trial_has_a_score_of_its_own(study, tmp_path):
+    shape = {"without": ("coefficients", "family")}
+    search = SMALL["search"] | {"sampler": {"name": "random"}}
+    best = ranked(study(search=search, **shape).read()["search"])[0]
+    shutil.rmtree(tmp_path / "run")
+    seed = seed_for(0, "search", best.number)
+    options = {"fail_unless": str(tmp_path / "mended"), "fail_seed": seed}
+    folder = study(options=options, search=search, **shape)
+    (tmp_path / "mended").touch()
+    study(options=options, search=search, retry_failed=True, **shape)
+    first, second = folder.read()["test"]
+    assert first.digest != second.digest == digest(folder.baseline) == best.digest
+    (final,) = final_scores.final_scores(folder.read())
+    assert final.test == second
+
+
+def test_nothing_is_confirmed_once_test_images_were_seen(study, tmp_path):
+    study(without=("coefficients", "family"))
+    before = (tmp_path / "run" / "record.journal").read_bytes()
+    search = SMALL["search"] | {"confirm": {"top": 2, "seeds": 2}}
+    with pytest.raises(UserError, match=r"holds another study; what differs: search\.confirm"):
+        study(without=("coefficients", "family"), search=search)
+    assert (tmp_path / "run" / "record.journal").read_bytes() == before
+
+
+def test_what_was_trained_is_exported_where_the_test_ends_with_a_mistake(
+    study, tmp_path, monkeypatch
+):
+    pages = []
+    monkeypatch.setattr(running, "report", pages.append)
+    with pytest.raises(UserError, match="this evaluator does not score"):
+        study(options={"refuse": True}, export=["python"])
+    assert (tmp_path / "run" / "export" / "compound_phi1.py").exists()
+    assert [folder.path for folder in pages] == [tmp_path / "run"]
 
 
 def test_what_cannot_be_scored_is_said(study, tmp_path):

@@ -307,3 +307,29 @@ def test_the_identity_is_of_network_recipe_and_seed(tmp_path):
     content = torch.load(file, weights_only=True)
     assert content["identity"].startswith(f"{digest(net)}/3/")
     assert content["state"]["training"]["epoch"] == 1
+
+
+def test_the_best_of_a_repeated_training_is_kept_over_an_interruption(tmp_path, monkeypatch):
+    """Of an average, in the second training, whose best epoch comes before the cut."""
+    recipe = {"epochs": 4, "batch_size": 16, "seeds": 2, "ema": 0.5, "learning_rate": 0.3}
+    net, evaluator = classifier(), Evaluator(checkpoint="best", **recipe)
+    (score,), weights = whole(evaluator, net, images())
+    _, last = whole(Evaluator(**recipe), net, images())
+    assert any(not torch.equal(value, last[name]) for name, value in weights.items())
+    write, calls = TrainingCheckpoint.write, []
+
+    def dies(self, state):
+        write(self, state)
+        calls.append(state)
+        if len(calls) == 4 + 3:  # four for the first training
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingCheckpoint, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        whole(evaluator, net, images(), started(tmp_path))
+    monkeypatch.undo()
+    data = counted(images())
+    (again,), resumed = whole(evaluator, net, data, started(tmp_path))
+    assert sum(map(len, data.train.read)) == len(data.train), "the last epoch alone"
+    assert dict(again.values) == dict(score.values)
+    assert_same(weights, resumed)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from scalesearch.arch.factory import Factory
 from scalesearch.errors import TrialError, UserError
+from scalesearch.evaluators.training import Evaluator
 from scalesearch.nn.build import build
 from scalesearch.training.classify import Classification
 from scalesearch.training.detect import Detection
@@ -221,6 +222,23 @@ def test_the_beginning_of_a_classifier_is_frozen(published, tmp_path):
     for name, value in model.state_dict().items():
         frozen = name.startswith(("stem.", "stages.0.")) or ".norm." in name
         assert torch.equal(value, before[name]) == frozen, name
+
+
+def test_what_is_frozen_is_the_files_after_each_of_several_trainings(published):
+    """The second training begins with drawn weights, and with those of the file over them."""
+    file, given = published
+    net = classifier(num_classes=10, in_channels=3)
+    evaluator = Evaluator(
+        epochs=1, batch_size=8, seeds=2, weights=file, freeze="stage1", frozen_norm=True
+    )
+    data = replace(pictures(3), classes=tuple("0123456789"))
+    torch.manual_seed(0)
+    model = build(net)
+    (score,) = evaluator.evaluate(model, net, data, 0)
+    assert "accuracy_spread" in score.values
+    for name, value in model.state_dict().items():
+        frozen = name.startswith(("stem.", "stages.0.")) or ".norm." in name
+        assert torch.equal(value, given[name]) == frozen, name
 
 
 def test_stages_that_a_classifier_does_not_have(published):

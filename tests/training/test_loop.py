@@ -352,6 +352,63 @@ def test_four_times_sixteen_images_have_the_gradient_of_sixty_four():
         assert (one - other).abs().max() <= 1e-6
 
 
+def normless():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_two_images_are_mixed_with_each_other(kind):
+    """The loss of a batch of 2, whose parts are one image each, by hand."""
+    data, model, indices = noise(), normless(), np.array([4, 8])
+    task = classification(data, Recipe(device="cpu", **{kind: 1.0}))
+    plain = classification(data, Recipe(device="cpu")).reader(0, 8)(data.train, indices)
+    batch = task.reader(0, 8)(data.train, indices)
+    images, share = task.normalised(plain.pixels), batch.mix.share
+    assert len(batch) == 2
+    others = images.flip(0)
+    if kind == "mixup":
+        mixes = share * images + (1 - share) * others
+    else:
+        left, top, right, bottom = batch.mix.box
+        assert share == pytest.approx(1 - (right - left) * (bottom - top) / 64)
+        mixes = images.clone()
+        mixes[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
+    own = torch.from_numpy(data.train.labels[indices])
+    logits = model(mixes)
+    wanted = sum(
+        part * functional.cross_entropy(logits, labels, label_smoothing=0.1)
+        for part, labels in ((share, own), (1 - share, own.flip(0)))
+    )
+    assert task.loss(model, batch).total.item() == pytest.approx(wanted.item(), rel=1e-5)
+    parts = [task.part(batch, slice(n, n + 1)) for n in (0, 1)]
+    losses = [task.loss(model, part, task.normaliser(parts)).total for part in parts]
+    assert sum(losses).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("mixes", [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}])
+@pytest.mark.parametrize(("count", "size"), [(6, 2), (13, 5), (12, 7)])
+def test_mixed_batches_in_parts_train_as_whole_ones(mixes, count, size):
+    """Batches of 2; of 5 in parts of 2 and 3, with 3 at the end; of 7 in three, with 5 at the end.
+
+    Of a network without batch norm, whose epochs read a batch for each of these.
+    """
+    ends = []
+    for micro in (None, 2):
+        model, data = normless(), noise(count)
+        watched = Watched(data.train, [])
+        recipe = Recipe(
+            epochs=2, batch_size=size, optimizer="sgd", micro_batch=micro, device="cpu", **mixes
+        )
+        scores = list(train(model, replace(data, train=watched), 8, recipe, 0))
+        sizes = [len(indices) for indices, _ in watched.asked]
+        assert sizes == 2 * ([size] * (count // size) + [count % size] * (count % size > 0))
+        ends.append((weights(model), scores[-1].values["loss"]))
+    for whole, parts in zip(ends[0][0], ends[1][0], strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+    assert ends[0][1] == pytest.approx(ends[1][1], rel=1e-4)
+
+
 class Rising(nn.Module):
     """A network whose accuracy is what its one weight says, which goes down with each epoch."""
 
