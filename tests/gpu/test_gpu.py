@@ -138,7 +138,8 @@ def steps(task, model, count, mode="default"):
     """The losses of so many steps, whose batches were read ahead as a thread would."""
     side, size = task.architecture.resolution, task.recipe.batch_size
     read = task.reader(0, side)
-    batches = [read(np.arange(size) + start) for start in range(count)]
+    orders = [np.arange(size) + start for start in range(count)]
+    batches = [*task.batches(loop.TRAIN, read, orders)]
     state = loop.State.begin(model, task)
     task.train_mode(model)
     with task.cuda_math(), synchronisation(mode):
