@@ -235,7 +235,8 @@ def test_a_process_that_waits_says_so(packed, cache):
     waiting = threading.Thread(target=pack)
     with one_at_a_time(file.with_suffix(".lock")):
         waiting.start()
-        while not said:
+        deadline = time.monotonic() + 30
+        while not said and time.monotonic() < deadline:
             time.sleep(0.01)
     waiting.join()
     assert said[0] == f"cache: waiting for the process that packs {file}"
