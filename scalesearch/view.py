@@ -1,6 +1,7 @@
 """What a trainer sees of an image: which part of it, at which size; and draws that follow from it.
 
-NumPy alone until pixels are changed: the process that only lists images needs no torch.
+NumPy and torch are loaded where they are used: the contracts, and what only lists images, need
+neither.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -29,6 +29,8 @@ def uniforms(seed: int, indices: np.ndarray, count: int, start: int = 0) -> np.n
     Each depends on the seed, the index and its place, from `start` on, alone, whoever draws it and
     after what: SplitMix64 (Steele, Lea & Flood 2014) of a counter.
     """
+    import numpy as np  # here, so that the contracts load without it
+
     own = _mixed(np.array([seed % 2**64], np.uint64))
     first = _mixed(np.asarray(indices).astype(np.uint64) ^ own)
     steps = np.arange(start + 1, start + count + 1, dtype=np.uint64) * np.uint64(_WEYL)
@@ -37,6 +39,8 @@ def uniforms(seed: int, indices: np.ndarray, count: int, start: int = 0) -> np.n
 
 def _mixed(values: np.ndarray) -> np.ndarray:
     """The finalizer of SplitMix64, applied to uint64 with a step of its own."""
+    import numpy as np
+
     mixed = values + np.uint64(_WEYL)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -57,6 +61,8 @@ class IndexDraws:
     """The draws of one image: `uniforms` of a seed and its index in order, as many as are asked."""
 
     def __init__(self, seed: int, index: int) -> None:
+        import numpy as np
+
         self._numbers = self._all(seed, np.array([index]))
 
     @staticmethod
