@@ -244,7 +244,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
-        """What a trainer sees of these images, uint8 [B, C, view.size, view.size].
+        """What a trainer sees of these images, uint8 [B, C, view.size, view.size], its own.
 
         It depends on the images, their indices and the view alone, and is called in several
         processes and threads. `view.see(index, pixels)` makes it of an image uint8 [C, H, W].

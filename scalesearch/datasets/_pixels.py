@@ -123,6 +123,8 @@ def in_threads(read: Callable[[int], torch.Tensor], indices: Sequence[int]) -> l
     from torch.utils.data import get_worker_info
 
     threads = 1 if get_worker_info() else max(2, torch.get_num_threads())
+    if threads == 1:
+        return [read(index) for index in indices]
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         return list(pool.map(read, indices))
 

@@ -42,6 +42,8 @@ def draw_moves(indices: np.ndarray, side: int, seed: int, *, shift: bool, flip: 
 def moved(images: Tensor, moves: Moves) -> Tensor:
     """The images [B, C, R, R] moved; all tensors on one device, which nobody waits for.
 
+    On a CPU they may be changed in place.
+
     What a shift leaves empty is filled with the image's own reflection: on photographs there is
     no black bar, on digits it is background. The result has the channels-last layout.
     """
@@ -49,7 +51,10 @@ def moved(images: Tensor, moves: Moves) -> Tensor:
     if moves.shifts is None:
         if moves.mirrored is None:
             return images
-        return torch.where(moves.mirrored[:, :, None, None], images.flip(-1), images)
+        if device.type != "cpu":  # where to wait for how many there are costs more
+            return torch.where(moves.mirrored[:, :, None, None], images.flip(-1), images)
+        turned = moves.mirrored[:, 0].nonzero()[:, 0]
+        return images.index_copy_(0, turned, images[turned].flip(-1))
     rows, columns = _reflect(torch.arange(side, device=device) + moves.shifts, side)
     if moves.mirrored is not None:
         columns = torch.where(moves.mirrored, side - 1 - columns, columns)

@@ -50,7 +50,7 @@ class Synthetic:
 
     def batch(self, indices: np.ndarray, view: View) -> torch.Tensor:
         """The same images each time, uint8 [B, 3, size, size]."""
-        return self.pixels[: len(indices)]
+        return self.pixels[: len(indices)].clone()
 
 
 def rows() -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def test_small_images_stay_where_they_are():
 def test_images_are_mirrored_without_a_shift():
     images = numbered(40, 3, 16)
     moves = draw_moves(np.arange(40), 16, 3, shift=False, flip=True)
-    result = moved(images, moves)
+    result = moved(images.clone(), moves)
     turned = moves.mirrored[:, 0]
     assert 10 < int(turned.sum()) < 30
     assert torch.equal(result[turned], images[turned].flip(-1))
