@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from scalesearch.arch.detector import Detector
 from scalesearch.errors import UserError
 from scalesearch.evaluators._images import require_images
-from scalesearch.evaluators._trained import scores_of_trained
 from scalesearch.evaluators._trains import Trains
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
@@ -18,6 +17,8 @@ from scalesearch.training.recipe import DetectionRecipe
 
 if TYPE_CHECKING:
     import torch
+
+    from scalesearch.training.detect import Detection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,6 @@ class Evaluator(DetectionRecipe, Trains):
         schedule: Schedule = WHOLE_EPOCHS,
     ) -> Generator[Score, None, None]:
         """Yields COCO's `ap`, `ap50`, … (0 to 1) on all validation images, and the mean `loss`."""
-        # Here and not above: reading a study file must not wait for torch.
-        from scalesearch.training.detect import Detection
         from scalesearch.training.loop import train
 
         if not isinstance(architecture, Detector) or not isinstance(data, BoxData):
@@ -52,21 +51,11 @@ class Evaluator(DetectionRecipe, Trains):
                 hint="classifiers are scored by the evaluator `training`",
             )
         require_images(architecture, data)
-        task = Detection(architecture=architecture, data=data, recipe=self, schedule=schedule)
-        yield from train(model, task, seed, scratch)
+        yield from train(model, self.made_task(architecture, data, schedule), seed, scratch)
 
-    def score(
-        self,
-        model: torch.nn.Module,
-        architecture: Detector,
-        data: BoxData,
-        schedule: Schedule = WHOLE_EPOCHS,
-    ) -> dict[str, float]:
-        """The same average precisions of a trained network on all test images."""
+    def made_task(self, architecture: Detector, data: BoxData, schedule: Schedule) -> Detection:
+        """The task of training a network on these images."""
+        # Here and not above: reading a study file must not wait for torch.
         from scalesearch.training.detect import Detection
 
-        assert data.test is not None
-        require_images(architecture, data)
-        test = replace(data, validation=data.test)
-        task = Detection(architecture=architecture, data=test, recipe=self, schedule=schedule)
-        return scores_of_trained(model, task)
+        return Detection(architecture=architecture, data=data, recipe=self, schedule=schedule)

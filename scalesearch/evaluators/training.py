@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from scalesearch.arch.backbone import Backbone
 from scalesearch.evaluators._images import require_images
-from scalesearch.evaluators._trained import scores_of_trained
 from scalesearch.evaluators._trains import Trains
 from scalesearch.history.fidelity import FIDELITIES, WHOLE_EPOCHS, Schedule
 from scalesearch.history.jobs import Score, Scratch
@@ -17,6 +16,8 @@ from scalesearch.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
+
+    from scalesearch.training.classify import Classification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +48,16 @@ class Evaluator(Recipe, Trains):
         schedule: Schedule = WHOLE_EPOCHS,
     ) -> Generator[Score, None, None]:
         """Yields `accuracy`, … (0 to 1) and `loss` on all validation images."""
-        # Here and not above: reading a study file must not wait for torch.
-        from scalesearch.training.classify import Classification
         from scalesearch.training.loop import train
 
         require_images(architecture, data)
-        task = Classification(architecture=architecture, data=data, recipe=self, schedule=schedule)
-        yield from train(model, task, seed, scratch)
+        yield from train(model, self.made_task(architecture, data, schedule), seed, scratch)
 
-    def score(
-        self,
-        model: torch.nn.Module,
-        architecture: Backbone,
-        data: ImageData,
-        schedule: Schedule = WHOLE_EPOCHS,
-    ) -> dict[str, float]:
-        """The same scores of a trained network on all test images."""
+    def made_task(
+        self, architecture: Backbone, data: ImageData, schedule: Schedule
+    ) -> Classification:
+        """The task of training a network on these images."""
+        # Here and not above: reading a study file must not wait for torch.
         from scalesearch.training.classify import Classification
 
-        assert data.test is not None
-        require_images(architecture, data)
-        test = replace(data, validation=data.test)
-        task = Classification(architecture=architecture, data=test, recipe=self, schedule=schedule)
-        return scores_of_trained(model, task)
+        return Classification(architecture=architecture, data=data, recipe=self, schedule=schedule)
