@@ -42,7 +42,7 @@ One = TypeVar("One")
 
 
 class SplitOptions(Protocol):
-    """Which share of the images is for what, and how many there are in all."""
+    """Which share of the images is for what, how many there are in all, and what they are."""
 
     @property
     def validation(self) -> float | None:
@@ -55,6 +55,14 @@ class SplitOptions(Protocol):
     @property
     def limit(self) -> int | None:
         """The most images."""
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+
+    @property
+    def flip(self) -> bool:
+        """Whether a mirrored image keeps its label."""
 
 
 def part_of(word: str) -> str | None:
@@ -154,7 +162,7 @@ def counted(parts: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def split_labelled(
-    labelled: Labelled, options: ImageOptions, seed: int, left_out: LeftOutFiles
+    labelled: Labelled, options: SplitOptions, seed: int, left_out: LeftOutFiles
 ) -> ImageData:
     """The images split; errors as of `parts_of_labelled`."""
     images, parts = labelled.images, parts_of_labelled(labelled, options, seed, left_out)
@@ -181,7 +189,7 @@ def split_labelled(
 
 
 def parts_of_labelled(
-    labelled: Labelled, options: ImageOptions, seed: int, left_out: LeftOutFiles
+    labelled: Labelled, options: SplitOptions, seed: int, left_out: LeftOutFiles
 ) -> Parts:
     """Indices of the images of each part: its own, or a share; errors as of `Split`.
 

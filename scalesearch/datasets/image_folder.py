@@ -13,7 +13,6 @@ from scalesearch.datasets._checked_files import Source, check_files, check_skip
 from scalesearch.datasets._class_folders import (
     LabelledFiles,
     check_same_classes,
-    copies_note,
     find_split,
     leave_out_folder,
     list_classes,
@@ -21,7 +20,6 @@ from scalesearch.datasets._class_folders import (
 )
 from scalesearch.datasets._image_files import (
     check_channels,
-    imagenet_statistics,
 )
 from scalesearch.datasets._listing import LeftOutFiles, sub_folders
 from scalesearch.datasets._manifest import Manifest, open_manifest
@@ -30,7 +28,7 @@ from scalesearch.datasets._own_parts import (
     joined,
     require_share,
 )
-from scalesearch.datasets._parts import own_parts
+from scalesearch.datasets._parts import Labelled, split_labelled
 from scalesearch.datasets._paths import Paths
 from scalesearch.datasets._pixels import (
     Levels,
@@ -43,11 +41,8 @@ from scalesearch.datasets._pixels import (
     read_view,
 )
 from scalesearch.datasets._split import (
-    DEFAULT_VALIDATION,
-    Split,
     TestImages,
     check_split,
-    notes_on_test,
 )
 from scalesearch.errors import UserError
 from scalesearch.files.paths import is_dir
@@ -117,38 +112,16 @@ class Dataset:
         headers, groups = checked.headers, checked.groups
         levels, of_levels = choose_levels(self.levels, files.paths, headers)
         reading = Reading(channels=self.channels, levels=levels, fit=self.fit)
-        if own:
-            about = (files.labels, files.classes, groups, files.paths, own)
-            parts = own_parts(*about, self, seed, left_out)
-        else:
-            share = DEFAULT_VALIDATION if self.validation is None else self.validation
-            split = Split(validation=share, test=self.test, limit=self.limit)
-            parts = split.indices(files.labels, files.classes, seed, groups)
-            left_out.add_rest(len(files.paths) - parts.total)
-        images = FolderImages(Paths(files.paths), files.labels, reading)
-        taken = np.concatenate([part for part in parts if part is not None])
-        account = left_out.account(images.paths.choose(taken))
-        mean, std = imagenet_statistics(self.channels)
-        return ImageData(
-            train=images.choose(parts.train),
-            validation=images.choose(parts.validation),
-            test=None if parts.test is None else images.choose(parts.test),
+        labelled = Labelled(
+            images=FolderImages(Paths(files.paths), files.labels, reading),
             classes=files.classes,
-            channels=self.channels,
-            mean=mean,
-            std=std,
-            flip=self.flip,
-            notes=(
-                str(account),
-                *checked.notes,
-                *notes_on_test(parts.test),
-                *files.notes,
-                *copies_note(files.paths, files.labels, groups),
-                *of_levels,
-                *notes_on(headers, reading),
-            ),
-            files=account,
+            groups=groups,
+            own=own,
+            name=lambda index: files.paths[index],
+            ending=lambda index: Path(files.paths[index]).suffix,
+            notes=(*checked.notes, *files.notes, *of_levels, *notes_on(headers, reading)),
         )
+        return split_labelled(labelled, self, seed, left_out)
 
     def _listed_split(
         self,
