@@ -100,7 +100,7 @@ class CommonRecipe:
             fastest; not with `execution: {deterministic: true}`.
         device: `auto` (a GPU if the process sees one), `cpu`, `cuda` or `cuda:N`.
         loaders: processes that read images ahead of the training; 0 reads in a thread of its own.
-            By default as many as a worker has CPUs where a GPU trains on images that are decoded, or
+            By default as many as a worker has CPUs where a GPU trains on images that are decoded or
             changed one by one, else 0. Pixels do not depend on it.
         validation_batch: images at once in validation; by default twice as many as in training.
         validate_every: epochs from one validation to the next; the last is always validated.
